@@ -1,0 +1,82 @@
+"""Every error Parkgate raises, as one tree: who is at fault is told by the branch.
+
+ParkgateError
+├── FormatError           bytes are not in the one canonical form (SPEC.md says which)
+├── IntegrityError        bytes are well formed, but a signature, MAC or chain link is wrong
+├── JournalError          the journal cannot do what was asked
+│   ├── FlashError        the flash device refused or failed an operation
+│   └── JournalFull       no sector can be freed without losing what must be kept
+├── ModbusError           an exchange on the RS-485 bus gave no usable reply
+│   ├── ModbusTimeout     nothing arrived before the deadline
+│   ├── ModbusShort       a reply began but stopped before its end
+│   ├── ModbusCrcError    a whole reply arrived damaged
+│   ├── ModbusForeign     a whole reply arrived that answers another request
+│   └── ModbusExceptionReply   the meter itself refused (its exception code in .code)
+├── SettingsError         a setting is unknown, out of range or inconsistent
+├── ProfileError          a meter profile breaks its schema
+└── LinkError             the network or broker failed; the outbox keeps everything and tries again
+"""
+
+
+class ParkgateError(Exception):
+    """Base of all errors of this project."""
+
+
+class FormatError(ParkgateError):
+    """Bytes that are not in the one canonical form."""
+
+
+class IntegrityError(ParkgateError):
+    """A signature, MAC or chain link that does not hold."""
+
+
+class JournalError(ParkgateError):
+    """The journal cannot do what was asked."""
+
+
+class FlashError(JournalError):
+    """The flash device refused or failed an operation."""
+
+
+class JournalFull(JournalError):
+    """No sector can be freed without losing what must be kept."""
+
+
+class ModbusError(ParkgateError):
+    """An exchange on the bus that gave no usable reply."""
+
+
+class ModbusTimeout(ModbusError):
+    """Nothing arrived before the deadline."""
+
+
+class ModbusShort(ModbusError):
+    """A reply began but stopped before its end."""
+
+
+class ModbusCrcError(ModbusError):
+    """A whole reply arrived damaged."""
+
+
+class ModbusForeign(ModbusError):
+    """A whole reply arrived that answers another request."""
+
+
+class ModbusExceptionReply(ModbusError):
+    """The meter refused the request; `code` is its exception code (1..255)."""
+
+    def __init__(self, code: int):
+        super().__init__("the meter refused the request with exception code %d" % code)
+        self.code = code
+
+
+class SettingsError(ParkgateError):
+    """A setting is unknown, out of range or inconsistent."""
+
+
+class ProfileError(ParkgateError):
+    """A meter profile breaks its schema."""
+
+
+class LinkError(ParkgateError):
+    """The network or broker failed; nothing is lost by it."""
