@@ -1,0 +1,27 @@
+"""What happens to a gateway besides readings, as signed records in the chain (SPEC 5.4). An event is a list of
+integers, byte strings and text that begins with its kind; times are [time_ms, trust]."""
+
+RESET = 1  # [1, boot, cause]: the gateway started; cause as in CAUSES
+EPOCH_BORN = 2  # [2, reason]: a new chain begins; reason as in EPOCH_REASONS
+CLOCK_SET = 3  # [3, mono_ms, step_ms or null]: wall time was set; the step when it had been set before
+SETTINGS = 4  # [4, settings_id, problem or null]: settings taken into use; why the file's own were refused
+GAP = 5  # [5, first_seq or null, last_seq or null, readings, why, details]: readings lost, sealed ones with their seqs
+TORN = 6  # [6, count]: records cut short by a power cut, never acknowledged to the sampler
+CORRUPT = 7  # [7, sector, offset, count]: journal records that no longer check
+FLASH_FAULT = 8  # [8, sector, operation]: a sector was given up
+
+NAMES = {
+    RESET: "reset",
+    EPOCH_BORN: "epoch born",
+    CLOCK_SET: "clock set",
+    SETTINGS: "settings",
+    GAP: "gap",
+    TORN: "torn record",
+    CORRUPT: "corrupt record",
+    FLASH_FAULT: "flash fault",
+}
+
+# Reset causes, by the order every board maps its own to.
+CAUSES = ("unknown", "power on", "hard reset", "watchdog", "deep sleep", "soft reset", "brown-out")
+EPOCH_REASONS = ("first start", "journal lost", "factory reset", "re-flash")
+GAP_REASONS = ("overflow", "corrupt", "flash fault")
