@@ -1,0 +1,101 @@
+# Every target works as the only command after a clone: it makes what it needs under build/ and no more.
+# The lock files pin and hash every package, so a second run needs no network and starts at once.
+
+GATEWAYS ?= 1
+DURATION ?=
+SIZE ?= 1
+ARGS ?=
+
+BIN := build/venv/bin
+PIP_FLAGS := --quiet --disable-pip-version-check --no-input
+LOCK_FLAGS := --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet
+
+.PHONY: help demo test check bench cuts fuzz lock clean
+
+help: ## show these targets
+	@echo "Parkgate. Variables in brackets are optional."
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+demo: build/venv.ready build/device_lib.ready ## run gateways, meters, broker and hub here [GATEWAYS=3 DURATION=60 ARGS=]
+	@$(BIN)/parkgate demo --gateways $(GATEWAYS) $(if $(DURATION),--duration $(DURATION)) $(ARGS)
+
+test: build/venv.ready build/device_lib.ready build/venv-cwt.ready ## run all tests, on CPython and on MicroPython [ARGS='-k journal']
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: build/venv.ready build/device_lib.ready ## lint with ruff, check types with pyright, firmware included
+	@$(BIN)/ruff check .
+	@$(BIN)/python -m tests.types $(ARGS)
+
+bench: build/venv-bench.ready build/device_lib.ready ## measure against other encodings and libraries [SIZE=1 ARGS=]
+	@build/venv-bench/bin/python -m tests.bench --size $(SIZE) $(ARGS)
+
+cuts: build/venv.ready build/device_lib.ready ## cut the power at every flash operation, recover, compare [SIZE=1 ARGS=]
+	@$(BIN)/python -m tests.cuts --size $(SIZE) $(ARGS)
+
+fuzz: build/venv.ready build/device_lib.ready ## run the property tests on many more random cases [SIZE=1 ARGS=]
+	@PARKGATE_FUZZ_SIZE=$(SIZE) $(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fuzz --timeout=0 $(ARGS)
+
+# The newest versions that pyproject.toml allows, for every platform and Python at once, with all their hashes.
+lock: build/venv-lock.ready ## write the lock files anew (needs the network)
+	build/venv-lock/bin/uv pip compile $(LOCK_FLAGS) --upgrade pyproject.toml \
+	    --group build --group test --group check -o requirements.lock
+	build/venv-lock/bin/uv pip compile $(LOCK_FLAGS) --upgrade --group pyproject.toml:bench \
+	    -c requirements.lock -o tests/requirements-bench.lock
+	build/venv-lock/bin/uv pip compile $(LOCK_FLAGS) --upgrade --group pyproject.toml:cwt \
+	    -o tests/requirements-cwt.lock
+
+clean: ## remove build/ (the demo's gateways, journals and database too) and all caches
+	rm -rf build .pytest_cache .ruff_cache .hypothesis parkgate.egg-info lib/parkgate.egg-info
+	find lib firmware boards host_tools tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# Environments. A stamp beside each tells that it is whole: an interrupted one is completed by the next run.
+# PYTHON names an interpreter; without it the first fit one is taken.
+
+build/venv.locked: requirements.lock
+	@$(call new_environment,build/venv)
+	@echo "installing the pinned packages into build/venv (once, a minute or two)"
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements.lock
+	@touch $@
+
+build/venv.ready: build/venv.locked pyproject.toml
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation -e .
+	@touch $@
+
+build/venv-bench.ready: requirements.lock tests/requirements-bench.lock pyproject.toml
+	@$(call new_environment,build/venv-bench)
+	@echo "installing the pinned packages into build/venv-bench (once, a minute or two)"
+	@build/venv-bench/bin/python -m pip install $(PIP_FLAGS) --require-hashes \
+	    -r requirements.lock -r tests/requirements-bench.lock
+	@build/venv-bench/bin/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation -e .
+	@touch $@
+
+build/venv-cwt.ready: tests/requirements-cwt.lock
+	@$(call new_environment,build/venv-cwt)
+	@build/venv-cwt/bin/python -m pip install $(PIP_FLAGS) --require-hashes -r tests/requirements-cwt.lock
+	@touch $@
+
+build/venv-lock.ready:
+	@$(call new_environment,build/venv-lock)
+	@build/venv-lock/bin/python -m pip install $(PIP_FLAGS) uv
+	@touch $@
+
+build/device_lib.ready: lib/third_party.lock build/venv.ready
+	@$(BIN)/python -m host_tools.device_libraries
+	@touch $@
+
+define new_environment
+mkdir -p build; \
+for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
+    if $$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null; then break; fi; \
+    python=; \
+done; \
+if [ -z "$$python" ]; then \
+    echo "Parkgate needs Python 3.10 to 3.14; python3 here is: $$(python3 --version 2>&1 || true)." >&2; \
+    echo "Install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; \
+fi; \
+if ! $$python -c 'import venv, ensurepip' 2>/dev/null; then \
+    echo "$$python cannot make virtual environments: its modules venv and ensurepip are missing." >&2; \
+    echo "On Debian and Ubuntu: apt-get install python3-venv. Or name another: make PYTHON=/path/to/python3.12" >&2; exit 1; \
+fi; \
+$$python -m venv $(1)
+endef
