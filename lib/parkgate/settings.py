@@ -1,0 +1,143 @@
+"""What an operator may change: one table of every setting with its default, range, unit and meaning.
+
+Settings are a map of sections; `buses` and `instruments` are lists of such sections. `validate` takes what a person or
+a tool wrote and returns it whole, defaults filled in; it raises SettingsError that names the setting, what was given
+and what is allowed, and it never changes its argument. `public` is the same without secrets; its hash goes into every
+batch, so that an auditor can tell under which settings a reading was taken.
+"""
+
+from . import cbor
+from .batch import MAX_INSTRUMENTS, short_id
+from .errors import SettingsError
+
+REQUIRED = ("required",)  # a default that cannot be meant by anybody
+
+# section → ((name, kind, default, low, high or choices, unit, help), …); kind: int, text, secret, hex, choice, names
+GATEWAY = "gateway"
+BUSES = "buses"
+INSTRUMENTS = "instruments"
+TABLE = {
+    GATEWAY: (("name", "text", "gateway", 1, 32, "characters", "name on labels and at the hub"),),
+    "hub": (("public_key", "hex", "", 64, 64, "bytes", "P-256 public key of the hub, x and y; empty until enrolled"),),
+    "broker": (
+        ("host", "text", "127.0.0.1", 1, 253, "characters", "address of the MQTT broker"),
+        ("port", "int", 1883, 1, 65535, "", "TCP port of the MQTT broker"),
+        ("user", "text", "", 0, 64, "characters", "MQTT user name; empty for none"),
+        ("password", "secret", "", 0, 64, "characters", "MQTT password"),
+        ("keepalive_s", "int", 30, 5, 600, "s", "MQTT keep-alive"),
+        ("connect_timeout_s", "int", 10, 1, 120, "s", "longest wait for a connection"),
+    ),
+    "sealing": (
+        ("rows_max", "int", 240, 1, 1024, "rows", "seal a batch after so many samples of one instrument"),
+        ("readings_max", "int", 2400, 64, 8192, "readings", "seal a batch after so many readings"),
+        ("period_s", "int", 60, 1, 86400, "s", "seal a batch when its oldest sample is so old"),
+    ),
+    "sending": (
+        ("window", "int", 4, 1, 16, "batches", "batches on their way without a receipt"),
+        ("receipt_timeout_s", "int", 15, 1, 600, "s", "send a batch again when no receipt came for so long"),
+        ("backlog_interval_ms", "int", 200, 0, 60000, "ms", "pause between old batches, so that new ones go first"),
+        ("beat_period_s", "int", 60, 1, 3600, "s", "period of the signed heartbeat"),
+    ),
+    BUSES: (
+        ("name", "text", REQUIRED, 1, 16, "characters", "name of the bus"),
+        ("device", "text", REQUIRED, 1, 128, "characters", "serial port as the board names it"),
+        ("baud", "choice", 9600, 0, (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200), "baud", "speed"),
+        ("parity", "choice", "N", 0, ("N", "E", "O"), "", "parity"),
+        ("stop_bits", "choice", 1, 0, (1, 2), "", "stop bits"),
+        ("reply_timeout_ms", "int", 300, 20, 5000, "ms", "longest wait for the first byte of a reply"),
+    ),
+    INSTRUMENTS: (
+        ("name", "text", REQUIRED, 1, 16, "characters", "name of the instrument, kept in every batch"),
+        ("profile", "text", REQUIRED, 1, 48, "characters", "meter profile, a file of the meters folder"),
+        ("bus", "text", REQUIRED, 1, 16, "characters", "name of the bus it is on"),
+        ("unit_id", "int", 1, 1, 247, "", "Modbus unit id"),
+        ("period_ms", "int", 1000, 100, 86400000, "ms", "sampling period"),
+        ("channels", "names", (), 0, 64, "quantities", "quantities to read; empty for the profile's usual ones"),
+    ),
+}
+_LISTS = {BUSES: 4, INSTRUMENTS: MAX_INSTRUMENTS}
+
+
+def _field(path, kind, low, high, value):
+    """`value` if it is allowed for this kind and range, else SettingsError."""
+    if kind == "int":
+        if type(value) is not int or not low <= value <= high:
+            raise SettingsError("%s: %r is not a whole number from %d to %d" % (path, value, low, high))
+    elif kind == "choice":
+        if value not in high or type(value) not in (int, str):
+            raise SettingsError("%s: %r is not one of %s" % (path, value, ", ".join(str(c) for c in high)))
+    elif kind == "names":
+        if not isinstance(value, (list, tuple)) or len(value) > high or any(type(v) is not str for v in value):
+            raise SettingsError("%s: must be a list of at most %d names" % (path, high))
+        value = list(value)
+    elif type(value) is not str:
+        raise SettingsError("%s: must be text" % path)
+    elif kind == "hex":
+        if value and (len(value) != 2 * low or any(c not in "0123456789abcdef" for c in value)):
+            raise SettingsError("%s: must be %d bytes in lower-case hexadecimal, or empty" % (path, low))
+    elif not low <= len(value) <= high:
+        shown = "its text" if kind == "secret" else repr(value)
+        raise SettingsError("%s: %s must have %d to %d characters" % (path, shown, low, high))
+    return value
+
+
+def _section(path, fields, given):
+    if type(given) is not dict:
+        raise SettingsError("%s: must be a map of settings" % path)
+    names = [field[0] for field in fields]
+    for name in given:
+        if name not in names:
+            raise SettingsError("%s.%s: no such setting; there are %s" % (path, name, ", ".join(names)))
+    section = {}
+    for name, kind, default, low, high, _unit, _help in fields:
+        value = given.get(name, default)
+        if value is REQUIRED:
+            raise SettingsError("%s.%s: is missing" % (path, name))
+        section[name] = _field(path + "." + name, kind, low, high, value)
+    return section
+
+
+def validate(given: dict) -> dict:
+    """The settings complete with defaults. Raises SettingsError naming the first setting that is wrong."""
+    if type(given) is not dict:
+        raise SettingsError("settings must be a map of sections")
+    for name in given:
+        if name not in TABLE:
+            raise SettingsError("%s: no such section; there are %s" % (name, ", ".join(sorted(TABLE))))
+    settings = {}
+    for name, fields in TABLE.items():
+        if name in _LISTS:
+            items = given.get(name, [])
+            if type(items) is not list or len(items) > _LISTS[name]:
+                raise SettingsError("%s: must be a list of at most %d" % (name, _LISTS[name]))
+            settings[name] = [_section("%s.%d" % (name, i), fields, item) for i, item in enumerate(items)]
+            seen = [item["name"] for item in settings[name]]
+            if len(set(seen)) != len(seen):
+                raise SettingsError("%s: two have the same name" % name)
+        else:
+            settings[name] = _section(name, fields, given.get(name, {}))
+    buses = [bus["name"] for bus in settings[BUSES]]
+    for i, instrument in enumerate(settings[INSTRUMENTS]):
+        if instrument["bus"] not in buses:
+            raise SettingsError(
+                "%s.%d.bus: there is no bus %r; there are %s"
+                % (INSTRUMENTS, i, instrument["bus"], ", ".join(buses) or "none")
+            )
+    return settings
+
+
+def public(settings: dict) -> dict:
+    """The settings without secrets."""
+    shown = {}
+    for name, fields in TABLE.items():
+        secret = [field[0] for field in fields if field[1] == "secret"]
+        if name in _LISTS:
+            shown[name] = [{k: v for k, v in item.items() if k not in secret} for item in settings[name]]
+        else:
+            shown[name] = {k: v for k, v in settings[name].items() if k not in secret}
+    return shown
+
+
+def settings_id(settings: dict) -> bytes:
+    """16 bytes that name these settings: the hash of their canonical encoding without secrets."""
+    return short_id(cbor.encode(public(settings)))
