@@ -1,0 +1,308 @@
+"""The gateway put together: the only wiring. Objects are built here, tasks are started and kept alive here."""
+
+import asyncio
+import io
+import json
+import sys
+
+from bus import ModbusBus
+from hal.clock import ticks_us
+from log import Log
+from mqtt import Session
+from parkgate import batch, beat, cbor, cose, events, modbus, profiles, reading, receipt
+from parkgate.clock import Clock
+from parkgate.errors import ParkgateError, SettingsError
+from parkgate.journal import Journal
+from parkgate.p256 import SoftwareSigner, ecdh, key_from_entropy, on_curve
+from parkgate.settings import settings_id, validate
+from sensors.modbus_meter import ModbusMeter
+from tasks.sample import Sampler
+from tasks.seal import Sealer, in_steps
+from tasks.send import Sender
+
+FLOOR_UNIX_MS = 1793491200000  # 2026-11-01: no clock that names an earlier time is believed
+MAINTAIN_MS = 500
+STATUS_MS = 1000
+RESTART_MS = 1000
+CLOCK_MS = 60000
+
+
+class App:
+    """A gateway on one board. `run` never returns."""
+
+    def __init__(self, board):
+        self.board = board
+        self.mono_ms = board.clock.mono_ms
+        self.log = Log(board.write_console, self.mono_ms)
+        self.crashes = 0
+        self.problem = None
+        self.clock = Clock(FLOOR_UNIX_MS)
+        self.settings = self._load_settings()
+        self.settings_id = settings_id(self.settings)
+        key = self._load_key()
+        self.signer = SoftwareSigner(key, board.entropy)
+        self.gateway_id = cose.thumbprint(self.signer.public_key)
+        self.topic_id = self.gateway_id[:16].hex()
+        self.cause = board.reset_cause()
+        self.journal = Journal(board.journal_flash(), lambda: board.entropy(16))
+        self._start_journal()
+        self.hub = self._load_hub(key)
+        self.samplers = self._build_samplers()
+        self.sender = None
+
+    # What is read once at the start.
+
+    def _load_settings(self) -> dict:
+        """The settings file, or the last ones that were good, or the defaults: never a stop."""
+        files = self.board.files
+        for name in ("settings.json", "settings.good"):
+            try:
+                data = files.read(name)
+                if data is None:
+                    continue
+                settings = validate(json.loads(data.decode()))
+            except (SettingsError, ValueError) as e:
+                self.problem = "%s: %s" % (name, e)
+                self.log.error("settings", self.problem + "; looking for the last good ones")
+                continue
+            if name == "settings.json" and files.read("settings.good") != data:
+                files.write("settings.good", data)
+            return settings
+        self.log.error("settings", "none that are good: using defaults, nothing is sampled")
+        return validate({})
+
+    def _load_key(self) -> bytes:
+        """The private key; made here at the first start, and it never leaves."""
+        files = self.board.files
+        key = files.read("identity.key")
+        if key is None:
+            key = key_from_entropy(self.board.entropy(48))
+            files.write("identity.key", key)
+            self.log.info("identity", "made a new key")
+        public_key = SoftwareSigner(key, self.board.entropy).public_key
+        shown = public_key.hex().encode()
+        if files.read("public.key") != shown:
+            files.write("public.key", shown)
+        return key
+
+    def _load_hub(self, key):
+        """(hub id, receipt key), or None while not enrolled."""
+        text = self.settings["hub"]["public_key"]
+        if not text:
+            self.log.error("hub", "no hub key in the settings: readings are kept, none are sent")
+            return None
+        hub_key = bytes.fromhex(text)
+        if not on_curve(hub_key):
+            self.log.error("hub", "hub.public_key is not a P-256 point: readings are kept, none are sent")
+            return None
+        hub_id = cose.thumbprint(hub_key)
+        return hub_id, receipt.shared_key(ecdh(key, hub_key), self.gateway_id, hub_id)
+
+    def _start_journal(self):
+        report = self.journal.recover(self.cause)
+        self.log.info("journal", report.text())
+        self.note([events.RESET, self.journal.boot, self.cause])
+        self.note([events.SETTINGS, self.settings_id, self.problem])
+        self._set_clock_from_board()
+
+    def _build_samplers(self) -> list:
+        """One sampler a bus; an instrument whose profile is wrong is left out and said, the others run."""
+        self.schema_items = []
+        self.channels = []
+        self.meters = []
+        samplers = []
+        for bus_settings in self.settings["buses"]:
+            serial = self.board.serial(bus_settings)
+            client = modbus.Client(bus_settings["baud"], bus_settings["reply_timeout_ms"] * 1000)
+            bus = ModbusBus(serial, client, ticks_us)
+            meters = []
+            for index, item in enumerate(self.settings["instruments"]):
+                if item["bus"] == bus_settings["name"]:
+                    meters.append((index, item))
+            samplers.append((bus, meters))
+        instruments = {}
+        for bus, meters in samplers:
+            for index, item in meters:
+                try:
+                    instruments[index] = self._build_meter(bus, item)
+                except ParkgateError as e:
+                    self.log.error("settings", "%s: %s; not sampled" % (item["name"], e))
+        # Tables name instruments by their place in the schema, so the schema holds the built ones only.
+        for place, index in enumerate(sorted(instruments)):
+            meter = instruments[index]
+            meter.index = place
+            self.meters.append(meter)
+            self.schema_items.append([meter.name, meter.profile_name, meter.schema()])
+            self.channels.append(meter.channels)
+        self.schema = batch.encode_schema(self.schema_items)
+        result = []
+        for bus, meters in samplers:
+            built = [instruments[index] for index, _ in meters if index in instruments]
+            if built:
+                result.append(Sampler(built, self.record, self.mono_ms, self.log))
+        return result
+
+    def _build_meter(self, bus, item):
+        data = self.board.files.read("meters/%s.json" % item["profile"])
+        if data is None:
+            raise SettingsError("there is no profile %r on this gateway" % item["profile"])
+        profile = profiles.load(json.loads(data.decode()), item["profile"])
+        return ModbusMeter(item, profile, bus)
+
+    # What the tasks call.
+
+    def record(self, instrument, values, qualities):
+        """Make one sample durable."""
+        time_ms, trust = self.clock.date(self.mono_ms())
+        payload = reading.encode_sample(instrument.index, time_ms, trust, values, qualities)
+        self.journal.append(self.journal.SAMPLE, payload, len(values))
+
+    def note(self, event: list):
+        """Make one event durable."""
+        self.journal.append(self.journal.EVENT, cbor.encode(event), 0)
+
+    def synchronise(self, unix_ms: int):
+        """Set the clock; the first time of a boot and every step are events."""
+        first = self.clock.offset_ms is None
+        mono_ms = self.mono_ms()
+        step = self.clock.synchronise(mono_ms, unix_ms)
+        if first or step is not None:
+            self.note([events.CLOCK_SET, mono_ms, step])
+
+    def _set_clock_from_board(self):
+        unix_ms = self.board.wall_unix_ms()
+        if unix_ms is not None:
+            try:
+                self.synchronise(unix_ms)
+            except SettingsError as e:
+                self.log.error("clock", str(e))
+
+    def health(self) -> dict:
+        """Small numbers that travel in every beat."""
+        health = {
+            "heap_peak": self.board.heap.peak_bytes,
+            "heap_limit": self.board.heap.limit_bytes(),
+            "crashes": self.crashes,
+            "errors": self.log.errors,
+            "late": sum(s.late for s in self.samplers),
+            "faults": sum(s.faults for s in self.samplers),
+            "receipts_refused": self.sender.refused if self.sender else 0,
+            "repeats": self.sender.outbox.repeats if self.sender else 0,
+        }
+        seconds = self.journal.seconds_to_loss(self.mono_ms())
+        if seconds is not None:
+            health["loss_in_s"] = seconds
+        return health
+
+    async def seal(self, payload: bytes, content_type: str) -> bytes:
+        """`payload` signed at the journal's next place in the chain."""
+        steps = batch.seal_steps(
+            self.signer, self.gateway_id, self.journal.epoch, self.journal.next_seq, payload, content_type
+        )
+        sealed = await in_steps(steps)
+        self.board.heap.look()  # here most is in use
+        return sealed
+
+    async def make_beat(self) -> bytes:
+        """A signed heartbeat for the state as it is now."""
+        journal = self.journal
+        counters = journal.counters
+        held = journal.held()
+        time_ms, trust = self.clock.date(self.mono_ms())
+        payload = beat.beat_payload(
+            journal.head_hash if journal.next_seq else None,
+            journal.boot,
+            self.cause,
+            (counters.sampled, counters.dropped, counters.buffered),
+            journal.receipt_seq,
+            held[0] if held else None,
+            time_ms,
+            trust,
+            self.health(),
+        )
+        return await self.seal(payload, beat.CONTENT_TYPE)
+
+    def open_receipt(self, message: bytes):
+        """(epoch, seq, batch hash, commit time) of an authentic receipt. Raises FormatError, IntegrityError."""
+        hub_id, key = self.hub
+        return receipt.decode_receipt(key, hub_id, self.gateway_id, message)
+
+    def make_session(self, on_message):
+        """A broker session, not yet open."""
+        return Session(self.board.connect, "parkgate-" + self.topic_id, self.settings["broker"], on_message)
+
+    def status(self) -> dict:
+        """The state in numbers, for people and programs on the console."""
+        counters = self.journal.counters
+        status = {
+            "gateway": self.topic_id,
+            "name": self.settings["gateway"]["name"],
+            "sampled": counters.sampled,
+            "acknowledged": counters.acked,
+            "buffered": counters.buffered,
+            "dropped": counters.dropped,
+            "sealed": self.journal.next_seq,
+            "held": len(self.journal.held()),
+            "connected": self.sender.connected if self.sender else False,
+            "boot": self.journal.boot,
+        }
+        status.update(self.health())
+        return status
+
+    # Tasks.
+
+    async def _maintain(self):
+        """Erase ahead of need, keep the clock, say how things are."""
+        self.board.heap.look()
+        clock_due = status_due = 0
+        while True:
+            self.journal.maintain()
+            now = self.mono_ms()
+            if now >= status_due:
+                self.board.heap.look()
+                self.log.raw("status " + json.dumps(self.status()))
+                status_due = now + STATUS_MS
+            if now >= clock_due:
+                self._set_clock_from_board()
+                clock_due = now + CLOCK_MS
+            await asyncio.sleep_ms(MAINTAIN_MS)
+
+    async def _keep(self, name, run):
+        """Run a task for ever. What it raises is said and counted, and it is started again."""
+        while True:
+            try:
+                await run()
+            except ParkgateError as e:
+                self.log.error(name, str(e))
+            except Exception as e:  # a fault of ours must not stop the other tasks
+                self.crashes += 1
+                text = io.StringIO()
+                sys.print_exception(e, text)
+                self.log.error(name, text.getvalue())
+            await asyncio.sleep_ms(RESTART_MS)
+
+    async def main(self):
+        """Start every task and stay."""
+        facts = {"cause": self.cause, "settings_id": self.settings_id, "schema": self.schema}
+        sealing, sending = self.settings["sealing"], self.settings["sending"]
+        sealer = Sealer(self.journal, self.seal, self.clock, sealing, facts, self.mono_ms, self.log)
+        loops = [("maintain", self._maintain), ("seal", sealer.run)]
+        loops += [("sample", sampler.run) for sampler in self.samplers]
+        if self.hub:
+            self.sender = Sender(
+                self.journal,
+                self.make_session,
+                self.topic_id,
+                self.open_receipt,
+                self.make_beat,
+                sending,
+                self.synchronise,
+                self.mono_ms,
+                self.log,
+            )
+            loops.append(("send", self.sender.run))
+        tasks = [asyncio.create_task(self._keep(name, run)) for name, run in loops]
+        await asyncio.gather(*tasks)
+
+    def run(self):
+        asyncio.run(self.main())

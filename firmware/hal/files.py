@@ -1,0 +1,30 @@
+"""Small files that must survive a power cut whole: old or new, never a mixture."""
+
+import os
+
+from parkgate.errors import SettingsError
+
+
+class Files:
+    """Files of one folder, read and replaced whole."""
+
+    def __init__(self, folder: str):
+        self.folder = folder
+
+    def read(self, name: str, limit: int = 32768):
+        """The content (bytes), None when there is no such file. Raises SettingsError when it is larger than `limit`."""
+        try:
+            with open(self.folder + "/" + name, "rb") as f:
+                data = f.read(limit + 1)
+        except OSError:
+            return None
+        if len(data) > limit:
+            raise SettingsError("%s: larger than %d bytes" % (name, limit))
+        return data
+
+    def write(self, name: str, data: bytes):
+        """Replace the file: written aside, then renamed over the old one (atomic on littlefs and POSIX)."""
+        path = self.folder + "/" + name
+        with open(path + ".new", "wb") as f:
+            f.write(data)
+        os.rename(path + ".new", path)

@@ -1,0 +1,1 @@
+"""The things a gateway does at the same time, each a short loop with a deadline on every wait."""

@@ -1,0 +1,140 @@
+"""Sealing: what the journal holds unsealed becomes a batch, signed and fixed, before anything is sent."""
+
+import asyncio
+
+from parkgate import batch, cbor, reading
+from parkgate.errors import FormatError, JournalError
+
+POLL_MS = 200
+SCHEMA_EVERY = 64  # batches; also after each start and each loss: whoever misses one batch still gets the schema
+
+
+class Sealer:
+    """Watches the journal and seals what is due.
+
+    `seal(payload, content_type)` is a coroutine that gives the sealed bytes for the journal's next seq; `facts` are
+    the header fields that stay the same for a whole run: cause, settings_id, schema."""
+
+    def __init__(self, journal, seal, clock, sealing: dict, facts: dict, mono_ms, log):
+        self._journal = journal
+        self._seal = seal
+        self._clock = clock
+        self._rows_max = sealing["rows_max"]
+        self._readings_max = sealing["readings_max"]
+        self._period_ms = sealing["period_s"] * 1000
+        self._facts = facts
+        self._mono_ms = mono_ms
+        self._log = log
+        self._say_schema = True
+        self._dropped_said = 0
+
+    async def run(self):
+        """Seal whenever a batch is due: full, old enough, or left over from before the start."""
+        since = self._mono_ms()
+        while True:
+            await asyncio.sleep_ms(POLL_MS)
+            journal = self._journal
+            now = self._mono_ms()
+            if not journal.unsealed_records:
+                since = now
+            elif (
+                now - since >= self._period_ms
+                or journal.unsealed_records >= self._rows_max
+                or journal.unsealed_readings >= self._readings_max
+                or journal.unsealed_boot != journal.boot
+            ):
+                await self.seal_one()
+                since = now
+
+    async def seal_one(self):
+        """Seal the oldest unsealed records of one boot into one batch."""
+        journal, facts = self._journal, self._facts
+        dropped = journal.counters.dropped
+        sampled_before = journal.counters.sampled - journal.unsealed_readings
+        taken = await self._collect()
+        if taken.position is None:
+            return
+        seq = journal.next_seq
+        header = batch.Header(
+            prev=journal.head_hash if seq else None,
+            boot=taken.boot,
+            cause=facts["cause"] if taken.boot == journal.boot else 0,
+            sampled=sampled_before + taken.readings,
+            dropped=dropped,
+            receipt_seq=journal.receipt_seq,
+            settings_id=facts["settings_id"],
+            schema=facts["schema"],
+            with_schema=self._say_schema or seq % SCHEMA_EVERY == 0 or dropped != self._dropped_said,
+        )
+        meta = cbor.encode([taken.first_ms, taken.last_ms, [[t.instrument, len(t.times)] for t in taken.tables]])
+        payload = await in_steps(batch.payload_steps(header, taken.tables, taken.events))
+        sealed = await self._seal(payload, batch.CONTENT_TYPE)
+        try:
+            journal.commit_batch(seq, sealed, batch.chain_hash(sealed), taken.position, taken.readings, meta)
+        except JournalError as e:
+            self._log.error("seal", "batch %d not kept: %s" % (seq, e))
+            return
+        self._say_schema = False
+        self._dropped_said = dropped
+
+    async def _collect(self):
+        """The oldest records of one boot as tables and events, up to the limits of a batch."""
+        taken = _Taken()
+        journal = self._journal
+        for record in journal.unsealed():
+            if taken.boot is None:
+                taken.boot = record.boot
+            if record.boot != taken.boot or taken.readings >= self._readings_max or len(taken.events) >= 64:
+                break
+            if record.kind == journal.EVENT:
+                taken.events.append(cbor.decode(record.payload))
+            else:
+                try:
+                    if not self._add(taken, record):
+                        break
+                except FormatError as e:  # checked by CRC, so a record of another firmware: say so, lose nothing unseen
+                    self._log.error("seal", "a record does not decode: %s" % e)
+            taken.position = record.position
+            await asyncio.sleep_ms(0)
+        taken.tables = [taken.by_index[index] for index in sorted(taken.by_index)]
+        return taken
+
+    def _add(self, taken, record):
+        index, time_ms, trust, values, qualities = reading.decode_sample(record.payload)
+        if record.boot == self._journal.boot:
+            time_ms, trust = self._clock.date_later(time_ms, trust)
+        table = taken.by_index.get(index)
+        if table is None:
+            table = taken.by_index[index] = batch.Table(index, len(values))
+        if len(table.times) >= self._rows_max or len(values) != len(table.values):
+            return False
+        table.add(time_ms, trust, values, qualities)
+        taken.readings += len(values)
+        taken.first_ms = time_ms if taken.first_ms is None else min(time_ms, taken.first_ms)
+        taken.last_ms = max(time_ms, taken.last_ms)
+        return True
+
+
+class _Taken:
+    """What goes into one batch."""
+
+    def __init__(self):
+        self.by_index = {}
+        self.tables = None
+        self.events = []
+        self.readings = 0
+        self.lost = 0
+        self.boot = None
+        self.position = None
+        self.first_ms = None
+        self.last_ms = 0
+
+
+async def in_steps(steps):
+    """Drive a generator of short steps, letting the other tasks run between them; its return value."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        await asyncio.sleep_ms(0)
