@@ -80,7 +80,7 @@ build/venv-lock.ready:
 	@touch $@
 
 build/device_lib.ready: lib/third_party.lock build/venv.ready
-	@$(BIN)/python -m host_tools.device_libraries
+	@$(BIN)/parkgate libraries
 	@touch $@
 
 define new_environment

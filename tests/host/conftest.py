@@ -1,0 +1,48 @@
+"""What the tests on CPython share: the Unix port's fork server, the environments, the profiles of hypothesis."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from host_tools.unix_port import ForkServer
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+# No deadline: two cores are shared with whatever else runs. `make test` tries the same cases each time, so that
+# it fails by a change of the code alone; `make fuzz` tries new ones.
+settings.register_profile("test", deadline=None, derandomize=True)
+settings.register_profile(
+    "fuzz",
+    deadline=None,
+    max_examples=5_000 * int(os.environ.get("PARKGATE_FUZZ_SIZE", "1")),
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("test")
+
+
+@pytest.fixture(scope="session")
+def unix_port():
+    """Give the server that runs short programs on MicroPython's Unix port."""
+    with ForkServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def cwt_python():
+    """Give the Python of the environment that has the library cwt (it needs another cbor2 than ours)."""
+    python = ROOT / "build" / "venv-cwt" / "bin" / "python"
+    if not python.exists():
+        pytest.skip("build/venv-cwt is missing: `make test` makes it")
+    return python
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """Give the folder of reference data that lies beside the repository where there is one."""
+    folder = ROOT.parent / "shared" / "reference"
+    if not folder.is_dir():
+        pytest.skip("no reference data beside the repository")
+    return folder
