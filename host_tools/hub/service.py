@@ -1,0 +1,134 @@
+"""The running hub: the receiver's queue to the intake, receipts back, the board kept up to date.
+
+One thread does all of it, so there is one writer and no lock. When the database fails (disk full, locked by a backup)
+the thread keeps its group and tries again with growing delay: nothing is acknowledged meanwhile, the broker holds the
+rest, and the state says so.
+"""
+
+import fcntl
+import logging
+import os
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+from parkgate.errors import ParkgateError
+
+from ..keys import hub_key
+from .intake import Intake, Message
+from .receive import Receiver
+from .store import Store
+from .summary import Board
+
+log = logging.getLogger("parkgate.hub")
+
+IDLE_WAIT_S = 0.5  # how soon a new enrolment shows when nothing else happens
+RETRY_S_MIN, RETRY_S_MAX = 0.5, 30.0
+STOP_TIMEOUT_S = 20.0
+LOCK_FILE = "hub.lock"
+
+
+class HubBusy(ParkgateError):
+    """Another hub runs on this data directory."""
+
+
+def now_unix_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Hub:
+    """All of the hub except its page. `start`, then `stop`."""
+
+    def __init__(self, data_dir, broker_url: str, ca_file=None, cert_file=None, key_file=None):
+        self.data_dir = Path(data_dir)
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self._lock_file = _lock(self.data_dir)
+        self.key = hub_key(self.data_dir)
+        self.store = Store(self.data_dir)
+        self.intake = Intake(self.store, self.key)
+        self.board = Board()
+        self.receiver = Receiver(
+            broker_url, f"parkgate-hub-{self.key.id.hex()[:16]}", ca_file, cert_file, key_file
+        )
+        self.started_unix_ms = now_unix_ms()
+        self.storage_fault: str | None = None
+        self.groups = self.messages = 0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="hub-writer", daemon=True)
+
+    def start(self) -> None:
+        mended = self.intake.retry_undecodable(now_unix_ms())
+        if mended:
+            log.info("%d batches that could not be decoded before are decoded now", mended)
+        self.board.put(list(self.store.by_topic.values()), self.store.nobody)
+        self.receiver.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the group in hand, end the connection, close the database."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_TIMEOUT_S)
+        self.receiver.stop()
+        if not self._thread.is_alive():
+            self.store.close()
+        self._lock_file.close()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            group = self.receiver.group(IDLE_WAIT_S)
+            if group:
+                self._take(group)
+            else:
+                self._look_for_enrolments()
+
+    def _take(self, group) -> None:
+        messages = [Message(_topic(message), bytes(message.payload)) for _, message in group]
+        delay_s = RETRY_S_MIN
+        while True:
+            try:
+                outcomes = self.intake.take(messages, now_unix_ms())
+                break
+            except (sqlite3.Error, MemoryError) as error:
+                self.storage_fault = str(error) or type(error).__name__
+                log.error("cannot store: %s; trying again in %.1f s", self.storage_fault, delay_s)
+                if self._stopping.wait(delay_s):
+                    return
+                delay_s = min(delay_s * 2, RETRY_S_MAX)
+        self.storage_fault = None
+        for outcome in outcomes:
+            if outcome.receipt is not None:
+                self.receiver.publish(outcome.receipt_topic, outcome.receipt)
+        self.receiver.done(group)
+        self.groups += 1
+        self.messages += len(group)
+        self.board.put(self.store.touched(), self.store.nobody)
+
+    def _look_for_enrolments(self) -> None:
+        try:
+            if self.store.refresh():
+                self.board.put(list(self.store.by_topic.values()), self.store.nobody)
+        except sqlite3.Error as error:
+            log.error("cannot read the database: %s", error)
+
+
+def _topic(message) -> str:
+    try:
+        return message.topic
+    except UnicodeDecodeError:
+        return "not UTF-8"
+
+
+def _lock(data_dir: Path):
+    """Hold the data directory for this process. Raises HubBusy."""
+    file = open(data_dir / LOCK_FILE, "a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise HubBusy(f"another hub runs on {data_dir}") from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file

@@ -1,0 +1,2 @@
+HUB_FILE = "hub.json"
+def serve(*a, **k): pass

@@ -1,0 +1,167 @@
+"""Keys on the host: the hub's own P-256 key file, public keys as people hand them around, and receipt keys.
+
+The hub's private key is one PEM file, mode 0600, made at the first start and never printed. Beside it lies
+`hub_public.key`, one line of 128 hexadecimal digits (x then y): what a gateway is given when it is provisioned.
+The receipt key of a gateway is derived from both key pairs (SPEC 6), so a broker between them cannot make it.
+"""
+
+import os
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+from parkgate import cose, receipt
+from parkgate.errors import FormatError, IntegrityError
+
+HUB_KEY_FILE = "hub_key.pem"
+HUB_PUBLIC_FILE = "hub_public.key"
+PUBLIC_KEY_FILE_BYTES_MAX = 4096
+
+_CURVE = ec.SECP256R1()
+_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_ES256 = ec.ECDSA(utils.Prehashed(hashes.SHA256()))
+
+
+def public_xy(key) -> bytes:
+    """x || y (64 bytes) of a P-256 private or public key object."""
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        key = key.public_key()
+    point = key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+    return point[1:]
+
+
+def load_public(xy: bytes) -> ec.EllipticCurvePublicKey:
+    """The key object for x || y. Raises FormatError when that is not a point of the curve."""
+    try:
+        return ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, b"\x04" + xy)
+    except ValueError:
+        raise FormatError("not a P-256 public key: the point is not on the curve") from None
+
+
+def parse_public(text_or_bytes) -> bytes:
+    """x || y of a public key as people hand it around: 128 hex digits, a COSE_Key (75 bytes, raw or hex), or PEM.
+
+    Raises FormatError, also for a point that is not on the curve."""
+    data = text_or_bytes.encode() if isinstance(text_or_bytes, str) else bytes(text_or_bytes)
+    if b"PRIVATE KEY" in data:
+        raise FormatError("this is a private key: it must not leave where it was made; give the public one")
+    if b"BEGIN PUBLIC KEY" in data:
+        try:
+            key = serialization.load_pem_public_key(data)
+        except ValueError as error:
+            raise FormatError(f"not a readable PEM public key: {error}") from None
+        if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != _CURVE.name:
+            raise FormatError("the PEM holds a public key, but not one of P-256")
+        return public_xy(key)
+    if len(data) not in (64, 75):
+        try:
+            data = bytes.fromhex("".join(data.decode("ascii").split()))
+        except ValueError:
+            raise FormatError("a public key is 128 hex digits (x, y), a COSE_Key or PEM; this is none") from None
+    xy = cose.decode_key(data) if len(data) == 75 else data
+    if len(xy) != 64:
+        raise FormatError(f"a P-256 public key has 64 bytes (x, y); this has {len(xy)}")
+    load_public(xy)
+    return xy
+
+
+def read_public(file_or_hex: str) -> bytes:
+    """x || y from a file's content, or from the argument itself when no such file exists. Raises FormatError."""
+    path = Path(file_or_hex)
+    try:
+        if path.is_file():
+            if path.stat().st_size > PUBLIC_KEY_FILE_BYTES_MAX:
+                raise FormatError(f"{path} is too large for a public key")
+            return parse_public(path.read_bytes())
+    except OSError as error:
+        if not _is_hex(file_or_hex):
+            raise FormatError(f"cannot read {path}: {error.strerror}") from None
+    if not _is_hex(file_or_hex):
+        raise FormatError(f"there is no file {file_or_hex!r}, nor is it a public key in hex")
+    return parse_public(file_or_hex)
+
+
+def _is_hex(text: str) -> bool:
+    return len(text) in (128, 150) and all(digit in "0123456789abcdefABCDEF" for digit in text)
+
+
+class Verifier:
+    """One gateway's public key, made ready once. `check` is strict ES256: 64 bytes, both parts in range, low s."""
+
+    def __init__(self, xy: bytes):
+        self._key = load_public(xy)
+
+    def check(self, digest: bytes, signature: bytes) -> None:
+        """Return if `signature` (r || s) holds over the 32-byte `digest`. Raises IntegrityError that says why not."""
+        r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+        if len(signature) != 64 or not (0 < r < _ORDER and 0 < s < _ORDER):
+            raise IntegrityError("signature parts out of range")
+        if s > _ORDER >> 1:
+            raise IntegrityError("signature with high s: valid for others, but not the one canonical form")
+        try:
+            self._key.verify(utils.encode_dss_signature(r, s), digest, _ES256)
+        except InvalidSignature:
+            raise IntegrityError("signature does not hold") from None
+
+
+class HubKey:
+    """The hub's key pair: `xy` public (64 bytes), `id` its thumbprint (32 bytes)."""
+
+    def __init__(self, private: ec.EllipticCurvePrivateKey):
+        self._private = private
+        self.xy = public_xy(private)
+        self.id = cose.thumbprint(self.xy)
+
+    def receipt_key(self, gateway_xy: bytes) -> bytes:
+        """The 32-byte key under which this hub makes receipts for the gateway with this public key."""
+        shared = self._private.exchange(ec.ECDH(), load_public(gateway_xy))
+        return receipt.shared_key(shared, cose.thumbprint(gateway_xy), self.id)
+
+
+def hub_key(data_dir: Path) -> HubKey:
+    """The hub key of this data directory, made at the first call. Raises FormatError when the file is not a P-256
+    key, or others may read it."""
+    path = Path(data_dir) / HUB_KEY_FILE
+    if not path.exists():
+        _make_private(path)
+    key = _read_private(path)
+    public_file = Path(data_dir) / HUB_PUBLIC_FILE
+    line = key.xy.hex() + "\n"
+    if not public_file.is_file() or public_file.read_text() != line:
+        public_file.write_text(line)
+    return key
+
+
+def _make_private(path: Path) -> None:
+    """A new key in a file that is there whole or not at all, and never replaces another."""
+    private = ec.generate_private_key(_CURVE)
+    pem = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass  # another start was quicker: its key is the hub's
+    finally:
+        draft.unlink()
+
+
+def _read_private(path: Path) -> HubKey:
+    if path.stat().st_mode & 0o077:
+        raise FormatError(f"others may read {path}: run chmod 600 on it (and think about who could have copied it)")
+    try:
+        private = serialization.load_pem_private_key(path.read_bytes(), None)
+    except (ValueError, TypeError) as error:
+        raise FormatError(f"{path} is not a readable private key: {error}") from None
+    if not isinstance(private, ec.EllipticCurvePrivateKey) or private.curve.name != _CURVE.name:
+        raise FormatError(f"{path} does not hold a P-256 key")
+    return HubKey(private)
