@@ -1,29 +1,39 @@
-"""The batch: some samples of some instruments as columns, fixed when it is sealed, chained to the one before (SPEC 5).
+"""The batch: some samples of some instruments as columns, fixed when it is sealed, chained to the one before
+(SPEC 5).
 
-    samples ─▶ Table (one an instrument) ─▶ payload_steps ─▶ seal_steps ─▶ sealed bytes ─▶ open_batch ─▶ Batch
+    samples ─▶ Table (one an instrument) ─▶ payload_steps ─▶ seal_steps ─▶ sealed bytes ─▶ Batch
 
-A table holds the times of its rows (relative to the batch's base time), the clock trust and, for each channel, the
-values as a coded column (`columns`) and the qualities as runs; a run list that would say "all zero" is empty.
-Readings whose quality carries no value are absent from the column: they cost nothing there and are still counted.
+All that a table holds stands in columns (`columns`): the times of its rows, relative to the batch's base
+time, their clock trust, the values of each channel, and qualities. A column that is all zero (every time
+synchronised, every reading good) is empty and costs one byte. The channels of one instrument mostly fail
+together, so the qualities of the first channel hold for every channel that does not bring its own. Readings
+whose quality carries no value are absent from the column of values: they cost nothing there and are still
+counted.
 """
 
 import hashlib
 
 from . import cbor, columns, cose
+from .cbor import expect_bytes, expect_uint
 from .errors import FormatError
-from .reading import has_value
+from .reading import QUALITY_LIMIT, TRUST_LIMIT, has_value
 
-CONTENT_TYPE = "application/vnd.parkgate.batch"
+CONTENT_TYPE = cose.BATCH_TYPE
 VERSION = 1
 
 MAX_BATCH_BYTES = 16384
+MAX_PAYLOAD_BYTES = MAX_BATCH_BYTES - 148  # the largest that always fits with envelope and signature
 MAX_ROWS = columns.MAX_ROWS
 MAX_READINGS = 16384  # rows × channels, over all tables of one batch: bounds what a decoder must do
 MAX_INSTRUMENTS = 64
+MAX_CHANNELS = 64  # of one instrument
 MAX_EVENTS = 256
+MAX_SCALE = 18  # 10^18 is the largest power of ten in 63 bits
 
-# Keys of the payload map. SPEC 5.2.
-_VERSION, _PREV, _BASE, _BOOT, _COUNTERS, _RECEIPT, _SCHEMA_ID, _SETTINGS_ID, _TABLES, _EVENTS, _SCHEMA = range(1, 12)
+
+class BatchTooLarge(FormatError):
+    """What was to be one batch does not fit into one; half as many samples will."""
+
 
 # All that a batch says besides its tables, events and place in the chain:
 #   prev          32-byte SHA-256 of the whole batch before, None at seq 0
@@ -33,7 +43,17 @@ _VERSION, _PREV, _BASE, _BOOT, _COUNTERS, _RECEIPT, _SCHEMA_ID, _SETTINGS_ID, _T
 #   receipt_seq   highest seq of this epoch a receipt was seen for, None before the first
 #   settings_id   first 16 bytes of the SHA-256 of the active settings
 #   schema        encoded schema; travels inside only when `with_schema`, its id always does
-HEADER_FIELDS = ("prev", "boot", "cause", "sampled", "dropped", "receipt_seq", "settings_id", "schema", "with_schema")
+HEADER_FIELDS = (
+    "prev",
+    "boot",
+    "cause",
+    "sampled",
+    "dropped",
+    "receipt_seq",
+    "settings_id",
+    "schema",
+    "with_schema",
+)
 
 
 class Header:
@@ -45,13 +65,13 @@ class Header:
 
 
 def short_id(data: bytes) -> bytes:
-    """First 16 bytes of SHA-256: the name of a schema or of settings. 128 bits, so nobody finds two for one name."""
+    """The name of a schema or of settings: 16 bytes of SHA-256, so nobody finds two for one name."""
     return hashlib.sha256(data).digest()[:16]
 
 
 def encode_schema(instruments: list) -> bytes:
-    """Instruments as [[name, profile, [[quantity, unit, scale], …]], …], in words: it must be clear in ten years.
-    A value in a column, times ten to the power of -scale, is in `unit`."""
+    """Instruments as [[name, profile, [[quantity, unit, scale], …]], …], in words: it must be clear in ten
+    years. A value in a column, times ten to the power of -scale, is in `unit`."""
     return cbor.encode(instruments)
 
 
@@ -61,7 +81,12 @@ def decode_schema(data: bytes) -> list:
     try:
         for name, profile, channels in schema:
             for quantity, unit, scale in channels:
-                if type(quantity) is not str or type(unit) is not str or type(scale) is not int or abs(scale) > 18:
+                if (
+                    type(quantity) is not str
+                    or type(unit) is not str
+                    or type(scale) is not int
+                    or abs(scale) > 18
+                ):
                     raise FormatError("schema: a channel is [quantity, unit, scale]")
             if type(name) is not str or type(profile) is not str or not channels:
                 raise FormatError("schema: an instrument is [name, profile, channels]")
@@ -70,54 +95,15 @@ def decode_schema(data: bytes) -> list:
     return schema
 
 
-class Runs:
-    """Run-length list of small codes, built one at a time: [code, length, …]; [] means all zero."""
-
-    def __init__(self):
-        self.flat = []
-
-    def add(self, code: int):
-        flat = self.flat
-        if flat and flat[-2] == code:
-            flat[-1] += 1
-        else:
-            flat.append(code)
-            flat.append(1)
-
-    def canonical(self) -> list:
-        return [] if len(self.flat) == 2 and self.flat[0] == 0 else self.flat
-
-
-def expand_runs(flat: list, count: int, limit: int) -> bytes:
-    """One code a row from a run list. Raises FormatError unless it is canonical, each code < limit, and sums to count."""
-    if type(flat) is not list or len(flat) % 2:
-        raise FormatError("runs: not pairs of code and length")
-    if not flat:
-        return bytes(count)
-    out = bytearray()
-    before = -1
-    for i in range(0, len(flat), 2):
-        code, length = flat[i], flat[i + 1]
-        if type(code) is not int or type(length) is not int or not 0 <= code < limit or code == before:
-            raise FormatError("runs: bad or repeated code")
-        if not 0 < length <= count - len(out):
-            raise FormatError("runs: lengths do not sum to the rows")
-        out.extend(bytes([code]) * length)
-        before = code
-    if len(out) != count or (len(flat) == 2 and flat[0] == 0):
-        raise FormatError("runs: lengths do not sum to the rows, or all zero is not left empty")
-    return bytes(out)
-
-
 class Table:
     """The samples of one instrument on their way into a batch."""
 
     def __init__(self, instrument: int, channels: int):
         self.instrument = instrument
         self.times = []
-        self.trust = Runs()
+        self.trust = bytearray()
         self.values = [[] for _ in range(channels)]
-        self.quality = [Runs() for _ in range(channels)]
+        self.quality = [bytearray() for _ in range(channels)]
 
     def readings(self) -> int:
         return len(self.times) * len(self.values)
@@ -125,53 +111,88 @@ class Table:
     def add(self, time_ms: int, trust: int, values: list, qualities=None):
         """One sample: a value (None where its quality carries none) and a quality for each channel."""
         self.times.append(time_ms)
-        self.trust.add(trust)
+        self.trust.append(trust)
         for i, value in enumerate(values):
             quality = qualities[i] if qualities else 0
-            self.quality[i].add(quality)
+            self.quality[i].append(quality)
             if has_value(quality):
                 self.values[i].append(value)
+
+
+def column_steps(values):
+    """Generator: one column as it stands in a batch, coder id and data; empty when there are no values."""
+    if not values:
+        return b""
+    coder, data = yield from columns.encode_steps(values)
+    return bytes([coder]) + data
+
+
+def _codes_steps(codes):
+    """Generator: one column of trust or quality codes, empty when all are zero."""
+    if not any(codes):
+        return b""
+    column = yield from column_steps(list(codes))
+    return column
+
+
+def _table_steps(table, base_ms):
+    """Generator: one table as it stands in the payload (SPEC 5.3)."""
+    rows = len(table.times)
+    trust = yield from _codes_steps(table.trust)
+    times = yield from column_steps([time - base_ms for time in table.times])
+    table.times = None
+    first_codes = table.quality[0]
+    first_quality = yield from _codes_steps(first_codes)
+    channels = []
+    for i, codes in enumerate(table.quality):
+        column = yield from column_steps(table.values[i])
+        table.values[i] = None
+        if codes == first_codes:
+            channels.append(column)
+        else:
+            quality = yield from _codes_steps(codes)
+            channels.append([quality, column])
+    return [table.instrument, rows, trust, times, first_quality, channels]
 
 
 def payload_steps(header: Header, tables: list, events: list):
     """Generator: encodes the payload in steps short enough for an event loop; its return value is the bytes.
 
-    `tables` (in ascending order of instrument) are consumed: each column's values are freed as soon as they are coded.
-    Raises FormatError when a limit is broken."""
+    `tables` (in ascending order of instrument) are consumed: each column's values are freed as soon as they
+    are coded. Raises BatchTooLarge when a limit of one batch is broken."""
     if sum(table.readings() for table in tables) > MAX_READINGS or len(events) > MAX_EVENTS:
-        raise FormatError("too much for one batch")
+        raise BatchTooLarge("too much for one batch")
     base_ms = min(min(table.times) for table in tables) if tables else 0
     coded_tables = []
     for table in tables:
-        rows = len(table.times)
-        times = yield from columns.encode_steps([time - base_ms for time in table.times])
-        table.times = None
-        channels = []
-        for i in range(len(table.values)):
-            coder, data = yield from columns.encode_steps(table.values[i])
-            table.values[i] = None
-            runs = table.quality[i].canonical()
-            channels.append([coder, data, runs] if runs else [coder, data])
-        coded_tables.append([table.instrument, rows, times[0], times[1], table.trust.canonical(), channels])
-    payload = {
-        _VERSION: VERSION,
-        _PREV: header.prev,
-        _BASE: base_ms,
-        _BOOT: [header.boot, header.cause],
-        _COUNTERS: [header.sampled, header.dropped],
-        _RECEIPT: header.receipt_seq,
-        _SCHEMA_ID: short_id(header.schema),
-        _SETTINGS_ID: header.settings_id,
-        _TABLES: coded_tables,
-        _EVENTS: events,
-    }
+        coded = yield from _table_steps(table, base_ms)
+        coded_tables.append(coded)
+    payload = [
+        VERSION,
+        header.prev,
+        header.boot,
+        header.cause,
+        header.sampled,
+        header.dropped,
+        header.receipt_seq,
+        short_id(header.schema),
+        header.settings_id,
+        base_ms,
+        coded_tables,
+        events,
+    ]
     if header.with_schema:
-        payload[_SCHEMA] = header.schema
+        payload.append(header.schema)
     yield
-    return cbor.encode(payload)
+    data = cbor.encode(payload)
+    if len(data) > MAX_PAYLOAD_BYTES:
+        raise BatchTooLarge("a payload of %d bytes; %d is the limit" % (len(data), MAX_PAYLOAD_BYTES))
+    return data
 
 
-def seal_steps(signer, gateway_id: bytes, epoch: bytes, seq: int, payload: bytes, content_type: str = CONTENT_TYPE):
+def seal_steps(
+    signer, gateway_id: bytes, epoch: bytes, seq: int, payload: bytes, content_type: int = CONTENT_TYPE
+):
     """Generator: signs `payload` into its place in the chain; its return value is the sealed bytes."""
     protected = cose.sign1_protected(gateway_id, content_type, epoch, seq)
     signature = yield from signer.sign_steps(cose.sign1_digest(protected, payload))
@@ -193,113 +214,142 @@ def chain_hash(sealed: bytes) -> bytes:
 
 
 class CodedTable:
-    """A table as it stands in a batch: sizes checked, columns still coded."""
+    """A table as it stands in a batch: sizes checked, all columns still coded.
+
+    `times_data`, `trust_data` and those in `channels` are coded columns: a byte that names the coder, then
+    its data; `quality_data` has one a channel. Trust and quality are empty when all rows are 0."""
 
     def __init__(self, item):
         if type(item) is not list or len(item) != 6:
             raise FormatError("a table has six parts")
-        self.instrument, self.rows, self.times_coder, self.times_data, trust, self.channels = item
+        self.instrument, rows, self.trust_data, self.times_data, quality, channels = item
         if type(self.instrument) is not int or not 0 <= self.instrument < MAX_INSTRUMENTS:
-            raise FormatError("instrument index out of range")
-        if type(self.rows) is not int or not 0 < self.rows <= MAX_ROWS:
-            raise FormatError("rows out of range")
-        if type(self.times_coder) is not int or type(self.times_data) is not bytes:
-            raise FormatError("the time column is [coder, bytes]")
-        if type(self.channels) is not list or not self.channels:
-            raise FormatError("a table needs a channel")
-        if self.rows * len(self.channels) > MAX_READINGS:
-            raise FormatError("too many readings")
-        self.trust = expand_runs(trust, self.rows, 4)
-        self.quality = []
-        for channel in self.channels:
-            if type(channel) is not list or len(channel) not in (2, 3):
-                raise FormatError("a channel is [coder, bytes] or [coder, bytes, quality runs]")
-            if type(channel[0]) is not int or type(channel[1]) is not bytes or channel[2:] == [[]]:
-                raise FormatError("a channel is [coder, bytes] or [coder, bytes, quality runs]")
-            self.quality.append(expand_runs(channel[2], self.rows, 16) if len(channel) == 3 else None)
+            raise FormatError("table: instrument out of range")
+        if type(rows) is not int or not 0 < rows <= MAX_ROWS:
+            raise FormatError("table: rows out of range")
+        if (
+            type(self.trust_data) is not bytes
+            or type(self.times_data) is not bytes
+            or type(quality) is not bytes
+        ):
+            raise FormatError("table: trust, times and quality are byte strings")
+        if type(channels) is not list or not 0 < len(channels) <= MAX_CHANNELS:
+            raise FormatError("table: channels are a list of 1 to %d" % MAX_CHANNELS)
+        self.rows = rows
+        self.quality_data = [quality] * len(channels)
+        for i, channel in enumerate(channels):
+            if type(channel) is list:
+                if len(channel) != 2 or type(channel[0]) is not bytes or channel[0] == quality or i == 0:
+                    raise FormatError(
+                        "table: a channel brings a quality only if it differs from the first channel's"
+                    )
+                self.quality_data[i], channels[i] = channel
+            if type(channels[i]) is not bytes:
+                raise FormatError("table: a channel is a column, or its quality and a column")
+        self.channels = channels
+        self._codes = {b"": None}
 
     def readings(self) -> int:
         return self.rows * len(self.channels)
 
     def times(self, base_ms: int) -> list:
         """Times of the rows in ms. Raises FormatError."""
-        return [base_ms + t for t in columns.decode(self.times_coder, self.times_data, self.rows)]
+        offsets = decode_column(self.times_data, self.rows)
+        if min(offsets) < 0 or max(offsets) >= cbor.UINT_LIMIT:
+            raise FormatError("table: a time before the batch's base time, or out of range")
+        return [base_ms + offset for offset in offsets]
+
+    @property
+    def trust(self) -> bytes:
+        """Clock trust of each row. Raises FormatError."""
+        return self._decode_codes(self.trust_data, TRUST_LIMIT) or bytes(self.rows)
+
+    @property
+    def quality(self) -> list:
+        """For each channel None when all its readings are good, else one code a row. Raises FormatError."""
+        return [self._decode_codes(data, QUALITY_LIMIT) for data in self.quality_data]
+
+    def _decode_codes(self, data, limit):
+        if data not in self._codes:
+            self._codes[data] = decode_codes(data, self.rows, limit)
+        return self._codes[data]
 
     def column(self, index: int) -> list:
         """Values of one channel, a row each, None where the quality carries no value. Raises FormatError."""
-        coder, data = self.channels[index][:2]
-        quality = self.quality[index]
+        quality = self._decode_codes(self.quality_data[index], QUALITY_LIMIT)
         if quality is None:
-            return columns.decode(coder, data, self.rows)
+            return decode_column(self.channels[index], self.rows)
         present = sum(1 for code in quality if has_value(code))
-        values = iter(columns.decode(coder, data, present))
+        values = iter(decode_column(self.channels[index], present))
         return [next(values) if has_value(code) else None for code in quality]
 
 
-class Batch:
-    """A sealed batch taken apart. Well formed and within every limit, *not yet verified*; columns still coded.
+def decode_column(column: bytes, count: int) -> list:
+    """The `count` integers of a column as it stands in a batch. Raises FormatError."""
+    if (count == 0) != (len(column) == 0):
+        raise FormatError("a column is empty exactly when it has no values")
+    return columns.decode(column[0], column[1:], count) if count else []
 
-    `sign1` has kid (the gateway id), epoch, seq and digest(); `tables` are CodedTable; `events` are lists that begin
-    with their kind; `schema` is the encoded schema or None; the other fields are those of Header."""
+
+def decode_codes(column: bytes, rows: int, limit: int) -> bytes:
+    """One code below `limit` for each row. Raises FormatError; all zero is said by an empty column."""
+    codes = decode_column(column, rows)
+    if min(codes) < 0 or max(codes) >= limit:
+        raise FormatError("table: a code of trust or quality out of range")
+    if not any(codes):
+        raise FormatError("table: codes that are all zero must be left out")
+    return bytes(codes)
+
+
+class Batch:
+    """A sealed batch taken apart. Well formed and within every limit, *not yet verified*; columns still
+    coded.
+
+    `sign1` has kid (the gateway id), epoch, seq and digest(); `tables` are CodedTable; `events` are lists
+    that begin with their kind; `schema` is the encoded schema or None; the other fields are those of
+    Header."""
 
     def __init__(self, data: bytes):
         if len(data) > MAX_BATCH_BYTES:
             raise FormatError("a batch of %d bytes; %d is the limit" % (len(data), MAX_BATCH_BYTES))
-        self.sign1 = sign1 = cose.Sign1(data, CONTENT_TYPE)
-        fields = cbor.decode(sign1.payload)
-        if type(fields) is not dict or fields.get(_VERSION) != VERSION:
-            raise FormatError("not a batch of version %d" % VERSION)
-        if not (len(fields) == 10 and _EVENTS in fields or len(fields) == 11 and _SCHEMA in fields):
-            raise FormatError("batch: fields missing or unknown")
-        for key in range(_PREV, _EVENTS + 1):
-            if key not in fields:
-                raise FormatError("batch: field %d is missing" % key)
-        self.prev = fields[_PREV]
-        if (self.prev is None) != (sign1.seq == 0):
+        self.sign1 = cose.Sign1(data, CONTENT_TYPE)
+        fields = cbor.expect_array(self.sign1.payload, VERSION, (12, 13), "batch")
+        self.prev, boot, cause, sampled, dropped, self.receipt_seq = fields[1:7]
+        schema_id, settings_id, base_ms, tables, self.events = fields[7:12]
+        if (self.prev is None) != (self.sign1.seq == 0):
             raise FormatError("batch: the hash of the one before is there exactly when seq is not 0")
         if self.prev is not None:
-            _expect_bytes(self.prev, 32, "hash of the batch before")
-        self.base_ms = _expect_uint(fields[_BASE], "base time")
-        self.boot, self.cause = _expect_pair(fields[_BOOT], "boot")
-        self.sampled, self.dropped = _expect_pair(fields[_COUNTERS], "counters")
-        self.receipt_seq = fields[_RECEIPT]
+            expect_bytes(self.prev, 32, "batch: hash of the one before")
+        self.boot = expect_uint(boot, "batch: boot")
+        self.cause = expect_uint(cause, "batch: cause")
+        self.sampled = expect_uint(sampled, "batch: sampled")
+        self.dropped = expect_uint(dropped, "batch: dropped")
         if self.receipt_seq is not None:
-            _expect_uint(self.receipt_seq, "receipt seq")
-        self.schema_id = _expect_bytes(fields[_SCHEMA_ID], 16, "schema id")
-        self.settings_id = _expect_bytes(fields[_SETTINGS_ID], 16, "settings id")
-        self.schema = fields.get(_SCHEMA)
-        if _SCHEMA in fields and (type(self.schema) is not bytes or short_id(self.schema) != self.schema_id):
-            raise FormatError("batch: the schema inside does not have the schema's id")
-        tables, self.events = fields[_TABLES], fields[_EVENTS]
+            expect_uint(self.receipt_seq, "batch: receipt seq")
+        self.schema_id = expect_bytes(schema_id, 16, "batch: schema id")
+        self.settings_id = expect_bytes(settings_id, 16, "batch: settings id")
+        self.base_ms = expect_uint(base_ms, "batch: base time")
         if type(tables) is not list or len(tables) > MAX_INSTRUMENTS:
-            raise FormatError("batch: tables are not a list of at most %d" % MAX_INSTRUMENTS)
-        self.tables = [CodedTable(item) for item in tables]
-        for before, after in zip(self.tables, self.tables[1:]):
-            if before.instrument >= after.instrument:
+            raise FormatError("batch: tables are a list of at most %d" % MAX_INSTRUMENTS)
+        if not tables and base_ms != 0:
+            raise FormatError("batch: a base time without a table")
+        self.tables = []
+        self.readings = 0
+        above = -1
+        for item in tables:
+            table = CodedTable(item)
+            if table.instrument <= above:
                 raise FormatError("batch: tables are not in order of instrument")
-        self.readings = sum(table.readings() for table in self.tables)
+            above = table.instrument
+            self.readings += table.readings()
+            self.tables.append(table)
         if self.readings > MAX_READINGS:
             raise FormatError("batch: %d readings; %d is the limit" % (self.readings, MAX_READINGS))
         if type(self.events) is not list or len(self.events) > MAX_EVENTS:
-            raise FormatError("batch: events are not a list of at most %d" % MAX_EVENTS)
+            raise FormatError("batch: events are a list of at most %d" % MAX_EVENTS)
         for event in self.events:
-            if type(event) is not list or not event or type(event[0]) is not int:
+            if type(event) is not list or not event or type(event[0]) is not int or event[0] < 0:
                 raise FormatError("batch: an event is a list that begins with its kind")
-
-
-def _expect_bytes(item, length, what):
-    if type(item) is not bytes or len(item) != length:
-        raise FormatError("batch: %s must be %d bytes" % (what, length))
-    return item
-
-
-def _expect_uint(item, what):
-    if type(item) is not int or item < 0:
-        raise FormatError("batch: %s must be an unsigned integer" % what)
-    return item
-
-
-def _expect_pair(item, what):
-    if type(item) is not list or len(item) != 2:
-        raise FormatError("batch: %s must be a pair" % what)
-    return _expect_uint(item[0], what), _expect_uint(item[1], what)
+        self.schema = fields[12] if len(fields) == 13 else None
+        if len(fields) == 13 and (type(self.schema) is not bytes or short_id(self.schema) != self.schema_id):
+            raise FormatError("batch: the schema inside does not have the schema's id")

@@ -1,68 +1,81 @@
 """The heartbeat: a signed statement of where the chain ends and how the gateway fares (SPEC 7).
 
-Without it the newest batches could be withheld unseen: nothing later would point at them. A beat is a COSE_Sign1 like
-a batch, with its own content type; its position is [epoch, next seq] and `head` the hash of the last sealed batch.
+Without it the newest batches could be withheld unseen: nothing later would point at them. A beat is a
+COSE_Sign1 like a batch, with its own content type; its position is [epoch, next seq] and `head` the hash of
+the last sealed batch.
 """
 
 from . import cbor, cose
+from .cbor import expect_bytes, expect_uint
 from .errors import FormatError
+from .reading import TRUST_LIMIT
 
-CONTENT_TYPE = "application/vnd.parkgate.beat"
+CONTENT_TYPE = cose.BEAT_TYPE
 VERSION = 1
 MAX_BEAT_BYTES = 1024
-_VERSION, _HEAD, _BOOT, _COUNTERS, _RECEIPT, _OLDEST, _TIME, _HEALTH = 1, 2, 3, 4, 5, 6, 7, 8
+MAX_HEALTH = 32  # entries
 
 
 def beat_payload(
-    head, boot: int, cause: int, counters: tuple, receipt_seq, oldest_held, time_ms: int, trust: int, health: dict
+    head,
+    boot: int,
+    cause: int,
+    counters: tuple,
+    receipt_seq,
+    oldest_held,
+    time_ms: int,
+    trust: int,
+    health: dict,
 ) -> bytes:
-    """Encoded payload. `head` is 32 bytes or None before the first batch; `counters` are (sampled, dropped, buffered)
-    in readings; `receipt_seq` and `oldest_held` are a seq or None; `health` maps short names to integers."""
+    """Encoded payload. `head` is 32 bytes or None before the first batch; `counters` are (sampled, dropped,
+    buffered) in readings; `receipt_seq` and `oldest_held` are a seq or None; `health` maps short names to
+    integers."""
+    sampled, dropped, buffered = counters
     return cbor.encode(
-        {
-            _VERSION: VERSION,
-            _HEAD: head,
-            _BOOT: [boot, cause],
-            _COUNTERS: list(counters),
-            _RECEIPT: receipt_seq,
-            _OLDEST: oldest_held,
-            _TIME: [time_ms, trust],
-            _HEALTH: health,
-        }
+        [
+            VERSION,
+            head,
+            boot,
+            cause,
+            sampled,
+            dropped,
+            buffered,
+            receipt_seq,
+            oldest_held,
+            time_ms,
+            trust,
+            health,
+        ]
     )
 
 
 class Beat:
-    """A beat taken apart, well formed, not yet verified. `sign1` has kid, epoch, seq (the next to be sealed)."""
+    """A beat taken apart, well formed, not verified. `sign1` has kid, epoch, seq (the next to be sealed)."""
 
     def __init__(self, data: bytes):
         if len(data) > MAX_BEAT_BYTES:
             raise FormatError("a beat of %d bytes" % len(data))
         self.sign1 = cose.Sign1(data, CONTENT_TYPE)
-        fields = cbor.decode(self.sign1.payload)
-        if type(fields) is not dict or sorted(fields) != [1, 2, 3, 4, 5, 6, 7, 8] or fields[_VERSION] != VERSION:
-            raise FormatError("not a beat of version %d" % VERSION)
-        self.head = fields[_HEAD]
-        if self.head is not None and (type(self.head) is not bytes or len(self.head) != 32):
-            raise FormatError("beat: the head is 32 bytes or null")
+        fields = cbor.expect_array(self.sign1.payload, VERSION, (12,), "beat")
+        self.head = fields[1]
         if (self.head is None) != (self.sign1.seq == 0):
             raise FormatError("beat: a head is there exactly when a batch was sealed")
-        self.boot, self.cause = _uints(fields[_BOOT], 2, "boot")
-        self.sampled, self.dropped, self.buffered = _uints(fields[_COUNTERS], 3, "counters")
-        self.time_ms, self.trust = _uints(fields[_TIME], 2, "time")
-        self.receipt_seq, self.oldest_held = fields[_RECEIPT], fields[_OLDEST]
+        if self.head is not None:
+            expect_bytes(self.head, 32, "beat: head")
+        self.boot, self.cause, self.sampled, self.dropped, self.buffered = [
+            expect_uint(item, "beat: boot, cause, sampled, dropped, buffered") for item in fields[2:7]
+        ]
+        self.receipt_seq, self.oldest_held = fields[7:9]
         for seq in (self.receipt_seq, self.oldest_held):
-            if seq is not None and (type(seq) is not int or seq < 0):
-                raise FormatError("beat: a seq is an unsigned integer or null")
-        self.health = fields[_HEALTH]
-        if type(self.health) is not dict:
-            raise FormatError("beat: health is a map")
+            if seq is not None:
+                expect_uint(seq, "beat: receipt seq and oldest held")
+        self.time_ms = expect_uint(fields[9], "beat: time")
+        self.trust = expect_uint(fields[10], "beat: trust")
+        if self.trust >= TRUST_LIMIT:
+            raise FormatError("beat: no such clock trust")
+        self.health = fields[11]
+        if type(self.health) is not dict or len(self.health) > MAX_HEALTH:
+            raise FormatError("beat: health is a map of at most %d entries" % MAX_HEALTH)
         for name, value in self.health.items():
-            if type(name) is not str or type(value) is not int:
+            if type(name) is not str or type(value) is not int or abs(value) >= cbor.UINT_LIMIT:
                 raise FormatError("beat: health maps names to integers")
-
-
-def _uints(item, count, what):
-    if type(item) is not list or len(item) != count or any(type(n) is not int or n < 0 for n in item):
-        raise FormatError("beat: %s must be %d unsigned integers" % (what, count))
-    return item

@@ -1,13 +1,18 @@
-"""CBOR in exactly one form: RFC 8949 section 4.2.1 (core deterministic encoding); anything else is refused (SPEC 2).
+"""CBOR in exactly one form: RFC 8949 section 4.2.1 (core deterministic encoding); anything else is refused
+(SPEC 2).
 
-Items: integers of 64 bits, byte strings, UTF-8 text, arrays, maps with integer or text keys, null, true, false.
-No floats, no tags, no indefinite lengths: nothing that is signed needs them, and what cannot be said cannot be
-said in two ways. Sizes are checked before content, so hostile input costs no more than its own length.
+Items: integers of 64 bits, byte strings, UTF-8 text, arrays, maps with integer or text keys, null, true,
+false. No floats, no tags, no indefinite lengths: nothing that is signed needs them, and what cannot be said
+cannot be said in two ways. Sizes are checked before content, so hostile input costs no more than its own
+length.
 """
 
 from .errors import FormatError
 
 MAX_DEPTH = 8
+UINT_LIMIT = (
+    1 << 62
+)  # seqs, counters and times stay below: they fit a database's signed 64 bits, with room for sums
 
 _UINT, _NINT, _BYTES, _TEXT, _ARRAY, _MAP = 0x00, 0x20, 0x40, 0x60, 0x80, 0xA0
 _FALSE, _TRUE, _NULL = 0xF4, 0xF5, 0xF6
@@ -75,7 +80,7 @@ def _encode_into(out, item, depth):
 
 
 def decode(data):
-    """The item that `data` (bytes) encodes, all of it. Raises FormatError on anything but the one canonical form."""
+    """The item that `data` (bytes) encodes, all of it. Raises FormatError on all but the canonical form."""
     item, end = decode_at(data, 0, MAX_DEPTH)
     if end != len(data):
         raise FormatError("%d bytes after the end" % (len(data) - end))
@@ -128,6 +133,10 @@ def decode_at(data, at: int, depth: int = MAX_DEPTH):
     if major == _ARRAY:
         items = []
         for _ in range(n):
+            if at < size and data[at] < 24 and depth > 1:  # the commonest item, without a call
+                items.append(data[at])
+                at += 1
+                continue
             item, at = decode_at(data, at, depth - 1)
             items.append(item)
         return items, at
@@ -144,3 +153,27 @@ def decode_at(data, at: int, depth: int = MAX_DEPTH):
         before = raw
         pairs[key], at = decode_at(data, at, depth - 1)
     return pairs, at
+
+
+def expect_uint(item, what: str) -> int:
+    """`item` if it is an integer from 0 to UINT_LIMIT - 1, else FormatError with `what` it should be."""
+    if type(item) is not int or not 0 <= item < UINT_LIMIT:
+        raise FormatError("%s must be an unsigned integer below 2^62" % what)
+    return item
+
+
+def expect_bytes(item, length: int, what: str) -> bytes:
+    """`item` if it is a byte string of `length` bytes, else FormatError with `what` it should be."""
+    if type(item) is not bytes or len(item) != length:
+        raise FormatError("%s must be %d bytes" % (what, length))
+    return item
+
+
+def expect_array(data: bytes, version: int, lengths: tuple, what: str) -> list:
+    """The array that `data` encodes, beginning with `version`, of one of `lengths`; else FormatError."""
+    items = decode(data)
+    if type(items) is not list or not items or type(items[0]) is not int or items[0] != version:
+        raise FormatError("not a %s of version %d" % (what, version))
+    if len(items) not in lengths:
+        raise FormatError("a %s of %d fields" % (what, len(items)))
+    return items

@@ -1,7 +1,8 @@
-"""What a reading is, and how one sample of an instrument stands in the journal until its batch is sealed (SPEC 4).
+"""What a reading is, and how one sample of an instrument stands in the journal until its batch is sealed
+(SPEC 4).
 
-A reading is an integer in a declared unit and decimal scale, with a quality; a sample is one coherent read of one
-instrument: a time, how far that time can be trusted, and one reading for each channel of the instrument.
+A reading is an integer in a declared unit and decimal scale, with a quality; a sample is one coherent read of
+one instrument: a time, how far that time can be trusted, and one reading for each channel of the instrument.
 
 Sample record, all varints unsigned LEB128:
 
@@ -38,6 +39,8 @@ TRUST_NAMES = {
 }
 
 VALUE_LIMIT = 1 << 63  # |value| stays below it
+QUALITY_LIMIT = 16  # codes stay below it; those that have no name yet are kept as they are
+TRUST_LIMIT = 4
 
 _HAS_QUALITY = 4
 
@@ -56,7 +59,7 @@ def put_varint(out: bytearray, n: int):
 
 
 def get_varint(data: bytes, at: int):
-    """(n, offset behind it). Raises FormatError when it is cut off, longer than 10 bytes or not the shortest form."""
+    """(n, offset behind it). Raises FormatError when cut off, over 10 bytes or not the shortest form."""
     n = shift = 0
     while True:
         if at >= len(data) or shift > 63:
@@ -72,8 +75,9 @@ def get_varint(data: bytes, at: int):
 
 
 def encode_sample(instrument: int, time_ms: int, trust: int, values: list, qualities=None) -> bytes:
-    """One sample record. `values` has one entry a channel, None where its quality carries no value; `qualities` is
-    one code a channel, or None when all are GOOD. Raises FormatError when a value and its quality do not fit."""
+    """One sample record. `values` has one entry a channel, None where its quality carries no value;
+    `qualities` is one code a channel, or None when all are GOOD. Raises FormatError when a value and its
+    quality do not fit."""
     out = bytearray()
     put_varint(out, instrument)
     out.append(trust | (_HAS_QUALITY if qualities else 0))
@@ -93,7 +97,7 @@ def encode_sample(instrument: int, time_ms: int, trust: int, values: list, quali
 
 
 def decode_sample(data: bytes):
-    """(instrument, time_ms, trust, values, qualities or None), the inverse of `encode_sample`. Raises FormatError."""
+    """(instrument, time_ms, trust, values, qualities or None), undoing `encode_sample`, or FormatError."""
     instrument, at = get_varint(data, 0)
     if at >= len(data) or data[at] > 7:
         raise FormatError("sample flags cut off or unknown")

@@ -6,7 +6,7 @@ from parkgate.errors import FormatError, IntegrityError, ParkgateError
 
 KID = bytes(range(32))
 EPOCH = bytes(range(16))
-TYPE = "application/vnd.parkgate.batch"
+TYPE = cose.BATCH_TYPE
 KEY = b"k" * 32
 
 # RFC 9679 section 6: the example key and its SHA-256 thumbprint.
@@ -44,7 +44,7 @@ def test_sign1_refuses_every_prefix_tail_and_other_type():
     for end in range(len(data)):
         raises(FormatError, cose.Sign1, data[:end], TYPE)
     raises(FormatError, cose.Sign1, data + b"\x00", TYPE)
-    raises(FormatError, cose.Sign1, data, "application/vnd.parkgate.beat")
+    raises(FormatError, cose.Sign1, data, cose.BEAT_TYPE)
 
 
 def test_sign1_refuses_other_headers():
@@ -52,6 +52,7 @@ def test_sign1_refuses_other_headers():
     for change in (
         {1: -8},
         {3: "text/plain"},
+        {3: 65000},
         {4: KID[:31]},
         {cose.POSITION: [EPOCH]},
         {cose.POSITION: [EPOCH, -1]},
