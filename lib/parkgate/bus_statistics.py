@@ -19,7 +19,7 @@ _LINEAR_BINS = 16
 _BINS = 96
 _BIN_MAX = 65535
 
-# Exception codes of the Modbus Application Protocol V1.1b3, section 7. Index 0 counts codes that are not in it.
+# Exception codes of the Modbus Application Protocol V1.1b3, section 7. Index 0 counts all other codes.
 EXCEPTION_CODE_MAX = 11
 EXCEPTION_NAMES = (
     "unknown",

@@ -22,16 +22,17 @@ request of the same shape (unit, function, byte count). A reply is credited only
 
 For (2) the client remembers the shapes a unit still *owes*: our requests that ended without a usable
 reply, and requests of another client seen on the line. A request whose shape is owed is refused
-(`may_ask` is False) until either
+(`may_ask` is False) until one of these:
 
-- the owed frame turns up: it is drained and counted as late; or
-- the unit answers a request of another shape. A server answers in order, so nothing older can follow.
-  The caller asks such a *probe* on purpose (`probe=True`: its data must not be used); or
-- `hold_off_us` has passed since the owing began, which is the time after which a reply is taken to be
-  impossible. Without a probe a meter slower than this is believed: choose it generously.
+- The owed frame turns up: it is drained and counted as late.
+- The unit gives an unmistakable answer to a request of another shape, and `late_guard_us` has passed since
+  the owing began. A meter answers in order, so nothing older can follow; the guard covers bridges and
+  converters that do not. The caller asks such a *probe* on purpose (`probe=True`: never use its data).
+- `hold_off_us` has passed since the owing began, the time after which a reply is taken to be impossible.
 
-A late frame therefore ends as a count and never as a value, whatever its delay, provided that probes
-are used; with hold-off alone, provided that the delay is below `reply_timeout_us + hold_off_us`.
+So a late frame ends as a count and never as a value: from a meter that answers in order, whatever its delay,
+as long as a probe comes first; from anything else up to a delay of `reply_timeout_us + late_guard_us` (with
+a probe) or `reply_timeout_us + hold_off_us` (without).
 
 Line silence
 ------------
@@ -56,8 +57,8 @@ from .errors import (
 from .modbus_frame import (
     BROADCAST,
     FRAME_BYTES_MAX,
-    READ_DISCRETE_INPUTS,
     WRITE_COILS,
+    Reply,
     characters_us,
     content_bytes,
     crc16,
@@ -75,42 +76,18 @@ _ANY_SHAPE = -1
 _NOTHING, _DAMAGED, _SHORT_OURS, _CRC_OURS = 0, 1, 2, 3
 
 
-class Reply:
-    """A credited answer.
-
-    `data` holds the register or coil bytes of a read (b"" for writes), `t_us` when its last byte was
-    handed over, `latency_us` the time since the end of our request. With `probe` set the data may
-    belong to an older request and must not be used.
-    """
-
-    __slots__ = ("address", "count", "data", "function", "latency_us", "probe", "t_us", "unit_id")
-
-    def __init__(self, unit_id, function, address, count, data, t_us, latency_us, probe):
-        self.unit_id = unit_id
-        self.function = function
-        self.address = address
-        self.count = count
-        self.data = data
-        self.t_us = t_us
-        self.latency_us = latency_us
-        self.probe = probe
-
-    def words(self):
-        """Register contents in the order of their addresses, each 0..65535."""
-        data = self.data
-        return [data[i] << 8 | data[i + 1] for i in range(0, len(data) - 1, 2)]
-
-    def bits(self):
-        """Coil or input states in the order of their addresses."""
-        if self.function > READ_DISCRETE_INPUTS:
-            return []
-        return [bool(self.data[i >> 3] >> (i & 7) & 1) for i in range(self.count)]
-
-
 class Unit:
     """One unit id on the bus: its time limits, what it still owes, and its statistics."""
 
-    __slots__ = ("free_at_us", "owed", "owed_since_us", "reply_timeout_us", "statistics", "turnaround_us")
+    __slots__ = (
+        "answered_since",
+        "free_at_us",
+        "owed",
+        "owed_since_us",
+        "reply_timeout_us",
+        "statistics",
+        "turnaround_us",
+    )
 
     def __init__(self, reply_timeout_us, turnaround_us):
         self.reply_timeout_us = reply_timeout_us
@@ -118,11 +95,13 @@ class Unit:
         self.free_at_us = None
         self.owed = []
         self.owed_since_us = 0
+        self.answered_since = False
         self.statistics = Statistics()
 
     def owe(self, shape, t_us):
         """Remember a shape that may still arrive. More than _OWED_MAX of them: any shape may."""
         self.owed_since_us = t_us
+        self.answered_since = False
         if shape not in self.owed:
             if len(self.owed) < _OWED_MAX:
                 self.owed.append(shape)
@@ -138,12 +117,19 @@ class Client:
     """The client's side of one bus: at most one request under way. See the module's text for the rules."""
 
     def __init__(
-        self, baud, reply_timeout_us=300000, hold_off_us=3000000, frame_gap_us=20000, adapter_echoes=False
+        self,
+        baud,
+        reply_timeout_us=300000,
+        hold_off_us=3000000,
+        late_guard_us=1000000,
+        frame_gap_us=20000,
+        adapter_echoes=False,
     ):
         self.baud = baud
         self.silence_us = silence_us(baud)
         self.reply_timeout_us = reply_timeout_us
         self.hold_off_us = hold_off_us
+        self.late_guard_us = late_guard_us
         self.frame_gap_us = max(frame_gap_us, self.silence_us)
         self.adapter_echoes = adapter_echoes
         self.units = {}
@@ -259,7 +245,7 @@ class Client:
         return max(0, due)
 
     def receive(self, data, t_us):
-        """Take bytes from the line, handed over at t_us. Returns None, a Reply, or a ModbusError (not raised)."""
+        """Take bytes that were handed over at t_us. Returns None, a Reply, or a ModbusError (not raised)."""
         event = None
         for start in range(0, len(data), FRAME_BYTES_MAX):
             piece = data[start : start + FRAME_BYTES_MAX]
@@ -274,7 +260,7 @@ class Client:
         return event
 
     def poll(self, t_us):
-        """Let time pass without bytes. Returns None, a Reply (broadcasts only), or a ModbusError (not raised)."""
+        """Let time pass without bytes. Returns None, a Reply (broadcast), or a ModbusError (not raised)."""
         if self._line_used_us is None:
             return None
         gap = elapsed_us(t_us, self._line_used_us)
@@ -294,8 +280,10 @@ class Client:
     # What follows is private.
 
     def _is_owed(self, unit, shape, t_us):
-        if unit.owed and elapsed_us(t_us, unit.owed_since_us) >= self.hold_off_us:
-            unit.owed = []
+        if unit.owed:
+            limit_us = self.late_guard_us if unit.answered_since else self.hold_off_us
+            if elapsed_us(t_us, unit.owed_since_us) >= limit_us:
+                unit.owed = []
         return unit.owes(shape)
 
     def _search(self, t_us):
@@ -339,10 +327,11 @@ class Client:
             self._foreign_seen += 1
             return None
         if unit.owed:
-            # In order: an unmistakable answer ends all older debts; a doubtful one leaves this request's open.
-            unit.owed = []
+            # An unmistakable answer: older ones cannot follow. Else this may be one, and ours may follow.
             if doubtful or refused:
                 unit.owe(self._shape, t_us)
+            else:
+                unit.answered_since = True
         self._finish(t_us)
         latency_us = elapsed_us(t_us, self._sent_us) - characters_us(len(self._sent), self.baud)
         if refused:

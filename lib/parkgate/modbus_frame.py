@@ -1,4 +1,4 @@
-"""Modbus RTU frames: CRC, timing by baud rate, requests as bytes, and finding whole frames in a stream.
+"""Modbus RTU frames: CRC, timing by baud rate, requests as bytes, whole frames in a stream, replies.
 
 Sources: Modbus Application Protocol V1.1b3 (PDUs, limits), Modbus over Serial Line V1.02 (ADU, CRC, timing).
 Addresses are the 0-based ones on the wire, never the manual's 3xxxx/4xxxx numbers.
@@ -158,3 +158,35 @@ def frame_length(data, start, end):
 def content_bytes(function, count):
     """Bytes that `count` coils or registers take in a PDU."""
     return (count + 7) // 8 if function in (READ_COILS, READ_DISCRETE_INPUTS, WRITE_COILS) else 2 * count
+
+
+class Reply:
+    """A credited answer.
+
+    `data` holds the register or coil bytes of a read (b"" for writes), `t_us` when its last byte was
+    handed over, `latency_us` the time since the end of our request. With `probe` set the data may
+    belong to an older request and must not be used.
+    """
+
+    __slots__ = ("address", "count", "data", "function", "latency_us", "probe", "t_us", "unit_id")
+
+    def __init__(self, unit_id, function, address, count, data, t_us, latency_us, probe):
+        self.unit_id = unit_id
+        self.function = function
+        self.address = address
+        self.count = count
+        self.data = data
+        self.t_us = t_us
+        self.latency_us = latency_us
+        self.probe = probe
+
+    def words(self):
+        """Register contents in the order of their addresses, each 0..65535."""
+        data = self.data
+        return [data[i] << 8 | data[i + 1] for i in range(0, len(data) - 1, 2)]
+
+    def bits(self):
+        """Coil or input states in the order of their addresses."""
+        if self.function > READ_DISCRETE_INPUTS:
+            return []
+        return [bool(self.data[i >> 3] >> (i & 7) & 1) for i in range(self.count)]

@@ -1,7 +1,7 @@
 """Meter profiles: checked data in, a compact plan of reads out.
 
-A profile is one JSON file a meter, in the words of its manual; the schema is in SPEC, "Meter profiles". `load` checks
-everything that can be wrong in it and keeps only what the wanted channels need: the parsed file can be dropped.
+A profile is one JSON file a meter, in the words of its manual; SPEC, "Meter profiles" has the schema. `load`
+checks all that can be wrong in it and keeps only what the wanted channels need: the file can be dropped.
 
     profile = load(json.load(file), "eastron-sdm630", channels=("voltage_l1", "import_active_energy"))
     profile.channels            Channel objects in the order of the sample's readings
@@ -78,7 +78,7 @@ class Channel:
 
 
 class Profile:
-    """A meter as the gateway reads it. Attributes: name, meter, line, turnaround_ms, ratings, channels, plan."""
+    """A meter as the gateway reads it: name, meter, line, turnaround_ms, ratings, channels and plan."""
 
     def __init__(self, name, document, channels, plan):
         self.name = name
@@ -103,8 +103,8 @@ def split_name(name):
 def load(document, name, channels=()):
     """Check a parsed profile file and compile it for the wanted channels (empty: the file's usual ones).
 
-    `name` is the file's name without .json, with "+variant" where one is wanted. Raises ProfileError that names the
-    file, the entry and what to do.
+    `name` is the file's name without .json, with "+variant" where one is wanted. Raises ProfileError that
+    names the file, the entry and what to do.
     """
     file_name, variant = split_name(name)
     rows = check(document, file_name)

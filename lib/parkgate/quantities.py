@@ -12,12 +12,12 @@ Columns of a row, separated by blanks:
     scale    decimals a channel has when nothing else is declared
     kind     now: a momentary value; sum: a counter that only grows; state: a number that stands for a state
     obis     value groups C.D.E of the OBIS code (IEC 62056-6-1), "-" where there is none that fits
-    senml    unit in the IANA registry "SenML Units" (RFC 8428; RFC 8798 for var, Wh, varh, mA, mV …), "-" for
-             states; a number behind it is the power of ten that our unit is of that one
+    senml    unit in the IANA registry "SenML Units" (RFC 8428; RFC 8798 for var, Wh, varh, mA, mV …), "-"
+             for states; a number behind it is the power of ten that our unit is of that one
 
 OBIS: C is 1 import, 2 export, 3 and 4 reactive import and export, 9 apparent, 15 the sum of import and
-export, 11 current, 12 voltage, 13 power factor, 14 frequency, 16 signed active power; 20, 40 or 60 is added for
-L1, L2, L3. D 7 is momentary, 8 a counter. E is 0, or the tariff, or 124 for total harmonic distortion.
+export, 11 current, 12 voltage, 13 power factor, 14 frequency, 16 signed active power; 20, 40 or 60 is added
+for L1, L2, L3. D 7 is momentary, 8 a counter. E is 0, or the tariff, or 124 for total harmonic distortion.
 Signed reactive power and line-to-line voltage have no code here: IEC 62056 tells the quadrants apart instead.
 """
 
@@ -171,7 +171,7 @@ class Quantity:
 
 
 def find(name):
-    """The quantity of this name, or None. The table stays one piece of text: a row costs RAM only when asked for."""
+    """The quantity of this name, or None. The table is one piece of text: a row costs RAM only when used."""
     at = _TABLE.find(" " + name + " ")
     if not name or at < 0:
         return None

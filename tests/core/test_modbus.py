@@ -211,27 +211,34 @@ def test_a_late_reply_is_never_credited_to_the_next_request():
     event = client.receive(reply(1, 4, b"\xde\xad"), 430 * MS)
     equal(event.probe, True)
     equal(client.unit(1).statistics.late_frames, 1)
-    equal(client.may_ask(1, 4, 2, 440 * MS), True)
+    equal(client.may_ask(1, 4, 2, 440 * MS), True, "the debt is paid")
 
 
-def test_a_probe_that_is_answered_rules_out_older_answers():
+def test_a_probe_that_is_answered_rules_out_older_answers_after_a_guard():
     client = asked()
     client.poll(400 * MS)
     client.request(1, 4, 0, 1, 400 * MS, True)
     true(isinstance(client.receive(reply(1, 4, b"\0\1"), 420 * MS), Reply))
-    equal(client.may_ask(1, 4, 2, 430 * MS), True)
+    equal(client.may_ask(1, 4, 2, 430 * MS), False, "a bridge may still bring it out of order")
+    equal(client.receive(reply(1, 4, b"\1\2\3\4"), 900 * MS), None)
+    equal(client.may_ask(1, 4, 2, 1399 * MS), False)
+    equal(client.may_ask(1, 4, 2, 1400 * MS), True)
 
 
-def test_a_late_probe_does_not_open_the_door_to_its_own_shape():
+def test_an_answer_that_may_be_an_older_one_proves_nothing():
     client = asked()
     client.poll(400 * MS)
     client.request(1, 4, 0, 1, 400 * MS, True)
     client.poll(800 * MS)
     client.request(1, 4, 0, 1, 800 * MS, True)
-    # This may be the answer to the first probe: what the second one gets is still under way.
+    # This may be the answer to the first probe: that of the second may still be under way.
     true(isinstance(client.receive(reply(1, 4, b"\0\1"), 820 * MS), Reply))
-    equal(client.may_ask(1, 4, 2, 830 * MS), True, "older than both probes: cannot come any more")
-    equal(client.may_ask(1, 4, 1, 830 * MS), False)
+    equal(client.may_ask(1, 4, 1, 1900 * MS), False)
+    # An exception neither: it may refuse the very first request.
+    client.request(1, 4, 0, 3, 2000 * MS, True)
+    client.receive(frame(b"\x01\x84\x02"), 2020 * MS)
+    equal(client.may_ask(1, 4, 2, 4900 * MS), False)
+    equal(client.may_ask(1, 4, 2, 5020 * MS), True, "the hold-off is over")
 
 
 def test_a_late_reply_while_idle_pays_the_debt():
