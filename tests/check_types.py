@@ -1,0 +1,128 @@
+"""Check the types of all code with pyright; `make check` runs this.
+
+- host_tools is checked against CPython, by the settings in pyproject.toml.
+- lib and tests are checked against CPython as well, by fewer rules (RULES says which and why).
+- lib, firmware and each board's folder are checked against MicroPython's own stubs, once for each board: what
+  the port lacks is an error there. The stubs lie in build/stubs, one folder a port.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SETTINGS = ROOT / "build" / "pyright"
+UP = "../.."  # from SETTINGS to ROOT: pyright wants relative paths
+TEST_PATH = (".", "lib", "tests/core", "tests/sim", "tests/host", "firmware")
+
+# MicroPython has no `typing`, so code that runs there cannot say "an int, or None before the start". Rules
+# that only such words could satisfy are off; names, imports, the attributes of modules and of `self`, and the
+# number of arguments are checked.
+RULES = {
+    "typeCheckingMode": "standard",
+    "reportArgumentType": False,
+    "reportAssignmentType": False,
+    "reportGeneralTypeIssues": False,
+    "reportMissingModuleSource": False,
+    "reportOperatorIssue": False,
+    "reportOptionalCall": False,
+    "reportOptionalContextManager": False,
+    "reportOptionalIterable": False,
+    "reportOptionalMemberAccess": False,
+    "reportOptionalOperand": False,
+    "reportOptionalSubscript": False,
+    "reportReturnType": False,
+}
+
+
+def port_of(board: str) -> str:
+    """Give the name of the MicroPython port that a board's folder is for."""
+    if board == "unix":
+        return "unix"
+    return "esp32" if board.startswith("esp32") else "rp2"
+
+
+def cpython_settings() -> dict[str, object]:
+    """Give pyright's settings for lib and tests on CPython."""
+    return {
+        "include": [f"{UP}/lib", f"{UP}/tests"],
+        "exclude": [f"{UP}/tests/**/*_device.py"],  # run on MicroPython only
+        "extraPaths": [f"{UP}/{name}" for name in TEST_PATH],
+        "pythonVersion": "3.10",
+        **RULES,
+    }
+
+
+def board_settings(board: str) -> dict[str, object]:
+    """Give pyright's settings for the firmware as it stands on this board."""
+    folder = f"{UP}/boards/{board}"
+    stdlib = f"{UP}/build/stubs/micropython_stdlib_stubs"
+    return {
+        "include": [f"{UP}/lib/parkgate", f"{UP}/firmware", folder],
+        "exclude": [f"{folder}/manifest.py"],
+        "extraPaths": [f"{UP}/lib", f"{UP}/firmware", f"{UP}/build/device_lib", folder, stdlib],
+        "typeshedPath": stdlib,
+        "stubPath": f"{UP}/build/stubs/micropython_{port_of(board)}_stubs",
+        "pythonVersion": "3.12",
+        "pythonPlatform": "Linux",
+        **RULES,
+    }
+
+
+def is_answerable(found: dict[str, Any], file: str) -> bool:
+    """Tell whether the author of lib, firmware or tests can answer for this finding."""
+    rule, message = found.get("rule", ""), found["message"]
+    if rule == "reportMissingImports":
+        # The peers that a benchmark measures lie in an environment of their own.
+        return not file.startswith("tests/bench/")
+    if rule == "reportAttributeAccessIssue":
+        # `class "Name*"` is pyright's name for the type of `self`.
+        return "module" in message or "import symbol" in message or '*"' in message
+    return True
+
+
+def check(name: str, project: Path) -> int:
+    """Run pyright once, print what it found, and give how many faults that are."""
+    pyright = [
+        sys.executable,
+        "-m",
+        "pyright",
+        "--pythonpath",
+        sys.executable,
+        "--outputjson",
+        "-p",
+        str(project),
+    ]
+    finished = subprocess.run(pyright, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    report = json.loads(finished.stdout)
+    faults = 0
+    for found in report["generalDiagnostics"]:
+        file = str(Path(found["file"]).relative_to(ROOT))
+        if file.startswith("host_tools/") or is_answerable(found, file):
+            line = found["range"]["start"]["line"] + 1
+            print(f"{file}:{line}: {found['message']} ({found.get('rule', found['severity'])})")
+            faults += 1
+    files = report["summary"]["filesAnalyzed"]
+    print(f"{name}: {files} files, {faults} faults", flush=True)
+    # Settings that lead nowhere must not look like clean code.
+    return faults if files else 1
+
+
+def main() -> int:
+    """Check the host, the tests, and the firmware for each board; give 1 if any has a fault."""
+    boards = [folder.name for folder in sorted((ROOT / "boards").glob("*")) if any(folder.glob("*.py"))]
+    generated = {"lib and tests on CPython": cpython_settings()}
+    generated.update({f"lib and firmware on board {board}": board_settings(board) for board in boards})
+    runs = {"host_tools on CPython": ROOT / "pyproject.toml"}
+    SETTINGS.mkdir(parents=True, exist_ok=True)
+    for name, settings in generated.items():
+        runs[name] = SETTINGS / f"{name.replace(' ', '_')}.json"
+        runs[name].write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    faults = [check(name, project) for name, project in runs.items()]
+    return 1 if any(faults) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
