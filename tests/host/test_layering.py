@@ -27,13 +27,13 @@ LINES_MAX = 500
 PURE = {"struct", "hashlib", "binascii", "collections", "array"}
 # What firmware outside hal may take from MicroPython: nothing that reads a clock, a pin, a file or a socket.
 QUIET = {
-    "array", "asyncio", "binascii", "collections", "errno", "gc", "hashlib", "io", "json", "micropython",
-    "struct", "sys",
+    "array", "asyncio", "binascii", "collections", "errno", "gc", "hashlib", "io", "json",
+    "micropython", "struct", "sys",
 }  # fmt: skip
 HARDWARE = {
-    "bluetooth", "btree", "cryptolib", "deflate", "dht", "esp", "esp32", "framebuf", "lwip", "machine",
-    "neopixel", "network", "ntptime", "onewire", "os", "platform", "random", "rp2", "select", "socket", "ssl", "time",
-    "tls", "uctypes", "vfs",
+    "bluetooth", "btree", "cryptolib", "deflate", "dht", "esp", "esp32", "framebuf", "lwip",
+    "machine", "neopixel", "network", "ntptime", "onewire", "os", "platform", "random", "rp2",
+    "select", "socket", "ssl", "time", "tls", "uctypes", "vfs",
 }  # fmt: skip
 
 
@@ -210,7 +210,7 @@ GOOD = {
     "boards/pico/pins.py": "LED = 25\n",
     "boards/unix/tty.py": "import termios\n",
     "boards/unix/board.py": "import os\nfrom hal.clock import Clock\n",
-    "host_tools/hub/store.py": "import time, tty\nfrom parkgate import batch\nfrom ..keys import Key\nx = 1 / 2\n",
+    "host_tools/hub/store.py": "import tty\nfrom parkgate import batch\nfrom ..keys import Key\nx = 1 / 2\n",
     "tests/host/test_x.py": "from host_tools.hub import store\n",
 }
 
