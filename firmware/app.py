@@ -5,6 +5,8 @@ import io
 import json
 import sys
 
+from parkgate.journal import Journal
+
 from bus import ModbusBus
 from hal.clock import ticks_us
 from log import Log
@@ -12,7 +14,6 @@ from mqtt import Session
 from parkgate import batch, beat, cbor, cose, events, modbus, profiles, reading, receipt
 from parkgate.clock import Clock
 from parkgate.errors import ParkgateError, SettingsError
-from parkgate.journal import Journal
 from parkgate.p256 import SoftwareSigner, ecdh, key_from_entropy, on_curve
 from parkgate.settings import settings_id, validate
 from sensors.modbus_meter import ModbusMeter
@@ -25,6 +26,7 @@ MAINTAIN_MS = 500
 STATUS_MS = 1000
 RESTART_MS = 1000
 CLOCK_MS = 60000
+TAKEN_UNDER = "taken.under"  # file: settings id and schema of the samples that may still be unsealed
 
 
 class App:
@@ -107,47 +109,32 @@ class App:
 
     def _build_samplers(self) -> list:
         """One sampler a bus; an instrument whose profile is wrong is left out and said, the others run."""
-        self.schema_items = []
-        self.channels = []
-        self.meters = []
-        samplers = []
-        for bus_settings in self.settings["buses"]:
-            serial = self.board.serial(bus_settings)
-            client = modbus.Client(bus_settings["baud"], bus_settings["reply_timeout_ms"] * 1000)
-            bus = ModbusBus(serial, client, ticks_us)
-            meters = []
-            for index, item in enumerate(self.settings["instruments"]):
-                if item["bus"] == bus_settings["name"]:
-                    meters.append((index, item))
-            samplers.append((bus, meters))
-        instruments = {}
-        for bus, meters in samplers:
-            for index, item in meters:
-                try:
-                    instruments[index] = self._build_meter(bus, item)
-                except ParkgateError as e:
-                    self.log.error("settings", "%s: %s; not sampled" % (item["name"], e))
-        # Tables name instruments by their place in the schema, so the schema holds the built ones only.
-        for place, index in enumerate(sorted(instruments)):
-            meter = instruments[index]
-            meter.index = place
-            self.meters.append(meter)
-            self.schema_items.append([meter.name, meter.profile_name, meter.schema()])
-            self.channels.append(meter.channels)
-        self.schema = batch.encode_schema(self.schema_items)
-        result = []
-        for bus, meters in samplers:
-            built = [instruments[index] for index, _ in meters if index in instruments]
-            if built:
-                result.append(Sampler(built, self.record, self.mono_ms, self.log))
-        return result
+        buses = {}
+        for item in self.settings["buses"]:
+            client = modbus.Client(item["baud"], item["reply_timeout_ms"] * 1000)
+            buses[item["name"]] = ModbusBus(self.board.serial(item), client, ticks_us)
+        by_bus = {name: [] for name in buses}
+        schema = []
+        for item in self.settings["instruments"]:
+            try:
+                meter = self._build_meter(buses[item["bus"]], item)
+            except (ParkgateError, ValueError) as e:
+                self.log.error("settings", "%s: %s; it is not sampled" % (item["name"], e))
+                continue
+            meter.index = len(schema)  # tables name instruments by their place in the schema
+            schema.append([meter.name, meter.profile.name, meter.profile.schema()])
+            by_bus[item["bus"]].append(meter)
+        self.schema = batch.encode_schema(schema)
+        return [Sampler(meters, self.record, self.mono_ms, self.log) for meters in by_bus.values() if meters]
 
     def _build_meter(self, bus, item):
-        data = self.board.files.read("meters/%s.json" % item["profile"])
+        name = item["profile"]
+        data = self.board.files.read("meters/%s.json" % profiles.split_name(name)[0])
         if data is None:
-            raise SettingsError("there is no profile %r on this gateway" % item["profile"])
-        profile = profiles.load(json.loads(data.decode()), item["profile"])
-        return ModbusMeter(item, profile, bus)
+            raise SettingsError("there is no profile %r on this gateway" % name)
+        profile = profiles.load(json.loads(data.decode()), name, item["channels"])
+        bus.client.unit(item["unit_id"], turnaround_us=profile.turnaround_ms * 1000)
+        return ModbusMeter(item["name"], item["unit_id"], item["period_ms"], profile, bus)
 
     # What the tasks call.
 
@@ -184,7 +171,7 @@ class App:
             "heap_limit": self.board.heap.limit_bytes(),
             "crashes": self.crashes,
             "errors": self.log.errors,
-            "late": sum(s.late for s in self.samplers),
+            "missed": sum(s.missed() for s in self.samplers),
             "faults": sum(s.faults for s in self.samplers),
             "receipts_refused": self.sender.refused if self.sender else 0,
             "repeats": self.sender.outbox.repeats if self.sender else 0,
@@ -281,11 +268,32 @@ class App:
                 self.log.error(name, text.getvalue())
             await asyncio.sleep_ms(RESTART_MS)
 
+    def _facts(self):
+        return {"cause": self.cause, "settings_id": self.settings_id, "schema": self.schema}
+
+    async def _seal_what_older_settings_took(self):
+        """Samples left from before a change of settings mean what the old schema says: seal them under it first."""
+        files = self.board.files
+        now = cbor.encode([self.settings_id, self.schema])
+        before = files.read(TAKEN_UNDER)
+        if before == now:
+            return
+        if before is not None:
+            settings_id, schema = cbor.decode(before)
+            facts = {"cause": self.cause, "settings_id": settings_id, "schema": schema}
+            sealer = Sealer(
+                self.journal, self.seal, self.clock, self.settings["sealing"], facts, self.mono_ms, self.log
+            )
+            await sealer.seal_older_boots()
+        files.write(TAKEN_UNDER, now)
+
     async def main(self):
         """Start every task and stay."""
-        facts = {"cause": self.cause, "settings_id": self.settings_id, "schema": self.schema}
         sealing, sending = self.settings["sealing"], self.settings["sending"]
-        sealer = Sealer(self.journal, self.seal, self.clock, sealing, facts, self.mono_ms, self.log)
+        await self._seal_what_older_settings_took()
+        sealer = Sealer(
+            self.journal, self.seal, self.clock, sealing, self._facts(), self.mono_ms, self.log
+        )
         loops = [("maintain", self._maintain), ("seal", sealer.run)]
         loops += [("sample", sampler.run) for sampler in self.samplers]
         if self.hub:

@@ -1,6 +1,5 @@
 """One Modbus bus: the pure client's decisions carried out on a serial line, one exchange at a time."""
 
-import asyncio
 
 from parkgate.errors import LinkError, ModbusError, ModbusTimeout
 
@@ -8,7 +7,7 @@ _PIECE_MS = 1000  # longest single wait; the client's own deadline ends the exch
 
 
 class ModbusBus:
-    """`serial` has async `write(data)` and `read(timeout_ms)`; `client` is a modbus.Client; `ticks_us` a steady clock."""
+    """`serial` has async `write(data)` and `read(timeout_ms)`, `client` is a modbus.Client, `ticks_us` a clock."""
 
     def __init__(self, serial, client, ticks_us):
         self._serial = serial

@@ -7,7 +7,6 @@ the process with SIGKILL is a power cut; starting it again on the same folder is
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import threading
@@ -15,6 +14,7 @@ import time
 from pathlib import Path
 
 from host_tools import unix_port
+from parkgate.profiles import split_name
 
 HEAP_BYTES = 390_000  # objects are twice as large as on a Pico W, which has 195 kB with Wi-Fi up
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -38,7 +38,7 @@ class SimulatedGateway:
         meters = self.folder / "meters"
         meters.mkdir(parents=True, exist_ok=True)
         for instrument in settings.get("instruments", ()):
-            name = instrument["profile"] + ".json"
+            name = split_name(instrument["profile"])[0] + ".json"
             shutil.copyfile(METERS / name, meters / name)
         path = self.folder / "settings.json"
         aside = path.with_suffix(".new")
@@ -50,19 +50,12 @@ class SimulatedGateway:
         if self._process and self._process.poll() is None:
             raise RuntimeError("the gateway is running already")
         self.status = {}
-        self._process = subprocess.Popen(
-            [
-                unix_port.interpreter(),
-                "-X",
-                f"heapsize={self.heap_bytes}",
-                str(REPOSITORY / "firmware" / "main.py"),
-                str(self.folder),
-            ],
-            env={
-                **os.environ,
-                **(environment or {}),
-                "MICROPYPATH": ":".join(str(part) for part in [*MODULE_PATH, ".frozen"]),
-            },
+        self._process = unix_port.start(
+            REPOSITORY / "firmware" / "main.py",
+            [str(self.folder)],
+            path=MODULE_PATH,
+            heapsize=str(self.heap_bytes),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

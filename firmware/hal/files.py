@@ -13,14 +13,14 @@ class Files:
 
     def read(self, name: str, limit: int = 32768):
         """The content (bytes), None when there is no such file. Raises SettingsError when it is larger than `limit`."""
+        path = self.folder + "/" + name
         try:
-            with open(self.folder + "/" + name, "rb") as f:
-                data = f.read(limit + 1)
+            if os.stat(path)[6] > limit:  # asked first: read(n) takes n bytes of heap whatever comes
+                raise SettingsError("%s: larger than %d bytes" % (name, limit))
+            with open(path, "rb") as f:
+                return f.read()
         except OSError:
             return None
-        if len(data) > limit:
-            raise SettingsError("%s: larger than %d bytes" % (name, limit))
-        return data
 
     def write(self, name: str, data: bytes):
         """Replace the file: written aside, then renamed over the old one (atomic on littlefs and POSIX)."""

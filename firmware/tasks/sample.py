@@ -2,8 +2,11 @@
 
 import asyncio
 
-from parkgate.errors import LinkError, ParkgateError
-from parkgate.reading import SENSOR_FAULT
+from parkgate.bus_schedule import BusSchedule
+from parkgate.errors import ParkgateError
+from parkgate.reading import SENSOR_FAULT, TIMEOUT
+
+_WAIT_MS_MAX = 1000  # the monotonic clock wants to be asked now and then
 
 
 class Sampler:
@@ -15,38 +18,34 @@ class Sampler:
         self._record = record
         self._mono_ms = mono_ms
         self._log = log
-        self.late = 0  # periods that passed without their sample, because the bus was busy
+        self._schedule = BusSchedule([i.period_ms for i in instruments], mono_ms())
         self.faults = 0
 
+    def missed(self) -> int:
+        """Periods that passed without their sample, because the bus was busy."""
+        return sum(self._schedule.missed)
+
     async def run(self):
-        """Sample for ever. Instruments start staggered, keep their phase, and a missed period is counted, not made up."""
-        start = self._mono_ms()
-        due = [start + i * 20 for i in range(len(self._instruments))]
+        """Sample for ever."""
+        schedule = self._schedule
         while True:
-            i = min(range(len(due)), key=lambda k: due[k])
-            instrument = self._instruments[i]
-            wait = due[i] - self._mono_ms()
-            if wait > 0:
-                await asyncio.sleep_ms(wait)
-            await self._one(instrument)
-            due[i] += instrument.period_ms
-            behind = self._mono_ms() - due[i]
-            if behind > 0:
-                missed = behind // instrument.period_ms
-                self.late += missed
-                due[i] += missed * instrument.period_ms
+            now = self._mono_ms()
+            turn = schedule.next(now)
+            if turn is None:
+                await asyncio.sleep_ms(min(max(1, schedule.wait_ms(now) or 0), _WAIT_MS_MAX))
+                continue
+            answered = await self._one(self._instruments[turn])
+            schedule.done(turn, answered, self._mono_ms())
 
     async def _one(self, instrument):
+        """Take and keep one sample; whether the instrument answered."""
         try:
             values, qualities = await instrument.read()
-        except LinkError as e:
-            self._fault(instrument, e)
+            answered = qualities is None or any(quality != TIMEOUT for quality in qualities)
+        except (ParkgateError, ValueError, OSError) as e:  # one that throws is a quality, not a dead task
+            self.faults += 1
+            self._log.error(instrument.name, str(e))
             values, qualities = [None] * instrument.channels, bytes([SENSOR_FAULT] * instrument.channels)
-        except (ParkgateError, ValueError, OSError) as e:  # one instrument that throws is a quality, not a dead task
-            self._fault(instrument, e)
-            values, qualities = [None] * instrument.channels, bytes([SENSOR_FAULT] * instrument.channels)
+            answered = False
         self._record(instrument, values, qualities)
-
-    def _fault(self, instrument, error):
-        self.faults += 1
-        self._log.error(instrument.name, str(error))
+        return answered

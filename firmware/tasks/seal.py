@@ -21,6 +21,7 @@ class Sealer:
         self._clock = clock
         self._rows_max = sealing["rows_max"]
         self._readings_max = sealing["readings_max"]
+        self._readings_limit = self._readings_max  # less after a batch that did not fit
         self._period_ms = sealing["period_s"] * 1000
         self._facts = facts
         self._mono_ms = mono_ms
@@ -46,6 +47,15 @@ class Sealer:
                 await self.seal_one()
                 since = now
 
+    async def seal_older_boots(self):
+        """Seal all that was left from before this start."""
+        journal = self._journal
+        while journal.unsealed_records and journal.unsealed_boot != journal.boot:
+            before = journal.next_seq
+            await self.seal_one()
+            if journal.next_seq == before:
+                break  # said and counted by seal_one; the samples are kept and tried again later
+
     async def seal_one(self):
         """Seal the oldest unsealed records of one boot into one batch."""
         journal, facts = self._journal, self._facts
@@ -67,7 +77,12 @@ class Sealer:
             with_schema=self._say_schema or seq % SCHEMA_EVERY == 0 or dropped != self._dropped_said,
         )
         meta = cbor.encode([taken.first_ms, taken.last_ms, [[t.instrument, len(t.times)] for t in taken.tables]])
-        payload = await in_steps(batch.payload_steps(header, taken.tables, taken.events))
+        try:
+            payload = await in_steps(batch.payload_steps(header, taken.tables, taken.events))
+        except batch.BatchTooLarge as e:
+            self._readings_limit = max(1, taken.readings // 2)
+            self._log.error("seal", "%s; sealing half as much" % e)
+            return
         sealed = await self._seal(payload, batch.CONTENT_TYPE)
         try:
             journal.commit_batch(seq, sealed, batch.chain_hash(sealed), taken.position, taken.readings, meta)
@@ -76,6 +91,7 @@ class Sealer:
             return
         self._say_schema = False
         self._dropped_said = dropped
+        self._readings_limit = self._readings_max
 
     async def _collect(self):
         """The oldest records of one boot as tables and events, up to the limits of a batch."""
@@ -84,7 +100,7 @@ class Sealer:
         for record in journal.unsealed():
             if taken.boot is None:
                 taken.boot = record.boot
-            if record.boot != taken.boot or taken.readings >= self._readings_max or len(taken.events) >= 64:
+            if record.boot != taken.boot or taken.readings >= self._readings_limit or len(taken.events) >= 64:
                 break
             if record.kind == journal.EVENT:
                 taken.events.append(cbor.decode(record.payload))

@@ -1,0 +1,49 @@
+"""An energy meter on a Modbus bus, as its profile describes it."""
+
+from parkgate.errors import ModbusError, ModbusExceptionReply, ModbusTimeout
+from parkgate.reading import BAD_REPLY, TIMEOUT
+
+_ILLEGAL_ADDRESS, _ILLEGAL_VALUE = 2, 3  # Modbus Application Protocol V1.1b3, section 7
+
+
+class ModbusMeter:
+    """`profile` is a profiles.Profile, `bus` a ModbusBus. A sample is one pass over the profile's blocks; the first
+    block that is not answered ends the pass, so a dead meter costs one reply time-out and not one a block."""
+
+    def __init__(self, name: str, unit_id: int, period_ms: int, profile, bus):
+        self.name = name
+        self.period_ms = period_ms
+        self.channels = len(profile.channels)
+        self.profile = profile
+        self.index = None  # place in the schema, given when the gateway is put together
+        self._unit_id = unit_id
+        self._bus = bus
+
+    async def read(self):
+        """(values, qualities), one entry a channel; qualities is None when all are good. Raises LinkError."""
+        plan = self.profile.plan
+        values, qualities = plan.empty()
+        i = 0
+        lost = None
+        while i < len(plan.blocks):
+            block = plan.blocks[i]
+            if lost is not None:
+                plan.failed(i, lost, values, qualities)
+                i += 1
+                continue
+            try:
+                reply = await self._bus.exchange(self._unit_id, block.function, block.address, block.count)
+                plan.decode(i, reply.data, values, qualities)
+            except ModbusExceptionReply as e:
+                if e.code in (_ILLEGAL_ADDRESS, _ILLEGAL_VALUE):
+                    plan.refused(i)  # asked again in smaller parts, or left out
+                    continue
+                plan.failed(i, BAD_REPLY, values, qualities)
+            except ModbusTimeout:
+                lost = TIMEOUT
+                continue
+            except ModbusError:
+                lost = BAD_REPLY
+                continue
+            i += 1
+        return values, qualities if any(qualities) else None
