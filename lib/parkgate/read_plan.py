@@ -6,8 +6,8 @@ never touches a forbidden range.
 
 Some meters of a family refuse a block whose registers they do not all have (exception 2, illegal data
 address; some say 3). Then the block is split, first at its widest gap, else in the middle, and each part
-is asked alone; a single value that is refused is left out until the plan is made anew, and says
-NOT_CONFIGURED. With n values this takes at most 2n - 1 refusals in all, so it ends.
+is asked alone; a single value that is refused is left out and says NOT_CONFIGURED, until `ask_again`. With n
+values this takes at most 2n - 1 refusals in all, so it ends.
 """
 
 from . import registers
@@ -35,6 +35,7 @@ class ReadPlan:
         self.function = function
         self.entries = entries
         self.refusals = 0
+        self.left_out = []
         limit = _BITS_A_REQUEST_MAX if function < 3 else registers_max
         order = sorted(range(len(entries)), key=lambda i: entries[i][0])
         self.blocks = []
@@ -87,6 +88,7 @@ class ReadPlan:
         self.refusals += 1
         block = self.blocks.pop(index)
         if len(block.rows) < 2:
+            self.left_out.append(block)
             return 0
         cut = self._cut(block.rows)
         for part in (block.rows[cut:], block.rows[:cut]):
@@ -94,6 +96,11 @@ class ReadPlan:
             end = max(self.entries[i][0] + registers.width(self.entries[i][1]) for i in part)
             self.blocks.insert(index, Block(self.function, first, end - first, part))
         return 2
+
+    def ask_again(self):
+        """Read what was left out once more: a meter may have been starting, or have got an extension."""
+        self.blocks.extend(self.left_out)
+        self.left_out = []
 
     def _cut(self, rows):
         """Where to split: before the row that follows the widest gap, or in the middle."""
