@@ -14,7 +14,8 @@ LOCK_FLAGS := --universal --python-version 3.10 --generate-hashes --no-emit-inde
 
 help: ## show these targets
 	@echo "Parkgate. Variables in brackets are optional."
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1 \2/p' Makefile | \
+	    while read -r name purpose; do printf '  make %-7s%s\n' "$$name" "$$purpose"; done
 
 demo: build/venv.ready build/device_lib.ready ## run gateways, meters, broker and hub here [GATEWAYS=3 DURATION=60 ARGS=]
 	@$(BIN)/parkgate demo --gateways $(GATEWAYS) $(if $(DURATION),--duration $(DURATION)) $(ARGS)
@@ -105,5 +106,5 @@ if ! $$python -c 'import venv, ensurepip' 2>/dev/null; then \
     echo "$$python cannot make virtual environments: its modules venv and ensurepip are missing." >&2; \
     echo "On Debian and Ubuntu: apt-get install python3-venv. Or name another: make PYTHON=/path/to/python3.12" >&2; exit 1; \
 fi; \
-$$python -m venv $(1)
+$$python -m venv $(if $(wildcard $@),,--clear) $(1)
 endef

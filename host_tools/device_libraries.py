@@ -10,11 +10,15 @@ import configparser
 import hashlib
 import io
 import os
+import ssl
 import tarfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from parkgate.errors import ParkgateError
+
+if TYPE_CHECKING:
+    from pypi_simple import PyPISimple
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "lib" / "third_party.lock"
@@ -75,30 +79,40 @@ def _has(path: Path, sha256: str) -> bool:
 
 
 def fetch(library: Library) -> bytes:
-    """Download the library's archive from the package registry."""
+    """Download the library's archive from the package registry (PIP_INDEX_URL names another, as for pip)."""
     # Imported here: both take a while, and most runs find everything in place.
     import requests
-    from pypi_simple import NoSuchProjectError, PyPISimple
+    from pypi_simple import PYPI_SIMPLE_ENDPOINT, NoSuchProjectError, PyPISimple
 
     try:
-        with PyPISimple() as registry:
-            page = registry.get_project_page(library.name, timeout=_NETWORK_TIMEOUT_S)
-            urls = [package.url for package in page.packages if package.filename == library.file]
-            if not urls:
-                raise DeviceLibraryError(f"the package registry no longer has {library.file}")
-            with registry.s.get(urls[0], timeout=_NETWORK_TIMEOUT_S, stream=True) as reply:
-                reply.raise_for_status()
-                archive = bytearray()
-                for chunk in reply.iter_content(65536):
-                    archive += chunk
-                    if len(archive) > _ARCHIVE_BYTES_MAX:
-                        raise DeviceLibraryError(f"{library.file} is larger than {_ARCHIVE_BYTES_MAX} bytes")
-        return bytes(archive)
+        with PyPISimple(os.environ.get("PIP_INDEX_URL") or PYPI_SIMPLE_ENDPOINT) as registry:
+            try:
+                return _fetch(library, registry)
+            except requests.exceptions.SSLError:
+                # Behind a company's proxy only the system's own store of certificates has the right one.
+                store = ssl.get_default_verify_paths()
+                registry.s.verify = store.cafile or store.capath or True
+                return _fetch(library, registry)
     except (requests.RequestException, NoSuchProjectError, OSError) as error:
         raise DeviceLibraryError(
             f"{library.name} {library.version} cannot be fetched ({_reason(error)}). "
             f"The network is needed once: later runs use {FOLDER.relative_to(ROOT)}"
         ) from error
+
+
+def _fetch(library: Library, registry: "PyPISimple") -> bytes:
+    page = registry.get_project_page(library.name, timeout=_NETWORK_TIMEOUT_S)
+    urls = [package.url for package in page.packages if package.filename == library.file]
+    if not urls:
+        raise DeviceLibraryError(f"the package registry no longer has {library.file}")
+    archive = bytearray()
+    with registry.s.get(urls[0], timeout=_NETWORK_TIMEOUT_S, stream=True) as reply:
+        reply.raise_for_status()
+        for chunk in reply.iter_content(65536):
+            archive += chunk
+            if len(archive) > _ARCHIVE_BYTES_MAX:
+                raise DeviceLibraryError(f"{library.file} is larger than {_ARCHIVE_BYTES_MAX} bytes")
+    return bytes(archive)
 
 
 def _reason(error: BaseException) -> str:
@@ -117,9 +131,7 @@ def unpack(library: Library, archive: bytes, folder: Path) -> None:
             member = files.extractfile(f"{library.name}-{library.version}/{module}")
             content = member.read() if member is not None else b""
             if hashlib.sha256(content).hexdigest() != sha256:
-                raise DeviceLibraryError(
-                    f"{module} in {library.file} is not the one that the lock file names"
-                )
+                raise DeviceLibraryError(f"{module} in {library.file} is not the one that the lock file names")
             target = folder / module
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_name(target.name + ".partial")
@@ -128,9 +140,7 @@ def unpack(library: Library, archive: bytes, folder: Path) -> None:
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = subparsers.add_parser(
-        "libraries", help="fetch the MicroPython libraries of others that the device runs"
-    )
+    parser = subparsers.add_parser("libraries", help="fetch the MicroPython libraries of others that the device runs")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where to (default: build/device_lib)")
     parser.set_defaults(run=run)
 
