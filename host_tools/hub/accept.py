@@ -1,14 +1,17 @@
-"""May this verified batch become data? Pure decisions over what the hub holds of the batch's chain (SPEC 5.5).
+"""May this verified batch become data? Pure decisions over what the hub holds of the batch's chain (SPEC
+5.5).
 
 Of a chain (gateway, epoch) the hub holds a set of seqs. A verified batch is then one of four:
 
     NEW        extends the chain: its seq is above all that are held (perhaps with a hole below it)
     LATE       fills a hole: the newest goes first after an outage, the backlog follows
     DUPLICATE  the very bytes that are held: answered with a receipt again
-    FORK       contradicts what is held: the same seq with other bytes, or a hash that does not link to its held
+    FORK       contradicts what is held: the same seq with other bytes, or a hash that does not link to its
+    held
                neighbour, or a successor of a fork. Two devices with one key, or a flash that was set back.
 
-Both links are looked at, to the batch before and from the batch after, so the order of arrival does not matter.
+Both links are looked at, to the batch before and from the batch after, so the order of arrival does not
+matter.
 """
 
 from bisect import bisect_right
@@ -17,7 +20,8 @@ NEW, LATE, DUPLICATE, FORK = "new", "late", "duplicate", "fork"
 
 
 class Held:
-    """A set of seqs as sorted, disjoint, non-touching ranges. Small however long the chain: one range a hole."""
+    """A set of seqs as sorted, disjoint, non-touching ranges. Small however long the chain: one range a
+    hole."""
 
     def __init__(self, ranges=()):
         self._first = [first for first, _ in ranges]
@@ -35,7 +39,8 @@ class Held:
         return self._last[-1] if self._last else None
 
     def add(self, seq: int) -> tuple[list[int], tuple[int, int]]:
-        """Take `seq` in; it must not be held. Returns the first seqs of ranges that are gone, and the range it is in."""
+        """Take `seq` in; it must not be held. Returns the first seqs of ranges that are gone, and the range
+        it is in."""
         at = bisect_right(self._first, seq)
         first = last = seq
         gone = []
@@ -76,9 +81,9 @@ class Held:
 def decide(seq, batch_hash, prev, head, same_hash, before_hash, after_prev, is_fork) -> tuple[str, str]:
     """(decision, why) for a verified batch.
 
-    `head` is the highest seq held; `same_hash` and `before_hash` are the hashes of the held batches at seq and seq-1,
-    `after_prev` what the held batch at seq+1 names as its predecessor: each None when that batch is not held.
-    `is_fork(hash)` tells whether a batch with that hash was refused as a fork."""
+    `head` is the highest seq held; `same_hash` and `before_hash` are the hashes of the held batches at seq
+    and seq-1, `after_prev` what the held batch at seq+1 names as its predecessor: each None when that batch
+    is not held. `is_fork(hash)` tells whether a batch with that hash was refused as a fork."""
     if same_hash is not None:
         if same_hash == batch_hash:
             return DUPLICATE, "held already"
@@ -99,8 +104,8 @@ def decide(seq, batch_hash, prev, head, same_hash, before_hash, after_prev, is_f
 def counter_fault(before, this) -> str | None:
     """Why the signed counters of two neighbours disagree, None when they agree.
 
-    Each is (sampled, readings, unsealed): the cumulative count at its end, the readings in it, and the readings that
-    its gap events say were lost before they were sealed. `before` is None for seq 0."""
+    Each is (sampled, readings, unsealed): the cumulative count at its end, the readings in it, and the
+    readings that its gap events say were lost before they were sealed. `before` is None for seq 0."""
     sampled, readings, unsealed = this
     grown = sampled - (before[0] if before else 0)
     if grown != readings + unsealed:

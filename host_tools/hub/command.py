@@ -13,22 +13,31 @@ from .web import HUB_FILE, serve
 
 def add_parser(subparsers) -> None:
     """Arguments of `parkgate hub`."""
-    parser = subparsers.add_parser("hub", help="receive, verify and store batches, answer with receipts, show them")
+    parser = subparsers.add_parser(
+        "hub", help="receive, verify and store batches, answer with receipts, show them"
+    )
     parser.add_argument("--data", required=True, metavar="DIR", help="data directory: database and hub key")
     parser.add_argument(
-        "--broker", default="mqtt://127.0.0.1:1883", metavar="URL", help="mqtt://[user:password@]host:port, or mqtts://…"
+        "--broker",
+        default="mqtt://127.0.0.1:1883",
+        metavar="URL",
+        help="mqtt://[user:password@]host:port, or mqtts://…",
     )
     parser.add_argument("--ca", metavar="FILE", help="certificates the broker's is checked against (mqtts)")
     parser.add_argument("--cert", metavar="FILE", help="client certificate (mqtts)")
     parser.add_argument("--cert-key", metavar="FILE", help="key of the client certificate (mqtts)")
     parser.add_argument(
-        "--http", default="127.0.0.1:8080", metavar="HOST:PORT", help="where the page is; port 0 takes a free one"
+        "--http",
+        default="127.0.0.1:8080",
+        metavar="HOST:PORT",
+        help="where the page is; port 0 takes a free one",
     )
     parser.add_argument("--quiet", action="store_true", help="log warnings and errors only")
 
 
 def run(args) -> int:
-    """Run until told to stop. Raises SettingsError, StoreError, FormatError or HubBusy when it cannot start."""
+    """Run until told to stop. Raises SettingsError, StoreError, FormatError or HubBusy when it cannot
+    start."""
     logging.basicConfig(
         level=logging.WARNING if args.quiet else logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )

@@ -1,4 +1,5 @@
-"""From the columns of a batch to blocks: what the index and the newest values need, found while every column is checked."""
+"""From the columns of a batch to blocks: what the index and the newest values need, found while every column
+is checked."""
 
 from parkgate.errors import FormatError
 from parkgate.reading import RELATIVE_ONLY
@@ -7,7 +8,8 @@ from .state import SPARK_POINTS
 
 
 class Block:
-    """The readings of one series in one batch. `first_ms`, `last_ms` span the dated rows, -1 when there is none."""
+    """The readings of one series in one batch. `first_ms`, `last_ms` span the dated rows, -1 when there is
+    none."""
 
     __slots__ = (
         "series", "instrument", "channel", "readings", "undated", "first_ms", "last_ms", "least", "most", "qualities",
@@ -22,7 +24,9 @@ def blocks(batch, places: list) -> list[Block]:
     found = []
     for table in batch.tables:
         if table.instrument >= len(places) or len(places[table.instrument]) != len(table.channels):
-            raise FormatError(f"the schema does not describe instrument {table.instrument} as it stands in the batch")
+            raise FormatError(
+                f"the schema does not describe instrument {table.instrument} as it stands in the batch"
+            )
         times, trust, qualities = table.times(batch.base_ms), table.trust, table.quality
         dated = times
         if RELATIVE_ONLY in trust:

@@ -1,9 +1,10 @@
 """A group of messages in, one commit, receipts out. Knows neither broker nor clock nor web.
 
-`Intake.take` is the whole life of a message: verify (no transaction is open yet), then for the group one transaction
-in which each is accepted or refused, then receipts for what is now committed. A message that the hub itself fails on
-is refused as `internal` and the rest of its group is taken again without it; an error of the database is raised, and
-then nothing of the group is committed nor answered: the caller tries again with the same messages.
+`Intake.take` is the whole life of a message: verify (no transaction is open yet), then for the group one
+transaction in which each is accepted or refused, then receipts for what is now committed. A message that the
+hub itself fails on is refused as `internal` and the rest of its group is taken again without it; an error of
+the database is raised, and then nothing of the group is committed nor answered: the caller tries again with
+the same messages.
 """
 
 import hashlib
@@ -25,7 +26,9 @@ from .verify import Refusal
 log = logging.getLogger("parkgate.hub")
 
 Message = namedtuple("Message", "topic data")
-Outcome = namedtuple("Outcome", "kind what gateway receipt_topic receipt")  # of one message, in the group's order
+Outcome = namedtuple(
+    "Outcome", "kind what gateway receipt_topic receipt"
+)  # of one message, in the group's order
 
 BEAT, STALE_BEAT, REFUSED = "beat", "stale beat", "refused"
 
@@ -129,7 +132,8 @@ class Intake:
         return Outcome(decision, why, gateway, None, (epoch.epoch, seq, batch_hash))
 
     def _neighbours(self, epoch, seq):
-        """(hash, prev, sampled, readings, unsealed) of the held batches at seq-1, seq and seq+1, None where not held."""
+        """(hash, prev, sampled, readings, unsealed) of the held batches at seq-1, seq and seq+1, None where
+        not held."""
         head = epoch.held.head()
         if head is None or seq > head + 1:
             return None, None, None
@@ -168,7 +172,8 @@ class Intake:
             return False
 
     def _decode(self, gateway, batch, places):
-        """Signed and whole, so it is kept and answered even if it does not decode: a later hub may know its coder."""
+        """Signed and whole, so it is kept and answered even if it does not decode: a later hub may know its
+        coder."""
         try:
             return DECODED, blocks(batch, places)
         except FormatError as error:
@@ -207,6 +212,16 @@ class Intake:
                 mended += 1
         return mended
 
+    def fill_sparks(self) -> None:
+        """Give every gateway the newest values of its headline series, as far back as its newest batch goes."""
+        for gateway in self.store.by_topic.values():
+            if gateway.headline is None or gateway.headline.last_place is None:
+                continue
+            batch = Batch(self.store.batch_bytes(*gateway.headline.last_place))
+            for block in blocks(batch, gateway.schemas[batch.schema_id]):
+                if block.series is gateway.headline:
+                    gateway.spark.extend(block.spark)
+
     def _gaps(self, gateway, epoch, batch):
         """Take the signed gaps of a batch to account. Returns the readings lost before they were sealed."""
         unsealed = 0
@@ -218,7 +233,9 @@ class Intake:
             if type(readings) is not int or not 0 <= readings < UINT_LIMIT or not (
                 sealed or (first is None and last is None)
             ):  # fmt: skip
-                self.store.alarm(gateway, "event", f"seq {batch.sign1.seq}: a gap event that says nothing usable")
+                self.store.alarm(
+                    gateway, "event", f"seq {batch.sign1.seq}: a gap event that says nothing usable"
+                )
                 continue
             epoch.gap_events += 1
             epoch.gap_readings += readings
@@ -243,7 +260,9 @@ class Intake:
         known = any(why == "lost" and begin <= first and last <= end for begin, end, why in epoch.missing)
         if not known:
             self.store.add_missing(epoch, first, last, "lost")
-            what = f"batches {first} to {last} were acknowledged by this hub and are not here: was it restored?"
+            what = (
+                f"batches {first} to {last} were acknowledged by this hub and are not here: was it restored?"
+            )
             self.store.alarm(gateway, "restored", what)
             log.error("%s: %s", gateway.name, what)
 

@@ -3,9 +3,10 @@
     tele/<gateway>/batch, tele/<gateway>/beat   ──▶ bounded queue ──▶ whoever calls `group`
     cmd/<gateway>/receipt                       ◀── `publish`
 
-Messages are acknowledged by hand (`done`), after the commit: what a killed hub had received but not stored is sent again
-by the broker at once, and the broker's own window of unacknowledged messages is the flow control. The connection is
-kept by paho's thread: it reconnects with a delay that doubles from RECONNECT_S_MIN to RECONNECT_S_MAX.
+Messages are acknowledged by hand (`done`), after the commit: what a killed hub had received but not stored is
+sent again by the broker at once, and the broker's own window of unacknowledged messages is the flow control.
+The connection is kept by paho's thread: it reconnects with a delay that doubles from RECONNECT_S_MIN to
+RECONNECT_S_MAX.
 """
 
 import logging
@@ -23,7 +24,9 @@ log = logging.getLogger("parkgate.hub")
 
 TOPICS = (("tele/+/batch", 1), ("tele/+/beat", 1))
 QUEUE_MESSAGES = 4096
-QUEUE_WAIT_S = 1.0  # how long the network thread may stand still before a message is dropped (and not acknowledged)
+QUEUE_WAIT_S = (
+    1.0  # how long the network thread may stand still before a message is dropped (and not acknowledged)
+)
 GROUP_MESSAGES = 256  # in one transaction
 GROUP_BYTES = 2 << 20
 OUTGOING_MESSAGES = 16384
@@ -40,7 +43,8 @@ class AddressError(SettingsError):
 
 
 def parse_address(url: str):
-    """(tls, host, port, user or None, password or None) of mqtt://[user:password@]host[:port], or mqtts://…"""
+    """(tls, host, port, user or None, password or None) of mqtt://[user:password@]host[:port], or
+    mqtts://…"""
     try:
         parts = urlsplit(url if "//" in url else "mqtt://" + url)
         port = parts.port
@@ -62,10 +66,16 @@ class Receiver:
         self.connects = self.overflows = self.unsent = 0
         self.connected_unix_ms: int | None = None
         self._queue: queue.Queue[tuple[int, MQTTMessage]] = queue.Queue(QUEUE_MESSAGES)
-        self._session = 0  # an acknowledgement must not reach another connection, where its number means another message
+        self._session = (
+            0  # an acknowledgement must not reach another connection, where its number means another message
+        )
         self._lock = threading.Lock()
         self._client = client = Client(
-            CallbackAPIVersion.VERSION2, client_id, clean_session=False, manual_ack=True, reconnect_on_failure=True
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            clean_session=False,
+            manual_ack=True,
+            reconnect_on_failure=True,
         )
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.reconnect_delay_set(RECONNECT_S_MIN, RECONNECT_S_MAX)
@@ -116,7 +126,8 @@ class Receiver:
                     self._client.ack(message.mid, message.qos)
 
     def publish(self, topic: str, data: bytes) -> None:
-        """Send at QoS 1. What cannot be sent is counted: the gateway asks again by sending its batch again."""
+        """Send at QoS 1. What cannot be sent is counted: the gateway asks again by sending its batch
+        again."""
         sent = self._client.publish(topic, data, qos=1)
         if sent.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
             self.unsent += 1
@@ -156,4 +167,6 @@ class Receiver:
         except queue.Full:
             self.overflows += 1
             if self.overflows & (self.overflows - 1) == 0:
-                log.error("messages come faster than they can be stored: %d left to the broker", self.overflows)
+                log.error(
+                    "messages come faster than they can be stored: %d left to the broker", self.overflows
+                )

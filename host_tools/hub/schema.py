@@ -1,11 +1,11 @@
 """The hub's database: what each table is for. SQLite in WAL mode with synchronous=FULL.
 
-FULL, because a receipt makes the gateway erase the only other copy: what is committed must survive the hub's own power
-cut. The cost of one fsync is shared by all messages that are waiting.
+FULL, because a receipt makes the gateway erase the only other copy: what is committed must survive the hub's
+own power cut. The cost of one fsync is shared by all messages that are waiting.
 
-Readings are not stored a second time. The signed bytes of each batch are the data (about one byte a reading); `block`
-indexes them by series and time, with what a plot needs from afar. So a reading is there exactly once, by the primary
-key of its batch, and what is shown, exported and audited cannot differ.
+Readings are not stored a second time. The signed bytes of each batch are the data (about one byte a reading);
+`block` indexes them by series and time, with what a plot needs from afar. So a reading is there exactly once,
+by the primary key of its batch, and what is shown, exported and audited cannot differ.
 """
 
 FORMAT = 1
@@ -55,7 +55,8 @@ CREATE TABLE held (
     PRIMARY KEY (ep, first_seq)
 ) WITHOUT ROWID;
 
--- Seqs that will not come: a signed gap says so, or this hub acknowledged them and lost them (restored from a backup).
+-- Seqs that will not come: a signed gap says so, or this hub acknowledged them and lost them (restored from a
+-- backup).
 CREATE TABLE missing (
     ep INTEGER NOT NULL REFERENCES epoch,
     first_seq INTEGER NOT NULL,
@@ -135,7 +136,8 @@ CREATE TABLE event (
     PRIMARY KEY (ep, seq, place)
 ) WITHOUT ROWID;
 
--- What the hub itself found wrong with a gateway that proved to be one of ours: one row a kind, with the newest words.
+-- What the hub itself found wrong with a gateway that proved to be one of ours: one row a kind, with the
+-- newest words.
 CREATE TABLE alarm (
     gw INTEGER NOT NULL REFERENCES gateway,
     kind TEXT NOT NULL,

@@ -1,8 +1,8 @@
 """The running hub: the receiver's queue to the intake, receipts back, the board kept up to date.
 
 One thread does all of it, so there is one writer and no lock. When the database fails (disk full, locked by a backup)
-the thread keeps its group and tries again with growing delay: nothing is acknowledged meanwhile, the broker holds the
-rest, and the state says so.
+the thread keeps its group and tries again with growing delay: nothing is acknowledged meanwhile, the broker
+holds the rest, and the state says so.
 """
 
 import fcntl
@@ -61,6 +61,7 @@ class Hub:
         mended = self.intake.retry_undecodable(now_unix_ms())
         if mended:
             log.info("%d batches that could not be decoded before are decoded now", mended)
+        self.intake.fill_sparks()
         self.board.put(list(self.store.by_topic.values()), self.store.nobody)
         self.receiver.start()
         self._thread.start()

@@ -1,7 +1,8 @@
-"""What the hub keeps in memory of each gateway: a copy of its rows, changed inside a transaction, dropped on rollback.
+"""What the hub keeps in memory of each gateway: a copy of its rows, changed inside a transaction, dropped on
+rollback.
 
-Nothing here is a second truth. `Store.load` builds all of it from the database, `Store.flush` writes what changed, and
-after a failed transaction it is built anew.
+Nothing here is a second truth. `Store.load` builds all of it from the database, `Store.flush` writes what
+changed, and after a failed transaction it is built anew.
 """
 
 from collections import deque
@@ -15,7 +16,8 @@ HEADLINE_WORDS = ("active_power", "power", "current", "temperature", "energy")
 
 
 class Series:
-    """One channel of one instrument: what it is, and how it stands. Times are ms, values integers at `scale`."""
+    """One channel of one instrument: what it is, and how it stands. Times are ms, values integers at
+    `scale`."""
 
     __slots__ = (
         "id", "instrument", "quantity", "unit", "scale", "profile", "readings", "undated", "span_ms", "qualities",
@@ -24,7 +26,13 @@ class Series:
 
     def __init__(self, series_id, instrument, quantity, unit, scale, profile):
         self.id = series_id
-        self.instrument, self.quantity, self.unit, self.scale, self.profile = instrument, quantity, unit, scale, profile
+        self.instrument, self.quantity, self.unit, self.scale, self.profile = (
+            instrument,
+            quantity,
+            unit,
+            scale,
+            profile,
+        )
         self.readings = self.undated = self.span_ms = 0
         self.qualities: dict[int, int] = {}
         self.last_place: tuple[int, int] | None = None  # (ep, seq)
@@ -32,7 +40,8 @@ class Series:
 
 
 class Epoch:
-    """One chain of one gateway. `head_link` is (hash, sampled, readings, unsealed) of the highest batch held."""
+    """One chain of one gateway. `head_link` is (hash, sampled, readings, unsealed) of the highest batch
+    held."""
 
     def __init__(self, ep: int, epoch: bytes):
         self.ep = ep

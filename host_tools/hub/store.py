@@ -1,4 +1,5 @@
-"""The hub's rows: one writer, one transaction for a group of messages, and the copy in memory that follows it.
+"""The hub's rows: one writer, one transaction for a group of messages, and the copy in memory that follows
+it.
 
     with store.transaction(now_unix_ms):     # BEGIN IMMEDIATE … COMMIT; on any error ROLLBACK, and memory is built anew
         store.add_batch(…)
@@ -111,7 +112,9 @@ class Store:
             by_gw[row[0]].series[row[2:6]] = series
         for gateway in by_gw.values():
             gateway.choose_headline()
-            newest = max((s for s in gateway.series.values() if s.last_place), key=lambda s: s.last_place, default=None)
+            newest = max(
+                (s for s in gateway.series.values() if s.last_place), key=lambda s: s.last_place, default=None
+            )
             if newest:
                 gateway.took(newest)
         for gw, schema_id, data in db.execute("SELECT * FROM schema"):
@@ -121,22 +124,28 @@ class Store:
             (by_gw[gw].refused if gw else self.nobody)[reason] = count
         for gw, kind, what, count, first_ms, last_ms in db.execute("SELECT * FROM alarm"):
             by_gw[gw].alarms[kind] = {
-                "kind": kind, "what": what, "count": count, "first_unix_ms": first_ms, "last_unix_ms": last_ms,
+                "kind": kind, "what": what, "count": count, "first_unix_ms": first_ms, "last_unix_ms":
+                last_ms,
             }  # fmt: skip
-        for ep, state, count in db.execute("SELECT ep, state, count(*) FROM batch WHERE state > 0 GROUP BY ep, state"):
+        for ep, state, count in db.execute(
+            "SELECT ep, state, count(*) FROM batch WHERE state > 0 GROUP BY ep, state"
+        ):
             gateway = by_ep[ep]
             if state == WAITS_FOR_SCHEMA:
                 gateway.undecoded += count
             else:
                 gateway.undecodable += count
         self._evidence = {
-            (gw, reason): n for gw, reason, n in db.execute("SELECT gw, reason, count(*) FROM evidence GROUP BY 1, 2")
+            (gw, reason): n
+            for gw, reason, n in db.execute("SELECT gw, reason, count(*) FROM evidence GROUP BY 1, 2")
         }
         self._stale = False
 
     def _load_gateways(self) -> None:
         by_gw = {gateway.gw: gateway for gateway in self.by_topic.values()}
-        rows = self.db.execute("SELECT gw, kid, public_key, name, enrolled_unix_ms, revoked_unix_ms FROM gateway")
+        rows = self.db.execute(
+            "SELECT gw, kid, public_key, name, enrolled_unix_ms, revoked_unix_ms FROM gateway"
+        )
         for gw, kid, public_key, name, enrolled, revoked in rows:
             gateway = by_gw.get(gw) or Gateway(gw, kid, public_key, name, enrolled)
             gateway.name, gateway.revoked_unix_ms = name, revoked
@@ -182,7 +191,8 @@ class Store:
 
     @contextlib.contextmanager
     def transaction(self, now_unix_ms: int):
-        """One group of messages, all or nothing. After an error the next transaction begins by loading anew."""
+        """One group of messages, all or nothing. After an error the next transaction begins by loading
+        anew."""
         self.now_unix_ms = now_unix_ms
         if self._stale:
             self.load()
@@ -257,7 +267,13 @@ class Store:
         )
         return {row[0]: row[1:] for row in rows}
 
-    def add_batch(self, epoch: Epoch, batch, batch_hash: bytes, data: bytes, unsealed: int, state: int) -> None:
+    def batch_bytes(self, ep: int, seq: int) -> bytes:
+        """The signed bytes of a batch that is held."""
+        return self.db.execute("SELECT bytes FROM batch WHERE ep = ? AND seq = ?", (ep, seq)).fetchone()[0]
+
+    def add_batch(
+        self, epoch: Epoch, batch, batch_hash: bytes, data: bytes, unsealed: int, state: int
+    ) -> None:
         """One verified, accepted batch with its bytes."""
         db, seq = self.db, batch.sign1.seq
         db.execute(
@@ -296,7 +312,8 @@ class Store:
     # Schemas, series, blocks.
 
     def add_schema(self, gateway: Gateway, schema_id: bytes, data: bytes) -> bool:
-        """Learn a schema; False when it was known or cannot be used. Raises FormatError when it is malformed."""
+        """Learn a schema; False when it was known or cannot be used. Raises FormatError when it is
+        malformed."""
         if schema_id in gateway.schemas:
             return False
         resolved = self._resolve(gateway, schema_id, data)
@@ -306,7 +323,10 @@ class Store:
 
     def _resolve(self, gateway: Gateway, schema_id: bytes, data: bytes) -> bool:
         schema = batch_format.decode_schema(data)
-        if len(gateway.schemas) >= SCHEMAS_MAX or len(gateway.series) + sum(len(part[2]) for part in schema) > SERIES_MAX:
+        if (
+            len(gateway.schemas) >= SCHEMAS_MAX
+            or len(gateway.series) + sum(len(part[2]) for part in schema) > SERIES_MAX
+        ):
             return False
         names: dict[str, int] = {}
         places = []
@@ -341,7 +361,18 @@ class Store:
         self.db.executemany(
             "INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (b.series.id, b.last_ms, epoch.ep, seq, b.first_ms, b.instrument, b.channel, b.readings, b.least, b.most)
+                (
+                    b.series.id,
+                    b.last_ms,
+                    epoch.ep,
+                    seq,
+                    b.first_ms,
+                    b.instrument,
+                    b.channel,
+                    b.readings,
+                    b.least,
+                    b.most,
+                )
                 for b in blocks
             ],
         )
@@ -382,7 +413,9 @@ class Store:
 
     # What did not become data.
 
-    def refuse(self, gateway: Gateway | None, reason: str, what: str, topic: str, data: bytes, data_hash: bytes) -> int:
+    def refuse(
+        self, gateway: Gateway | None, reason: str, what: str, topic: str, data: bytes, data_hash: bytes
+    ) -> int:
         """Count a refusal and keep the message as evidence while there is room. Returns the new count."""
         gw = gateway.gw if gateway else 0
         counts = gateway.refused if gateway else self.nobody
@@ -397,7 +430,16 @@ class Store:
             cursor = self.db.execute(
                 "INSERT OR IGNORE INTO evidence (gw, reason, what, topic, received_unix_ms, size, hash, bytes)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (gw, reason, what[:500], topic[:200], self.now_unix_ms, len(data), data_hash, data[:EVIDENCE_BYTES]),
+                (
+                    gw,
+                    reason,
+                    what[:500],
+                    topic[:200],
+                    self.now_unix_ms,
+                    len(data),
+                    data_hash,
+                    data[:EVIDENCE_BYTES],
+                ),
             )
             self._evidence[gw, reason] = kept + cursor.rowcount
         if gateway:

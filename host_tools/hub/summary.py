@@ -1,8 +1,8 @@
 """How each gateway fares, as plain dictionaries for the page and for other programs.
 
-The writer thread makes a gateway's dictionary anew after a commit that concerned it and puts it on the board; it is
-never changed afterwards, so any thread may read it. Each has the number `rev` at which it was made: who knows up to
-which number he has seen, gets only what is new.
+The writer thread makes a gateway's dictionary anew after a commit that concerned it and puts it on the board;
+it is never changed afterwards, so any thread may read it. Each has the number `rev` at which it was made: who
+knows up to which number he has seen, gets only what is new.
 """
 
 import threading
@@ -16,7 +16,8 @@ LOSS_KEY = "loss_in_s"  # in a beat's health: seconds until the first reading is
 
 
 def chain_summary(gateway: Gateway, epoch: Epoch, is_current: bool) -> dict:
-    """What is held of one chain and what became of the rest: holes awaited, told by a signed gap, lost, unexplained."""
+    """What is held of one chain and what became of the rest: holes awaited, told by a signed gap, lost,
+    unexplained."""
     beat = gateway.beat if gateway.beat and gateway.beat.sign1.epoch == epoch.epoch else None
     head = epoch.held.head()
     end = max(-1 if head is None else head, beat.sign1.seq - 1 if beat else -1) + 1
@@ -111,7 +112,9 @@ def gateway_summary(gateway: Gateway) -> dict:
         "beat": _beat_summary(gateway),
         "alarms": list(gateway.alarms.values()),
         "spark": list(gateway.spark),
-        "headline": {"quantity": headline.quantity, "unit": headline.unit, **_shown(headline)} if headline else None,
+        "headline": {"quantity": headline.quantity, "unit": headline.unit, **_shown(headline)}
+        if headline
+        else None,
     }
 
 
@@ -141,7 +144,8 @@ def _shown(series):
 
 
 def decimal_text(value: int | None, scale: int) -> str | None:
-    """`value` × 10^-scale written out exactly, with the declared number of decimals: never through a float."""
+    """`value` × 10^-scale written out exactly, with the declared number of decimals: never through a
+    float."""
     if value is None:
         return None
     if scale <= 0:

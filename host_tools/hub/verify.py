@@ -1,14 +1,15 @@
-"""Whose message is this, and is it signed as it must be? Strict, cheapest question first; every refusal has a name.
+"""Whose message is this, and is it signed as it must be? Strict, cheapest question first; every refusal has a
+name.
 
-    topic            not a topic of ours
-    unknown gateway  the topic names a gateway that is not enrolled
-    revoked          the gateway was enrolled and is not welcome any more
-    oversized        longer than the format allows
-    malformed        not in the one canonical form of a batch or beat
-    foreign          signed by another gateway than the topic names
-    signature        the signature does not hold, or is not the one canonical form (high s)
-    fork             signed as it must be, but contradicts what is held (decided in `accept`)
-    internal         the hub itself failed on it; the log has the traceback
+topic            not a topic of ours
+unknown gateway  the topic names a gateway that is not enrolled
+revoked          the gateway was enrolled and is not welcome any more
+oversized        longer than the format allows
+malformed        not in the one canonical form of a batch or beat
+foreign          signed by another gateway than the topic names
+signature        the signature does not hold, or is not the one canonical form (high s)
+fork             signed as it must be, but contradicts what is held (decided in `accept`)
+internal         the hub itself failed on it; the log has the traceback
 """
 
 from parkgate.batch import MAX_BATCH_BYTES, Batch
@@ -18,7 +19,13 @@ from parkgate.errors import FormatError, IntegrityError
 from ..keys import Verifier
 from .state import Gateway
 
-TOPIC, UNKNOWN, REVOKED, OVERSIZED, MALFORMED = "topic", "unknown gateway", "revoked", "oversized", "malformed"
+TOPIC, UNKNOWN, REVOKED, OVERSIZED, MALFORMED = (
+    "topic",
+    "unknown gateway",
+    "revoked",
+    "oversized",
+    "malformed",
+)
 FOREIGN, SIGNATURE, FORK, INTERNAL = "foreign", "signature", "fork", "internal"
 REASONS = (TOPIC, UNKNOWN, REVOKED, OVERSIZED, MALFORMED, FOREIGN, SIGNATURE, FORK, INTERNAL)
 
@@ -26,7 +33,8 @@ _FORMS = {"batch": (Batch, MAX_BATCH_BYTES), "beat": (Beat, MAX_BEAT_BYTES)}
 
 
 class Refusal(Exception):
-    """A message that does not become data: `reason` is one of REASONS, `gateway` the one it is charged to or None."""
+    """A message that does not become data: `reason` is one of REASONS, `gateway` the one it is charged to or
+    None."""
 
     def __init__(self, reason: str, what: str, gateway: Gateway | None = None):
         super().__init__(what)

@@ -1,4 +1,5 @@
-"""A gateway for tests of the hub: real keys and chains, made in memory, as honest or as crooked as a test wants.
+"""A gateway for tests of the hub: real keys and chains, made in memory, as honest or as crooked as a test
+wants.
 
     gateway = FakeGateway(1)
     first = gateway.batch(rows=10)            # sealed bytes; the chain goes on by itself
@@ -12,15 +13,19 @@ import hashlib
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
-from host_tools.keys import public_xy
 
+from host_tools.keys import public_xy
 from parkgate import batch as batch_format
 from parkgate import beat as beat_format
 from parkgate import cose, receipt
 
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 START_MS = 1_700_000_000_000
-METER = ["meter 1", "SDM630", [["voltage_l1", "V", 1], ["active_power", "W", 1], ["import_active_energy", "Wh", 0]]]
+METER = [
+    "meter 1",
+    "SDM630",
+    [["voltage_l1", "V", 1], ["active_power", "W", 1], ["import_active_energy", "Wh", 0]],
+]
 ROOM = ["room", "SHT3x", [["temperature", "Cel", 2]]]
 
 
@@ -33,9 +38,15 @@ def sign(private, digest: bytes, low_s: bool = True) -> bytes:
 
 
 def default_rows(instrument: int, channels: int, first: int, count: int, start_ms: int = START_MS) -> list:
-    """`count` samples [time_ms, trust, values, qualities] of an instrument, a second apart, from the number `first`."""
+    """`count` samples [time_ms, trust, values, qualities] of an instrument, a second apart, from the number
+    `first`."""
     return [
-        (start_ms + 1000 * n, 0, [2300 + (n * 7 + c * 13 + instrument) % 50 + 1000 * c for c in range(channels)], None)
+        (
+            start_ms + 1000 * n,
+            0,
+            [2300 + (n * 7 + c * 13 + instrument) % 50 + 1000 * c for c in range(channels)],
+            None,
+        )
         for n in range(first, first + count)
     ]
 
@@ -44,7 +55,9 @@ class FakeGateway:
     """A gateway's key and its chain. `number` makes key and epoch, the same ones in each run."""
 
     def __init__(self, number: int, schema: list | None = None, epoch: bytes | None = None):
-        self.private = ec.derive_private_key(int.from_bytes(b"test" + number.to_bytes(4, "big"), "big"), ec.SECP256R1())
+        self.private = ec.derive_private_key(
+            int.from_bytes(b"test" + number.to_bytes(4, "big"), "big"), ec.SECP256R1()
+        )
         self.xy = public_xy(self.private)
         self.id = cose.thumbprint(self.xy)
         self.topic = self.id.hex()[:32]
@@ -55,7 +68,9 @@ class FakeGateway:
         self.boot, self.cause = 1, 1
         self.receipt_seq = None
         self.rows_made = 0
-        self.held: dict[int, tuple[bytes, int]] = {}  # seq → (sealed bytes, readings), until a receipt frees it
+        self.held: dict[
+            int, tuple[bytes, int]
+        ] = {}  # seq → (sealed bytes, readings), until a receipt frees it
 
     # Topics.
 
@@ -71,11 +86,13 @@ class FakeGateway:
     # Making.
 
     def payload(self, tables=None, rows=10, events=(), with_schema=None, prev=..., **header) -> bytes:
-        """A batch's payload. `tables` maps instrument → list of (time_ms, trust, values, qualities); without it
-        `rows` samples of each instrument are made up. Does not move the chain."""
+        """A batch's payload. `tables` maps instrument → list of (time_ms, trust, values, qualities); without
+        it `rows` samples of each instrument are made up. Does not move the chain."""
         if tables is None:
             tables = {
-                i: default_rows(i, len(part[2]), self.rows_made, rows) for i, part in enumerate(self.schema) if rows
+                i: default_rows(i, len(part[2]), self.rows_made, rows)
+                for i, part in enumerate(self.schema)
+                if rows
             }
             self.rows_made += rows
         made = []
@@ -103,7 +120,9 @@ class FakeGateway:
             batch_format.payload_steps(batch_format.Header(**fields), made, [list(event) for event in events])
         )
 
-    def seal(self, payload: bytes, seq=None, epoch=None, kid=None, private=None, content_type=None, low_s=True) -> bytes:
+    def seal(
+        self, payload: bytes, seq=None, epoch=None, kid=None, private=None, content_type=None, low_s=True
+    ) -> bytes:
         """`payload` as COSE_Sign1. Does not move the chain."""
         protected = cose.sign1_protected(
             kid or self.id,
@@ -150,14 +169,20 @@ class FakeGateway:
     def receipt_key(self, hub_xy: bytes) -> bytes:
         """The key this gateway derives for that hub."""
         hub_public = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + hub_xy)
-        return receipt.shared_key(self.private.exchange(ec.ECDH(), hub_public), self.id, cose.thumbprint(hub_xy))
+        return receipt.shared_key(
+            self.private.exchange(ec.ECDH(), hub_public), self.id, cose.thumbprint(hub_xy)
+        )
 
     def take_receipt(self, data: bytes, hub_xy: bytes) -> int:
         """Free what an authentic receipt frees. Returns its seq; raises as `decode_receipt` does."""
         epoch, seq, batch_hash, _ = receipt.decode_receipt(
             self.receipt_key(hub_xy), cose.thumbprint(hub_xy), self.id, data
         )
-        if epoch == self.epoch and seq in self.held and hashlib.sha256(self.held[seq][0]).digest() == batch_hash:
+        if (
+            epoch == self.epoch
+            and seq in self.held
+            and hashlib.sha256(self.held[seq][0]).digest() == batch_hash
+        ):
             del self.held[seq]
             self.receipt_seq = seq if self.receipt_seq is None else max(seq, self.receipt_seq)
         return seq

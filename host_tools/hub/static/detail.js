@@ -1,0 +1,212 @@
+// One gateway: how it stands, its plot, its channels, what it signed about itself, what was refused.
+
+import { COLOURS, Plot } from "./plot.js";
+import { STANDING_WORDS, ago, clock, copyable, count, el, span, standing, unitText, when, words } from "./show.js";
+
+const REDRAW_MS = 1000;
+const MILD_ALARMS = new Set(["counters", "schema", "event"]);
+
+const stat = (name, value, note, kind = "") => el("div", { class: `stat ${kind}` },
+  el("dt", {}, name), el("dd", {}, value, note ? el("span", { class: "note" }, note) : null));
+
+export class Detail {
+  constructor() {
+    this.place = document.getElementById("detail");
+    this.plot = new Plot();
+    this.id = null;
+    this.chosen = new Map(); // gateway id → [{series, colour}]
+    this.head = el("section", { class: "panel card" });
+    this.channels = el("section", { class: "panel card" });
+    this.events = el("section", { class: "panel card" });
+    this.evidence = el("section", { class: "panel card" });
+    this.loadedAt = 0;
+    this.timer = null;
+  }
+
+  blank(...children) {
+    this.id = null;
+    this.place.replaceChildren(el("section", { class: "panel blank" }, ...children));
+  }
+
+  // The chosen gateway, or news of it.
+  show(gateway) {
+    if (this.id !== gateway.id) {
+      this.id = gateway.id;
+      this.detail = null;
+      this.loadedAt = 0;
+      this.place.replaceChildren(this.head, this.plot.card, this.channels, el("div", { class: "two" }, this.events, this.evidence));
+      for (const part of [this.channels, this.events, this.evidence]) part.replaceChildren(el("p", { class: "quiet" }, "…"));
+      this.plot.show(null, []);
+    }
+    this.gateway = gateway;
+    this.drawHead();
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.load(), Math.max(0, this.loadedAt + REDRAW_MS - Date.now()));
+  }
+
+  async load() {
+    this.loadedAt = Date.now();
+    const id = this.id;
+    try {
+      const answer = await fetch(`/api/gateways/${id}`);
+      if (!answer.ok || id !== this.id) return;
+      const detail = await answer.json();
+      if (id !== this.id) return;
+      this.detail = detail;
+    } catch (error) { return; }
+    this.drawChannels();
+    this.drawEvents();
+    this.drawEvidence();
+    await this.drawPlot();
+  }
+
+  selection() {
+    let chosen = this.chosen.get(this.id);
+    if (!chosen && this.detail && this.detail.channels.length) {
+      const headline = this.gateway.headline;
+      const first = this.detail.channels.find((c) => headline && c.quantity === headline.quantity) || this.detail.channels[0];
+      chosen = [{ series: first.series, colour: 0 }];
+      this.chosen.set(this.id, chosen);
+    }
+    return chosen || [];
+  }
+
+  drawPlot() { return this.plot.show(this.id, this.selection()); }
+
+  toggle(series) {
+    const chosen = this.selection();
+    const at = chosen.findIndex((one) => one.series === series);
+    if (at >= 0) chosen.splice(at, 1);
+    else {
+      const used = new Set(chosen.map((one) => one.colour));
+      const colour = [...Array(COLOURS).keys()].find((n) => !used.has(n)) ?? 0;
+      if (chosen.length >= COLOURS) chosen.shift();
+      chosen.push({ series, colour });
+    }
+    this.drawChannels();
+    this.drawPlot();
+  }
+
+  drawHead() {
+    const g = this.gateway, s = standing(g), beat = g.beat;
+    const refused = Object.entries(g.refused).filter(([, n]) => n);
+    const refusedSum = refused.reduce((sum, [, n]) => sum + n, 0);
+    const behind = g.awaited_batches;
+    this.head.replaceChildren(
+      el("div", { class: "title" }, el("h2", {}, g.name), el("span", { class: `tag ${s}` }, STANDING_WORDS[s]),
+        el("span", { class: "quiet" }, "heard ", when(g.last_seen_unix_ms))),
+      el("p", { class: "ids" }, el("span", {}, "id ", copyable(g.id, `${g.id.slice(0, 16)}…`)),
+        el("span", {}, "topics ", copyable(`tele/${g.topic}/batch`, `tele/${g.topic.slice(0, 8)}…/batch`)),
+        g.epoch && el("span", {}, "epoch ", copyable(g.epoch, `${g.epoch.slice(0, 8)}…`), g.epochs > 1 ? ` (${g.epochs} so far)` : ""),
+        beat && el("span", {}, `start ${beat.boot}`)),
+      el("dl", { class: "stats" },
+        stat("Last reading", g.last_reading_ms ? when(g.last_reading_ms) : "none yet", g.clock_trust ? `clock ${g.clock_trust}` : null,
+          g.clock_trust === "relative only" || g.clock_trust === "held over" ? "warn" : ""),
+        stat("Batches verified", count(g.batches_verified), g.duplicates ? `${count(g.duplicates)} came again` : null),
+        stat("Readings stored", count(g.readings_stored), g.undecoded ? `${count(g.undecoded)} batches await their schema` : null),
+        stat("Backlog", g.buffered === null ? "–" : count(g.buffered), behind ? `${count(behind)} batches on their way`
+          : g.buffered === null ? "no beat yet" : g.buffered ? "readings still at the gateway" : "nothing waits"),
+        stat("Until first loss", beat && g.loss_in_s !== null && g.loss_in_s !== undefined ? span(g.loss_in_s) : "–",
+          "if nothing got through", g.loss_in_s !== null && g.loss_in_s < 86400 ? "warn" : ""),
+        stat("Dropped", count(g.dropped), g.dropped ? "signed by the gateway" : null, g.dropped ? "warn" : ""),
+        stat("Gaps", count(g.gaps), g.unexplained_batches ? `${count(g.unexplained_batches)} batches unexplained`
+          : g.lost_batches ? `${count(g.lost_batches)} batches lost at the hub` : g.gaps ? "told by signed records" : null,
+        g.lost_batches || g.unexplained_batches ? "bad" : g.gaps ? "warn" : ""),
+        stat("Forks", count(g.forks), g.forks ? "two devices with one key?" : null, g.forks ? "bad" : ""),
+        stat("Refused", count(refusedSum), refused.map(([why, n]) => `${why} ${n}`).join(", ") || null, refusedSum ? "warn" : "")),
+      this.balance(),
+      g.alarms.length ? el("ul", { class: "alarms" }, g.alarms.map((alarm) => el("li", {
+        class: `alarm ${MILD_ALARMS.has(alarm.kind) ? "mild" : ""}` }, el("b", {}, words(alarm.kind)), `: ${alarm.what} `,
+      el("time", { title: clock(alarm.last_unix_ms) }, `(${alarm.count > 1 ? `${count(alarm.count)} times, last ` : ""}${ago(alarm.last_unix_ms)})`)))) : "",
+    );
+  }
+
+  // sampled = stored here + still at the gateway + dropped, as a bar.
+  balance() {
+    const g = this.gateway;
+    if (!g.sampled) return "";
+    const rest = Math.max(0, g.sampled - g.readings_stored - g.dropped);
+    const part = (n, kind) => {
+      const piece = el("i", { class: kind });
+      piece.style.flexGrow = n;
+      return n ? piece : null;
+    };
+    return el("div", { class: "balance" },
+      el("div", { class: "bar", role: "img", "aria-label": "What became of the readings taken" },
+        part(g.readings_stored, "k-acc"), part(rest, "k-warn"), part(g.dropped, "k-bad")),
+      el("p", {}, el("b", {}, `${count(g.sampled)} readings taken`),
+        el("span", { class: "l-acc" }, `${count(g.readings_stored)} verified and stored here`),
+        el("span", { class: "l-warn" }, `${count(rest)} not here yet`),
+        el("span", { class: "l-bad" }, `${count(g.dropped)} dropped`)));
+  }
+
+  drawChannels() {
+    const { channels } = this.detail;
+    if (!channels.length) {
+      this.channels.replaceChildren(el("h3", {}, "Channels"), el("p", { class: "quiet" }, this.gateway.undecoded
+        ? "Batches are here and safe; the one that names their channels is still on its way."
+        : "Nothing yet. Channels appear with the first batch."));
+      return;
+    }
+    const chosen = new Map(this.selection().map((one) => [one.series, one.colour]));
+    const focused = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.series : null;
+    const rows = [];
+    let instrument = null;
+    for (const c of channels) {
+      if (c.instrument !== instrument) {
+        instrument = c.instrument;
+        rows.push(el("tr", { class: "group" }, el("td", { colspan: 6 }, instrument, " ", el("small", {}, c.profile))));
+      }
+      const pick = el("button", { type: "button", class: "pick", "data-series": c.series, "aria-pressed": String(chosen.has(c.series)),
+        "data-colour": chosen.get(c.series), title: "Show in the plot" }, words(c.quantity));
+      pick.addEventListener("click", () => this.toggle(c.series));
+      rows.push(el("tr", {}, el("td", {}, pick),
+        el("td", { class: "num" }, c.value === null ? el("span", { class: "quiet" }, "no value") : el("b", {}, c.value)),
+        el("td", {}, unitText(c.unit)),
+        el("td", {}, qualityBar(c)),
+        el("td", { class: "num" }, count(c.readings)),
+        el("td", { class: "quiet" }, c.clock_trust === "relative only" ? "not dated" : when(c.last_ms))));
+    }
+    this.channels.replaceChildren(el("h3", {}, "Channels"), el("div", { class: "table-wrap" }, el("table", {},
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Channel"), el("th", { scope: "col", class: "num" }, "Newest"),
+        el("th", { scope: "col" }, "Unit"), el("th", { scope: "col" }, "Quality"), el("th", { scope: "col", class: "num" }, "Readings"),
+        el("th", { scope: "col" }, "When"))),
+      el("tbody", {}, rows))));
+    if (focused) this.channels.querySelector(`[data-series="${focused}"]`)?.focus();
+  }
+
+  drawEvents() {
+    const { events } = this.detail;
+    this.events.replaceChildren(el("h3", {}, "What the gateway signed about itself"), events.length
+      ? el("ul", { class: "log" }, events.map((e) => el("li", {}, el("time", { title: clock(e.received_unix_ms) }, ago(e.received_unix_ms)),
+        el("span", { class: "what" }, el("b", {}, e.kind), ` · ${e.what} `, el("span", { class: "quiet" }, `(batch ${e.seq})`)))))
+      : el("p", { class: "quiet" }, "No events yet: starts, clock steps, gaps and faults come here."));
+  }
+
+  drawEvidence() {
+    const { evidence } = this.detail;
+    this.evidence.replaceChildren(el("h3", {}, "Refused messages, kept as evidence"), evidence.length
+      ? el("ul", { class: "log" }, evidence.map((e) => el("li", {}, el("time", { title: clock(e.received_unix_ms) }, ago(e.received_unix_ms)),
+        el("span", { class: "what" }, el("b", {}, e.reason), ` · ${e.what} `, el("span", { class: "quiet" }, `(${count(e.size)} bytes)`)))))
+      : el("p", { class: "quiet" }, "None. Everything that came in this gateway's name was signed by it."));
+  }
+}
+
+function qualityBar(channel) {
+  const all = Object.entries(channel.qualities);
+  const sum = all.reduce((total, [, n]) => total + n, 0);
+  const good = channel.qualities.good || 0;
+  const mild = ["stale", "out of range", "substituted", "counter glitch"].reduce((n, q) => n + (channel.qualities[q] || 0), 0);
+  const percent = sum ? (100 * good) / sum : 0;
+  const shown = good === sum ? "100" : Math.min(99.99, percent).toFixed(percent > 99 ? 2 : 1);
+  const piece = (n, kind) => {
+    if (!n) return null;
+    const part = el("i", { class: kind });
+    part.style.flexGrow = n;
+    return part;
+  };
+  const now = channel.quality && channel.quality !== "good" ? `, now ${channel.quality}` : "";
+  return el("div", { class: "quality", title: all.map(([q, n]) => `${q}: ${count(n)}`).join("\n") },
+    el("div", { class: "bar" }, piece(good, "k-good"), piece(mild, "k-warn"), piece(sum - good - mild, "k-bad")),
+    el("span", {}, `${shown} % good${now}`));
+}

@@ -1,0 +1,114 @@
+// The list of gateways: one row each, changed in place, so that 300 of them cost little and nothing jumps.
+
+import { STANDING_WORDS, ago, count, el, sparkline, standing, unitText } from "./show.js";
+
+const FILTERS = [
+  ["all", "All", () => true],
+  ["attention", "Attention", (s) => s === "attention"],
+  ["silent", "Silent", (s) => s === "silent" || s === "new"],
+];
+
+export class List {
+  constructor(onChoose) {
+    this.onChoose = onChoose;
+    this.rows = new Map();
+    this.filter = "all";
+    this.chosen = null;
+    this.list = document.getElementById("list");
+    this.search = document.getElementById("search");
+    this.empty = document.getElementById("list-empty");
+    this.filters = document.getElementById("filters");
+    this.chips = FILTERS.map(([key, name]) => {
+      const chip = el("button", { type: "button", class: "chip", "aria-pressed": String(key === "all") }, name);
+      chip.addEventListener("click", () => { this.filter = key; this.arrange(); });
+      this.filters.append(chip);
+      return chip;
+    });
+    this.search.addEventListener("input", () => this.arrange());
+    this.list.addEventListener("keydown", (event) => this.move(event));
+  }
+
+  // `changed` are gateways as the hub describes them.
+  take(changed) {
+    for (const gateway of changed) {
+      let row = this.rows.get(gateway.id);
+      if (!row) {
+        const button = el("button", { type: "button", class: "row" });
+        button.addEventListener("click", () => this.onChoose(gateway.id));
+        row = { button, item: el("li", {}, button) };
+        this.rows.set(gateway.id, row);
+      }
+      row.gateway = gateway;
+      this.draw(row);
+    }
+    this.arrange();
+  }
+
+  draw(row) {
+    const g = row.gateway;
+    row.standing = standing(g);
+    const notes = [];
+    if (row.standing === "attention") notes.push(el("b", { class: "bad" }, "needs attention"));
+    if (g.awaited_batches > 3) notes.push(el("b", {}, `${count(g.awaited_batches)} batches behind`));
+    if (g.dropped) notes.push(el("b", {}, `${count(g.dropped)} dropped`));
+    const seen = g.revoked_unix_ms ? "revoked" : g.last_reading_ms ? ago(g.last_reading_ms) : STANDING_WORDS[row.standing];
+    const value = g.headline && g.headline.value !== null
+      ? [g.headline.value, " ", el("small", {}, unitText(g.headline.unit))] : [];
+    row.when = el("span", { class: "when" }, seen, ...notes.flatMap((note) => [" · ", note]));
+    row.button.replaceChildren(
+      el("span", { class: `dot ${row.standing}`, title: STANDING_WORDS[row.standing] }),
+      el("span", { class: "name" }, g.name),
+      el("span", { class: "value" }, ...value),
+      row.when,
+      sparkline(g.spark),
+    );
+  }
+
+  // Once a second: "3 s ago" goes on without news.
+  tick() {
+    for (const row of this.rows.values()) {
+      const g = row.gateway;
+      if (standing(g) !== row.standing) this.draw(row);
+      else if (g.last_reading_ms && !g.revoked_unix_ms) row.when.firstChild.textContent = ago(g.last_reading_ms);
+    }
+  }
+
+  choose(id) {
+    this.chosen = id;
+    for (const [key, row] of this.rows) row.button.setAttribute("aria-current", String(key === id));
+  }
+
+  arrange() {
+    const all = [...this.rows.values()];
+    const sought = this.search.value.trim().toLowerCase();
+    FILTERS.forEach(([key, name, fits], i) => {
+      const n = all.filter((row) => fits(row.standing)).length;
+      this.chips[i].replaceChildren(name, " ", el("b", {}, String(n)));
+      this.chips[i].setAttribute("aria-pressed", String(key === this.filter));
+    });
+    const fits = FILTERS.find(([key]) => key === this.filter)[2];
+    const shown = all.filter((row) => fits(row.standing) && (!sought
+      || row.gateway.name.toLowerCase().includes(sought) || row.gateway.id.startsWith(sought)));
+    shown.sort((a, b) => a.gateway.name.localeCompare(b.gateway.name, "en", { numeric: true }));
+    const wanted = shown.map((row) => row.item);
+    if (wanted.length !== this.list.children.length || wanted.some((item, i) => item !== this.list.children[i])) {
+      this.list.replaceChildren(...wanted);
+    }
+    this.empty.hidden = shown.length > 0;
+    this.empty.textContent = all.length ? "No gateway fits." : "No gateway is enrolled yet.";
+    this.choose(this.chosen);
+  }
+
+  first() {
+    return this.list.firstElementChild
+      ? [...this.rows].find(([, row]) => row.item === this.list.firstElementChild)[0] : null;
+  }
+
+  move(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    const buttons = [...this.list.querySelectorAll(".row")];
+    const next = buttons[buttons.indexOf(document.activeElement) + step];
+    if (next) { next.focus(); event.preventDefault(); }
+  }
+}

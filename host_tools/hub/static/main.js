@@ -1,0 +1,132 @@
+// The page's heart: asks the hub once a second for what changed and hands it on.
+
+import { Detail } from "./detail.js";
+import { List } from "./list.js";
+import { ago, compact, copyable, count, el, setHubClock, span, standing } from "./show.js";
+
+const ASK_MS = 1000;
+const ASK_HIDDEN_MS = 10000;
+const ASK_TIMEOUT_MS = 8000;
+
+const gateways = new Map();
+const detail = new Detail();
+const list = new List(choose);
+let rev = 0;
+let chosen = null;
+let misses = 0;
+let hubStarted = null;
+
+function choose(id, focus = true) {
+  chosen = id;
+  if (decodeURIComponent(location.hash.slice(1)) !== id) history.replaceState(null, "", `#${id}`);
+  list.choose(id);
+  if (gateways.has(id)) detail.show(gateways.get(id));
+  if (focus && matchMedia("(max-width: 60rem)").matches) detail.place.scrollIntoView({ behavior: "smooth" });
+}
+
+function drawTotals({ totals }) {
+  const standings = [...gateways.values()].map(standing);
+  const live = standings.filter((s) => s === "live" || s === "attention").length;
+  const refused = Object.values(totals.refused).reduce((a, b) => a + b, 0);
+  const missing = totals.lost_batches + totals.unexplained_batches;
+  const card = (name, value, note, kind = "", title = null) => el("dl", { class: `total ${kind}`, title },
+    el("dt", {}, name), el("dd", {}, value, note ? [" ", el("small", {}, note)] : ""));
+  document.getElementById("totals").replaceChildren(
+    card("Gateways", count(live), `live of ${count(totals.gateways)}`),
+    card("Readings stored", compact(totals.readings_stored), null, "", count(totals.readings_stored)),
+    card("Batches verified", compact(totals.batches_verified), null, "", count(totals.batches_verified)),
+    card("Backlog, readings", compact(totals.buffered)),
+    card("Dropped, readings", compact(totals.dropped), null, totals.dropped ? "warn" : ""),
+    card("Gaps", compact(totals.gaps), null, missing ? "bad" : totals.gaps ? "warn" : ""),
+    card("Forks", compact(totals.forks), null, totals.forks ? "bad" : ""),
+    card("Refused", compact(refused), null, refused ? "warn" : "",
+      Object.entries(totals.refused).map(([why, n]) => `${why}: ${count(n)}`).join("\n") || null),
+  );
+}
+
+function drawHub({ hub }) {
+  const broker = document.getElementById("broker");
+  const connected = hub.broker.connected_unix_ms !== null;
+  broker.className = `pill ${connected ? "good" : "bad"}`;
+  broker.textContent = connected ? "broker connected" : "broker not reachable";
+  broker.title = `${hub.broker.url}${connected ? `, since ${ago(hub.broker.connected_unix_ms)}` : ""}`;
+  const fault = document.getElementById("fault");
+  fault.hidden = !hub.storage_fault;
+  fault.textContent = hub.storage_fault
+    ? `The hub cannot store: ${hub.storage_fault}. Nothing is acknowledged meanwhile; gateways and broker keep everything.` : "";
+  const link = document.getElementById("link");
+  link.className = "pill good";
+  link.textContent = `up ${span((hub.now_unix_ms - hub.started_unix_ms) / 1000)}`;
+  link.title = `hub ${hub.id}`;
+}
+
+function drawBlank({ hub }) {
+  if (gateways.size) return;
+  detail.blank(
+    el("h2", {}, "No gateway is enrolled yet"),
+    el("p", {}, "Let the hub know a gateway's public key. It notices by itself, this page too:"),
+    el("pre", {}, `parkgate enrol --data ${hub.data} PUBKEY_FILE --name NAME`),
+    el("p", {}, "The gateway needs this hub's public key:"),
+    el("p", {}, copyable(hub.public_key, `${hub.public_key.slice(0, 32)}…`)),
+  );
+}
+
+function take(answer) {
+  setHubClock(answer.hub.now_unix_ms);
+  if (hubStarted !== answer.hub.started_unix_ms) {
+    hubStarted = answer.hub.started_unix_ms;
+  }
+  rev = answer.rev;
+  for (const gateway of answer.gateways) gateways.set(gateway.id, gateway);
+  if (answer.gateways.length) list.take(answer.gateways);
+  drawHub(answer);
+  drawTotals(answer);
+  drawBlank(answer);
+  if (chosen === null && gateways.size) {
+    const wanted = decodeURIComponent(location.hash.slice(1));
+    choose(gateways.has(wanted) ? wanted : list.first() || gateways.keys().next().value, false);
+  } else if (answer.gateways.some((gateway) => gateway.id === chosen)) {
+    detail.show(gateways.get(chosen));
+  }
+}
+
+async function ask() {
+  try {
+    const answer = await fetch(`/api/gateways?since=${rev}`, { signal: AbortSignal.timeout(ASK_TIMEOUT_MS) });
+    if (!answer.ok) throw new Error(`the hub answered ${answer.status}`);
+    take(await answer.json());
+    misses = 0;
+  } catch (error) {
+    misses += 1;
+    if (misses > 1) {
+      const link = document.getElementById("link");
+      link.className = "pill bad";
+      link.textContent = "hub not reachable";
+    }
+  }
+  list.tick();
+  for (const node of document.querySelectorAll("[data-ago]")) node.textContent = ago(Number(node.dataset.ago));
+  setTimeout(ask, document.hidden ? ASK_HIDDEN_MS : Math.min(ASK_MS * (1 + misses), 5000));
+}
+
+const theme = document.getElementById("theme");
+function drawTheme() {
+  const dark = document.documentElement.dataset.theme
+    ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  theme.textContent = dark ? "☀" : "☾";
+  return dark;
+}
+theme.addEventListener("click", () => {
+  const next = drawTheme() ? "light" : "dark";
+  document.documentElement.dataset.theme = next;
+  try { localStorage.setItem("theme", next); } catch (error) { /* only for this page, then */ }
+  drawTheme();
+  detail.plot.refresh();
+});
+drawTheme();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { drawTheme(); detail.plot.shape = ""; detail.plot.refresh(); });
+window.addEventListener("hashchange", () => {
+  const wanted = decodeURIComponent(location.hash.slice(1));
+  if (gateways.has(wanted)) choose(wanted);
+});
+ask();

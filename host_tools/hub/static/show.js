@@ -1,0 +1,95 @@
+// Elements and words: everything that turns numbers into what a person reads.
+
+export function el(tag, attributes = {}, ...children) {
+  const node = tag === "svg" || tag === "polyline"
+    ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+const whole = new Intl.NumberFormat("en");
+export const count = (n) => (n === null || n === undefined ? "–" : whole.format(n).replaceAll(",", "\u202f"));
+
+export function compact(n) {
+  if (n === null || n === undefined) return "–";
+  if (n < 100000) return count(n);
+  for (const [size, letter] of [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]]) {
+    if (n >= size) return (n / size).toPrecision(4) + "\u2009" + letter;
+  }
+  return count(n);
+}
+
+// The hub's clock counts, not this computer's: `offset` is what it is ahead.
+let offset = 0;
+export const setHubClock = (hubNow) => { offset = hubNow - Date.now(); };
+export const now = () => Date.now() + offset;
+
+export function span(seconds) {
+  const s = Math.max(0, Math.round(seconds));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+  if (s < 86400 * 400) return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+  return `${(s / 31557600).toFixed(1)} years`;
+}
+
+export function ago(ms) {
+  if (ms === null || ms === undefined) return "never";
+  const seconds = (now() - ms) / 1000;
+  if (seconds < -5) return `in ${span(-seconds)}`;
+  return seconds < 2 ? "just now" : `${span(seconds)} ago`;
+}
+
+const two = (n) => String(n).padStart(2, "0");
+export function clock(ms) {
+  const t = new Date(ms);
+  return `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} `
+    + `${two(t.getHours())}:${two(t.getMinutes())}:${two(t.getSeconds())}`;
+}
+
+export const when = (ms) => (ms === null || ms === undefined ? "never"
+  : el("time", { datetime: new Date(ms).toISOString(), title: clock(ms), "data-ago": ms }, ago(ms)));
+
+export const words = (name) => name.replaceAll("_", " ").replace(/\bl([123])\b/g, "L$1");
+export const unitText = (unit) => ({ Cel: "°C", "1": "", "%RH": "% RH", m3: "m³", "m/s2": "m/s²", deg: "°" })[unit] ?? unit;
+
+export function sparkline(values) {
+  const svg = el("svg", { class: "spark", viewBox: "0 0 84 22", preserveAspectRatio: "none", "aria-hidden": "true" });
+  if (values.length > 1) {
+    const least = Math.min(...values), range = Math.max(...values) - least;
+    const y = (v) => (range ? 20 - ((v - least) / range) * 18 : 11);
+    const points = values.map((v, i) => `${((i / (values.length - 1)) * 84).toFixed(1)},${y(v).toFixed(1)}`);
+    svg.append(el("polyline", { points: points.join(" ") }));
+  }
+  return svg;
+}
+
+export function copyable(text, shown = text) {
+  const button = el("button", { type: "button", class: "copy", title: "Copy" }, shown);
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "copied";
+      setTimeout(() => { button.textContent = shown; }, 900);
+    } catch (error) { button.textContent = text; }
+  });
+  return button;
+}
+
+// How a gateway stands, in one word. SILENT_MS: longer than any sensible beat.
+const SILENT_MS = 5 * 60 * 1000;
+export function standing(gateway) {
+  if (gateway.revoked_unix_ms) return "revoked";
+  if (gateway.forks || gateway.lost_batches || gateway.unexplained_batches || gateway.undecodable
+    || gateway.alarms.length) return "attention";
+  if (!gateway.last_seen_unix_ms) return "new";
+  return now() - gateway.last_seen_unix_ms > SILENT_MS ? "silent" : "live";
+}
+export const STANDING_WORDS = {
+  live: "live", silent: "silent", attention: "needs attention", revoked: "revoked", new: "not heard yet",
+};
