@@ -24,8 +24,7 @@ test: build/venv.ready build/device_lib.ready build/venv-cwt.ready ## run all te
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: build/venv.ready build/device_lib.ready build/stubs.ready ## lint with ruff, check types with pyright, firmware included
-	@$(BIN)/ruff check .
-	@$(BIN)/python -m tests.check_types
+	@$(BIN)/ruff check . && style=0 || style=1; $(BIN)/python -m tests.check_types && exit $$style
 
 bench: build/venv-bench.ready build/device_lib.ready ## measure against other encodings and libraries [SIZE=1 ARGS=]
 	@build/venv-bench/bin/python -m tests.bench --size $(SIZE) $(ARGS)
