@@ -17,6 +17,9 @@ SETTINGS = ROOT / "build" / "pyright"
 UP = "../.."  # from SETTINGS to ROOT: pyright wants relative paths
 TEST_PATH = (".", "lib", "tests/core", "tests/sim", "tests/host", "firmware")
 
+# Test code that runs on MicroPython only.
+DEVICE_TESTS = [f"{UP}/tests/bench/*_device.py", f"{UP}/tests/board/on_board"]
+
 # MicroPython has no `typing`, so code that runs there cannot say "an int, or None before the start". Rules
 # that only such words could satisfy are off; names, imports, the attributes of modules and of `self`, and the
 # number of arguments are checked.
@@ -25,6 +28,7 @@ RULES = {
     "reportArgumentType": False,
     "reportAssignmentType": False,
     "reportGeneralTypeIssues": False,
+    "reportIndexIssue": False,
     "reportMissingModuleSource": False,
     "reportOperatorIssue": False,
     "reportOptionalCall": False,
@@ -48,7 +52,7 @@ def cpython_settings() -> dict[str, object]:
     """Give pyright's settings for lib and tests on CPython."""
     return {
         "include": [f"{UP}/lib", f"{UP}/tests"],
-        "exclude": [f"{UP}/tests/**/*_device.py"],  # run on MicroPython only
+        "exclude": DEVICE_TESTS,
         "extraPaths": [f"{UP}/{name}" for name in TEST_PATH],
         "pythonVersion": "3.10",
         **RULES,
@@ -58,13 +62,19 @@ def cpython_settings() -> dict[str, object]:
 def board_settings(board: str) -> dict[str, object]:
     """Give pyright's settings for the firmware as it stands on this board."""
     folder = f"{UP}/boards/{board}"
+    code = [f"{UP}/lib/parkgate", f"{UP}/firmware", folder]
+    path = [f"{UP}/lib", f"{UP}/firmware", f"{UP}/build/device_lib", folder]
+    return {"exclude": [f"{folder}/manifest.py"], **device_settings(port_of(board), code, path)}
+
+
+def device_settings(port: str, code: list[str], path: list[str]) -> dict[str, object]:
+    """Give pyright's settings for `code` that finds its modules on `path` under this port of MicroPython."""
     stdlib = f"{UP}/build/stubs/micropython_stdlib_stubs"
     return {
-        "include": [f"{UP}/lib/parkgate", f"{UP}/firmware", folder],
-        "exclude": [f"{folder}/manifest.py"],
-        "extraPaths": [f"{UP}/lib", f"{UP}/firmware", f"{UP}/build/device_lib", folder, stdlib],
+        "include": code,
+        "extraPaths": [*path, stdlib],
         "typeshedPath": stdlib,
-        "stubPath": f"{UP}/build/stubs/micropython_{port_of(board)}_stubs",
+        "stubPath": f"{UP}/build/stubs/micropython_{port}_stubs",
         "pythonVersion": "3.12",
         "pythonPlatform": "Linux",
         **RULES,
@@ -75,8 +85,11 @@ def is_answerable(found: dict[str, Any], file: str) -> bool:
     """Tell whether the author of lib, firmware or tests can answer for this finding."""
     rule, message = found.get("rule", ""), found["message"]
     if rule == "reportMissingImports":
-        # The peers that a benchmark measures lie in an environment of their own.
-        return not file.startswith("tests/bench/")
+        # The peers that a benchmark measures, and the board's emulator, lie in environments of their own.
+        return not file.startswith(("tests/bench/", "tests/board/"))
+    if rule == "reportCallIssue":
+        # An argument too many or too few; but no quarrel over what a list of this and that contains.
+        return not message.startswith("No overloads")
     if rule == "reportAttributeAccessIssue":
         # `class "Name*"` is pyright's name for the type of `self`.
         return "module" in message or "import symbol" in message or '*"' in message
@@ -115,6 +128,8 @@ def main() -> int:
     boards = [folder.name for folder in sorted((ROOT / "boards").glob("*")) if any(folder.glob("*.py"))]
     generated = {"lib and tests on CPython": cpython_settings()}
     generated.update({f"lib and firmware on board {board}": board_settings(board) for board in boards})
+    test_path = [f"{UP}/lib", f"{UP}/tests/core", f"{UP}/tests/sim", f"{UP}/tests/board/on_board"]
+    generated["tests on MicroPython"] = device_settings("rp2", DEVICE_TESTS, test_path)
     runs = {"host_tools on CPython": ROOT / "pyproject.toml"}
     SETTINGS.mkdir(parents=True, exist_ok=True)
     for name, settings in generated.items():
