@@ -15,7 +15,8 @@ import hashlib
 
 from . import cbor, columns, cose
 from .cbor import expect_bytes, expect_uint
-from .errors import FormatError
+from .errors import FormatError, IntegrityError
+from .events import GAP
 from .reading import QUALITY_LIMIT, TRUST_LIMIT, has_value
 
 CONTENT_TYPE = cose.BATCH_TYPE
@@ -24,7 +25,8 @@ VERSION = 1
 MAX_BATCH_BYTES = 16384
 MAX_PAYLOAD_BYTES = MAX_BATCH_BYTES - 148  # the largest that always fits with envelope and signature
 MAX_ROWS = columns.MAX_ROWS
-MAX_READINGS = 16384  # rows × channels, over all tables of one batch: bounds what a decoder must do
+MAX_NUMBERS = 6144  # times and values, rows × (1 + channels) over all tables: bounds a decoder's work
+MAX_READINGS = MAX_NUMBERS // 2  # so many fit however few channels an instrument has
 MAX_INSTRUMENTS = 64
 MAX_CHANNELS = 64  # of one instrument
 MAX_EVENTS = 256
@@ -81,12 +83,7 @@ def decode_schema(data: bytes) -> list:
     try:
         for name, profile, channels in schema:
             for quantity, unit, scale in channels:
-                if (
-                    type(quantity) is not str
-                    or type(unit) is not str
-                    or type(scale) is not int
-                    or abs(scale) > 18
-                ):
+                if type(quantity) is not str or type(unit) is not str or type(scale) is not int or abs(scale) > 18:
                     raise FormatError("schema: a channel is [quantity, unit, scale]")
             if type(name) is not str or type(profile) is not str or not channels:
                 raise FormatError("schema: an instrument is [name, profile, channels]")
@@ -160,8 +157,9 @@ def payload_steps(header: Header, tables: list, events: list):
 
     `tables` (in ascending order of instrument) are consumed: each column's values are freed as soon as they
     are coded. Raises BatchTooLarge when a limit of one batch is broken."""
-    if sum(table.readings() for table in tables) > MAX_READINGS or len(events) > MAX_EVENTS:
-        raise BatchTooLarge("too much for one batch")
+    numbers = sum(len(table.times) + table.readings() for table in tables)
+    if numbers > MAX_NUMBERS or len(events) > MAX_EVENTS:
+        raise BatchTooLarge("%d times and values, %d events: too much for one batch" % (numbers, len(events)))
     base_ms = min(min(table.times) for table in tables) if tables else 0
     coded_tables = []
     for table in tables:
@@ -190,9 +188,7 @@ def payload_steps(header: Header, tables: list, events: list):
     return data
 
 
-def seal_steps(
-    signer, gateway_id: bytes, epoch: bytes, seq: int, payload: bytes, content_type: int = CONTENT_TYPE
-):
+def seal_steps(signer, gateway_id: bytes, epoch: bytes, seq: int, payload: bytes, content_type: int = CONTENT_TYPE):
     """Generator: signs `payload` into its place in the chain; its return value is the sealed bytes."""
     protected = cose.sign1_protected(gateway_id, content_type, epoch, seq)
     signature = yield from signer.sign_steps(cose.sign1_digest(protected, payload))
@@ -227,11 +223,7 @@ class CodedTable:
             raise FormatError("table: instrument out of range")
         if type(rows) is not int or not 0 < rows <= MAX_ROWS:
             raise FormatError("table: rows out of range")
-        if (
-            type(self.trust_data) is not bytes
-            or type(self.times_data) is not bytes
-            or type(quality) is not bytes
-        ):
+        if type(self.trust_data) is not bytes or type(self.times_data) is not bytes or type(quality) is not bytes:
             raise FormatError("table: trust, times and quality are byte strings")
         if type(channels) is not list or not 0 < len(channels) <= MAX_CHANNELS:
             raise FormatError("table: channels are a list of 1 to %d" % MAX_CHANNELS)
@@ -240,14 +232,12 @@ class CodedTable:
         for i, channel in enumerate(channels):
             if type(channel) is list:
                 if len(channel) != 2 or type(channel[0]) is not bytes or channel[0] == quality or i == 0:
-                    raise FormatError(
-                        "table: a channel brings a quality only if it differs from the first channel's"
-                    )
+                    raise FormatError("table: a channel brings a quality only if it differs from the first channel's")
                 self.quality_data[i], channels[i] = channel
             if type(channels[i]) is not bytes:
                 raise FormatError("table: a channel is a column, or its quality and a column")
         self.channels = channels
-        self._codes = {b"": None}
+        self._codes = {}
 
     def readings(self) -> int:
         return self.rows * len(self.channels)
@@ -270,9 +260,11 @@ class CodedTable:
         return [self._decode_codes(data, QUALITY_LIMIT) for data in self.quality_data]
 
     def _decode_codes(self, data, limit):
-        if data not in self._codes:
-            self._codes[data] = decode_codes(data, self.rows, limit)
-        return self._codes[data]
+        if not data:
+            return None
+        if (data, limit) not in self._codes:
+            self._codes[data, limit] = decode_codes(data, self.rows, limit)
+        return self._codes[data, limit]
 
     def column(self, index: int) -> list:
         """Values of one channel, a row each, None where the quality carries no value. Raises FormatError."""
@@ -302,12 +294,10 @@ def decode_codes(column: bytes, rows: int, limit: int) -> bytes:
 
 
 class Batch:
-    """A sealed batch taken apart. Well formed and within every limit, *not yet verified*; columns still
-    coded.
+    """A sealed batch taken apart. Well formed and within every limit, *not verified*; columns still coded.
 
     `sign1` has kid (the gateway id), epoch, seq and digest(); `tables` are CodedTable; `events` are lists
-    that begin with their kind; `schema` is the encoded schema or None; the other fields are those of
-    Header."""
+    that begin with their kind; `schema` is encoded, or None; the other fields are those of Header."""
 
     def __init__(self, data: bytes):
         if len(data) > MAX_BATCH_BYTES:
@@ -335,6 +325,7 @@ class Batch:
             raise FormatError("batch: a base time without a table")
         self.tables = []
         self.readings = 0
+        numbers = 0
         above = -1
         for item in tables:
             table = CodedTable(item)
@@ -342,9 +333,11 @@ class Batch:
                 raise FormatError("batch: tables are not in order of instrument")
             above = table.instrument
             self.readings += table.readings()
+            numbers += table.rows
             self.tables.append(table)
-        if self.readings > MAX_READINGS:
-            raise FormatError("batch: %d readings; %d is the limit" % (self.readings, MAX_READINGS))
+        numbers += self.readings
+        if numbers > MAX_NUMBERS:
+            raise FormatError("batch: %d times and values; %d is the limit" % (numbers, MAX_NUMBERS))
         if type(self.events) is not list or len(self.events) > MAX_EVENTS:
             raise FormatError("batch: events are a list of at most %d" % MAX_EVENTS)
         for event in self.events:
@@ -353,3 +346,29 @@ class Batch:
         self.schema = fields[12] if len(fields) == 13 else None
         if len(fields) == 13 and (type(self.schema) is not bytes or short_id(self.schema) != self.schema_id):
             raise FormatError("batch: the schema inside does not have the schema's id")
+
+
+def lost_unsealed(events: list) -> int:
+    """Readings that the GAP events of a batch say were lost before they were sealed (SPEC 5.4)."""
+    lost = 0
+    for event in events:
+        if event[0] == GAP and len(event) > 3 and event[1] is None and type(event[3]) is int:
+            lost += event[3]
+    return lost
+
+
+def check_link(before: Batch, before_hash: bytes, after: Batch):
+    """Return if `after` continues the chain that ends in `before`, whose bytes hash to `before_hash` (SPEC 5.5).
+
+    Both are verified already. Raises IntegrityError that says which rule of the chain is broken."""
+    if after.sign1.kid != before.sign1.kid or after.sign1.epoch != before.sign1.epoch:
+        raise IntegrityError("chain: another gateway or epoch")
+    if after.sign1.seq != before.sign1.seq + 1:
+        raise IntegrityError("chain: seq %d after seq %d" % (after.sign1.seq, before.sign1.seq))
+    if after.prev != before_hash:
+        raise IntegrityError("chain: seq %d does not continue the batch before" % after.sign1.seq)
+    if after.boot < before.boot or after.dropped < before.dropped:
+        raise IntegrityError("chain: boot or dropped counts backwards")
+    grown = after.sampled - before.sampled
+    if grown != after.readings + lost_unsealed(after.events):
+        raise IntegrityError("chain: sampled grew by %d, but %d were sealed or lost" % (grown, after.readings))

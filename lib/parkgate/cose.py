@@ -67,9 +67,7 @@ def sign1_protected(kid: bytes, content_type: int, epoch: bytes, seq: int) -> by
     `kid` has not 32 bytes or `epoch` not 16."""
     cbor.expect_bytes(kid, 32, "kid")
     cbor.expect_bytes(epoch, 16, "epoch")
-    return b"".join(
-        (_SIGN1_START, cbor.encode(content_type), _KID_START, kid, _EPOCH_START, epoch, cbor.encode(seq))
-    )
+    return b"".join((_SIGN1_START, cbor.encode(content_type), _KID_START, kid, _EPOCH_START, epoch, cbor.encode(seq)))
 
 
 def sign1_join(protected: bytes, payload: bytes, signature: bytes) -> bytes:
@@ -113,9 +111,7 @@ class Sign1:
         epoch_at = kid_end + len(_EPOCH_START)
         # All but kid, epoch and seq is fixed, so comparing bytes is the strictest and the quickest way.
         if protected[: len(start)] != start or protected[kid_end:epoch_at] != _EPOCH_START:
-            raise FormatError(
-                "the protected header is not alg ES256, content type %d, kid, position" % content_type
-            )
+            raise FormatError("the protected header is not alg ES256, content type %d, kid, position" % content_type)
         self.kid = protected[len(start) : kid_end]
         self.epoch = protected[epoch_at : epoch_at + 16]
         seq, end = cbor.decode_at(protected, epoch_at + 16, 1)
@@ -146,6 +142,8 @@ def open_mac0(key: bytes, kid: bytes, content_type: int, data: bytes) -> bytes:
     """The payload of a COSE_Mac0 made with `key` by `kid`. Raises FormatError, or IntegrityError when the tag
     is wrong."""
     protected, payload, tag = _split(data, _MAC0, "COSE_Mac0")
+    if len(tag) != 32:
+        raise FormatError("a tag of HMAC 256/256 has 32 bytes")
     if protected != _mac0_protected(kid, content_type):
         raise FormatError("the protected header is not ours: algorithm, content type or key id differ")
     if not equal_ct(tag, hmac_sha256(key, _structure_head("MAC0", protected, len(payload)), payload)):

@@ -1,0 +1,99 @@
+"""Chains: batches that each verify, in the order of their seqs (SPEC 5.5)."""
+
+import hashlib
+
+from .forms import OTHER, batch_at, table
+from .registry import GOOD, vector
+
+OTHER_EPOCH = hashlib.sha256(b"parkgate vector epoch 2").digest()[:16]
+
+
+def chain(*changes, **more) -> list:
+    """Batches from seq 0, each with the hash of the one before and counters that fit; `changes` for each."""
+    made, sampled, prev = [], 0, None
+    for seq, change in enumerate(changes):
+        sampled += 8
+        parts = {"prev": prev, "receipt_seq": None, "sampled": sampled, **more, **change}
+        made.append(batch_at(parts.pop("seq", seq), **parts))
+        prev = hashlib.sha256(made[-1]).digest()
+    return made
+
+
+@vector("chain", GOOD, "5.5", "three batches")
+def three_batches():
+    return chain({}, {}, {})
+
+
+@vector("chain", GOOD, "5.5", "five readings were lost before they were sealed, and an event says so")
+def loss_said():
+    return chain({}, {"sampled": 21, "dropped": 5, "events": [[5, None, None, 5, 0, []]]})
+
+
+@vector("chain", GOOD, "5.5", "a batch was lost: an event names it; its readings are dropped, not sampled again")
+def lost_batch_said():
+    return chain({}, {}, {"dropped": 8, "events": [[5, 0, 0, 8, 0, []]]})
+
+
+@vector("chain", GOOD, "5.5", "a restart between two batches")
+def restart():
+    return chain({}, {"boot": 4, "cause": 3, "events": [[1, 4, 3]]})
+
+
+@vector("chain", "chain", "5.5", "the second does not have the hash of the first")
+def hash_of_another():
+    return chain({}, {"prev": bytes(32)})
+
+
+@vector("chain", "chain", "5.5", "the first was exchanged for another that is signed as well")
+def first_exchanged():
+    honest = chain({}, {})
+    return chain({"tables": [table(channels=[[1, 2, 3, 4], [5, 6, 7, 8]])]})[:1] + honest[1:]
+
+
+@vector("chain", "chain", "5.5", "one seq twice with other content, both signed: a fork")
+def seq_reused():
+    first, second = chain({}, {})
+    again = chain({}, {"settings_id": bytes(16)})[1]
+    return [first, second, again]
+
+
+@vector("chain", "chain", "5.5", "a batch is missing")
+def batch_missing():
+    first, _, third = chain({}, {}, {})
+    return [first, third]
+
+
+@vector("chain", "chain", "5.5", "two batches in the wrong order")
+def wrong_order():
+    first, second, third = chain({}, {}, {})
+    return [first, third, second]
+
+
+@vector("chain", "chain", "5.5", "the epoch changes in the middle")
+def epoch_changes():
+    return chain({}, {"epoch": OTHER_EPOCH})
+
+
+@vector("chain", "chain", "5.5", "the second is another gateway's")
+def gateway_changes():
+    return chain({}, {"key": OTHER})
+
+
+@vector("chain", "chain", "5.5", "sampled grows by more than the batch holds, and no event says why")
+def sampled_too_large():
+    return chain({}, {"sampled": 21})
+
+
+@vector("chain", "chain", "5.5", "sampled counts backwards")
+def sampled_backwards():
+    return chain({}, {"sampled": 7})
+
+
+@vector("chain", "chain", "5.5", "dropped counts backwards")
+def dropped_backwards():
+    return chain({"dropped": 8}, {"dropped": 7})
+
+
+@vector("chain", "chain", "5.5", "the number of the start counts backwards")
+def boot_backwards():
+    return chain({"boot": 4}, {"boot": 3})

@@ -1,0 +1,134 @@
+"""One column encoded from lib/SPEC.md 8 with plain arithmetic: whole numbers of any size, nothing clever.
+
+The range coder is done as the mathematics says it: the interval is a pair of exact integers, carries do not exist,
+and its bytes are found at the end by trying 1, 2, 3 … bytes.
+"""
+
+from itertools import pairwise
+from math import gcd
+
+LEVEL, FLOOR, DELTA, DELTA2 = range(4)
+
+
+class Bits:
+    """Verbatim bits, the first one lowest; the bytes are read from the end backwards."""
+
+    def __init__(self):
+        self.value = self.length = 0
+
+    def put(self, value: int, bits: int):
+        self.value |= value << self.length
+        self.length += bits
+
+    def bytes(self) -> bytes:
+        return self.value.to_bytes((self.length + 7) // 8, "big")
+
+
+def zigzag(r: int) -> int:
+    return 2 * r if r >= 0 else -2 * r - 1
+
+
+def signed(r: int) -> int:
+    """The signed 64-bit number equal to r modulo 2^64."""
+    r %= 1 << 64
+    return r - (1 << 64) if r >> 63 else r
+
+
+def class_of(u: int) -> int:
+    return u if u < 4 else u.bit_length() + 1
+
+
+def residuals(transform: int, anchor: int, values: list) -> list:
+    if transform == FLOOR:
+        return [value - anchor for value in values]
+    if transform == LEVEL:
+        return [signed(value - anchor) for value in values]
+    deltas = [signed(b - a) for a, b in pairwise(values)]
+    if transform == DELTA:
+        return deltas
+    return [signed(b - a) for a, b in pairwise([0, *deltas])]
+
+
+def interval(symbols: list, size: int):
+    """(low, width, bits): the classes, by their index, as part of [0, 2^bits)."""
+    shift = 0
+    while (size - 1) >> shift >= 8:
+        shift += 1
+    column, contexts = [4] * size, [[0] * size for _ in range(8)]
+    low, width, bits, before = 0, 1 << 24, 24, 0
+    for n, symbol in enumerate(symbols):
+        context = contexts[before]
+        shares = [a + b for a, b in zip(column, context)]
+        unit = width // sum(shares)
+        low += unit * sum(shares[:symbol])
+        width = unit * shares[symbol]
+        while width < 1 << 16:
+            low, width, bits = low << 8, width << 8, bits + 8
+        if n < 64:
+            column[symbol] += 1
+        context[symbol] += 24
+        if sum(context) >= 8192:
+            context[:] = [count // 2 for count in context]
+        before = symbol >> shift
+    return low, width, bits
+
+
+def shortest(low: int, width: int, bits: int) -> bytes:
+    """The fewest bytes, and of these the lowest, such that whatever follows them stays in the interval."""
+    size = 0
+    while True:
+        size += 1
+        unit = 1 << (bits - 8 * size)
+        first = -(-low // unit)
+        if (first + 1) * unit <= low + width:
+            return first.to_bytes(size, "big")
+
+
+def header(bits: Bits, anchor: int, step: int, us: list, hide: tuple = ()) -> list:
+    """Write the header; the classes in use. `hide`: classes of one number that are not marked as such."""
+    a = zigzag(anchor)
+    bits.put(a.bit_length(), 7)
+    if a.bit_length() > 1:
+        bits.put(a - (1 << a.bit_length() - 1), a.bit_length() - 1)
+    if not us:
+        return []
+    bits.put(step > 1, 1)
+    if step > 1:
+        bits.put(step.bit_length() - 1, 6)
+        bits.put(step - (1 << step.bit_length() - 1), step.bit_length() - 1)
+    used = sorted({class_of(u) for u in us})
+    bits.put(used[0], 7)
+    bits.put(used[-1] - used[0], 7)
+    for k in range(used[0] + 1, used[-1]):
+        bits.put(k in used, 1)
+    for k in used:
+        if k > 3:
+            members = {u for u in us if class_of(u) == k}
+            single = len(members) == 1 and k not in hide
+            bits.put(single, 1)
+            if single:
+                bits.put(members.pop() - (1 << k - 2), k - 2)
+    return used
+
+
+def encode(transform: int, values: list, anchor=None, step=None, hide: tuple = ()) -> bytes:
+    """The column as it stands in a batch: coder id, range code, verbatim bits. `values` is not empty.
+
+    `anchor`, `step` and `hide` break the rules where a vector wants that."""
+    if transform in (DELTA, DELTA2):
+        anchor = values[0]
+    elif anchor is None:
+        anchor = min(values) if transform == FLOOR else sorted(values)[len(values) // 2]
+    rs = residuals(transform, anchor, values)
+    step = step or gcd(*rs) or 1
+    us = [r // step if transform == FLOOR else zigzag(r // step) for r in rs]
+    bits = Bits()
+    used = header(bits, anchor, step, us, hide)
+    mixed = {k for k in used if k > 3 and (k in hide or len({u for u in us if class_of(u) == k}) > 1)}
+    for u in us:
+        if class_of(u) in mixed:
+            bits.put(u - (1 << class_of(u) - 2), class_of(u) - 2)
+    code = b""
+    if len(used) > 1:
+        code = shortest(*interval([used.index(class_of(u)) for u in us], len(used)))
+    return bytes([transform]) + code + bits.bytes()
