@@ -1,0 +1,233 @@
+"""The journal on a strict flash: what it promises, one promise a test; the same on CPython and on MicroPython."""
+
+from hashlib import sha256
+
+from check import equal, raises, true
+from flash_sim import Chance, FlashSim
+from parkgate import cbor, events
+from parkgate.errors import JournalError, JournalFull
+from parkgate.journal import Journal
+
+GEOMETRIES = ((4096, 16, 256), (4096, 16, 32))
+
+
+def journal(flash, seed=1, **options):
+    chance = Chance(seed)
+    return Journal(flash, lambda: chance.data(16), **options)
+
+
+def started(flash, seed=1, **options):
+    j = journal(flash, seed, **options)
+    j.recover(1)
+    return j
+
+
+def sample(i, size=40):
+    return bytes([i & 255, i >> 8 & 255]) + bytes([(i * 7 + k) & 255 for k in range(size)])
+
+
+def seal(j, limit=None, filler=0):
+    """Seal what is unsealed as one batch; gives (seq, bytes, readings)."""
+    parts, readings, position = [], 0, None
+    for record in j.unsealed(limit):
+        parts.append(bytes([record.kind]) + record.payload)
+        readings += record.readings
+        position = record.position
+    if position is None:
+        return None
+    batch = b"".join(parts) + bytes(filler)
+    batch = batch[:16000]
+    seq = j.next_seq
+    j.commit_batch(seq, batch, sha256(batch).digest(), position, readings, b"meta%d" % seq)
+    return seq, batch, readings
+
+
+def gap_readings(j):
+    """Readings that the gap records among the unsealed tell."""
+    told = [cbor.decode(r.payload) for r in j.unsealed() if r.kind == j.EVENT]
+    return sum(event[3] for event in told if event[0] == events.GAP)
+
+
+def identity(j):
+    c = j.counters
+    equal(c.sampled, c.acked + c.buffered + c.dropped)
+    return c
+
+
+def test_a_blank_flash_begins_an_epoch():
+    for geometry in GEOMETRIES:
+        flash = FlashSim(*geometry)
+        j = journal(flash)
+        report = j.recover(1)
+        true(report.born)
+        equal((j.epoch, j.epoch_reason, j.boot, j.next_seq), (Chance(1).data(16), 0, 1, 0))
+        equal(j.head_hash, bytes(32))
+        equal([cbor.decode(r.payload) for r in j.unsealed()], [[events.EPOCH_BORN, 0]])
+        again = journal(flash, 2)
+        report = again.recover(1)
+        true(not report.born)
+        equal((again.epoch, again.boot), (j.epoch, 2))
+        equal([cbor.decode(r.payload) for r in again.unsealed()], [[events.EPOCH_BORN, 0]])
+
+
+def test_what_was_appended_is_there_after_a_start():
+    for geometry in GEOMETRIES:
+        flash = FlashSim(*geometry)
+        j = started(flash)
+        for i in range(60):
+            j.append(j.SAMPLE, sample(i), 3)
+        j.append(j.EVENT, b"\x81\x01")
+        for _ in range(2):
+            j = started(flash)
+            records = list(j.unsealed())[1:]
+            equal([r.payload for r in records], [sample(i) for i in range(60)] + [b"\x81\x01"])
+            equal([r.readings for r in records], [3] * 60 + [0])
+            equal([r.boot for r in records], [1] * 61)
+            equal(identity(j), (180, 0, 180, 0))
+            equal(j.unsealed_readings, 180)
+            equal(j.unsealed_boot, 1)
+
+
+def test_a_batch_frees_its_records_and_is_held_until_its_receipt():
+    for geometry in GEOMETRIES:
+        flash = FlashSim(*geometry)
+        j = started(flash)
+        batches = {}
+        for n in range(12):
+            for i in range(20):
+                j.append(j.SAMPLE, sample(n * 20 + i), 2)
+            seq, batch, readings = seal(j)
+            equal((seq, readings), (n, 40))
+            batches[seq] = batch
+            equal(identity(j).buffered, (n + 1) * 40)
+        for _ in range(2):
+            equal(list(j.held()), list(range(12)))
+            equal(j.head_hash, sha256(batches[11]).digest())
+            for seq in batches:
+                equal(bytes(j.read_batch(seq)), batches[seq])
+                equal(j.batch_hash(seq), sha256(batches[seq]).digest())
+            j = started(flash)
+        for seq in (11, 3, 4, 0, 1, 2):
+            true(j.acknowledge(seq))
+        equal(list(j.held()), [5, 6, 7, 8, 9, 10])
+        equal((j.held()[0], j.held()[-1], len(j.held()), 4 in j.held(), 5 in j.held()), (5, 10, 6, False, True))
+        equal(identity(j), (480, 240, 240, 0))
+        equal(j.receipt_seq, 11)
+        j.save()
+        j = started(flash)
+        equal(list(j.held()), [5, 6, 7, 8, 9, 10])
+        equal(identity(j), (480, 240, 240, 0))
+        equal(bytes(j.read_batch(3)), batches[3], "an acknowledged batch can be read until its sector is needed")
+
+
+def test_large_batches_span_sectors():
+    for geometry in GEOMETRIES:
+        flash = FlashSim(*geometry)
+        j = started(flash)
+        kept = {}
+        for n in range(10):
+            for i in range(5):
+                j.append(j.SAMPLE, sample(i), 1)
+            seq, batch, _ = seal(j, filler=9000 + 700 * n)
+            kept[seq] = batch
+            if n > 0:
+                j.acknowledge(n - 1)
+            equal(bytes(j.read_batch(seq)), batch)
+            if n % 3 == 2:
+                j = started(flash)
+                equal(bytes(j.read_batch(seq)), batch)
+        identity(j)
+
+
+def test_parts_of_a_batch_may_come_in_pieces():
+    flash = FlashSim(4096, 16, 256)
+    j = started(flash)
+    j.append(j.SAMPLE, b"x", 1)
+    last = list(j.unsealed())[-1].position
+    parts = [b"a" * 1000, bytearray(b"b"), memoryview(b"c" * 6000)]
+    batch = b"a" * 1000 + b"b" + b"c" * 6000
+    j.commit_batch(0, parts, sha256(batch).digest(), last, 1)
+    equal(bytes(j.read_batch(0)), batch)
+
+
+def test_overflow_drops_the_oldest_and_says_so():
+    for geometry in GEOMETRIES:
+        flash = FlashSim(*geometry)
+        j = started(flash)
+        told = 0
+        for n in range(60):
+            for i in range(30):
+                j.append(j.SAMPLE, sample(n * 30 + i), 2)
+                while j.needs_erase:
+                    true(j.maintain())
+                identity(j)
+            while not j.ready_for(5000):
+                j.maintain()
+            told += gap_readings(j)
+            seal(j, filler=1500)
+        told += gap_readings(j)
+        c = identity(j)
+        equal(c.sampled, 3600)
+        true(c.dropped > 0)
+        equal(told, c.dropped)
+        equal(j.forced_erases, 1, "the very first sector, and none after it")
+        held = list(j.held())
+        equal(held, list(range(held[0], 60)))
+        again = started(flash)
+        equal(again.counters, c)
+        equal(list(again.held()), held)
+        for seq in held:
+            true(again.read_batch(seq) is not None)
+
+
+def test_overflow_of_raw_records_alone():
+    for geometry in GEOMETRIES:
+        flash = FlashSim(*geometry)
+        j = started(flash)
+        for i in range(3000):
+            j.append(j.SAMPLE, sample(i), 1)
+            j.maintain()
+            identity(j)
+        c = j.counters
+        records = list(j.unsealed())
+        equal(sum(r.readings for r in records), c.buffered)
+        gaps = [cbor.decode(r.payload) for r in records if r.kind == j.EVENT]
+        equal(gaps[-1][5][4], c.dropped, "the newest gap record tells all that was dropped")
+        equal(started(flash).counters, c)
+
+
+def test_a_batch_whose_records_were_dropped_is_refused():
+    flash = FlashSim(4096, 8, 256)
+    j = started(flash)
+    for i in range(40):
+        j.append(j.SAMPLE, sample(i), 1)
+    records = list(j.unsealed())
+    for i in range(100):
+        j.append(j.SAMPLE, sample(i), 1)
+    batch = b"batch"
+    raises(JournalFull, j.commit_batch, 0, batch, sha256(batch).digest(), records[-1].position, 40)
+    equal(j.next_seq, 0)
+    identity(j)
+
+
+def test_wrong_calls_are_refused():
+    j = journal(FlashSim(4096, 16, 256))
+    raises(JournalError, j.append, j.SAMPLE, b"", 1)
+    j.recover()
+    raises(JournalError, j.append, 7, b"", 0)
+    raises(JournalError, j.append, j.SAMPLE, b"", 256)
+    raises(JournalError, j.append, j.EVENT, b"", 1)
+    raises(JournalError, j.append, j.SAMPLE, bytes(2049), 1)
+    j.append(j.SAMPLE, b"x", 1)
+    last = list(j.unsealed())[-1].position
+    digest = sha256(b"b").digest()
+    raises(JournalError, j.commit_batch, 1, b"b", digest, last, 1)
+    raises(JournalError, j.commit_batch, 0, b"c", digest, last, 1)
+    raises(JournalError, j.commit_batch, 0, b"b", digest, last + 1, 1)
+    raises(JournalError, j.commit_batch, 0, b"b", digest, last, 2)
+    raises(JournalError, j.commit_batch, 0, b"b", digest, last, 1, bytes(65))
+    raises(JournalError, j.commit_batch, 0, bytes(16385), sha256(bytes(16385)).digest(), last, 1)
+    raises(JournalError, j.acknowledge, 0)
+    raises(JournalError, j.read_batch, 0)
+    j.commit_batch(0, b"b", digest, last, 1)
+    raises(JournalError, journal, FlashSim(4096, 4, 256))
