@@ -13,13 +13,13 @@ import threading
 import time
 from pathlib import Path
 
-from host_tools import unix_port
+from host_tools import app_image, unix_port
 from parkgate.profiles import split_name
 
 HEAP_BYTES = 390_000  # objects are twice as large as on a Pico W, which has 195 kB with Wi-Fi up
 REPOSITORY = Path(__file__).resolve().parent.parent
 METERS = REPOSITORY / "lib" / "meters"
-MODULE_PATH = [REPOSITORY / part for part in ("boards/unix", "firmware", "lib", "build/device_lib")]
+BOARD = "unix"
 
 
 class SimulatedGateway:
@@ -51,9 +51,9 @@ class SimulatedGateway:
             raise RuntimeError("the gateway is running already")
         self.status = {}
         self._process = unix_port.start(
-            REPOSITORY / "firmware" / "main.py",
+            "main",
             [str(self.folder)],
-            path=MODULE_PATH,
+            path=[app_image.build(BOARD)],
             heapsize=str(self.heap_bytes),
             env=environment,
             stdin=subprocess.DEVNULL,
