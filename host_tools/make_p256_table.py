@@ -1,14 +1,15 @@
 """Makes lib/parkgate/p256_table.py: the points that signing on P-256 adds instead of computing.
 
-A table that had one wrong bit would give wrong signatures for some digests only, so nobody types it: it is computed
-here with plain affine arithmetic, which shares nothing with the formulas in lib/parkgate/p256.py, and a test compares
-the tree's file with this output.
+A table that had one wrong bit would give wrong signatures for some digests only, so nobody types it: it is
+computed here with plain affine arithmetic, which shares nothing with the formulas in lib/parkgate/p256.py,
+and a test compares the tree's file with this output.
 
     python -m host_tools.make_p256_table            write the file
     python -m host_tools.make_p256_table --check    exit 1 if the file differs
 
-Layout (p256.py explains the use): table j of TABLES, j = 0..3, holds 128 points of 64 bytes, x || y, big-endian.
-Point i of table j is 2^(8j) * (2^224 + sum over t = 0..6 of (+2^(32t) if bit t of i is set, else -2^(32t))) * G.
+Layout (p256.py explains the use): table j of TABLES, j = 0..3, holds 128 points of 64 bytes, x || y,
+big-endian. Point i of table j is 2^(64j) * (2^56 + sum over t = 0..6 of +-2^(8t)) * G, + where bit t of i is
+set.
 """
 
 import argparse
@@ -19,8 +20,8 @@ TABLE_PATH = Path(__file__).resolve().parent.parent / "lib" / "parkgate" / "p256
 
 TABLES = 4
 TEETH = 8
-TOOTH_BITS = 32  # distance between two teeth of the comb
-TABLE_BITS = 8  # distance between two tables
+TOOTH_BITS = 8  # distance between two teeth of the comb
+TABLE_BITS = 64  # distance between two tables
 
 # SEC 2 (version 2) 2.4.2, secp256r1.
 P = 2**256 - 2**224 + 2**192 + 2**96 - 1
@@ -33,8 +34,6 @@ _HEADER = '''\
 Made by host_tools/make_p256_table.py, which describes the layout; a test compares this file with its output.
 Plain constants, so a frozen module keeps them in flash and signing copies one coordinate at a time.
 """
-# ruff: noqa: E501
-
 '''
 
 

@@ -1,8 +1,9 @@
 """HMAC-SHA256, HKDF-SHA256 and a comparison that does not tell where two tags differ.
 
-HMAC is RFC 2104 (FIPS 198-1): H((key ^ opad) || H((key ^ ipad) || message)), the key padded with zeros to SHA-256's
-64-byte block. The padding is done on one 512-bit integer: a loop over 64 bytes would cost the device more than the
-hash itself. HKDF is RFC 5869: extract one key from the input, expand it by chained HMACs.
+HMAC is RFC 2104 (FIPS 198-1): H((key ^ opad) || H((key ^ ipad) || message)), the key padded with zeros to
+SHA-256's 64-byte block. The padding is done on one 512-bit integer: a loop over 64 bytes would cost the
+device more than the hash itself. HKDF is RFC 5869: extract one key from the input, expand it by chained
+HMACs.
 
 The tests carry the known answers of RFC 4231 and RFC 5869.
 """
@@ -19,7 +20,7 @@ _OPAD = int.from_bytes(b"\x5c" * BLOCK_SIZE, "big")
 
 
 def hmac_sha256(key: bytes, *parts) -> bytes:
-    """The 32-byte HMAC-SHA256 under `key` (any length) of all `parts` joined, without joining them in memory."""
+    """The 32-byte HMAC-SHA256 under `key` (any length) of all `parts`, joined but not in memory."""
     if len(key) > BLOCK_SIZE:
         key = hashlib.sha256(key).digest()
     padded = int.from_bytes(key, "big") << (8 * (BLOCK_SIZE - len(key)))
@@ -48,8 +49,8 @@ def hkdf_sha256(ikm: bytes, salt: bytes, info: bytes, length: int) -> bytes:
 
 
 def equal_ct(a: bytes, b: bytes) -> bool:
-    """True if `a` and `b` hold the same bytes. The time depends on their length, which is public, and not on where
-    they differ, so a forger cannot find a tag byte by byte."""
+    """True if `a` and `b` hold the same bytes. The time depends on their length, which is public, and not on
+    where they differ, so a forger cannot find a tag byte by byte."""
     if len(a) != len(b):
         return False
     difference = 0

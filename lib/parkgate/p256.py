@@ -1,50 +1,62 @@
-"""ECDSA and ECDH on P-256 (secp256r1) with SHA-256 digests, in plain integers, quick enough for a microcontroller.
+"""ECDSA and ECDH on P-256 (secp256r1) with SHA-256 digests, in plain integers, quick enough for a
+microcontroller.
 
-Forms. A private key is 32 bytes big-endian, 1..n-1. A public key is 64 bytes, x || y. A signature is 64 bytes, r || s,
-as in COSE ES256 (RFC 9053), always with the lower of the two possible s. A digest is the 32 bytes of a SHA-256.
+Forms. A private key is 32 bytes big-endian, 1..n-1. A public key is 64 bytes, x || y. A signature is 64
+bytes, r || s, as in COSE ES256 (RFC 9053), always with the lower of the two possible s. A digest is the 32
+bytes of a SHA-256.
 
-Steps. A signature takes about a tenth of a second on an RP2040, so everything long is a generator, `*_steps`: it
-yields None between steps of a few milliseconds, and its return value is the result. `yield from` hands that on;
-`finish()` drives a generator to its end at once. The step sizes are counted by a test, at 190 microseconds a modular
-multiplication and 56 a plain one.
+Steps. A signature takes about a tenth of a second on an RP2040, so everything long is a generator, `*_steps`:
+it yields None between steps of a few milliseconds, and its return value is the result. `yield from` hands
+that on; `finish()` drives a generator to its end at once. The step sizes are counted by a test, at 190
+microseconds a modular multiplication and 56 a plain one.
 
-Signing. The nonce k comes from the key and the digest by RFC 6979's HMAC-DRBG. Given `extra` entropy it is mixed in as
-the RFC's additional data (k' of its variants): the nonce is then fresh for equal digests and its security rests on the
-key or the entropy, whichever is good. Then r = x(kG) mod n, s = (z + rd) / k mod n (FIPS 186-5, SEC 1 4.1.3).
+Signing. The nonce k comes from the key and the digest by RFC 6979's HMAC-DRBG. Given `extra` entropy it is
+mixed in as the RFC's additional data (k' of its variants): the nonce is then fresh for equal digests and its
+security rests on the key or the entropy, whichever is good. Then r = x(kG) mod n, s = (z + rd) / k mod n
+(FIPS 186-5, SEC 1 4.1.3).
 
-kG by a fixed-pattern signed-odd comb. As n is odd, one of k and k - n is odd: call it K. Every odd |K| < 2^256 is a sum
-of 256 digits +1 or -1 times 2^i (bit i of (K + 2^256 - 1) / 2 says which), so no digit is ever zero. Of these digits,
-8 that stand 32 apart are one column; the table holds the point of each column for one sign of its highest digit, the
-other sign is the negative point. With 4 tables, 8 bits apart, K is 32 additions and 7 doublings whatever its value.
-The table (p256_table.py, 32,768 bytes) is constant data that a frozen module leaves in flash; only the two
-coordinates in use are copied.
+kG by a fixed-pattern signed-odd comb. As n is odd, one of k and k - n is odd: call it K. Every odd |K| <
+2^256 is a sum of 256 digits +1 or -1 times 2^i (bit i of (K + 2^256 - 1) / 2 says which), so no digit is ever
+zero. Of these digits, 8 that stand 8 apart are one column; the table holds the point of each column for one
+sign of its highest digit, the other sign is the negative point. With 4 tables, 64 digits apart, K is 32
+additions and 7 doublings whatever its value. The table (p256_table.py, 32,768 bytes) is constant data that a
+frozen module leaves in flash; only the two coordinates in use are copied.
 
 Formulas, by their names in the Explicit-Formulas Database (short Weierstrass, XYZZ coordinates: x = X / ZZ,
-y = Y / ZZZ, ZZ^3 = ZZZ^2): dbl-2008-s-1 with the factored 3(X - ZZ)(X + ZZ) of a = -3, madd-2008-s, add-2008-s. The first
-addition, of two affine points, is mmadd-2008-s with the blinding factor worked into it (each of X, Y, ZZ, ZZZ comes
-out multiplied by its power of the factor); the last one leaves out Y and ZZZ, of which r has no use. Sums of
-products are reduced once. Inverses are by the extended Euclidean algorithm, in portions of 64 divisions: `pow` with
-exponent p - 2 takes seven times as long, and MicroPython's `pow(a, -1, m)` gives 0 without an error.
-One signature is 374 multiplications, 332 reductions and 2 inversions (each begins with one more reduction).
+y = Y / ZZZ, ZZ^3 = ZZZ^2): dbl-2008-s-1 with a = -3 factored, 3(X - ZZ)(X + ZZ); madd-2008-s; add-2008-s.
+The first addition, of two affine points, is mmadd-2008-s with the blinding factor worked into it (each of X,
+Y, ZZ, ZZZ comes out multiplied by its power of the factor); the last one leaves out Y and ZZZ, of which r has
+no use. Sums of products are reduced once. Inverses are by the extended Euclidean algorithm, in portions of 64
+divisions: `pow` with exponent p - 2 takes seven times as long, and MicroPython's `pow(a, -1, m)` gives 0
+without an error. One signature is 374 multiplications, 332 reductions and 2 inversions (each begins with one
+more reduction).
 
-Blinding. All randomness is drawn by HMAC from the DRBG's state after k, from `extra` and from `blind`, which changes
-the intermediate values and never the signature. (1) Projective: the sum starts with a random factor of 255 bits, so no
-intermediate coordinate is predictable, and the inverse of ZZ, whose time varies, works on a random number. (2) The
-scalar's sign: kG and (n - k)G have the same x, a random bit chooses, and with it every digit and every sign of the comb.
-(3) Order: the four additions of each column position come in one of 24 orders. (4) Multiplicative, in the scalar
-field: with a random b of 255 bits, s = (bz + (bd)r) / (bk): neither does the known r ever meet the bare d, nor the
-inversion the bare k. ECDH blinds the peer's point projectively and uses signed-odd digits of 4 bits in the same way.
+Blinding. All randomness is hashed from the DRBG's state after k and from `blind`, which changes the
+intermediate values and never the signature (the state depends on the key, the digest and `extra`). (1)
+Projective: the sum starts with a random factor of 255 bits, so no intermediate coordinate is predictable, and
+the inverse of ZZ, whose time varies, works on a random number. (2) The scalar's sign: kG and (n - k)G have
+the same x, a random bit chooses, and with it every digit and every sign of the comb. (3) Order: the four
+additions of each column position come in one of 24 orders. (4) Multiplicative, in the scalar field: with a
+random b of 255 bits, s = (bz + (bd)r) / (bk): neither does the known r ever meet the bare d, nor the
+inversion the bare k. ECDH blinds the peer's point projectively and uses signed-odd digits of 4 bits in the
+same way.
 
-What still leaks. MicroPython's integers are not constant time: the length of a product's or remainder's top digits, and
-thus the time of one operation, depends on (blinded) values. A table line's address depends on secret digits and
-reaches the flash cache. Memory holds d, k and their traces until the collector reuses it; nothing can be wiped. Power
-and electromagnetic traces of a few signatures may well show which table lines were loaded: blinding makes averaging
-over many signatures useless, not a template attack on one. A fault injected while signing is not detected (hedging
-takes the sting out of repeating it). And who can read the flash of an RP2040 or of an ESP32 without flash encryption
-has the key. Remote timing over a network, the attack these boards really face, sees none of this. A secure
-element (ATECC608) keeps d in a chip that never gives it away, draws its own nonces, signs in 50 ms or so with hardware
-countermeasures, and can count or forbid uses: it takes the place of SoftwareSigner, nothing else changes.
+What still leaks. MicroPython's integers are not constant time: the length of a product's or remainder's top
+digits, and thus the time of one operation, depends on (blinded) values. A table line's address depends on
+secret digits and reaches the flash cache. Memory holds d, k and their traces until the collector reuses it;
+nothing can be wiped. Power and electromagnetic traces of a few signatures may well show which table lines
+were loaded: blinding makes averaging over many signatures useless, not a template attack on one. A fault
+injected while signing is not detected (hedging takes the sting out of repeating it). And who can read the
+flash of an RP2040 or of an ESP32 without flash encryption has the key. Timing from a distance finds little:
+the pattern of operations is fixed, and the inversions, the only part whose length varies, work on blinded
+numbers.
+
+A secure element (ATECC608) keeps d in a chip that never gives it away, draws its own nonces, signs behind
+hardware countermeasures, and can count or forbid uses. Its class takes the place of SoftwareSigner; nothing
+else changes.
 """
+
+from hashlib import sha256
 
 from .errors import FormatError
 from .mac import hmac_sha256
@@ -63,6 +75,11 @@ _HALF_N = N >> 1
 _ALL_DIGITS = 2**256 - 1
 _INFINITY = (1, 1, 0, 0)
 _DIVISIONS_A_STEP = 64
+_TRANSPOSE = (  # (shift, mask) of the three stages, for four squares at once
+    (7, 0x00AA00AA00AA00AA * (1 + 2**64 + 2**128 + 2**192)),
+    (14, 0x0000CCCC0000CCCC * (1 + 2**64 + 2**128 + 2**192)),
+    (28, 0x00000000F0F0F0F0 * (1 + 2**64 + 2**128 + 2**192)),
+)
 _PLAIN_ORDER = b"\x00\x01\x02\x03" * 8
 _ORDERS = (  # the 24 orders of four tables
     b"\x00\x01\x02\x03\x00\x01\x03\x02\x00\x02\x01\x03\x00\x02\x03\x01\x00\x03\x01\x02\x00\x03\x02\x01"
@@ -87,7 +104,8 @@ def finish(steps):
 def key_from_entropy(entropy: bytes) -> bytes:
     """A private key (32 bytes) from at least 40 bytes of full entropy, FIPS 186-5 A.2.1 (extra random bits).
 
-    Raises FormatError if `entropy` is shorter. Where the source may be weak, condition it first (hkdf_sha256).
+    Raises FormatError if `entropy` is shorter. Where the source may be weak, condition it first
+    (hkdf_sha256).
     """
     if len(entropy) < ENTROPY_BYTES_MIN:
         raise FormatError("a P-256 key needs %d bytes of entropy, not %d" % (ENTROPY_BYTES_MIN, len(entropy)))
@@ -95,7 +113,7 @@ def key_from_entropy(entropy: bytes) -> bytes:
 
 
 def on_curve(xy64: bytes) -> bool:
-    """True if the 64 bytes x || y are a point of P-256: both below p and on the curve (SEC 1 3.2.2.1; cofactor 1)."""
+    """True if the 64 bytes x || y are a point of P-256: both below p and on the curve (SEC 1 3.2.2.1)."""
     if len(xy64) != 64:
         return False
     x = int.from_bytes(xy64[:32], "big")
@@ -125,10 +143,12 @@ def public_key(d32: bytes, blind: bytes = b"") -> bytes:
 
 
 def sign_steps(d32: bytes, digest32: bytes, extra: bytes = b"", blind: bytes = b""):
-    """Generator; returns the 64 bytes r || s (low s) of the signature over a SHA-256 digest with private key `d32`.
+    """Generator; returns the 64 bytes r || s (low s) of the signature over a SHA-256 digest with private key
+    `d32`.
 
-    With empty `extra` the signature is RFC 6979's. `extra` (fresh entropy, any length) hedges the nonce as well as the
-    blinding; `blind` changes the blinding only. Raises FormatError if `d32` is no private key or the digest not 32 bytes.
+    With empty `extra` the signature is RFC 6979's. `extra` (fresh entropy, any length) hedges the nonce as
+    well as the blinding; `blind` changes the blinding only. Raises FormatError if `d32` is no private key or
+    the digest not 32 bytes.
     """
     secret = _secret(d32)
     if len(digest32) != 32:
@@ -163,8 +183,8 @@ def sign(d32: bytes, digest32: bytes, extra: bytes = b"", blind: bytes = b"") ->
 def verify_steps(xy64: bytes, digest32: bytes, rs64: bytes, low_s: bool = True):
     """Generator; returns True if `rs64` is a signature over `digest32` by the owner of public key `xy64`.
 
-    Strict: every wrong length, r or s outside 1..n-1, a key off the curve, and (unless `low_s` is false) the higher of
-    the two possible s give False. All inputs are public: the time may depend on them.
+    Strict: every wrong length, r or s outside 1..n-1, a key off the curve, and (unless `low_s` is false) the
+    higher of the two possible s give False. All inputs are public: the time may depend on them.
     """
     if len(rs64) != 64 or len(digest32) != 32 or not on_curve(xy64):
         return False
@@ -193,8 +213,8 @@ def verify(xy64: bytes, digest32: bytes, rs64: bytes, low_s: bool = True) -> boo
 def ecdh_steps(d32: bytes, xy64: bytes, blind: bytes = b""):
     """Generator; returns the shared secret, the 32-byte x of d * (the peer's public key), SEC 1 3.3.1.
 
-    It is not uniform: derive keys from it (hkdf_sha256). `blind` adds entropy to the projective blinding and does not
-    change the result. Raises FormatError if `d32` is no private key or `xy64` no point of the curve.
+    It is not uniform: derive keys from it (hkdf_sha256). `blind` adds entropy to the projective blinding and
+    does not change the result. Raises FormatError if `d32` is no private key or `xy64` no point of the curve.
     """
     secret = _secret(d32)
     if not on_curve(xy64):
@@ -245,7 +265,7 @@ class SoftwareSigner:
 def _secret(d32):
     secret = int.from_bytes(d32, "big")
     if len(d32) != 32 or not 1 <= secret < N:
-        raise FormatError("a P-256 private key is 32 bytes from 1 to n - 1")  # and its value stays out of the message
+        raise FormatError("a P-256 private key is 32 bytes from 1 to n - 1")
     return secret
 
 
@@ -255,15 +275,15 @@ def _odd_number(digest):
 
 
 def _signed_odd_bits(k):
-    """32 bytes, little-endian, whose bit i says whether digit i of the odd one of k and k - n is +1 or -1."""
-    return ((k if k & 1 else k - N) + _ALL_DIGITS >> 1).to_bytes(32, "little")
+    """256 bits, of which bit i says whether digit i of the odd one of k and k - n is +1 or -1."""
+    return (k if k & 1 else k - N) + _ALL_DIGITS >> 1
 
 
 def _sign_with_steps(secret, z, k, masks):
     """Generator; returns the signature with nonce `k`, or None if this nonce cannot be used."""
-    factor = _odd_number(hmac_sha256(masks, b"factor"))
-    b = _odd_number(hmac_sha256(masks, b"scalar"))
-    choices = hmac_sha256(masks, b"order")
+    factor = _odd_number(sha256(masks + b"factor").digest())
+    b = _odd_number(sha256(masks + b"scalar").digest())
+    choices = sha256(masks + b"order").digest()
     order = b"".join([_ORDERS[c % 24 * 4 : c % 24 * 4 + 4] for c in choices[:8]])
     blinded_k = k * b
     k = (k, N - k)[choices[8] & 1]
@@ -280,8 +300,8 @@ def _sign_with_steps(secret, z, k, masks):
         r -= N
     inverse = yield from _inverse_steps(blinded_k, N)
     s = (b * secret % N * r + b * z) % N * inverse % N
-    # r = 0 or s = 0 (a chance of 2^-256 each) asks for the next nonce; so does an addition of equal points in the
-    # comb, no likelier, which shows as zz = 0, inverse = 0 and so r = 0.
+    # r = 0 or s = 0 (a chance of 2^-256 each) asks for the next nonce; so does a last addition of equal
+    # points, no likelier, which shows as h = 0, inverse = 0 and so r = 0.
     if r == 0 or s == 0:
         return None
     if s > _HALF_N:
@@ -294,17 +314,22 @@ def _inverse_steps(a, m):
 
     Its time depends on `a`: give it blinded or public numbers only.
     """
-    remainder, divisor = m, a % m
-    before, factor = 0, 1
+    # Throughout: one = u * a and other = -v * a (mod m). No number is ever negative, which is slow on
+    # MicroPython.
+    one, other = a % m, m
+    u, v = 1, 0
+    if one == 0:
+        return 0
     while True:
-        for _ in range(_DIVISIONS_A_STEP):
-            if divisor <= 1:
-                if divisor == 0:
-                    return 0
-                return factor + m if factor < 0 else factor
-            quotient, rest = divmod(remainder, divisor)
-            remainder, divisor = divisor, rest
-            before, factor = factor, before - quotient * factor
+        for _ in range(_DIVISIONS_A_STEP // 2):
+            if one == 1:
+                return u
+            quotient, other = divmod(other, one)
+            v += quotient * u
+            if other == 1:
+                return m - v
+            quotient, one = divmod(one, other)
+            u += quotient * v
         yield
 
 
@@ -321,18 +346,6 @@ def _double(point):
     m = 3 * (x - zz) * (x + zz) % P
     x = (m * m - 2 * s) % P
     return x, (m * (s - x) - w * y) % P, v * zz % P, w * zzz % P
-
-
-def _add_affine(point, x2, y2):
-    """point + (x2, y2): madd-2008-s; 10 multiplications, 9 reductions. Equal points give ZZ = 0, which is wrong."""
-    x, y, zz, zzz = point
-    h = (x2 * zz - x) % P
-    r = (y2 * zzz - y) % P
-    hh = h * h % P
-    hhh = h * hh % P
-    v = x * hh % P
-    x = (r * r - hhh - 2 * v) % P
-    return x, (r * (v - x) - y * hhh) % P, zz * hh % P, zzz * hhh % P
 
 
 def _add(one, other):
@@ -356,73 +369,83 @@ def _add(one, other):
     return x, (r * (v - x) - s * hhh) % P, zz1 * zz2 % P * hh % P, zzz1 * zzz2 % P * hhh % P
 
 
-def _table_point(bits, column, table):
-    """The comb point (x, y) for the digits of `column` (0..7) in `table` (0..3)."""
-    digits = (
-        (bits[table] >> column & 1)
-        | (bits[table + 4] >> column & 1) << 1
-        | (bits[table + 8] >> column & 1) << 2
-        | (bits[table + 12] >> column & 1) << 3
-        | (bits[table + 16] >> column & 1) << 4
-        | (bits[table + 20] >> column & 1) << 5
-        | (bits[table + 24] >> column & 1) << 6
-    )
-    negative = ~bits[table + 28] >> column & 1
-    start = (digits ^ 127 * negative) * 64
+def _columns(k):
+    """32 bytes: at 8 * j + i the digits of column i (0..7) in table j (0..3), bit t set where tooth t is +1."""
+    bits = _signed_odd_bits(k)
+    # Byte t of each 64 bits holds tooth t of columns 0..7: an 8 by 8 square of bits, transposed by swapping
+    # single bits, then pairs, then fours (Hacker's Delight 7-3).
+    for shift, mask in _TRANSPOSE:
+        swapped = (bits >> shift ^ bits) & mask
+        bits ^= swapped << shift ^ swapped
+    return bits.to_bytes(32, "little")
+
+
+def _table_point(columns, column, table):
+    """The comb point (x, y) for `column` (0..7) in `table` (0..3)."""
+    digits = columns[8 * table + column]
+    negative = digits >> 7 ^ 1
+    start = (digits ^ 255 * negative) * 64 - 128 * 64
     points = TABLES[table]
     y = int.from_bytes(points[start + 32 : start + 64], "big")
     return int.from_bytes(points[start : start + 32], "big"), (y, P - y)[negative]
 
 
 def _comb_steps(k, factor, order):
-    """Generator; returns X, Y, ZZ, ZZZ, x, y whose sum (X, Y, ZZ, ZZZ) + (x, y) is k * G or its ZZ a zero.
+    """Generator; returns X, Y, ZZ, ZZZ, x, y, points whose sum (X, Y, ZZ, ZZZ) + (x, y) is k * G.
 
-    `factor` (1..p-1) blinds the coordinates; `order` names the table for each of the 32 additions.
+    `factor` (1..p-1) blinds the coordinates; `order` names the table for each of the 32 additions. Only the
+    last addition, left to the caller, can meet equal or opposite points: before it the digits +-1 taken so
+    far, those of the table point with either sign, make no multiple of n (a test proves it).
     """
-    bits = _signed_odd_bits(k)
-    x1, y1 = _table_point(bits, 7, order[0])
-    x2, y2 = _table_point(bits, 7, order[1])
-    # mmadd-2008-s with h and r multiplied by the factor. These two points can never be equal or opposite.
+    columns = _columns(k)
+    x1, y1 = _table_point(columns, 7, order[0])
+    x2, y2 = _table_point(columns, 7, order[1])
+    # mmadd-2008-s with h and r multiplied by the factor.
     h = factor * (x2 - x1) % P
     r = factor * (y2 - y1) % P
     zz = h * h % P
     v = x1 * zz % P
     x = (r * r - zz * (x2 + x1)) % P
     zzz = zz * h % P
-    point = x, (r * (v - x) - y1 * zzz) % P, zz, zzz
+    y = (r * (v - x) - y1 * zzz) % P
     for position in range(2, 31):
         if not position & 1:
             yield
             if not position & 3:
-                point = _double(point)
-        x2, y2 = _table_point(bits, 7 - (position >> 2), order[position])
-        point = _add_affine(point, x2, y2)
+                x, y, zz, zzz = _double((x, y, zz, zzz))
+        x2, y2 = _table_point(columns, 7 - (position >> 2), order[position])
+        # madd-2008-s: 10 multiplications, 9 reductions.
+        h = (x2 * zz - x) % P
+        r = (y2 * zzz - y) % P
+        hh = h * h % P
+        v = x * hh % P
+        h = h * hh % P
+        x = (r * r - h - v - v) % P
+        y = (r * (v - x) - y * h) % P
+        zz = zz * hh % P
+        zzz = zzz * h % P
     yield
-    return point + _table_point(bits, 0, order[31])
+    return (x, y, zz, zzz) + _table_point(columns, 0, order[31])
 
 
 def _generator_multiple_steps(k, factor):
     """Generator; returns the point k * G for any k from 0 to n-1."""
     x, y, zz, zzz, x2, y2 = yield from _comb_steps(k, factor, _PLAIN_ORDER)
-    point = _add_affine((x, y, zz, zzz), x2, y2)
-    if point[2] == 0:
-        # Only a few k (0 is one) make the comb add equal or opposite points.
-        point = yield from _multiple_steps(k, (GX, GY, 1, 1))
-    return point
+    return _add((x, y, zz, zzz), (x2, y2, 1, 1))
 
 
 def _multiple_steps(k, point):
-    """Generator; returns k * point for any k from 0 to n-1: 64 signed odd digits of 4 bits, always the same pattern."""
+    """Generator; returns k * point, k from 0 to n-1, by 64 signed odd digits of 4 bits: a fixed pattern."""
     twice = _double(point)
     odd = [point]  # 1, 3, 5 ... 15 times the point
     while len(odd) < 8:
         if len(odd) & 1:
             yield
         odd.append(_add(odd[-1], twice))
-    bits = _signed_odd_bits(k)
+    digits = _signed_odd_bits(k).to_bytes(32, "little")
     point = None
     for position in range(63, -1, -1):
-        digit = bits[position >> 1] >> 4 * (position & 1) & 15
+        digit = digits[position >> 1] >> 4 * (position & 1) & 15
         negative = ~digit >> 3 & 1
         x, y, zz, zzz = odd[(digit ^ 15 * negative) - 8]
         addend = x, (y, P - y)[negative], zz, zzz
