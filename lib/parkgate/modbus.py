@@ -69,7 +69,7 @@ from .modbus_frame import (
 )
 
 _BUFFER_BYTES = 2 * FRAME_BYTES_MAX + 32
-_OWED_MAX = 4
+_DEBTS_MAX = 8
 _ANY_SHAPE = -1
 
 # What bytes that are part of no whole frame tell about our reply, in rising weight.
@@ -77,40 +77,65 @@ _NOTHING, _DAMAGED, _SHORT_OURS, _CRC_OURS = 0, 1, 2, 3
 
 
 class Unit:
-    """One unit id on the bus: its time limits, what it still owes, and its statistics."""
+    """One unit id on the bus: its time limits, what it still owes, and its statistics.
 
-    __slots__ = (
-        "answered_since",
-        "free_at_us",
-        "owed",
-        "owed_since_us",
-        "reply_timeout_us",
-        "statistics",
-        "turnaround_us",
-    )
+    A debt is [shape, when it began, whether an unmistakable answer came since]. There is one for each reply that
+    may still arrive, so two of a shape are two debts. When they are too many to tell apart, any shape is owed.
+    """
+
+    __slots__ = ("debts", "free_at_us", "reply_timeout_us", "statistics", "turnaround_us")
 
     def __init__(self, reply_timeout_us, turnaround_us):
         self.reply_timeout_us = reply_timeout_us
         self.turnaround_us = turnaround_us
         self.free_at_us = None
-        self.owed = []
-        self.owed_since_us = 0
-        self.answered_since = False
+        self.debts = []
         self.statistics = Statistics()
 
     def owe(self, shape, t_us):
-        """Remember a shape that may still arrive. More than _OWED_MAX of them: any shape may."""
-        self.owed_since_us = t_us
-        self.answered_since = False
-        if shape not in self.owed:
-            if len(self.owed) < _OWED_MAX:
-                self.owed.append(shape)
-            else:
-                self.owed[0] = _ANY_SHAPE
+        """Remember a reply that may still arrive."""
+        if len(self.debts) < _DEBTS_MAX:
+            self.debts.append([shape, t_us, False])
+        else:
+            self.debts[0] = [_ANY_SHAPE, t_us, False]
 
-    def owes(self, shape):
-        """Whether an older reply of this shape may still arrive."""
-        return shape in self.owed or _ANY_SHAPE in self.owed
+    def debt(self, shape):
+        """The oldest debt of this shape, or None."""
+        for debt in self.debts:
+            if debt[0] == shape or debt[0] == _ANY_SHAPE:
+                return debt
+        return None
+
+    def pay(self, shape):
+        """Forget one debt of this shape, because its frame arrived late; False if there is none."""
+        for i, debt in enumerate(self.debts):
+            if debt[0] == shape:
+                self.debts.pop(i)
+                return True
+        return False
+
+    def answered(self, shape, doubtful, refused, t_us):
+        """A reply was credited to a request of this shape: what it proves about older ones.
+
+        An unmistakable answer: older ones cannot follow any more. One that may itself be an older one: ours may
+        follow, and takes its place. A refusal may be of an older request, so ours may follow too.
+        """
+        if doubtful:
+            debt = self.debt(shape)
+            debt[1], debt[2] = t_us, False
+        elif refused:
+            if self.debts:
+                self.owe(shape, t_us)
+        else:
+            for debt in self.debts:
+                debt[2] = True
+
+    def forget(self, t_us, hold_off_us, late_guard_us):
+        """Drop the debts that cannot be paid any more."""
+        if self.debts:
+            self.debts = [
+                debt for debt in self.debts if elapsed_us(t_us, debt[1]) < (late_guard_us if debt[2] else hold_off_us)
+            ]
 
 
 class Client:
@@ -181,7 +206,7 @@ class Client:
 
     def may_ask(self, unit_id, function, count, t_us):
         """False while an older reply of this shape may still come: ask a probe of another shape instead."""
-        return not self._is_owed(self.unit(unit_id), _shape(function, count), t_us)
+        return self._debt(self.unit(unit_id), _shape(function, count), t_us) is None
 
     def wait_us(self, unit_id, t_us):
         """Time until a request to this unit may be sent (silence of the line, rest of the unit); 0 is now."""
@@ -213,7 +238,8 @@ class Client:
         count = content if function <= 4 else len(content) if function >= WRITE_COILS else 1
         unit = self.unit(unit_id)
         shape = _shape(function, count)
-        if not probe and self._is_owed(unit, shape, t_us):
+        debt = self._debt(unit, shape, t_us)
+        if debt is not None and not (probe and debt[0] == shape):
             raise ModbusError("unit %d may still send an older reply of this shape: probe it first" % unit_id)
         if function <= 4:
             self._reply_bytes = 5 + content_bytes(function, count)
@@ -279,12 +305,9 @@ class Client:
 
     # What follows is private.
 
-    def _is_owed(self, unit, shape, t_us):
-        if unit.owed:
-            limit_us = self.late_guard_us if unit.answered_since else self.hold_off_us
-            if elapsed_us(t_us, unit.owed_since_us) >= limit_us:
-                unit.owed = []
-        return unit.owes(shape)
+    def _debt(self, unit, shape, t_us):
+        unit.forget(t_us, self.hold_off_us, self.late_guard_us)
+        return unit.debt(shape)
 
     def _search(self, t_us):
         """Look for our reply in what has come so far."""
@@ -320,18 +343,13 @@ class Client:
         content = bytes(self._buffer[start + 3 : start + length - 2]) if function <= 4 else b""
         self._judge(start)
         self._drop(length)
-        doubtful = unit.owes(self._shape)
+        doubtful = unit.debt(self._shape) is not None
         if doubtful and not probe:
             # Another client asked the same while we waited: whose answer this is nobody can tell.
             unit.statistics.foreign_frames += 1
             self._foreign_seen += 1
             return None
-        if unit.owed:
-            # An unmistakable answer: older ones cannot follow. Else this may be one, and ours may follow.
-            if doubtful or refused:
-                unit.owe(self._shape, t_us)
-            else:
-                unit.answered_since = True
+        unit.answered(self._shape, doubtful, refused, t_us)
         self._finish(t_us)
         latency_us = elapsed_us(t_us, self._sent_us) - characters_us(len(self._sent), self.baud)
         if refused:
@@ -399,15 +417,14 @@ class Client:
         if unit is None:
             self._count_foreign()
         elif function & 0x80:
-            debts = [shape for shape in unit.owed if shape >> 8 == function & 0x7F]
+            debts = [debt[0] for debt in unit.debts if debt[0] >> 8 == function & 0x7F]
             if len(debts) == 1:
-                unit.owed.remove(debts[0])
+                unit.pay(debts[0])
             if debts:
                 unit.statistics.late_frames += 1
             else:
                 self._count_foreign()
-        elif function << 8 | data[start + 2] in unit.owed and length == 5 + data[start + 2]:
-            unit.owed.remove(function << 8 | data[start + 2])
+        elif length == 5 + data[start + 2] and unit.pay(function << 8 | data[start + 2]):
             unit.statistics.late_frames += 1
         else:
             self._count_foreign()
@@ -452,10 +469,7 @@ class Client:
         sent = self._sent
         size = last - first
         return (
-            size >= 3
-            and sent[1] <= 4
-            and data[first + 2] != self._head[2]
-            and bytes(data[first:last]) == sent[:size]
+            size >= 3 and sent[1] <= 4 and data[first + 2] != self._head[2] and bytes(data[first:last]) == sent[:size]
         )
 
     def _evidence_of_ours(self, first, end):

@@ -35,12 +35,7 @@ def reply(unit_id, function, data):
 
 def outcomes(statistics):
     return (
-        statistics.ok
-        + statistics.refused
-        + statistics.timeout
-        + statistics.crc
-        + statistics.short
-        + statistics.foreign
+        statistics.ok + statistics.refused + statistics.timeout + statistics.crc + statistics.short + statistics.foreign
     )
 
 
@@ -237,8 +232,33 @@ def test_an_answer_that_may_be_an_older_one_proves_nothing():
     # An exception neither: it may refuse the very first request.
     client.request(1, 4, 0, 3, 2000 * MS, True)
     client.receive(frame(b"\x01\x84\x02"), 2020 * MS)
-    equal(client.may_ask(1, 4, 2, 4900 * MS), False)
-    equal(client.may_ask(1, 4, 2, 5020 * MS), True, "the hold-off is over")
+    equal(client.may_ask(1, 4, 2, 3399 * MS), False)
+    equal(client.may_ask(1, 4, 2, 3400 * MS), True, "the hold-off is over")
+
+
+def test_two_replies_of_one_shape_are_two_debts():
+    client = asked()
+    for i in range(1, 4):
+        client.poll(400 * i * MS)
+        client.request(1, 4, 0, 1, 400 * i * MS, True)
+    client.poll(1600 * MS)
+    for i in range(3):
+        equal(client.may_ask(1, 4, 1, (1600 + 100 * i) * MS), False)
+        client.receive(reply(1, 4, b"\0\1"), (1600 + 100 * i) * MS)
+        client.poll((1650 + 100 * i) * MS)
+    equal(client.may_ask(1, 4, 1, 1900 * MS), True)
+    equal(client.may_ask(1, 4, 2, 1900 * MS), False)
+
+
+def test_more_debts_than_can_be_told_apart_stop_all_questions_for_the_hold_off():
+    client = asked(reply_timeout_us=50 * MS)
+    for i in range(1, 9):
+        client.poll(100 * i * MS)
+        client.request(1, 4, 0, 1, 100 * i * MS, True)
+    client.poll(900 * MS)
+    raises(ModbusError, client.request, 1, 4, 0, 7, 900 * MS, True)
+    equal(client.may_ask(1, 4, 7, 3800 * MS), False)
+    equal(client.may_ask(1, 4, 7, 3900 * MS), True)
 
 
 def test_a_late_reply_while_idle_pays_the_debt():
