@@ -18,7 +18,7 @@ UP = "../.."  # from SETTINGS to ROOT: pyright wants relative paths
 TEST_PATH = (".", "lib", "tests/core", "tests/sim", "tests/host", "firmware")
 
 # Test code that runs on MicroPython only.
-DEVICE_TESTS = [f"{UP}/tests/bench/*_device.py", f"{UP}/tests/board/on_board"]
+DEVICE_TESTS = [f"{UP}/tests/bench/*_device.py", f"{UP}/tests/board/on_board/*.py"]
 
 # MicroPython has no `typing`, so code that runs there cannot say "an int, or None before the start". Rules
 # that only such words could satisfy are off; names, imports, the attributes of modules and of `self`, and the
