@@ -10,75 +10,82 @@ A column is predicted, split and coded in four stages. Each is small, and undone
        1 floor    residual = value - anchor >= 0      anchor: the least value; what is never negative
        2 delta    residual = value - value before     anchor: the first value, which leaves no residual
        3 delta2   residual = delta - delta before     anchor: the first value; the delta before the first is 0
+       4 delta3   residual = delta2 - delta2 before   likewise; smooth waves
 
 2. *Step*. All residuals are divided by their greatest common divisor: a meter that counts in tens costs no digit
    for the zeros. Then they become unsigned: u = 2 r for r >= 0, else -2 r - 1 (floor: u = r).
 
-3. *Class and mantissa*. u < 4 is its own class and has no mantissa. Else the class is the bit length of u plus one,
-   the mantissa the bits below the leading one. The header lists which classes occur; a class whose members are all
-   the same number says that number once, in the header, and has no mantissas.
+3. *Class and mantissa*. u < 4 is its own class and has no mantissa. Else the class is the bit length of u (coarse
+   columns) or the bit length and the bit below the leading one (fine columns), and the mantissa is the bits below.
+   The header lists which classes occur; a class whose members are all the same number says that number once, in the
+   header, and has no mantissas.
 
-4. *Entropy*. Classes are coded by a range coder with adaptive frequencies, in the context of the class before: the
-   frequency is the sum of one count over the column's first 64 residuals (from 4, plus 1 an occurrence) and one in
-   this context (from 0, plus 24). Mantissas and header are written as they are. The range coder's bytes stand at the front, the
-   verbatim bits are read from the end backwards, so neither needs a length.
+4. *Entropy*. Classes are coded by `range_coder`. Mantissas and header are written as they are. The range coder's bytes
+   stand at the front, the verbatim bits are read from the end backwards, so neither needs a length.
 
-Why so: over real meter and sensor files this comes to 0.93-0.96 of the code length of the adaptive binary coder
-in the reference material (bits in unary), with one coded symbol a value instead of ten. Golomb-Rice and zero-run varints
+Why so: over real meter and sensor files this comes to 0.85-0.96 of the code length of an adaptive binary coder (bit
+lengths in unary, contexts as here) with one coded symbol a value instead of ten. Golomb-Rice and zero-run varints
 were tried and never won: a constant column costs its anchor and 3 bytes here, a sparse one about its entropy.
-All arithmetic of the coder fits in 31-bit small integers: range < 2^24, frequencies < 2^14.
+An RP2040 takes about 0.6 ms a value.
 
-One string of bytes for one column: given transform and anchor, only one string decodes. The decoder refuses a step or
-flag that does not follow the rules, classes that do not occur, padding that is not zero, an end of the range code
-that is not the shortest and lowest, and values outside -(2^63-1) .. 2^63-1. Work is linear in `count` (<= MAX_ROWS)
-whatever the bytes say.
+One string of bytes for one column: given coder id, fineness and the anchor of "level", only one string decodes to given
+values. The decoder refuses a step or mark that does not follow the rules, classes that do not occur, padding that
+is not zero, an end of the range code that is not the shortest and lowest, and values outside -(2^63-1) .. 2^63-1.
+Work is linear in `count` (<= MAX_ROWS) whatever the bytes say.
 """
-from array import array
 
-from parkgate.errors import FormatError
+from . import range_coder
+from .errors import FormatError
+from .tail_bits import TailReader, TailWriter
 
 MAX_ROWS = 4096
-LEVEL, FLOOR, DELTA, DELTA2 = 0, 1, 2, 3
+LEVEL, FLOOR, DELTA, DELTA2, DELTA3 = 0, 1, 2, 3, 4
 VALUE_MAX = (1 << 63) - 1
 
-CLASS_COUNT = 66  # u < 4: four classes; bit lengths 3..64: classes 4..65
-CONTEXTS_MAX = 8
-COLUMN_START = 4  # first count of a class over the whole column
-COLUMN_STEP = 1
-COLUMN_ROWS = 64  # after so many residuals the counts over the whole column stay as they are
-CONTEXT_STEP = 24
-CONTEXT_LIMIT = 8192  # a context's counts are halved when their sum reaches this
-
-_TOP = 1 << 24  # the coder's interval is a part of [0, 2^24)
-_BOTTOM = 1 << 16  # kept at least this wide by moving out whole bytes
+CLASS_LIMIT = 128  # fine classes: u < 4, then two for each of the bit lengths 3..64
+COARSE_LIMIT = 66  # coarse classes: u < 4, then one for each
 _WORD = 1 << 64
 _HALF = 1 << 63
-_NARROW = 1 << 29  # differences of values this small are small integers on a 32-bit board
 
-_STEP_VALUES = 40  # values worked on between two yields: <= 10 ms on RP2040
+_STEP_VALUES = 24  # values worked on between two yields: <= 10 ms on RP2040
 
 
-def _length_table():
-    table = bytearray(256)
-    for i in range(1, 256):
-        table[i] = table[i >> 1] + 1
+def _class_table():
+    table = bytearray((0, 1, 2, 3, 4, 4, 5, 5)) + bytearray(248)
+    for u in range(8, 256):
+        table[u] = table[u >> 1] + 2
     return bytes(table)
 
 
-_LENGTH = _length_table()  # bit length of a byte
+_CLASS = _class_table()  # fine class of a byte
 
 
-def _bit_length(u):
-    length = 0
+def _fine_class(u):
+    k = 0
     while u > 255:
-        u >>= 8
-        length += 8
-    return length + _LENGTH[u]
+        u >>= 6
+        k += 12
+    return k + _CLASS[u]
+
+
+def bit_length(u: int) -> int:
+    """Bit length of 0 <= u < 2^64 (MicroPython's integers cannot tell it)."""
+    k = _fine_class(u)
+    return (k + 2) >> 1 if k > 3 else min(k, 2)
+
+
+def class_shape(k: int, fine: int) -> tuple:
+    """(bits of the mantissa, least number) of class k."""
+    if k < 4:
+        return 0, k
+    if fine:
+        return (k >> 1) - 1, (2 | k & 1) << (k >> 1) - 1
+    return k - 2, 1 << k - 2
 
 
 def _log2_sixteenths(n):
     """16 log2(n) for n >= 1, straight lines between the powers of two."""
-    k = _bit_length(n) - 1
+    k = bit_length(n) - 1
     return (k << 4) + ((n << 4) >> k) - 16
 
 
@@ -91,52 +98,45 @@ def _wrap(r):
     return (r + _HALF) % _WORD - _HALF
 
 
-class _TailWriter:
-    """Verbatim bits, least significant first; the finished bytes are read from the last to the first."""
+class _Tally:
+    """Which classes occur in a column, how often, and whether with more than one number."""
 
-    def __init__(self):
-        self.data = bytearray()
-        self.acc = 0
-        self.free = 0  # bits held in acc, always < 8 between calls
+    def __init__(self, fine):
+        self.fine = fine
+        self.counts = [0] * CLASS_LIMIT
+        self.first = [0] * CLASS_LIMIT  # the number met first
+        self.mixed = bytearray(CLASS_LIMIT)  # 1: not all members are that number
 
-    def put(self, value, bits):
-        while bits > 16:
-            self.put(value & 0xFFFF, 16)
-            value >>= 16
-            bits -= 16
-        acc = self.acc | value << self.free
-        held = self.free + bits
-        while held > 7:
-            self.data.append(acc & 0xFF)
-            acc >>= 8
-            held -= 8
-        self.acc = acc
-        self.free = held
+    def used(self):
+        return [k for k in range(CLASS_LIMIT) if self.counts[k]]
 
-    def finish(self):
-        if self.free:
-            self.data.append(self.acc)
-        return bytes(reversed(self.data))
+    def coarse(self):
+        """The same column in coarse classes."""
+        tally = _Tally(0)
+        for k in self.used():
+            j = k if k < 4 else (k >> 1) + 2
+            if tally.counts[j]:
+                tally.mixed[j] = 1
+            else:
+                tally.first[j] = self.first[k]
+                tally.mixed[j] = self.mixed[k]
+            tally.counts[j] += self.counts[k]
+        return tally
 
-
-class _TailReader:
-    def __init__(self, data):
-        self.data = data
-        self.end = len(data)  # bytes from here on are used
-        self.acc = 0
-        self.held = 0
-
-    def take(self, bits):
-        while self.held < bits:
-            if not self.end:
-                raise FormatError("column ends inside its verbatim bits")
-            self.end -= 1
-            self.acc |= self.data[self.end] << self.held
-            self.held += 8
-        value = self.acc & ((1 << bits) - 1)
-        self.acc >>= bits
-        self.held -= bits
-        return value
+    def cost(self):
+        """About how many sixteenths of a bit the column takes: entropy, mantissas, header, what learning costs."""
+        used = self.used()
+        rows = sum(self.counts)
+        cost = rows * _log2_sixteenths(rows)
+        bits = used[-1] - used[0]
+        if len(used) > 1:
+            bits += 3 * len(used)
+        for k in used:
+            count = self.counts[k]
+            cost -= count * _log2_sixteenths(count)
+            if k > 3:
+                bits += 1 + class_shape(k, self.fine)[0] * (count if self.mixed[k] else 1)
+        return cost + (bits << 4)
 
 
 class _Plan:
@@ -147,230 +147,182 @@ class _Plan:
         self.anchor = anchor
         self.step = 1
         self.residuals = []
-        self.classes = b""
-        self.counts = [0] * CLASS_COUNT
-        self.first = [0] * CLASS_COUNT
-        self.mixed = bytearray(CLASS_COUNT)  # 1: the members of this class are not all the same
+        self.classes = b""  # fine
+        self.tally = None
         self.cost = 0  # sixteenths of a bit, estimated
 
 
 def _subtract(plan, values, wide):
-    """Stage 1, generator: fills plan.residuals."""
-    out = plan.residuals
-    transform, anchor = plan.transform, plan.anchor
-    for start in range(0, len(values), 4 * _STEP_VALUES):
-        part = values[start : start + 4 * _STEP_VALUES]
-        if transform <= FLOOR:
-            part = [v - anchor for v in part]
-        else:
-            before = values[start - 1] if start else anchor
-            slope = 0
-            if transform == DELTA2 and start > 1:
-                slope = before - values[start - 2]
-            for i in range(len(part)):
-                v = part[i]
-                d = v - before
+    """Stage 1, generator: plan.residuals. `wide`: differences may leave 64 bits and are brought back."""
+    n = len(values)
+    transform = plan.transform
+    first = 0 if transform <= FLOOR else 1
+    # The list is made at its full size: between big integers a small heap may have no room for it to grow.
+    plan.residuals = out = [0] * (n - first)
+    before, slope, bend = plan.anchor, 0, 0
+    for start in range(first, n, 3 * _STEP_VALUES):
+        for i in range(start, min(n, start + 3 * _STEP_VALUES)):
+            v = values[i]
+            r = v - before
+            if first:
                 before = v
-                if transform == DELTA2:
-                    part[i] = d - slope
+                if transform > DELTA:
+                    d = r
+                    r -= slope
                     slope = d
-                else:
-                    part[i] = d
-            if not start:
-                part = part[1:]
-        if wide and transform != FLOOR:
-            part = [_wrap(r) for r in part]
-        out.extend(part)
+                    if transform == DELTA3:
+                        d = r
+                        r -= bend
+                        bend = d
+            if wide and transform != FLOOR:
+                r = _wrap(r)
+            out[i - first] = r
         yield
 
 
 def _divide(plan):
-    """Stage 2, generator: the step, and residuals made unsigned in place."""
+    """Stage 2, generator: plan.step, and the residuals made unsigned in place."""
     rs = plan.residuals
+    n = len(rs)
     step = 0
-    for i in range(len(rs)):
-        r = rs[i]
-        if step:
-            r %= step
-        elif r < 0:
-            r = -r
-        while r:
-            step, r = r, step % r
+    for start in range(0, n, 3 * _STEP_VALUES):
+        for i in range(start, min(n, start + 3 * _STEP_VALUES)):
+            r = rs[i]
+            if step:
+                r %= step
+            elif r < 0:
+                r = -r
+            while r:
+                step, r = r, step % r
+            if step == 1:
+                break
         if step == 1:
             break
-        if i % (4 * _STEP_VALUES) == 0:
-            yield
+        yield
     plan.step = step = step or 1
     signed = plan.transform != FLOOR
-    for i in range(len(rs)):
-        r = rs[i]
-        if step > 1:
-            r //= step
-        if signed:
-            r = r + r if r >= 0 else -r - r - 1
-        rs[i] = r
-        if i % (4 * _STEP_VALUES) == 0:
-            yield
+    for start in range(0, n, 3 * _STEP_VALUES):
+        for i in range(start, min(n, start + 3 * _STEP_VALUES)):
+            r = rs[i]
+            if step > 1:
+                r //= step
+            if signed:
+                rs[i] = r + r if r >= 0 else -r - r - 1
+            else:
+                rs[i] = r
+        yield
 
 
 def _classify(plan):
-    """Stage 3, generator: classes, which are mixed, and the cost of the plan."""
+    """Stage 3, generator: plan.classes, the better plan.tally, plan.cost."""
     us = plan.residuals
-    counts, first, mixed = plan.counts, plan.first, plan.mixed
-    plan.classes = classes = bytearray(len(us))
-    length_of = _LENGTH
-    for i in range(len(us)):
-        u = us[i]
-        if u < 4:
-            k = u
-        elif u < 256:
-            k = length_of[u] + 1
-        else:
-            k = 9
-            x = u >> 8
-            while x > 255:
-                x >>= 8
-                k += 8
-            k += length_of[x]
-        classes[i] = k
-        if not counts[k]:
-            first[k] = u
-        elif first[k] != u:
-            mixed[k] = 1
-        counts[k] += 1
-        if i % _STEP_VALUES == 0:
-            yield
-    bits = 7 + _bit_length(_zigzag(plan.anchor))
-    used = [k for k in range(CLASS_COUNT) if counts[k]]
-    if used:
-        bits += 14 + used[-1] - used[0]
-        if plan.step > 1:
-            bits += 6 + _bit_length(plan.step)
-        n = len(us)
-        cost = n * _log2_sixteenths(n)
-        if len(used) > 1:
-            bits += 3 * len(used)  # what the adaptive counts pay to learn
-        for k in used:
-            c = counts[k]
-            cost -= c * _log2_sixteenths(c)
-            if k > 3:
-                bits += 1 + (k - 2) * (c if mixed[k] else 1)
-        plan.cost = cost
-    plan.cost += bits << 4
+    n = len(us)
+    bits = 7 + bit_length(_zigzag(plan.anchor))
+    if plan.step > 1:
+        bits += 6 + bit_length(plan.step)
+    plan.cost = bits << 4
+    if not n:
+        return
+    plan.tally = tally = _Tally(1)
+    counts, first, mixed = tally.counts, tally.first, tally.mixed
+    plan.classes = classes = bytearray(n)
+    class_of = _CLASS
+    for start in range(0, n, _STEP_VALUES):
+        for i in range(start, min(n, start + _STEP_VALUES)):
+            u = us[i]
+            if u < 256:
+                k = class_of[u]
+            else:
+                x = u
+                k = 0
+                while x > 0x3FFFFFFF:
+                    x >>= 24
+                    k += 48
+                while x > 255:
+                    x >>= 6
+                    k += 12
+                k += class_of[x]
+            classes[i] = k
+            if not counts[k]:
+                first[k] = u
+            elif first[k] != u:
+                mixed[k] = 1
+            counts[k] += 1
+        yield
+    cost = tally.cost()
+    yield
+    coarse = tally.coarse()
+    yield
+    coarse_cost = coarse.cost()
+    if coarse_cost <= cost:
+        cost = coarse_cost
+        plan.tally = coarse
+    plan.cost += cost
     yield
 
 
 def _write_header(plan, tail):
+    """Gives the classes that occur."""
     anchor = _zigzag(plan.anchor)
-    length = _bit_length(anchor)
+    length = bit_length(anchor)
     tail.put(length, 7)
     if length > 1:
-        tail.put(anchor - (1 << length - 1), length - 1)
+        tail.put_number(anchor, length - 1)
     if not plan.residuals:
         return []
     if plan.step == 1:
         tail.put(0, 1)
     else:
-        length = _bit_length(plan.step)
+        length = bit_length(plan.step) - 1
         tail.put(1, 1)
-        tail.put(length - 1, 6)
-        tail.put(plan.step - (1 << length - 1), length - 1)
-    used = [k for k in range(CLASS_COUNT) if plan.counts[k]]
+        tail.put(length, 6)
+        tail.put_number(plan.step, length)
+    tally = plan.tally
+    used = tally.used()
+    tail.put(tally.fine, 1)
     tail.put(used[0], 7)
     tail.put(used[-1] - used[0], 7)
     for k in range(used[0] + 1, used[-1]):
-        tail.put(1 if plan.counts[k] else 0, 1)
+        tail.put(1 if tally.counts[k] else 0, 1)
     for k in used:
         if k > 3:
-            tail.put(1 - plan.mixed[k], 1)
-            if not plan.mixed[k]:
-                tail.put(plan.first[k] - (1 << k - 2), k - 2)
+            tail.put(1 - tally.mixed[k], 1)
+            if not tally.mixed[k]:
+                bits, least = class_shape(k, tally.fine)
+                tail.put(tally.first[k] - least, bits)
     return used
 
 
 def _code(plan):
     """Stage 4, generator: its return value is the column's bytes."""
-    tail = _TailWriter()
+    tail = TailWriter()
     used = _write_header(plan, tail)
-    m = len(used)
-    index = bytearray(CLASS_COUNT)
-    for i in range(m):
-        index[used[i]] = i
-    shift = 0
-    while m - 1 >> shift >= CONTEXTS_MAX:
-        shift += 1
-    column = array("H", [COLUMN_START] * m)
-    context = array("H", bytes(2 * m * CONTEXTS_MAX if m > CONTEXTS_MAX else 2 * m * m))
-    sums = [0] * CONTEXTS_MAX
-    total = COLUMN_START * m
-    out = bytearray()
-    low, width = 0, _TOP
-    before = 0
-    classes, us, mixed = plan.classes, plan.residuals, plan.mixed
-    for n in range(len(classes)):
-        k = classes[n]
-        if mixed[k]:
-            tail.put(us[n] - (1 << k - 2), k - 2)
-        if m > 1:
-            i = index[k]
-            row = before * m
-            start = 0
-            for j in range(i):
-                start += column[j] + context[row + j]
-            unit = width // (total + sums[before])
-            low += unit * start
-            width = unit * (column[i] + context[row + i])
-            if low >= _TOP:
-                low -= _TOP
-                j = len(out) - 1
-                while out[j] == 255:
-                    out[j] = 0
-                    j -= 1
-                out[j] += 1
-            while width < _BOTTOM:
-                out.append(low >> 16)
-                low = (low & 0xFFFF) << 8
-                width <<= 8
-            if n < COLUMN_ROWS:
-                column[i] += COLUMN_STEP
-                total += COLUMN_STEP
-            context[row + i] += CONTEXT_STEP
-            sums[before] += CONTEXT_STEP
-            if sums[before] >= CONTEXT_LIMIT:
-                sums[before] = _halve(context, row, m)
-            before = i >> shift
-        if n % _STEP_VALUES == 0:
-            yield
-    if m > 1:
-        _flush(out, low, width)
-    return bytes(out) + tail.finish()
-
-
-def _halve(context, row, m):
-    total = 0
-    for j in range(row, row + m):
-        context[j] >>= 1
-        total += context[j]
-    return total
-
-
-def _flush(out, low, width):
-    """Append the fewest bytes, and of these the lowest, after which any bytes may follow."""
-    byte = low + 0xFFFF >> 16
-    last = -1
-    if (byte << 16) + 0x10000 > low + width:
-        last = low + 0xFF >> 8
-        byte, last = last >> 8, last & 0xFF
-    if byte > 255:
-        byte -= 256
-        j = len(out) - 1
-        while out[j] == 255:
-            out[j] = 0
-            j -= 1
-        out[j] += 1
-    out.append(byte)
-    if last >= 0:
-        out.append(last)
+    yield
+    # From the fine class of a residual to its symbol, its mantissa's bits and the least number of its class.
+    symbol_of = bytearray(CLASS_LIMIT)
+    bits_of = bytearray(CLASS_LIMIT)
+    least_of = [0] * CLASS_LIMIT
+    for i, k in enumerate(used):
+        bits, least = class_shape(k, plan.tally.fine)
+        for fine in (k,) if k < 4 or plan.tally.fine else (2 * k - 4, 2 * k - 3):
+            symbol_of[fine] = i
+            if plan.tally.mixed[k]:
+                bits_of[fine] = bits
+                least_of[fine] = least
+    yield
+    classes, us = plan.classes, plan.residuals
+    n = len(classes)
+    for start in range(0, n, 2 * _STEP_VALUES):
+        for i in range(start, min(n, start + 2 * _STEP_VALUES)):
+            k = classes[i]
+            if bits_of[k]:
+                tail.put(us[i] - least_of[k], bits_of[k])
+            classes[i] = symbol_of[k]
+        yield
+    data = b""
+    if len(used) > 1:
+        data = yield from range_coder.encode_steps(classes, len(used))
+    return data + tail.finish()
 
 
 def encode_steps(values):
@@ -388,18 +340,14 @@ def encode_steps(values):
     if least < -VALUE_MAX or most > VALUE_MAX:
         raise FormatError("a value needs more than 64 bits")
     yield
-    # Second differences of values within 2^61 stay within 63 bits: most columns need no wrapping.
-    wide = (most > _NARROW or least < -_NARROW) and most - least >= 1 << 61
+    # Third differences of values within 2^60 of each other stay within 63 bits: most columns need no wrapping.
+    wide = most - least >= 1 << 60
     sample = sorted(values[:: (n + 62) // 63])
     yield
+    anchors = {LEVEL: sample[len(sample) // 2], FLOOR: least}
     best = None
-    for transform in (DELTA, LEVEL, FLOOR, DELTA2):
-        if transform == LEVEL:
-            plan = _Plan(transform, sample[len(sample) // 2])
-        elif transform == FLOOR:
-            plan = _Plan(transform, least)
-        else:
-            plan = _Plan(transform, values[0])
+    for transform in (DELTA, LEVEL, FLOOR, DELTA2, DELTA3):
+        plan = _Plan(transform, anchors.get(transform, values[0]))
         yield from _subtract(plan, values, wide)
         yield from _divide(plan)
         yield from _classify(plan)
@@ -411,7 +359,7 @@ def encode_steps(values):
     return best.transform, data
 
 
-def encode(values):
+def encode(values: list) -> tuple:
     """(coder_id, bytes) of a column: `values` is a list of 0..MAX_ROWS integers with |v| < 2^63, else FormatError."""
     steps = encode_steps(values)
     while True:
@@ -422,23 +370,24 @@ def encode(values):
 
 
 def _read_header(tail, transform, rows):
-    """(anchor, step, used classes, the class's only number or None for each)"""
+    """(anchor, step, [[bits of the mantissa, least number], ...] of the classes that occur; bits None: one number)"""
     length = tail.take(7)
     if length > 64:
         raise FormatError("column anchor too long")
     anchor = 1 << length - 1 | tail.take(length - 1) if length > 1 else length
     anchor = -(anchor >> 1) - 1 if anchor & 1 else anchor >> 1
     if not rows:
-        return anchor, 1, [], []
+        return anchor, 1, []
     step = 1
     if tail.take(1):
         length = tail.take(6)
         if not length:
             raise FormatError("column step of one written out")
         step = 1 << length | tail.take(length)
+    fine = tail.take(1)
     first = tail.take(7)
     last = first + tail.take(7)
-    if last >= CLASS_COUNT:
+    if last >= (CLASS_LIMIT if fine else COARSE_LIMIT):
         raise FormatError("column class unknown")
     if transform == FLOOR and first:
         raise FormatError("column floor below all values")
@@ -448,124 +397,24 @@ def _read_header(tail, transform, rows):
             used.append(k)
     if last > first:
         used.append(last)
-    only = []
+    shapes = []
     for k in used:
-        if k < 4:
-            only.append(k)
-        else:
-            only.append(1 << k - 2 | tail.take(k - 2) if tail.take(1) else None)
-    return anchor, step, used, only
+        bits, least = class_shape(k, fine)
+        if not bits or tail.take(1):
+            least |= tail.take(bits)
+            bits = None
+        shapes.append((bits, least))
+    return anchor, step, shapes
 
 
-def _decode_classes(data, m, rows):
-    """Indices of the classes of all rows, and what is needed to check the end: (indices, byte position, code, width)."""
-    size = len(data)
-    shift = 0
-    while m - 1 >> shift >= CONTEXTS_MAX:
-        shift += 1
-    column = [COLUMN_START] * m
-    contexts = [[0] * m for _ in range(min(m, CONTEXTS_MAX))]
-    sums = [0] * CONTEXTS_MAX
-    total = COLUMN_START * m
-    indices = bytearray(rows)
-    code, width, pos = 0, _TOP, 3
-    for j in range(3):
-        code = code << 8 | (data[j] if j < size else 0)
-    before = 0
-    for n in range(rows):
-        counts = contexts[before]
-        unit = width // (total + sums[before])
-        target = code // unit
-        i = start = 0
-        share = column[0] + counts[0]
-        while target >= start + share:
-            start += share
-            i += 1
-            if i == m:
-                raise FormatError("column range code outside its interval")
-            share = column[i] + counts[i]
-        code -= unit * start
-        width = unit * share
-        while width < _BOTTOM:
-            code = code << 8 | (data[pos] if pos < size else 0)
-            width <<= 8
-            pos += 1
-        if pos > size + 2:
-            raise FormatError("column ends inside its range code")
-        if n < COLUMN_ROWS:
-            column[i] += COLUMN_STEP
-            total += COLUMN_STEP
-        counts[i] += CONTEXT_STEP
-        sums[before] += CONTEXT_STEP
-        if sums[before] >= CONTEXT_LIMIT:
-            sums[before] = _halve(counts, 0, m)
-        indices[n] = i
-        before = i >> shift
-    if len(set(indices)) < m:
-        raise FormatError("column class declared and not used")
-    return indices, pos - 3, code, width
-
-
-def _check_end(data, head, base, code, width):
-    """The range code must fill data[base:head] with the one or two bytes that _flush() would have written."""
-    rest = head - base
-    if rest != 1 and rest != 2:
-        raise FormatError("column has bytes too many or too few")
-    window = 0
-    for j in range(base, base + 3):
-        window = window << 8 | (data[j] if j < len(data) else 0)
-    unit = 0x10000 if rest == 1 else 0x100
-    code -= window % unit  # distance from the interval's foot to the bytes as if zeros followed
-    bad = code < 0 or code >= unit or code + unit > width
-    if rest == 2 and not bad:
-        up = -(window >> 8) % 256 << 8  # to the next number that one byte could have said
-        bad = code + up + 0x10000 <= width
-    if bad:
-        raise FormatError("column range code not the shortest")
-
-
-def decode(coder_id, data, count):
-    """The list of `count` integers that `data` says under `coder_id`.
-
-    Raises FormatError if the coder is unknown, count is not in 0..MAX_ROWS, or data is not exactly one canonical
-    column of that many rows.
-    """
-    if coder_id not in (LEVEL, FLOOR, DELTA, DELTA2):
-        raise FormatError("column coder unknown")
-    if not 0 <= count <= MAX_ROWS:
-        raise FormatError("column of more than %d rows" % MAX_ROWS)
-    if not count:
-        if coder_id or data:
-            raise FormatError("empty column with content")
-        return []
-    rows = count - 1 if coder_id >= DELTA else count
-    tail = _TailReader(data)
-    anchor, step, used, only = _read_header(tail, coder_id, rows)
-    if len(used) > 1:
-        indices, base, code, width = _decode_classes(data, len(used), rows)
-        us = _read_mantissas(tail, used, only, indices)
-    else:
-        us = [only[0]] * rows if rows else []
-        if us and us[0] is None:
-            us = _read_mantissas(tail, used, only, bytes(rows))
-    if tail.acc:
-        raise FormatError("column padding not zero")
-    if len(used) > 1:
-        _check_end(data, tail.end, base, code, width)
-    elif tail.end:
-        raise FormatError("column has bytes too many")
-    return _add_up(coder_id, anchor, step, us)
-
-
-def _read_mantissas(tail, used, only, indices):
+def _read_mantissas(tail, shapes, symbols):
     us = []
-    seen = [None] * len(used)
-    mixed = [number is not None for number in only]
-    for i in indices:
-        u = only[i]
-        if u is None:
-            bits = used[i] - 2
-            u = 1 << bits | tail.take(bits)
+    seen = [None] * len(shapes)
+    mixed = [bits is None for bits, _ in shapes]
+    for i in symbols:
+        bits, u = shapes[i]
+        if bits is not None:
+            u |= tail.take(bits)
             if seen[i] is None:
                 seen[i] = u
             elif seen[i] != u:
@@ -576,15 +425,12 @@ def _read_mantissas(tail, used, only, indices):
     return us
 
 
-def _add_up(transform, anchor, step, us):
-    """Stages 2 and 1 undone, with what they promise checked."""
-    if not -VALUE_MAX <= anchor <= VALUE_MAX:
-        raise FormatError("column anchor needs more than 64 bits")
+def _multiply(transform, step, us):
+    """Stage 2 undone: residuals, after checking that `step` was the greatest common divisor."""
     rs = us if transform == FLOOR else [-(u >> 1) - 1 if u & 1 else u >> 1 for u in us]
     divisor = 0
     for r in rs:
-        if r < 0:
-            r = -r
+        r = abs(r)
         while r:
             divisor, r = r, divisor % r
         if divisor == 1:
@@ -593,26 +439,61 @@ def _add_up(transform, anchor, step, us):
         raise FormatError("column step not the greatest")
     if step > 1:
         rs = [r * step for r in rs]
-        least, most = min(rs), max(rs)
-        if most >= (_WORD if transform == FLOOR else _HALF) or least < -_HALF:
+        if max(rs) >= (_WORD if transform == FLOOR else _HALF) or min(rs) < -_HALF:
             raise FormatError("column residual needs more than 64 bits")
+    return rs
+
+
+def _add_up(transform, anchor, rs):
+    """Stage 1 undone."""
     if transform <= FLOOR:
         values = [anchor + r for r in rs]
     else:
         values = [anchor]
-        value, slope = anchor, 0
+        value, slope, bend = anchor, 0, 0
         for r in rs:
-            if transform == DELTA2:
-                slope += r
-                value += slope
-            else:
+            if transform == DELTA:
                 value += r
+            else:
+                bend = bend + r if transform == DELTA3 else r
+                slope += bend
+                value += slope
             values.append(value)
-    least, most = min(values), max(values)
-    if least < -VALUE_MAX or most > VALUE_MAX:
-        if transform == FLOOR:
-            raise FormatError("column value needs more than 64 bits")
-        values = [_wrap(v) for v in values]
-        if min(values) < -VALUE_MAX:
+    if min(values) < -VALUE_MAX or max(values) > VALUE_MAX:
+        if transform != FLOOR:
+            values = [_wrap(v) for v in values]
+        if min(values) < -VALUE_MAX or max(values) > VALUE_MAX:
             raise FormatError("column value needs more than 64 bits")
     return values
+
+
+def decode(coder_id: int, data: bytes, count: int) -> list:
+    """The list of `count` integers that `data` says under `coder_id`.
+
+    Raises FormatError if the coder is unknown, count is not in 0..MAX_ROWS, or data is not exactly one canonical
+    column of that many rows.
+    """
+    if coder_id not in (LEVEL, FLOOR, DELTA, DELTA2, DELTA3):
+        raise FormatError("column coder unknown")
+    if not 0 <= count <= MAX_ROWS:
+        raise FormatError("column of more than %d rows" % MAX_ROWS)
+    if not count:
+        if coder_id or data:
+            raise FormatError("empty column with content")
+        return []
+    rows = count - 1 if coder_id >= DELTA else count
+    tail = TailReader(data)
+    anchor, step, shapes = _read_header(tail, coder_id, rows)
+    if not -VALUE_MAX <= anchor <= VALUE_MAX:
+        raise FormatError("column anchor needs more than 64 bits")
+    if len(shapes) > 1:
+        symbols, end = range_coder.decode(data, len(shapes), rows)
+        us = _read_mantissas(tail, shapes, symbols)
+        range_coder.check_end(data, tail.end, end)
+    else:
+        us = _read_mantissas(tail, shapes, bytes(rows))
+        if tail.end:
+            raise FormatError("column has bytes too many")
+    if tail.acc:
+        raise FormatError("column padding not zero")
+    return _add_up(coder_id, anchor, _multiply(coder_id, step, us) if us else us)
