@@ -89,7 +89,7 @@ def read(
     chosen = column or next((name for name in _POWER_COLUMNS if name in names), "")
     if chosen not in names:
         raise SettingsError(
-            f"{path}: no column {column or ', '.join(_POWER_COLUMNS)!r}; it has {', '.join(names) or None}. "
+            f"{path}: no column {column or ', '.join(_POWER_COLUMNS)!r}; it has {', '.join(names) or 'no rows'}. "
             "Name the one with the power in W"
         )
     to_w = _POWER_COLUMNS.get(chosen, _POWER_COLUMNS["power_w"])

@@ -163,7 +163,7 @@ class MeterBus:
     def stop(self) -> None:
         """Fall silent and give everything back."""
         self._stopping.set()
-        if self._loop and self._server:
+        if self._loop and self._loop.is_running() and self._server:
             with contextlib.suppress(RuntimeError, TimeoutError):
                 asyncio.run_coroutine_threadsafe(self._server.shutdown(), self._loop).result(_STOP_TIMEOUT_S)
         for thread in self._threads:
@@ -249,9 +249,7 @@ class MeterBus:
     def _simulated_device(self, unit_id: int) -> SimDevice:
         words = self.words(unit_id, 0.0)
         data = [
-            SimData(
-                first, values=[words.get(first + i, 0) for i in range(count)], datatype=DataType.REGISTERS
-            )
+            SimData(first, values=[words.get(first + i, 0) for i in range(count)], datatype=DataType.REGISTERS)
             for first, count in self._maps[unit_id].ranges()
         ]
 
@@ -358,15 +356,9 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--replay", type=Path, metavar="FILE.csv", help="load curve (default: the one that is included)"
     )
-    parser.add_argument(
-        "--column", default="", help="column of the file with the power in W, if it is not a known one"
-    )
-    parser.add_argument(
-        "--row-s", type=float, default=2.0, help="seconds a row of the curve lasts (default 2)"
-    )
-    parser.add_argument(
-        "--device", default="", help="serve this serial port instead of a new pseudo terminal"
-    )
+    parser.add_argument("--column", default="", help="column of the file with the power in W, if it is not a known one")
+    parser.add_argument("--row-s", type=float, default=2.0, help="seconds a row of the curve lasts (default 2)")
+    parser.add_argument("--device", default="", help="serve this serial port instead of a new pseudo terminal")
     parser.add_argument("--link", type=Path, help="symbolic link to the gateway's end of the line")
     parser.add_argument("--baud", type=int, default=9600)
     parser.add_argument("--parity", choices=("N", "E", "O"), default="N")

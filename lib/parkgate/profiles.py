@@ -121,8 +121,7 @@ def load(document, name, channels=()):
     for quantity in wanted:
         if quantity not in by_name:
             raise ProfileError(
-                "%s: it has no %r; choose among: %s"
-                % (name, quantity, ", ".join(row.quantity for row in rows))
+                "%s: it has no %r; choose among: %s" % (name, quantity, ", ".join(row.quantity for row in rows))
             )
     if len(wanted) > CHANNELS_MAX or len(set(wanted)) != len(wanted):
         raise ProfileError("%s: want at most %d channels, each once" % (name, CHANNELS_MAX))
@@ -152,6 +151,14 @@ def check(document, name):
     for field in ("sources", "licences"):
         if not document[field]:
             raise ProfileError("%s: %s is empty; say where each fact is from" % (name, field))
+    for field, kind in (("sources", str), ("licences", str), ("notes", str), ("usual", str), ("forbidden", list)):
+        if any(type(item) is not kind for item in document.get(field, ())):
+            raise ProfileError("%s: %s: each item must be of type %s" % (name, field, kind.__name__))
+    for field, known in (("line", ("baud", "parity", "stop_bits")), ("ratings", ("power_max_w",))):
+        for key in document.get(field, ()):
+            if key not in known:
+                raise ProfileError("%s: %s: unknown %r; there are %s" % (name, field, key, ", ".join(known)))
+    rows = _check_rows(document, name)
     for variant, change in document.get("variants", {}).items():
         where = "%s+%s" % (name, variant)
         if type(change) is not dict or type(change.get("why")) is not str:
@@ -159,11 +166,15 @@ def check(document, name):
         for field in change:
             if field not in _VARIANT_FIELDS:
                 raise ProfileError(
-                    "%s: unknown field %r; a variant may change: %s"
-                    % (where, field, ", ".join(_VARIANT_FIELDS))
+                    "%s: unknown field %r; a variant may change: %s" % (where, field, ", ".join(_VARIANT_FIELDS))
                 )
+            kind = list if field == "without" else str if field == "why" else _FIELDS[field][0]
+            if type(change[field]) is not kind:
+                raise ProfileError("%s: field %r must be of type %s" % (where, field, kind.__name__))
+        if any(type(item) is not str for item in change.get("usual", ())):
+            raise ProfileError("%s: usual: each item must be of type str" % where)
         _check_rows(with_variant(document, variant), where)
-    return _check_rows(document, name)
+    return rows
 
 
 def with_variant(document, variant):
@@ -173,10 +184,11 @@ def with_variant(document, variant):
     for field in change:
         if field not in ("why", "without", "registers"):
             changed[field] = change[field]
-    replaced = {row[0]: row for row in change.get("registers", ()) if row}
+    offered = change.get("registers", ())
+    replaced = {row[0]: row for row in offered if type(row) is list and row and type(row[0]) is str}
     without = change.get("without", ())
-    rows = [replaced.pop(row[0], row) for row in document["registers"] if row and row[0] not in without]
-    changed["registers"] = rows + [row for row in change.get("registers", ()) if row and row[0] in replaced]
+    rows = [replaced.pop(row[0], row) for row in document["registers"] if row[0] not in without]
+    changed["registers"] = rows + [row for row in offered if row not in rows]
     changed["usual"] = [name for name in changed["usual"] if name not in without]
     return changed
 
@@ -184,19 +196,20 @@ def with_variant(document, variant):
 def _check_rows(document, name):
     function = document["function"]
     if function not in _READ_BITS + _READ_REGISTERS:
-        raise ProfileError(
-            "%s: function %r; registers are read with 3 or 4, bits with 1 or 2" % (name, function)
-        )
+        raise ProfileError("%s: function: %r; registers are read with 3 or 4, bits with 1 or 2" % (name, function))
     if document["order"] not in registers.ORDERS:
-        raise ProfileError(
-            "%s: order %r; it is one of %s" % (name, document["order"], ", ".join(registers.ORDERS))
-        )
+        raise ProfileError("%s: order: %r; it is one of %s" % (name, document["order"], ", ".join(registers.ORDERS)))
     if not 1 <= document.get("registers_max", 1) <= _REGISTERS_A_REQUEST_MAX:
         raise ProfileError("%s: registers_max must be 1 to %d" % (name, _REGISTERS_A_REQUEST_MAX))
     if not 0 <= document.get("gap_max", 0) <= _REGISTERS_A_REQUEST_MAX:
         raise ProfileError("%s: gap_max must be 0 to %d registers" % (name, _REGISTERS_A_REQUEST_MAX))
     for pair in document.get("forbidden", ()):
-        if type(pair) is not list or len(pair) != 2 or not 0 <= pair[0] <= pair[1] <= ADDRESS_MAX:
+        if (
+            len(pair) != 2
+            or type(pair[0]) is not int
+            or type(pair[1]) is not int
+            or not 0 <= pair[0] <= pair[1] <= ADDRESS_MAX
+        ):
             raise ProfileError("%s: forbidden: %r is not [first address, last address]" % (name, pair))
     rows = []
     seen = {}
@@ -215,9 +228,7 @@ def _check_rows(document, name):
         for quantity in document.get(field, ()):
             if quantity not in seen:
                 raise ProfileError("%s: %s: %r is not among the registers" % (name, field, quantity))
-    if not 0 < len(document["usual"]) <= CHANNELS_MAX or len(set(document["usual"])) != len(
-        document["usual"]
-    ):
+    if not 0 < len(document["usual"]) <= CHANNELS_MAX or len(set(document["usual"])) != len(document["usual"]):
         raise ProfileError("%s: usual must name 1 to %d quantities, each once" % (name, CHANNELS_MAX))
     return rows
 
@@ -228,15 +239,13 @@ def _check_row(document, where, row):
     quantity_name, address, type_name, decimals, unit, words = row
     quantity = quantities.find(quantity_name) if type(quantity_name) is str else None
     if quantity is None:
-        raise ProfileError(
-            "%s: unknown quantity %r; the names are in parkgate/quantities.py" % (where, quantity_name)
-        )
+        raise ProfileError("%s: unknown quantity %r; the names are in parkgate/quantities.py" % (where, quantity_name))
     where = "%s (%s)" % (where, quantity_name)
+    if type(type_name) is not str:
+        type_name = "%r" % (type_name,)
     code = registers.layout(type_name, document["order"], document.get("sentinel", False))
     if code is None:
-        raise ProfileError(
-            "%s: unknown type %r; it is one of %s" % (where, type_name, ", ".join(registers.TYPE_NAMES))
-        )
+        raise ProfileError("%s: unknown type %r; it is one of %s" % (where, type_name, ", ".join(registers.TYPE_NAMES)))
     if (registers.kind(code) == registers.BIT) != (document["function"] in _READ_BITS):
         raise ProfileError("%s: functions 1 and 2 read type bit and nothing else does" % where)
     if type(address) is not int or not 0 <= address <= ADDRESS_MAX + 1 - registers.width(code):
@@ -246,9 +255,7 @@ def _check_row(document, where, row):
         )
     for first, last in document.get("forbidden", ()):
         if address <= last and address + registers.width(code) > first:
-            raise ProfileError(
-                "%s: address %d is in the forbidden range %d to %d" % (where, address, first, last)
-            )
+            raise ProfileError("%s: address %d is in the forbidden range %d to %d" % (where, address, first, last))
     if registers.width(code) > document.get("registers_max", _REGISTERS_A_REQUEST_MAX):
         raise ProfileError("%s: it does not fit into registers_max" % where)
     if type(words) is not str:
@@ -273,11 +280,7 @@ def _check_row(document, where, row):
     rollover = document.get("rollover", {}).get(quantity_name)
     if rollover is not None and (type(rollover) is not int or rollover <= 0 or not quantity.cumulative):
         raise ProfileError("%s: rollover is the register count at which a counter begins again" % where)
-    if (
-        rollover is None
-        and quantity.cumulative
-        and registers.kind(code) in (registers.UNSIGNED, registers.BCD)
-    ):
+    if rollover is None and quantity.cumulative and registers.kind(code) in (registers.UNSIGNED, registers.BCD):
         bits = 16 * registers.width(code)
         rollover = 10 ** (bits // 4) if registers.kind(code) == registers.BCD else 1 << bits
     if rollover is not None:
