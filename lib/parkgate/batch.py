@@ -16,7 +16,6 @@ import hashlib
 from . import cbor, columns, cose
 from .cbor import expect_bytes, expect_uint
 from .errors import FormatError, IntegrityError
-from .events import GAP
 from .reading import QUALITY_LIMIT, TRUST_LIMIT, has_value
 
 CONTENT_TYPE = cose.BATCH_TYPE
@@ -348,27 +347,26 @@ class Batch:
             raise FormatError("batch: the schema inside does not have the schema's id")
 
 
-def lost_unsealed(events: list) -> int:
-    """Readings that the GAP events of a batch say were lost before they were sealed (SPEC 5.4)."""
-    lost = 0
-    for event in events:
-        if event[0] == GAP and len(event) > 3 and event[1] is None and type(event[3]) is int:
-            lost += event[3]
-    return lost
-
-
-def check_link(before: Batch, before_hash: bytes, after: Batch):
+def check_link(before, before_hash, after: Batch):
     """Return if `after` continues the chain that ends in `before`, whose bytes hash to `before_hash` (SPEC 5.5).
 
-    Both are verified already. Raises IntegrityError that says which rule of the chain is broken."""
-    if after.sign1.kid != before.sign1.kid or after.sign1.epoch != before.sign1.epoch:
-        raise IntegrityError("chain: another gateway or epoch")
-    if after.sign1.seq != before.sign1.seq + 1:
-        raise IntegrityError("chain: seq %d after seq %d" % (after.sign1.seq, before.sign1.seq))
-    if after.prev != before_hash:
-        raise IntegrityError("chain: seq %d does not continue the batch before" % after.sign1.seq)
-    if after.boot < before.boot or after.dropped < before.dropped:
-        raise IntegrityError("chain: boot or dropped counts backwards")
-    grown = after.sampled - before.sampled
-    if grown != after.readings + lost_unsealed(after.events):
-        raise IntegrityError("chain: sampled grew by %d, but %d were sealed or lost" % (grown, after.readings))
+    All are verified already; `before` is None when `after` must be the first of its chain. Raises IntegrityError
+    that says which rule is broken."""
+    seq = after.sign1.seq
+    if before is None:
+        if seq != 0:
+            raise IntegrityError("chain: begins with seq %d" % seq)
+        boot = sampled = dropped = 0
+    else:
+        if after.sign1.kid != before.sign1.kid or after.sign1.epoch != before.sign1.epoch:
+            raise IntegrityError("chain: another gateway or epoch")
+        if seq != before.sign1.seq + 1:
+            raise IntegrityError("chain: seq %d after seq %d" % (seq, before.sign1.seq))
+        if after.prev != before_hash:
+            raise IntegrityError("chain: seq %d does not continue the batch before" % seq)
+        boot, sampled, dropped = before.boot, before.sampled, before.dropped
+    if after.boot < boot or after.dropped < dropped:
+        raise IntegrityError("chain: seq %d counts starts or losses backwards" % seq)
+    unsealed = after.sampled - sampled - after.readings
+    if not 0 <= unsealed <= after.dropped - dropped:
+        raise IntegrityError("chain: seq %d: %d readings neither sealed nor counted as lost" % (seq, unsealed))

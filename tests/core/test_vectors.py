@@ -99,11 +99,10 @@ def walk_beat(vector, data):
 
 
 def walk_chain(vector, messages):
-    before = None
+    before = before_hash = None
     for data in messages:
         after = at("batch", batch.Batch, data)
-        if before:
-            at("chain", batch.check_link, before, before_hash, after)  # noqa: F821
+        at("chain", batch.check_link, before, before_hash, after)
         before, before_hash = after, batch.chain_hash(data)
 
 

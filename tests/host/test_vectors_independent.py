@@ -34,7 +34,7 @@ def read(vector):
     kind = vector["kind"]
     if kind == "chain":
         links = [second.read_batch(message, key_of(message, given["public_key"])) for message in messages]
-        for before, after in pairwise(links):
+        for before, after in pairwise([None, *links]):
             second.check_link(before, after)
         return {}
     if kind == "receipt_key":

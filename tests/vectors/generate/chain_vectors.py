@@ -24,9 +24,16 @@ def three_batches():
     return chain({}, {}, {})
 
 
-@vector("chain", GOOD, "5.5", "five readings were lost before they were sealed, and an event says so")
-def loss_said():
-    return chain({}, {"sampled": 21, "dropped": 5, "events": [[5, None, None, 5, 0, []]]})
+@vector("chain", GOOD, "5.5", "five readings were lost before they were sealed; the event comes a batch later")
+def loss_counted():
+    return chain(
+        {}, {"sampled": 21, "dropped": 5}, {"sampled": 29, "dropped": 5, "events": [[5, None, None, 5, 0, []]]}
+    )
+
+
+@vector("chain", GOOD, "5.5", "the very first readings were lost")
+def first_readings_lost():
+    return chain({"sampled": 12, "dropped": 4})
 
 
 @vector("chain", GOOD, "5.5", "a batch was lost: an event names it; its readings are dropped, not sampled again")
@@ -79,9 +86,29 @@ def gateway_changes():
     return chain({}, {"key": OTHER})
 
 
-@vector("chain", "chain", "5.5", "sampled grows by more than the batch holds, and no event says why")
+@vector("chain", "chain", "5.5", "the first batch is missing")
+def first_missing():
+    return chain({}, {})[1:]
+
+
+@vector("chain", "chain", "5.5", "sampled grows by more than the batch holds, and nothing was dropped")
 def sampled_too_large():
     return chain({}, {"sampled": 21})
+
+
+@vector("chain", "chain", "5.5", "sampled grows by five more than the batch holds, but only four were dropped")
+def sampled_more_than_dropped():
+    return chain({}, {"sampled": 21, "dropped": 4})
+
+
+@vector("chain", "chain", "5.5", "sampled grows by less than the batch holds")
+def sampled_too_small():
+    return chain({}, {"sampled": 15})
+
+
+@vector("chain", "chain", "5.5", "the first batch counts a reading that is neither in it nor dropped")
+def first_sampled_too_large():
+    return chain({"sampled": 9})
 
 
 @vector("chain", "chain", "5.5", "sampled counts backwards")
