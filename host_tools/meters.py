@@ -82,7 +82,7 @@ def _show(name: str) -> int:
         reading = f"x 10^{-channel.scale} {channel.unit}" if channel.scale else f"{channel.unit}"
         print(
             f"  {mark} {row[1]:5} {row[1]:04X} {row[2]:8} {channel.quantity:28} {reading:16} "
-            f"{quantity.obis or '':10} {row[5]}"
+            f"{(quantity.obis if quantity else None) or '':10} {row[5]}"
         )
     usual = profiles.load(document, base)
     print("\n  reads, when nothing else is set:")

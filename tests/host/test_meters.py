@@ -132,7 +132,7 @@ def test_list_and_show_and_check(capsys):
 def test_faults_are_found_by_file_and_line(tmp_path, capsys, change, line, words):
     text = (register_map.FOLDER / "eastron-sdm630.json").read_text(encoding="utf-8")
     assert change[0] in text
-    text = text.replace(*change, 1)
+    text = text.replace(change[0], change[1], 1)
     path = tmp_path / "eastron-sdm630.json"
     path.write_text(text, encoding="utf-8")
     assert cli.main(["meters", "check", str(path)]) == 1
