@@ -9,20 +9,21 @@ from host_tools import enrol
 from host_tools.broker import Broker
 from host_tools.demo import Hub, gateway_settings
 from host_tools.hub.store import connect
-from host_tools.meter_simulator import MeterBus, SimulatedMeter
+from host_tools.meter_simulator import Faults, MeterBus, SimulatedMeter
 from host_tools.simulate import SimulatedGateway
 
 
 class Park:
     """Start with `start`, use as a context manager to end it. `meters` are (name, profile, unit id)."""
 
-    def __init__(self, folder, meters, period_ms=250, broker="nats", **bus):
+    def __init__(self, folder, meters, period_ms=250, broker="nats", faults=None):
         self.folder = folder
         self.meters = meters
         self.period_ms = period_ms
         self.broker = Broker(broker, folder / "broker")
         self.bus = MeterBus(
-            [SimulatedMeter(profile, unit_id) for _, profile, unit_id in meters], log=folder / "meters.jsonl", **bus
+            [SimulatedMeter(profile, unit_id, faults=faults or Faults()) for _, profile, unit_id in meters],
+            log=folder / "meters.jsonl",
         )
         self.gateway = SimulatedGateway(folder / "gateway")
         self.hub = None

@@ -12,13 +12,15 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 
 import pytest
-from park import Park
+from paho.mqtt import publish
 
-from parkgate import batch, reading
+from host_tools.meter_simulator import Faults
+from park import Park
+from parkgate import batch, reading, receipt
 from parkgate.journal import Journal
 
 sys.path.append(str(Path(__file__).resolve().parent.parent.parent / "boards" / "unix"))
-from nor_flash import NorFlash  # noqa: E402 - the board's flash, to look into a stopped gateway's journal
+from nor_flash import NorFlash
 
 SDM630, PZEM = ("incomer", "eastron-sdm630", 1), ("press", "pzem-004t", 2)
 # From the meters' manuals, apart from the profiles: (address, quantity, decimals) of 32-bit floats; and the ten
@@ -184,4 +186,48 @@ def test_bad_input_is_said_counted_and_stops_nothing(tmp_path):
         verified = park.at_hub()["batches_verified"]
         park.wait(lambda: park.at_hub().get("batches_verified", 0) > verified + 1, 40, "the good meter is sampled")
         assert any("no profile 'no-such-meter'" in line for line in park.gateway.lines)
+        assert park.gateway.status["crashes"] == 0
+
+
+def test_forged_receipts_free_nothing(tmp_path):
+    """While the hub is away, a hostile broker answers for it: garbage, and receipts under a key of its own."""
+    with Park(tmp_path, (PZEM,)) as park:
+        park.start_gateway()
+        park.wait(lambda: park.at_hub().get("batches_verified", 0) >= 1, 40, "the first batch is verified")
+        park.hub.kill()
+        park.wait(lambda: park.gateway.status.get("held", 0) >= 2, 40, "batches wait")
+        gateway_id, hub_id = bytes.fromhex(park.gateway_id), bytes.fromhex(park.hub.about["hub_id"])
+        acknowledged = park.gateway.status["acknowledged"]
+        forged = [b"", b"garbage", bytes(400), bytes(5000)]
+        epoch = bytes(16)
+        forged += [receipt.encode_receipt(bytes(32), hub_id, gateway_id, epoch, seq, bytes(32), 0) for seq in range(4)]
+        port = int(park.broker.url.rsplit(":", 1)[1])
+        for payload in forged:
+            publish.single(f"cmd/{park.gateway_id[:32]}/receipt", payload, 1, hostname="127.0.0.1", port=port)
+        park.wait(lambda: park.gateway.status.get("receipts_refused", 0) >= 7, 20, "forgeries are refused and counted")
+        assert park.gateway.status["acknowledged"] == acknowledged
+        assert any("receipt refused" in line for line in park.gateway.lines)
+        park.hub.start()
+        park.drain()
+        assert park.at_hub()["readings_stored"] == park.gateway.status["sampled"]
+
+
+def test_a_noisy_line_costs_quality_and_nothing_else(tmp_path):
+    """Damaged, short, late and missing replies become quality codes; no value at the hub is one the meter never had."""
+    faults = Faults(crc=0.1, cut=0.1, dropped=0.1, late=0.05, noise=0.1)
+    with Park(tmp_path, (PZEM,), period_ms=150, faults=faults) as park:
+        park.start_gateway()
+        park.wait(lambda: park.at_hub().get("readings_stored", 0) >= 300, 60, "300 readings are at the hub")
+        park.drain()
+        rows = park.readings()
+        with open(park.folder / "meters.jsonl", encoding="utf-8") as file:
+            held = {tuple(json.loads(line).get("words") or ()) for line in file}
+        energies = {str(words[5] | words[6] << 16) for words in held if len(words) == 10}
+        got = [row["value"] for row in rows if row["quantity"] == "import_active_energy" and row["value"]]
+        assert got
+        assert set(got) <= energies
+        qualities = {row["quality"] for row in rows}
+        assert "good" in qualities
+        assert qualities & {"timeout", "bad reply"}
+        assert park.gateway.status["sampled"] == len(rows)
         assert park.gateway.status["crashes"] == 0
