@@ -128,7 +128,7 @@ class _Tally:
         used = self.used()
         rows = sum(self.counts)
         cost = rows * _log2_sixteenths(rows)
-        bits = used[-1] - used[0]
+        bits = 15 + used[-1] - used[0]
         if len(used) > 1:
             bits += 3 * len(used)
         for k in used:
@@ -345,16 +345,17 @@ def encode_steps(values):
     sample = sorted(values[:: (n + 62) // 63])
     yield
     anchors = {LEVEL: sample[len(sample) // 2], FLOOR: least}
-    best = None
-    for transform in (DELTA, LEVEL, FLOOR, DELTA2, DELTA3):
+    best = lower = None
+    for transform in (FLOOR, LEVEL, DELTA, DELTA2, DELTA3) if least < most else (DELTA,):
         plan = _Plan(transform, anchors.get(transform, values[0]))
         yield from _subtract(plan, values, wide)
         yield from _divide(plan)
         yield from _classify(plan)
         if best is None or plan.cost < best.cost:
             best = plan
-        if least == most:
-            break
+        if transform >= DELTA and lower is not None and plan.cost >= lower:
+            break  # where one more difference does not help, the next will not either
+        lower = plan.cost
     data = yield from _code(best)
     return best.transform, data
 
