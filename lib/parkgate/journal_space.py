@@ -22,6 +22,7 @@ from .journal_format import (
     COMMIT_FIELDS,
     EVENT,
     GAP,
+    GAP_BYTES,
     META_MAX,
     RAW,
     SAMPLE,
@@ -203,7 +204,15 @@ class Space:
     # Dropping.
 
     def _drop_oldest(self):
-        sectors, ledger = self.sectors, self.ledger
+        sectors = self.sectors
+        # First the place for the gap record: the header of a sector opened for it must not tell of the drop.
+        if sectors.free and sectors.room(RAW) < self._state_size(GAP_BYTES + 2 * META_MAX):
+            tight, self._tight = self._tight, True
+            try:
+                self._open(RAW)
+            finally:
+                self._tight = tight
+        ledger = self.ledger
         if len(sectors.sealed) and ledger.low < ledger.next_seq:
             self._drop_sealed()
         elif len(sectors.raw) > 1:

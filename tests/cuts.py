@@ -1,0 +1,136 @@
+"""Cut the power at every flash operation of a gateway's life, recover, compare; and cut the recovery too.
+
+    python -m tests.cuts --size 1              every 16th operation; --size 16 takes every one
+    python -m tests.cuts --replay NAME         one state again, by the name that a failure prints
+
+Each geometry gets its own recorded life (tests/sim/journal_world.py) from `--seed`; each operation of it is cut in
+every way (tests/sim/journal_cuts.py). Prints what was tried; exits with 1 if the journal broke a promise anywhere.
+"""
+
+import argparse
+import ast
+import multiprocessing
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / folder) for folder in ("lib", "tests/core", "tests/sim", "firmware")]
+
+from flash_sim import Chance, FlashSim  # noqa: E402
+from journal_cuts import Cuts, Tally  # noqa: E402
+from journal_world import World  # noqa: E402
+
+FULL = 16  # the size at which every operation is cut
+# name → (geometry, samples of the full life at least, every how many states one is cut again)
+LIVES = {
+    "rp2": ((4096, 256, 256), 9000, 6),
+    "esp32": ((4096, 240, 32), 20000, 6),
+    "small-rp2": ((4096, 12, 256), 3000, 6),
+    "small-esp32": ((4096, 12, 32), 5000, 6),
+}
+
+
+def make_life(name: str, seed: int, samples: int, journal_class=None):
+    """The World of one named life, lived through, and the function that makes its journals."""
+    if journal_class is None:
+        from parkgate.journal import Journal as journal_class
+    geometry = LIVES[name][0]
+    flash = FlashSim(*geometry)
+    flash.trace = []
+    epochs = Chance(seed + 1)
+
+    def make_journal(flash):
+        return journal_class(flash, lambda: epochs.data(16))
+
+    world = World(flash, make_journal, seed)
+    small = geometry[1] < 64
+    filler = 5000 if small else 15000
+    # What fills the journal without a hub, in records: batches of 24 samples with up to `filler` bytes beside them.
+    fills = geometry[1] * 4096 * 24 // (filler // 2 + 1500)
+    while world.appended < samples:
+        world.work(min(200, samples), 24, True)
+        world.work(min(fills * 5 // 4, samples), 24, False, filler)
+        world.work(min(300, samples), 24, True, filler // 4, "newest")
+        world.work(min(200, samples), 20, True, 1000, "some")
+        world.work(180 if small else 60, 0, False)
+        world.work(min(200, samples), 30, True, 500, "all")
+    return world, make_journal
+
+
+def chosen(count: int, size: int, part: int = 0, parts: int = 1):
+    """The operations of a life that are cut at this size, for one of several workers."""
+    every = max(1, FULL // size)
+    return range(part * every, count, every * parts)
+
+
+_life = None  # the workers are forks: they find the life lived here
+
+
+def _cut_part(arguments):
+    name, size, part, parts, second_every = arguments
+    world, make_journal = _life
+    cuts = Cuts(world, LIVES[name][0], make_journal, failures_max=3)
+    return cuts.run(chosen(len(world.trace), size, part, parts), second_every, flicker_every=8)
+
+
+def run(name: str, seed: int, size: int, samples: int, jobs: int) -> Tally:
+    """Cut one life; gives what was tried."""
+    global _life
+    _life = make_life(name, seed, samples)
+    second_every = LIVES[name][2]
+    if jobs == 1:
+        return _cut_part((name, size, 0, 1, second_every))
+    tally = Tally()
+    parts = jobs * 8
+    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+        for part in pool.imap_unordered(_cut_part, [(name, size, i, parts, second_every) for i in range(parts)]):
+            tally.add(part)
+    return tally
+
+
+def replay(text: str) -> int:
+    """Do one named state again; its failure comes as a traceback."""
+    name, seed, samples, state = text.split(":", 3)
+    world, make_journal = make_life(name, int(seed), int(samples))
+    Cuts(world, LIVES[name][0], make_journal).replay(ast.literal_eval(state))
+    print("this state is as it should be")
+    return 0
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.cuts", description=__doc__.split("\n")[0])
+    parser.add_argument("--size", type=int, default=1, help="1 … 16: cut every 16th … every operation (default 1)")
+    parser.add_argument("--seed", type=int, default=1, help="of the life and of everything random (default 1)")
+    parser.add_argument("--life", choices=sorted(LIVES), action="append", help="only this one (default: all)")
+    parser.add_argument("--samples", type=int, help="length of the life (default: as for the full campaign)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    parser.add_argument("--replay", metavar="NAME", help="one state again")
+    arguments = parser.parse_args()
+    if arguments.replay:
+        return replay(arguments.replay)
+    failed = False
+    for name in arguments.life or LIVES:
+        geometry, samples, _ = LIVES[name]
+        samples = arguments.samples or samples
+        began_s = time.monotonic()
+        tally = run(name, arguments.seed, arguments.size, samples, arguments.jobs)
+        world = _life[0]
+        seconds = time.monotonic() - began_s
+        print(
+            f"{name} {geometry[0]}/{geometry[2]} × {geometry[1]}, seed {arguments.seed}: {world.appended} samples, "
+            f"{world.readings} readings, {len(world.batches)} batches, {world.moments[-1].counters.dropped} dropped, "
+            f"{world.restarts} starts, {len(world.trace)} operations; cut at {tally.operations} of them: "
+            f"{tally.states} states, {tally.seconds} double cuts, {tally.flickers} flickers, "
+            f"{tally.continued} lived on; {len(tally.failures)} failures; {seconds:.0f} s",
+            flush=True,
+        )
+        for state, what in tally.failures:
+            failed = True
+            print(f"  {what}\n    python -m tests.cuts --replay \"{name}:{arguments.seed}:{samples}:{state}\"")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

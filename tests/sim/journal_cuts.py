@@ -1,0 +1,175 @@
+"""Cutting the power: every state that a recorded life could leave on flash, recovered and checked; and cut again.
+
+A *cut* is (n, way): the first n traced operations are done whole, the next one in the given way (flash_sim.ways; 0 is
+not at all). A *second cut* is the same within what the recovery of that state wrote. A *flicker* is a torn operation
+that reads whole at one start and torn at the next, or the other way round.
+
+Every state has a name (`cut`, `second`, `flicker`) from which `replay` makes it again.
+"""
+
+from flash_sim import FlashSim, ways
+from journal_world import Wrong
+from parkgate.errors import JournalError, JournalFull
+
+
+class Tally:
+    """What was tried."""
+
+    def __init__(self):
+        self.states = self.seconds = self.flickers = self.continued = 0
+        self.operations = 0
+        self.failures = []
+
+    def add(self, other):
+        """Take in the counts of another tally."""
+        for name in ("states", "seconds", "flickers", "continued", "operations"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.failures += other.failures
+
+
+class Cuts:
+    """All cuts of one recorded `world` on flash of one geometry. `make_journal` is that of the world."""
+
+    def __init__(self, world, geometry, make_journal, failures_max=1):
+        self.world = world
+        self.trace = world.trace
+        self.geometry = geometry
+        self.make_journal = make_journal
+        self.failures_max = failures_max
+        self.tally = Tally()
+
+    def run(self, operations, second_every=0, flicker_every=0, thorough_every=64):
+        """Cut in every one of `operations` (ascending), in every way. Of the states, every `second_every`th is cut
+        again at every operation of its recovery, every `flicker_every`th is read differently at the next start."""
+        flash = FlashSim(*self.geometry)
+        done = 0
+        tally = self.tally
+        for n in operations:
+            while done < n:
+                flash.apply(self.trace[done])
+                done += 1
+            tally.operations += 1
+            for way in range(ways(self.trace[n])):
+                if len(tally.failures) >= self.failures_max:
+                    return tally
+                tally.states += 1
+                turn = tally.states
+                second = bool(second_every) and turn % second_every == 0
+                self._guard(("cut", n, way), self.cut, flash, n, way, turn % thorough_every == 0, second)
+                if flicker_every and turn % flicker_every == 0 and way and self.trace[n][1] is not None:
+                    self._guard(("flicker", n, way, 0), self.flicker, flash, n, way, 0)
+                    self._guard(("flicker", n, way, 1), self.flicker, flash, n, way, 1)
+        return tally
+
+    def replay(self, name):
+        """Do one named state again; what is wrong is raised."""
+        flash = FlashSim(*self.geometry)
+        n, way = name[1], name[2]
+        for operation in self.trace[:n]:
+            flash.apply(operation)
+        if name[0] == "cut":
+            self.cut(flash, n, way, True, False)
+        elif name[0] == "second":
+            self.second(flash, n, way, name[3], name[4])
+        else:
+            self.flicker(flash, n, way, name[3])
+
+    def _guard(self, name, what, *arguments):
+        try:
+            what(*arguments)
+        except (Wrong, JournalError, IndexError, KeyError, ValueError, MemoryError) as error:
+            self.tally.failures.append((name, "%s: %s" % (type(error).__name__, error)))
+
+    def cut(self, flash, n, way, thorough, second):
+        """One cut: recover, check; now and then go on living; perhaps cut the recovery too."""
+        torn = flash.copy()
+        torn.apply_cut(self.trace[n], way, n)
+        image = torn.copy() if second else None
+        torn.trace = []
+        journal = self.make_journal(torn)
+        journal.recover(1)
+        trace, torn.trace = torn.trace, None
+        self.world.check(journal, n, thorough)
+        if thorough:
+            self._go_on(journal, torn, n)
+        if image is not None:
+            for m in range(len(trace)):
+                for way2 in range(ways(trace[m])):
+                    self.tally.seconds += 1
+                    self._guard(("second", n, way, m, way2), self._second, image, trace, n, m, way2)
+                image.apply(trace[m])
+
+    def second(self, flash, n, way, m, way2):
+        """One second cut, from scratch."""
+        image = flash.copy()
+        image.apply_cut(self.trace[n], way, n)
+        torn = image.copy()
+        torn.trace = []
+        self.make_journal(torn).recover(1)
+        for operation in torn.trace[:m]:
+            image.apply(operation)
+        self._second(image, torn.trace, n, m, way2)
+
+    def _second(self, image, trace, n, m, way2):
+        torn = image.copy()
+        torn.apply_cut(trace[m], way2, n * 31 + m)
+        journal = self.make_journal(torn)
+        journal.recover(1)
+        self.world.check(journal, n, False, more_boots=2)
+
+    def flicker(self, flash, n, way, order):
+        """The torn cells read one way at the first start and the other way at the second."""
+        place, data = self.trace[n]
+        whole, torn = flash.copy(), flash.copy()
+        whole.apply(self.trace[n])
+        torn.apply_cut(self.trace[n], way, n)
+        first, later = (whole, torn) if order else (torn, whole)
+        sector, at = divmod(place, first.sector_size)
+        before = bytes(first.sectors[sector][at : at + len(data)])
+        journal = self.make_journal(first)
+        journal.recover(1)
+        self.world.check(journal, n, False)
+        claimed = (journal.next_seq, journal.counters.sampled)
+        if bytes(first.sectors[sector][at : at + len(data)]) != before:
+            return  # the cells have been written since
+        first.own(sector)[at : at + len(data)] = later.sectors[sector][at : at + len(data)]
+        self.tally.flickers += 1
+        journal = self.make_journal(first)
+        journal.recover(1)
+        if journal.next_seq != claimed[0]:
+            raise Wrong("next seq was %d at one start, is %d at the next" % (claimed[0], journal.next_seq))
+        if journal.counters.sampled != claimed[1]:
+            raise Wrong("sampled was %d at one start, is %d at the next" % (claimed[1], journal.counters.sampled))
+        for seq in journal.held():
+            sealed = journal.read_batch(seq)
+            if sealed is not None and bytes(sealed) != self.world.batches[seq].sealed:
+                raise Wrong("batch %d has other bytes" % seq)
+        counters = journal.counters
+        if counters.sampled != counters.acked + counters.buffered + counters.dropped:
+            raise Wrong("identity")
+
+    def _go_on(self, journal, flash, n):
+        """The journal works on: one sample more, everything sealed, and it all is there at the next start."""
+        from hashlib import sha256
+
+        self.tally.continued += 1
+        journal.append(journal.SAMPLE, b"afterwards", 5)
+        seq = journal.next_seq
+        sealed = b"after %d" % n
+        while True:
+            records = list(journal.unsealed())
+            if not any(record.payload == b"afterwards" for record in records):
+                raise Wrong("the newest sample is not there")
+            readings = sum(record.readings for record in records)
+            try:
+                journal.commit_batch(seq, sealed, sha256(sealed).digest(), records[-1].position, readings)
+                break
+            except JournalFull:
+                pass  # what it held was dropped to make room for it: what is left is sealed
+        counters = journal.counters
+        again = self.make_journal(flash)
+        again.recover(1)
+        if again.counters != counters or again.next_seq != seq + 1 or bytes(again.read_batch(seq)) != sealed:
+            raise Wrong("what was done after the recovery is gone at the next start")
+        if any(record.kind == again.SAMPLE for record in again.unsealed()):
+            raise Wrong("samples are left after everything was sealed")
