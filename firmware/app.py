@@ -8,7 +8,6 @@ import sys
 from parkgate.journal import Journal
 
 from bus import ModbusBus
-from hal.clock import ticks_us
 from log import Log
 from mqtt import Session
 from parkgate import batch, beat, cbor, cose, events, modbus, profiles, reading, receipt
@@ -112,7 +111,7 @@ class App:
         buses = {}
         for item in self.settings["buses"]:
             client = modbus.Client(item["baud"], item["reply_timeout_ms"] * 1000)
-            buses[item["name"]] = ModbusBus(self.board.serial(item), client, ticks_us)
+            buses[item["name"]] = ModbusBus(self.board.serial(item), client, self.board.clock.ticks_us)
         by_bus = {name: [] for name in buses}
         schema = []
         for item in self.settings["instruments"]:

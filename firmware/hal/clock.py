@@ -9,6 +9,8 @@ EPOCH_OFFSET_S = 946684800 if time.gmtime(0)[0] == 2000 else 0
 class MonotonicClock:
     """Milliseconds since it was made; unlike ticks_ms it does not wrap. Must be asked at least every 6 days."""
 
+    ticks_us = staticmethod(time.ticks_us)  # for short times; wraps
+
     def __init__(self):
         self._ticks = time.ticks_ms()
         self._mono_ms = 0
@@ -23,6 +25,3 @@ class MonotonicClock:
 def rtc_unix_ms() -> int:
     """Wall time as the board's real-time clock has it, right or wrong."""
     return (time.time_ns() // 1000000) + EPOCH_OFFSET_S * 1000
-
-
-ticks_us = time.ticks_us
