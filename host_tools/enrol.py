@@ -18,20 +18,14 @@ NAME_LENGTH_MAX = 64
 
 def add_parser(subparsers) -> None:
     """Arguments of `parkgate enrol`."""
-    parser = subparsers.add_parser(
-        "enrol", help="let the hub know a gateway's public key", description=__doc__
-    )
+    parser = subparsers.add_parser("enrol", help="let the hub know a gateway's public key", description=__doc__)
     parser.add_argument(
         "key", nargs="?", metavar="PUBKEY_FILE|HEX", help="public key: a file, or 128 hex digits (x, y)"
     )
     parser.add_argument("--data", required=True, metavar="DIR", help="data directory of the hub")
-    parser.add_argument(
-        "--name", help="what the gateway is called on the page (default: the start of its id)"
-    )
+    parser.add_argument("--name", help="what the gateway is called on the page (default: the start of its id)")
     parser.add_argument("--list", action="store_true", help="list the gateways that are enrolled")
-    parser.add_argument(
-        "--revoke", metavar="NAME|ID", help="take nothing more from this gateway; its data stays"
-    )
+    parser.add_argument("--revoke", metavar="NAME|ID", help="take nothing more from this gateway; its data stays")
     parser.add_argument("--restore", metavar="NAME|ID", help="undo a revocation")
 
 
@@ -85,9 +79,7 @@ def find(db: sqlite3.Connection, name_or_id: str) -> tuple[int, bytes, str]:
     rows = db.execute("SELECT gw, kid, name FROM gateway WHERE name = ?", (name_or_id,)).fetchall()
     if not rows and len(name_or_id) >= 8:
         wanted = name_or_id.lower()
-        rows = [
-            row for row in db.execute("SELECT gw, kid, name FROM gateway") if row[1].hex().startswith(wanted)
-        ]
+        rows = [row for row in db.execute("SELECT gw, kid, name FROM gateway") if row[1].hex().startswith(wanted)]
     if len(rows) != 1:
         raise SettingsError(f"{'several gateways match' if rows else 'no gateway is called'} {name_or_id!r}")
     return rows[0]

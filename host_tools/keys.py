@@ -61,9 +61,7 @@ def parse_public(text_or_bytes) -> bytes:
         try:
             data = bytes.fromhex("".join(data.decode("ascii").split()))
         except ValueError:
-            raise FormatError(
-                "a public key is 128 hex digits (x, y), a COSE_Key or PEM; this is none"
-            ) from None
+            raise FormatError("a public key is 128 hex digits (x, y), a COSE_Key or PEM; this is none") from None
     xy = cose.decode_key(data) if len(data) == 75 else data
     if len(xy) != 64:
         raise FormatError(f"a P-256 public key has 64 bytes (x, y); this has {len(xy)}")
@@ -164,9 +162,7 @@ def _make_private(path: Path) -> None:
 
 def _read_private(path: Path) -> HubKey:
     if path.stat().st_mode & 0o077:
-        raise FormatError(
-            f"others may read {path}: run chmod 600 on it (and think about who could have copied it)"
-        )
+        raise FormatError(f"others may read {path}: run chmod 600 on it (and think about who could have copied it)")
     try:
         private = serialization.load_pem_private_key(path.read_bytes(), None)
     except (ValueError, TypeError) as error:

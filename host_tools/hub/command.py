@@ -13,9 +13,7 @@ from .web import HUB_FILE, serve
 
 def add_parser(subparsers) -> None:
     """Arguments of `parkgate hub`."""
-    parser = subparsers.add_parser(
-        "hub", help="receive, verify and store batches, answer with receipts, show them"
-    )
+    parser = subparsers.add_parser("hub", help="receive, verify and store batches, answer with receipts, show them")
     parser.add_argument("--data", required=True, metavar="DIR", help="data directory: database and hub key")
     parser.add_argument(
         "--broker",

@@ -19,16 +19,15 @@ from parkgate.errors import FormatError
 
 from . import accept, verify
 from .answer import make_receipt, receipt_topic
-from .decode import blocks
-from .store import DECODED, EPOCHS_MAX, UNDECODABLE, WAITS_FOR_SCHEMA, Store
+from .decode import blocks, decode_group
+from .schema import DECODED, UNDECODABLE, WAITS_FOR_SCHEMA
+from .store import EPOCHS_MAX, Store
 from .verify import Refusal
 
 log = logging.getLogger("parkgate.hub")
 
 Message = namedtuple("Message", "topic data")
-Outcome = namedtuple(
-    "Outcome", "kind what gateway receipt_topic receipt"
-)  # of one message, in the group's order
+Outcome = namedtuple("Outcome", "kind what gateway receipt_topic receipt")  # of one message, in the group's order
 
 BEAT, STALE_BEAT, REFUSED = "beat", "stale beat", "refused"
 
@@ -44,6 +43,7 @@ class Intake:
         """The outcome of each message, after the commit. Raises sqlite3.Error: nothing was committed."""
         self.store.refresh()
         verified = [self._verify(message) for message in messages]
+        columns = self._decode_new(verified)
         broken: dict[int, str] = {}
         while True:
             at = 0
@@ -51,8 +51,10 @@ class Intake:
                 with self.store.transaction(now_unix_ms):
                     outcomes = []
                     for at, message in enumerate(messages):
-                        found = verified[at] if at not in broken else Refusal(verify.INTERNAL, broken[at])
-                        outcomes.append(self._one(message, found))
+                        found = verified[at]
+                        if at in broken and not isinstance(found, Refusal):
+                            found = Refusal(verify.INTERNAL, broken[at], found[0])
+                        outcomes.append(self._one(message, found, columns.get(at)))
                 break
             except (sqlite3.Error, MemoryError):
                 raise
@@ -71,8 +73,23 @@ class Intake:
             return verify.verify(self.store.by_topic, message.topic, message.data)
         except Refusal as refusal:
             return refusal
+        except Exception as error:
+            log.exception("the hub failed to verify a message on %s", message.topic)
+            return Refusal(verify.INTERNAL, f"{type(error).__name__}: {error}")
 
-    def _one(self, message, found):
+    def _decode_new(self, verified):
+        """Place in the group → columns, of the batches that will probably be kept. No transaction is open
+        yet."""
+        wanted = {}
+        for at, found in enumerate(verified):
+            if not isinstance(found, Refusal) and isinstance(found[1], Batch):
+                sign1 = found[1].sign1
+                epoch = found[0].epochs.get(sign1.epoch)
+                if epoch is None or sign1.seq not in epoch.held:
+                    wanted[at] = found[1]
+        return dict(zip(wanted, _decode_safely(list(wanted.values()))))
+
+    def _one(self, message, found, columns):
         if isinstance(found, Refusal):
             return self._refuse(message, found)
         gateway, content = found
@@ -82,7 +99,7 @@ class Intake:
             if epoch is None:
                 raise Refusal(verify.MALFORMED, f"more than {EPOCHS_MAX} epochs of one gateway", gateway)
             if isinstance(content, Batch):
-                return self._batch(message, gateway, epoch, content)
+                return self._batch(message, gateway, epoch, content, columns)
             return self._beat(message, gateway, epoch, content)
         except Refusal as refusal:
             return self._refuse(message, refusal)
@@ -96,9 +113,7 @@ class Intake:
 
     def _refuse(self, message, refusal):
         data_hash = hashlib.sha256(message.data).digest()
-        count = self.store.refuse(
-            refusal.gateway, refusal.reason, refusal.what, message.topic, message.data, data_hash
-        )
+        count = self.store.refuse(refusal.gateway, refusal.reason, refusal.what, message.topic, message.data, data_hash)
         # A flood of one kind is told at 1, 2, 4, 8 …: the log stays readable, the counter is exact.
         if count & (count - 1) == 0:
             name = refusal.gateway.name if refusal.gateway else message.topic[:80]
@@ -107,7 +122,7 @@ class Intake:
 
     # Batches.
 
-    def _batch(self, message, gateway, epoch, batch):
+    def _batch(self, message, gateway, epoch, batch, columns):
         seq = batch.sign1.seq
         batch_hash = hashlib.sha256(message.data).digest()
         before, same, after = self._neighbours(epoch, seq)
@@ -128,7 +143,9 @@ class Intake:
         if decision == accept.DUPLICATE:
             gateway.duplicates += 1
         else:
-            self._keep(message, gateway, epoch, batch, batch_hash, before, after)
+            if columns is None:
+                columns = _decode_safely([batch])[0]
+            self._keep(message, gateway, epoch, batch, columns, batch_hash, before, after)
         return Outcome(decision, why, gateway, None, (epoch.epoch, seq, batch_hash))
 
     def _neighbours(self, epoch, seq):
@@ -142,13 +159,13 @@ class Intake:
         links = self.store.links(epoch.ep, seq - 1, seq + 1)
         return links.get(seq - 1), links.get(seq), links.get(seq + 1)
 
-    def _keep(self, message, gateway, epoch, batch, batch_hash, before, after):
+    def _keep(self, message, gateway, epoch, batch, columns, batch_hash, before, after):
         store, seq = self.store, batch.sign1.seq
         learnt = batch.schema is not None and self._learn(gateway, batch)
         places = gateway.schemas.get(batch.schema_id)
         state, found = WAITS_FOR_SCHEMA, []
         if places is not None:
-            state, found = self._decode(gateway, batch, places)
+            state, found = self._decode(gateway, batch, columns, places)
         unsealed = self._gaps(gateway, epoch, batch)
         store.add_batch(epoch, batch, batch_hash, message.data, unsealed, state)
         store.add_events(epoch, seq, batch.events)
@@ -171,11 +188,11 @@ class Intake:
             self.store.alarm(gateway, "schema", f"seq {batch.sign1.seq}: {error}")
             return False
 
-    def _decode(self, gateway, batch, places):
+    def _decode(self, gateway, batch, columns, places):
         """Signed and whole, so it is kept and answered even if it does not decode: a later hub may know its
         coder."""
         try:
-            return DECODED, blocks(batch, places)
+            return DECODED, blocks(columns, places)
         except FormatError as error:
             gateway.undecodable += 1
             self.store.alarm(gateway, "undecodable", f"seq {batch.sign1.seq}: {error}")
@@ -184,8 +201,10 @@ class Intake:
 
     def _decode_waiting(self, gateway, schema_id):
         by_ep = {epoch.ep: epoch for epoch in gateway.epochs.values()}
-        for batch_id, ep, seq, data in self.store.waiting(gateway, schema_id):
-            state, found = self._decode(gateway, Batch(data), gateway.schemas[schema_id])
+        waiting = self.store.waiting(gateway, schema_id)
+        batches = [Batch(data) for _, _, _, data in waiting]
+        for (batch_id, ep, seq, _), batch, columns in zip(waiting, batches, _decode_safely(batches)):
+            state, found = self._decode(gateway, batch, columns, gateway.schemas[schema_id])
             self.store.add_blocks(gateway, by_ep[ep], seq, found)
             self.store.set_state(batch_id, state)
             gateway.undecoded -= 1
@@ -203,7 +222,7 @@ class Intake:
                 gateway, epoch = places[ep]
                 batch = Batch(data)
                 try:
-                    found = blocks(batch, gateway.schemas[batch.schema_id])
+                    found = blocks(decode_group([batch])[0], gateway.schemas[batch.schema_id])
                 except (FormatError, KeyError):
                     continue
                 self.store.add_blocks(gateway, epoch, seq, found)
@@ -213,12 +232,13 @@ class Intake:
         return mended
 
     def fill_sparks(self) -> None:
-        """Give every gateway the newest values of its headline series, as far back as its newest batch goes."""
+        """Give every gateway the newest values of its headline series, as far back as its newest batch
+        goes."""
         for gateway in self.store.by_topic.values():
             if gateway.headline is None or gateway.headline.last_place is None:
                 continue
             batch = Batch(self.store.batch_bytes(*gateway.headline.last_place))
-            for block in blocks(batch, gateway.schemas[batch.schema_id]):
+            for block in blocks(decode_group([batch])[0], gateway.schemas[batch.schema_id]):
                 if block.series is gateway.headline:
                     gateway.spark.extend(block.spark)
 
@@ -233,9 +253,7 @@ class Intake:
             if type(readings) is not int or not 0 <= readings < UINT_LIMIT or not (
                 sealed or (first is None and last is None)
             ):  # fmt: skip
-                self.store.alarm(
-                    gateway, "event", f"seq {batch.sign1.seq}: a gap event that says nothing usable"
-                )
+                self.store.alarm(gateway, "event", f"seq {batch.sign1.seq}: a gap event that says nothing usable")
                 continue
             epoch.gap_events += 1
             epoch.gap_readings += readings
@@ -243,7 +261,8 @@ class Intake:
                 self.store.add_missing(epoch, first, last, "gap")
             else:
                 unsealed += readings
-            log.warning("%s: signed gap of %d readings (seq %s to %s)", gateway.name, readings, first, last)
+            where = f"batches {first} to {last}" if sealed else "before they were sealed"
+            log.warning("%s: signed gap of %d readings, %s", gateway.name, readings, where)
         return unsealed
 
     def _count_check(self, gateway, seq, before, this):
@@ -260,9 +279,7 @@ class Intake:
         known = any(why == "lost" and begin <= first and last <= end for begin, end, why in epoch.missing)
         if not known:
             self.store.add_missing(epoch, first, last, "lost")
-            what = (
-                f"batches {first} to {last} were acknowledged by this hub and are not here: was it restored?"
-            )
+            what = f"batches {first} to {last} were acknowledged by this hub and are not here: was it restored?"
             self.store.alarm(gateway, "restored", what)
             log.error("%s: %s", gateway.name, what)
 
@@ -294,3 +311,15 @@ class Intake:
             log.error("%s: %s", gateway.name, what)
         epoch.deficit = max(0, deficit)
         return Outcome(BEAT, "", gateway, None, None)
+
+
+def _decode_safely(batches):
+    """As `decode_group`; a batch that the decoder itself fails on is one that does not decode, and harms no
+    other."""
+    try:
+        return decode_group(batches)
+    except Exception as error:
+        log.exception("the hub failed to decode %d batches", len(batches))
+        if len(batches) > 1:
+            return [_decode_safely([batch])[0] for batch in batches]
+        return [FormatError(f"the hub failed on it: {type(error).__name__}: {error}")]

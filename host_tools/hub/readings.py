@@ -1,12 +1,14 @@
-"""Readings back out of the database, for the plot and for programs: decoded from the signed bytes when asked for.
+"""Readings back out of the database, for the plot and for programs: decoded from the signed bytes when asked
+for.
 
 `block` says which batches hold a series' readings around a time. Few blocks are decoded; when a window
-holds more readings than DECODE_READINGS, the extremes that each block carries are enough for a plot. More points
-than were asked for are thinned to the least and the most of each step, so that no peak is lost.
+holds more readings than DECODE_READINGS, the extremes that each block carries are enough for a plot. More
+points than were asked for are thinned to the least and the most of each step, so that no peak is lost.
 """
 
 import json
 import sqlite3
+from itertools import pairwise
 
 from parkgate import cbor, events
 from parkgate.batch import Batch
@@ -73,9 +75,9 @@ def _quality(code: int) -> str:
 
 
 def window(db, gw, wanted: list[int], from_ms: int | None, to_ms: int | None, last_s: int | None, points: int):
-    """For each wanted series of the gateway its readings in from_ms..to_ms: a dictionary with `times` (Unix ms) and
-    `values` (integers at `scale`, None where a reading has no value). Without `to_ms` the window ends with the
-    newest reading of them, without `from_ms` it is `last_s` long or has no beginning."""
+    """For each wanted series of the gateway its readings in from_ms..to_ms: a dictionary with `times` (Unix
+    ms) and `values` (integers at `scale`, None where a reading has no value). Without `to_ms` the window ends
+    with the newest reading of them, without `from_ms` it is `last_s` long or has no beginning."""
     marks = ",".join("?" * len(wanted))
     rows = db.execute(
         "SELECT series, instrument, quantity, unit, scale, span_ms, last_ms, last_trust FROM series"
@@ -155,7 +157,7 @@ def _decoded(db, found, blocks, from_ms, to_ms):
 
 def _sort(item):
     times, values = item["times"], item["values"]
-    if any(a > b for a, b in zip(times, times[1:])):
+    if any(a > b for a, b in pairwise(times)):
         order = sorted(range(len(times)), key=times.__getitem__)
         item["times"] = [times[i] for i in order]
         item["values"] = [values[i] for i in order]
@@ -198,9 +200,7 @@ def recent_events(db: sqlite3.Connection, gw: int, limit: int) -> list[dict]:
             "what": describe(event),
             "event": _plain(event),
         }
-        for epoch, seq, event, received in (
-            (row[0], row[1], cbor.decode(row[2]), row[3]) for row in rows
-        )
+        for epoch, seq, event, received in ((row[0], row[1], cbor.decode(row[2]), row[3]) for row in rows)
     ]
 
 

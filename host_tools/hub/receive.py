@@ -24,9 +24,7 @@ log = logging.getLogger("parkgate.hub")
 
 TOPICS = (("tele/+/batch", 1), ("tele/+/beat", 1))
 QUEUE_MESSAGES = 4096
-QUEUE_WAIT_S = (
-    1.0  # how long the network thread may stand still before a message is dropped (and not acknowledged)
-)
+QUEUE_WAIT_S = 1.0  # how long the network thread may stand still before a message is dropped (and not acknowledged)
 GROUP_MESSAGES = 256  # in one transaction
 GROUP_BYTES = 2 << 20
 OUTGOING_MESSAGES = 16384
@@ -167,6 +165,4 @@ class Receiver:
         except queue.Full:
             self.overflows += 1
             if self.overflows & (self.overflows - 1) == 0:
-                log.error(
-                    "messages come faster than they can be stored: %d left to the broker", self.overflows
-                )
+                log.error("messages come faster than they can be stored: %d left to the broker", self.overflows)

@@ -10,6 +10,8 @@ by the primary key of its batch, and what is shown, exported and audited cannot 
 
 FORMAT = 1
 
+DECODED, WAITS_FOR_SCHEMA, UNDECODABLE = 0, 1, 2  # batch.state
+
 TABLES = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 

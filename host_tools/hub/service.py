@@ -43,14 +43,12 @@ class Hub:
     def __init__(self, data_dir, broker_url: str, ca_file=None, cert_file=None, key_file=None):
         self.data_dir = Path(data_dir)
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        self._lock_file = _lock(self.data_dir)
+        self._lock = _lock(self.data_dir)
         self.key = hub_key(self.data_dir)
         self.store = Store(self.data_dir)
         self.intake = Intake(self.store, self.key)
         self.board = Board()
-        self.receiver = Receiver(
-            broker_url, f"parkgate-hub-{self.key.id.hex()[:16]}", ca_file, cert_file, key_file
-        )
+        self.receiver = Receiver(broker_url, f"parkgate-hub-{self.key.id.hex()[:16]}", ca_file, cert_file, key_file)
         self.started_unix_ms = now_unix_ms()
         self.storage_fault: str | None = None
         self.groups = self.messages = 0
@@ -74,7 +72,7 @@ class Hub:
         self.receiver.stop()
         if not self._thread.is_alive():
             self.store.close()
-        self._lock_file.close()
+        os.close(self._lock)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -121,15 +119,14 @@ def _topic(message) -> str:
         return "not UTF-8"
 
 
-def _lock(data_dir: Path):
-    """Hold the data directory for this process. Raises HubBusy."""
-    file = open(data_dir / LOCK_FILE, "a+")
+def _lock(data_dir: Path) -> int:
+    """Hold the data directory for this process, until the descriptor is closed. Raises HubBusy."""
+    descriptor = os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        file.close()
+        os.close(descriptor)
         raise HubBusy(f"another hub runs on {data_dir}") from None
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
-    return file
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, b"%d\n" % os.getpid())
+    return descriptor

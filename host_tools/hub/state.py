@@ -21,7 +21,7 @@ class Series:
 
     __slots__ = (
         "id", "instrument", "quantity", "unit", "scale", "profile", "readings", "undated", "span_ms", "qualities",
-        "last_place", "last_ms", "last_trust", "last_quality", "last_value",
+        "last_place", "last_ms", "last_trust", "last_quality", "last_value", "is_headline",
     )  # fmt: skip
 
     def __init__(self, series_id, instrument, quantity, unit, scale, profile):
@@ -37,6 +37,7 @@ class Series:
         self.qualities: dict[int, int] = {}
         self.last_place: tuple[int, int] | None = None  # (ep, seq)
         self.last_ms = self.last_trust = self.last_quality = self.last_value = None
+        self.is_headline = False
 
 
 class Epoch:
@@ -96,6 +97,10 @@ class Gateway:
 
         best = min(self.series.values(), key=rank, default=None)
         if best is not self.headline:
+            if self.headline:
+                self.headline.is_headline = False
+            if best:
+                best.is_headline = True
             self.headline = best
             self.spark.clear()
 

@@ -18,7 +18,7 @@ from parkgate.beat import Beat
 from parkgate.errors import ParkgateError
 
 from .accept import Held
-from .schema import FORMAT, TABLES
+from .schema import FORMAT, TABLES, UNDECODABLE, WAITS_FOR_SCHEMA
 from .state import Epoch, Gateway, Series
 
 DATABASE_FILE = "hub.sqlite"
@@ -30,8 +30,6 @@ FORKS_KNOWN = 4096  # hashes an epoch
 EPOCHS_MAX = 4096  # a gateway
 SERIES_MAX = 16384  # a gateway
 SCHEMAS_MAX = 4096  # a gateway
-
-DECODED, WAITS_FOR_SCHEMA, UNDECODABLE = 0, 1, 2
 
 
 class StoreError(ParkgateError):
@@ -112,9 +110,7 @@ class Store:
             by_gw[row[0]].series[row[2:6]] = series
         for gateway in by_gw.values():
             gateway.choose_headline()
-            newest = max(
-                (s for s in gateway.series.values() if s.last_place), key=lambda s: s.last_place, default=None
-            )
+            newest = max((s for s in gateway.series.values() if s.last_place), key=lambda s: s.last_place, default=None)
             if newest:
                 gateway.took(newest)
         for gw, schema_id, data in db.execute("SELECT * FROM schema"):
@@ -127,25 +123,20 @@ class Store:
                 "kind": kind, "what": what, "count": count, "first_unix_ms": first_ms, "last_unix_ms":
                 last_ms,
             }  # fmt: skip
-        for ep, state, count in db.execute(
-            "SELECT ep, state, count(*) FROM batch WHERE state > 0 GROUP BY ep, state"
-        ):
+        for ep, state, count in db.execute("SELECT ep, state, count(*) FROM batch WHERE state > 0 GROUP BY ep, state"):
             gateway = by_ep[ep]
             if state == WAITS_FOR_SCHEMA:
                 gateway.undecoded += count
             else:
                 gateway.undecodable += count
         self._evidence = {
-            (gw, reason): n
-            for gw, reason, n in db.execute("SELECT gw, reason, count(*) FROM evidence GROUP BY 1, 2")
+            (gw, reason): n for gw, reason, n in db.execute("SELECT gw, reason, count(*) FROM evidence GROUP BY 1, 2")
         }
         self._stale = False
 
     def _load_gateways(self) -> None:
         by_gw = {gateway.gw: gateway for gateway in self.by_topic.values()}
-        rows = self.db.execute(
-            "SELECT gw, kid, public_key, name, enrolled_unix_ms, revoked_unix_ms FROM gateway"
-        )
+        rows = self.db.execute("SELECT gw, kid, public_key, name, enrolled_unix_ms, revoked_unix_ms FROM gateway")
         for gw, kid, public_key, name, enrolled, revoked in rows:
             gateway = by_gw.get(gw) or Gateway(gw, kid, public_key, name, enrolled)
             gateway.name, gateway.revoked_unix_ms = name, revoked
@@ -271,9 +262,7 @@ class Store:
         """The signed bytes of a batch that is held."""
         return self.db.execute("SELECT bytes FROM batch WHERE ep = ? AND seq = ?", (ep, seq)).fetchone()[0]
 
-    def add_batch(
-        self, epoch: Epoch, batch, batch_hash: bytes, data: bytes, unsealed: int, state: int
-    ) -> None:
+    def add_batch(self, epoch: Epoch, batch, batch_hash: bytes, data: bytes, unsealed: int, state: int) -> None:
         """One verified, accepted batch with its bytes."""
         db, seq = self.db, batch.sign1.seq
         db.execute(
@@ -413,9 +402,7 @@ class Store:
 
     # What did not become data.
 
-    def refuse(
-        self, gateway: Gateway | None, reason: str, what: str, topic: str, data: bytes, data_hash: bytes
-    ) -> int:
+    def refuse(self, gateway: Gateway | None, reason: str, what: str, topic: str, data: bytes, data_hash: bytes) -> int:
         """Count a refusal and keep the message as evidence while there is room. Returns the new count."""
         gw = gateway.gw if gateway else 0
         counts = gateway.refused if gateway else self.nobody

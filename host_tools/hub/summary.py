@@ -112,9 +112,7 @@ def gateway_summary(gateway: Gateway) -> dict:
         "beat": _beat_summary(gateway),
         "alarms": list(gateway.alarms.values()),
         "spark": list(gateway.spark),
-        "headline": {"quantity": headline.quantity, "unit": headline.unit, **_shown(headline)}
-        if headline
-        else None,
+        "headline": {"quantity": headline.quantity, "unit": headline.unit, **_shown(headline)} if headline else None,
     }
 
 

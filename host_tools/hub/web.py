@@ -232,8 +232,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def serve(hub: Hub, host: str, port: int, ready) -> int:
-    """Run hub and page until SIGINT or SIGTERM, then end both in order. Raises SettingsError when the address cannot
-    be listened on."""
+    """Run hub and page until SIGINT or SIGTERM, then end both in order. Raises SettingsError when the address
+    cannot be listened on."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     try:

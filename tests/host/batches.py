@@ -55,9 +55,7 @@ class FakeGateway:
     """A gateway's key and its chain. `number` makes key and epoch, the same ones in each run."""
 
     def __init__(self, number: int, schema: list | None = None, epoch: bytes | None = None):
-        self.private = ec.derive_private_key(
-            int.from_bytes(b"test" + number.to_bytes(4, "big"), "big"), ec.SECP256R1()
-        )
+        self.private = ec.derive_private_key(int.from_bytes(b"test" + number.to_bytes(4, "big"), "big"), ec.SECP256R1())
         self.xy = public_xy(self.private)
         self.id = cose.thumbprint(self.xy)
         self.topic = self.id.hex()[:32]
@@ -68,9 +66,7 @@ class FakeGateway:
         self.boot, self.cause = 1, 1
         self.receipt_seq = None
         self.rows_made = 0
-        self.held: dict[
-            int, tuple[bytes, int]
-        ] = {}  # seq → (sealed bytes, readings), until a receipt frees it
+        self.held: dict[int, tuple[bytes, int]] = {}  # seq → (sealed bytes, readings), until a receipt frees it
 
     # Topics.
 
@@ -90,9 +86,7 @@ class FakeGateway:
         it `rows` samples of each instrument are made up. Does not move the chain."""
         if tables is None:
             tables = {
-                i: default_rows(i, len(part[2]), self.rows_made, rows)
-                for i, part in enumerate(self.schema)
-                if rows
+                i: default_rows(i, len(part[2]), self.rows_made, rows) for i, part in enumerate(self.schema) if rows
             }
             self.rows_made += rows
         made = []
@@ -169,20 +163,14 @@ class FakeGateway:
     def receipt_key(self, hub_xy: bytes) -> bytes:
         """The key this gateway derives for that hub."""
         hub_public = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + hub_xy)
-        return receipt.shared_key(
-            self.private.exchange(ec.ECDH(), hub_public), self.id, cose.thumbprint(hub_xy)
-        )
+        return receipt.shared_key(self.private.exchange(ec.ECDH(), hub_public), self.id, cose.thumbprint(hub_xy))
 
     def take_receipt(self, data: bytes, hub_xy: bytes) -> int:
         """Free what an authentic receipt frees. Returns its seq; raises as `decode_receipt` does."""
         epoch, seq, batch_hash, _ = receipt.decode_receipt(
             self.receipt_key(hub_xy), cose.thumbprint(hub_xy), self.id, data
         )
-        if (
-            epoch == self.epoch
-            and seq in self.held
-            and hashlib.sha256(self.held[seq][0]).digest() == batch_hash
-        ):
+        if epoch == self.epoch and seq in self.held and hashlib.sha256(self.held[seq][0]).digest() == batch_hash:
             del self.held[seq]
             self.receipt_seq = seq if self.receipt_seq is None else max(seq, self.receipt_seq)
         return seq

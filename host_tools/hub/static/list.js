@@ -99,9 +99,11 @@ export class List {
     this.choose(this.chosen);
   }
 
+  // The one to show when nobody has chosen yet: the first that has something to show.
   first() {
-    return this.list.firstElementChild
-      ? [...this.rows].find(([, row]) => row.item === this.list.firstElementChild)[0] : null;
+    const shown = [...this.list.children].map((item) => [...this.rows].find(([, row]) => row.item === item));
+    const [id] = shown.find(([, row]) => row.gateway.last_reading_ms) || shown[0] || [null];
+    return id;
   }
 
   move(event) {

@@ -1,0 +1,77 @@
+"""A hub without broker and page, for tests: messages go in by hand, the clock stands still unless told."""
+
+import contextlib
+import json
+
+from host_tools.enrol import enrol
+from host_tools.hub.intake import Intake, Message, Outcome
+from host_tools.hub.store import Store, connect
+from host_tools.hub.summary import gateway_summary
+from host_tools.keys import hub_key
+
+NOW_MS = 1_800_000_000_000
+
+
+class Rig:
+    """One hub on a directory. `take` gives it messages as one group."""
+
+    def __init__(self, data_dir):
+        self.data_dir = data_dir
+        self.key = hub_key(data_dir)
+        self.now_unix_ms = NOW_MS
+        self.open()
+
+    def open(self) -> None:
+        self.store = Store(self.data_dir)
+        self.intake = Intake(self.store, self.key)
+
+    def restart(self) -> None:
+        """As after a kill: everything comes from the database."""
+        self.store.close()
+        self.open()
+
+    def enrol(self, *gateways) -> None:
+        with contextlib.closing(connect(self.data_dir)) as db:
+            for number, gateway in enumerate(gateways):
+                enrol(db, gateway.xy, getattr(gateway, "name", f"gateway {number}"))
+
+    def take(self, *messages) -> list[Outcome]:
+        """Messages are (topic, data)."""
+        return self.intake.take([Message(*message) for message in messages], self.now_unix_ms)
+
+    def batches(self, gateway, *sealed) -> list[Outcome]:
+        """Batches of one gateway in one group; it takes the receipts."""
+        outcomes = self.take(*[(gateway.batch_topic(), data) for data in sealed])
+        for outcome in outcomes:
+            if outcome.receipt is not None:
+                gateway.take_receipt(outcome.receipt, self.key.xy)
+        return outcomes
+
+    def beat(self, gateway, data=None, **fields) -> Outcome:
+        return self.take((gateway.beat_topic(), gateway.beat(**fields) if data is None else data))[0]
+
+    def summary(self, gateway) -> dict:
+        return gateway_summary(self.store.by_topic[gateway.topic])
+
+    def rows(self, question: str, *values) -> list:
+        with contextlib.closing(connect(self.data_dir, read_only=True)) as db:
+            return db.execute(question, values).fetchall()
+
+    def everything(self) -> dict:
+        """What the database says, in a form that can be compared: batches, blocks and sums."""
+        return {
+            "batch": self.rows("SELECT epoch, seq, hash, state FROM batch JOIN epoch USING (ep) ORDER BY 1, 2"),
+            "block": self.rows(
+                "SELECT quantity, block.last_ms, block.first_ms, seq, block.readings, least, most FROM block"
+                " JOIN series USING (series) ORDER BY 1, 2, 4"
+            ),
+            "series": [
+                (*row[:-1], json.loads(row[-1]))
+                for row in self.rows(
+                    "SELECT instrument, quantity, readings, last_seq, last_ms, last_value, last_quality, qualities"
+                    " FROM series ORDER BY 1, 2"
+                )
+            ],
+            "epoch": self.rows("SELECT epoch, batches, readings, sampled, dropped FROM epoch ORDER BY 1"),
+            "held": self.rows("SELECT first_seq, last_seq FROM held ORDER BY ep, 1"),
+        }

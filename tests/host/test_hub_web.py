@@ -1,0 +1,216 @@
+"""The page and its JSON: right, safe, and as a person sees it in a browser."""
+
+import contextlib
+import shutil
+import threading
+import time
+
+import httpx
+import pytest
+import uvicorn
+from batches import FakeGateway
+from hub_rig import Rig
+
+from host_tools.hub.service import Hub
+from host_tools.hub.web import make_app
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+WAIT_S = 20
+
+
+class Server:
+    """Hub and page inside this process; no broker answers, messages go in by hand before the start."""
+
+    def __init__(self, data_dir):
+        self.hub = Hub(data_dir, "mqtt://127.0.0.1:1")
+        self.server = uvicorn.Server(uvicorn.Config(make_app(self.hub), port=0, log_level="warning", lifespan="on"))
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        deadline = time.monotonic() + WAIT_S
+        while not self.server.started:
+            assert time.monotonic() < deadline and self.thread.is_alive()
+            time.sleep(0.01)
+        port = self.server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        return self
+
+    def __exit__(self, *_):
+        self.server.should_exit = True
+        self.thread.join(WAIT_S)
+
+
+@pytest.fixture
+def filled(tmp_path):
+    """A data directory with three gateways: one that fares well, one in trouble, one not heard yet."""
+    rig = Rig(tmp_path)
+    well, trouble, new = FakeGateway(1), FakeGateway(2), FakeGateway(3)
+    well.name, trouble.name, new.name = "paint shop", "press <b>line</b>", "cold store"
+    rig.enrol(well, trouble, new)
+    rig.now_unix_ms = int(time.time() * 1000)
+    rig.batches(well, *[well.batch(rows=60) for _ in range(4)])
+    rig.beat(well)
+    rig.batches(trouble, trouble.batch(rows=5, events=[[1, 1, 3], [5, None, None, 8, 0, []]]))
+    rig.take((trouble.batch_topic(), b"garbage"))
+    rig.take((trouble.batch_topic(), trouble.seal(trouble.payload(rows=1, prev=None), seq=0)))
+    rig.store.close()
+    return tmp_path, well, trouble, new
+
+
+@pytest.fixture
+def server(filled):
+    with Server(filled[0]) as server:
+        yield server
+
+
+def test_the_summary(server, filled):
+    _, well, trouble, new = filled
+    answer = httpx.get(server.url + "/api/summary").json()
+    by_id = {gateway["id"]: gateway for gateway in answer["gateways"]}
+    assert by_id[well.id.hex()]["batches_verified"] == 4
+    assert by_id[well.id.hex()]["headline"] == {"quantity": "active_power", "unit": "W", "value": "333.6", "scale": 1}
+    assert by_id[trouble.id.hex()]["refused"] == {"malformed": 1, "fork": 1}
+    assert by_id[new.id.hex()]["last_seen_unix_ms"] is None
+    assert answer["totals"]["readings_stored"] == 960 + 20
+    assert answer["totals"]["refused"] == {"malformed": 1, "fork": 1}
+    assert answer["hub"]["broker"]["connected_unix_ms"] is None
+    assert answer["hub"]["storage_fault"] is None
+    assert "private" not in str(answer).lower()
+
+
+def test_only_what_changed(server):
+    everything = httpx.get(server.url + "/api/gateways").json()
+    assert len(everything["gateways"]) == 3
+    nothing = httpx.get(f"{server.url}/api/gateways?since={everything['rev']}").json()
+    assert nothing["gateways"] == [] and nothing["totals"] == everything["totals"]
+    after_restart = httpx.get(f"{server.url}/api/gateways?since=999999").json()
+    assert len(after_restart["gateways"]) == 3
+
+
+def test_one_gateway(server, filled):
+    _, well, trouble, _ = filled
+    answer = httpx.get(f"{server.url}/api/gateways/{trouble.id.hex()}").json()
+    assert [event["what"] for event in answer["events"]] == [
+        "8 readings lost before they were sealed: overflow",
+        "start 1, cause: watchdog",
+    ]
+    assert {item["reason"] for item in answer["evidence"]} == {"malformed", "fork"}
+    assert httpx.get(f"{server.url}/api/gateways/{trouble.topic}").json()["name"] == trouble.name
+    assert httpx.get(f"{server.url}/api/gateways/{'0' * 64}").status_code == 404
+    assert httpx.get(f"{server.url}/api/gateways/xyz").status_code == 404
+    channels = httpx.get(f"{server.url}/api/gateways/{well.id.hex()}").json()["channels"]
+    assert [channel["quantity"] for channel in channels][:2] == ["voltage_l1", "active_power"]
+    assert channels[0]["qualities"] == {"good": 240} and channels[0]["value"] == "232.3"
+
+
+def test_readings_and_their_bad_questions(server, filled):
+    _, well, _, _ = filled
+    place = f"{server.url}/api/gateways/{well.id.hex()}/readings"
+    answer = httpx.get(place + "?series=1,2&last_s=99&points=1000").json()
+    assert [len(item["times"]) for item in answer["series"]] == [100, 100]
+    for bad in ("", "?series=x", "?series=1&points=0", "?series=1&from=-1", "?series=1&to=99999999999999999999",
+                "?series=" + ",".join(map(str, range(99)))):  # fmt: skip
+        assert httpx.get(place + bad).status_code == 400, bad
+
+
+def test_the_signed_bytes_of_a_batch(server, filled):
+    _, well, _, _ = filled
+    place = f"{server.url}/api/gateways/{well.id.hex()}/batches"
+    answer = httpx.get(f"{place}/{well.epoch.hex()}/0")
+    assert answer.content[:2] == b"\xd2\x84" and answer.headers["content-type"].startswith("application/cose")
+    assert httpx.get(f"{place}/{well.epoch.hex()}/9").status_code == 404
+    assert httpx.get(f"{place}/zz/0").status_code == 404
+
+
+def test_headers_keep_the_page_to_itself(server):
+    for path in ("/", "/api/summary", "/static/main.js", "/nothing"):
+        headers = httpx.get(server.url + path).headers
+        assert headers["content-security-policy"].startswith("default-src 'self'"), path
+        assert headers["x-content-type-options"] == "nosniff"
+    assert httpx.get(server.url + "/api/summary", headers={"Host": "evil.example"}).status_code == 400
+    assert httpx.post(server.url + "/api/summary").status_code == 405
+    assert httpx.get(server.url + "/static/../main.py").status_code == 404
+    assert httpx.get(server.url + "/static/%2e%2e/store.py").status_code == 404
+
+
+def test_a_gateway_enrolled_meanwhile_appears(server, filled):
+    late = FakeGateway(9)
+    from host_tools.enrol import enrol
+    from host_tools.hub.store import connect
+
+    with contextlib.closing(connect(filled[0])) as db:
+        enrol(db, late.xy, "late")
+    deadline = time.monotonic() + WAIT_S
+    while len(httpx.get(server.url + "/api/gateways").json()["gateways"]) != 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def page_of(browser, url, **fields):
+    """A page that fails the test for any error it prints and any request that leaves the hub."""
+    context = browser.new_context(**fields)
+    page = context.new_page()
+    troubles = []
+    page.on("console", lambda message: message.type in ("error", "warning") and troubles.append(message.text))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("request", lambda request: request.url.startswith(url) or troubles.append(request.url))
+    page.goto(url + "/")
+    yield page
+    context.close()
+    assert troubles == []
+
+
+def test_the_page_in_a_browser(server, browser):
+    with page_of(browser, server.url) as page:
+        page.wait_for_selector("#list .row")
+        assert page.locator("#list .row").count() == 3
+        page.click("text=paint shop")
+        page.wait_for_selector(".uplot canvas")
+        assert page.locator("h2").inner_text() == "paint shop"
+        assert "active power" in page.locator(".u-legend").inner_text()
+        page.click("button.pick:has-text('voltage L1')")
+        page.wait_for_function("document.querySelector('.u-legend').innerText.includes('voltage L1')")
+        page.click("text=press <b>line</b>")
+        page.wait_for_selector(".alarm")
+        assert "needs attention" in page.locator(".title").inner_text()
+        assert page.locator("h2").inner_text() == "press <b>line</b>", "a name is text, never markup"
+        page.fill("#search", "cold")
+        assert page.locator("#list .row").count() == 1
+        page.fill("#search", "nothing like it")
+        assert page.locator("#list-empty").is_visible()
+
+
+def test_the_page_on_a_phone_does_not_scroll_sideways(server, browser):
+    with page_of(browser, server.url, viewport={"width": 375, "height": 800}, color_scheme="dark") as page:
+        page.wait_for_selector(".uplot canvas")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+
+def test_the_page_of_an_empty_hub(tmp_path, browser):
+    with Server(tmp_path) as server, page_of(browser, server.url) as page:
+        page.wait_for_selector("text=No gateway is enrolled yet")
+        assert "parkgate enrol" in page.locator("pre").inner_text()
+
+
+def test_the_page_when_the_hub_ends(filled, browser):
+    context = browser.new_context()
+    page = context.new_page()
+    with Server(filled[0]) as server:
+        page.goto(server.url + "/")
+        page.wait_for_selector("#list .row")
+    page.wait_for_selector("text=hub not reachable", timeout=WAIT_S * 1000)
+    assert page.locator("#list .row").count() == 3, "what was known stays"
+    context.close()
