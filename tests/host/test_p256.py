@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counted_int import counting, longest_step_us
 from host_tools import make_p256_table
 from parkgate import mac, p256, p256_table
 from tests.bench import sign as sign_bench
+from tests.sim.counted_int import Counted, counting, longest_step_us
 
 N = p256.N
 SHA256_DONE = ec.ECDSA(utils.Prehashed(hashes.SHA256()))
@@ -109,7 +109,7 @@ def test_operations_of_a_signature():
 
 def test_the_counter_counts():
     with counting(p256) as tally:
-        number = p256.int.from_bytes(b"\xff" * 32, "big")
+        number = Counted.from_bytes(b"\xff" * 32, "big")
         _ = number * number % p256.P, 3 * number, number - 1, number % p256.N, p256.P % number
         _ = divmod(p256.P, number)
     assert (tally.multiplications, tally.reductions, tally.divisions) == (1, 3, 1)
