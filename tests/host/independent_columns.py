@@ -1,6 +1,7 @@
 """The second verifier's reader of tables and columns, written from lib/SPEC.md 5.3 and 8 alone, with whole numbers of
 any size: the range code is one number, its end is found by computing what the encoder must have written."""
 
+from itertools import accumulate
 from math import gcd
 
 
@@ -46,21 +47,26 @@ def read_column(column, count):  # 8
     def long(length):
         return 1 << length - 1 | take(length - 1) if length else 0
 
-    need(coder < 4, "columns", "no such coder")
+    need(coder < 5, "columns", "no such coder")
     anchor, rows, step = unzigzag(long(take(7))), count - (coder > 1), 1
-    used, one, symbols, code = [], {}, [], b""
+    shapes, symbols, code = [], [], b""
     if rows:
         if take(1):
             step = long(take(6) + 1)
             need(step > 1, "columns", "a step of one written out")
-        first, span = take(7), take(7)
-        need(first + span <= 65, "columns", "no such class")
-        used = [k for k in range(first, first + span + 1) if k in (first, first + span) or take(1)]
-        one = {k: long(k - 1) if k > 3 and take(1) else k if k < 4 else None for k in used}
+        fine, first = take(1), take(7)
+        last = first + take(7)
+        need(last <= (127 if fine else 65), "columns", "no such class")
+        used = [k for k in range(first, last + 1) if k in (first, last) or take(1)]
+        for k in used:  # bits of the mantissa, 0 if the class is one number; the least number of the class
+            bits = 0 if k < 4 else k // 2 - 1 if fine else k - 2
+            least = k if k < 4 else 2 + k % 2 << bits if fine else 1 << bits
+            shapes.append((0, least + take(bits)) if bits == 0 or take(1) else (bits, least))
         symbols, code = range_decode(number, 8 * len(data), len(used), rows) if len(used) > 1 else ([0] * rows, b"")
-    us = [long(used[s] - 1) if one[used[s]] is None else one[used[s]] for s in symbols]
-    mixed = all(one[k] is not None or len({u for u, s in zip(us, symbols) if used[s] == k}) > 1 for k in used)
-    need(mixed and set(symbols) == set(range(len(used))), "columns", "a class that does not occur, or is one number")
+    us = [shapes[s][1] + take(shapes[s][0]) for s in symbols]
+    for s, (bits, _) in enumerate(shapes):
+        members = len({u for u, symbol in zip(us, symbols) if symbol == s})
+        need(members > 1 or members == 1 and bits == 0, "columns", "a class without members, or of one number")
     tail = (at + 7) // 8
     need(data[: len(data) - tail] == code, "columns", "not the range code that the encoder ends with")
     need(number % (1 << 8 * tail) >> at == 0, "columns", "padding not zero")
@@ -107,10 +113,9 @@ def add_up(coder, anchor, step, us):
     elif coder == 0:
         values = [signed64(anchor + r) for r in rs]
     else:
-        values, slope = [anchor], 0
-        for r in rs:
-            slope = slope + r if coder == 3 else r
-            values.append(signed64(values[-1] + slope))
+        for _ in range(coder - 2):
+            rs = [*accumulate(rs)]
+        values = [signed64(value) for value in accumulate([anchor, *rs])]
     need(all(abs(value) < 2**63 for value in values), "columns", "a value too large")
     return values
 

@@ -97,7 +97,7 @@ def read_batch(data, xy):  # 5
             own = [each for each in channels[1:] if is_a(each, [bytes, bytes]) and each[0] != quality]
             need(all(type(each) is bytes or each in own for each in channels), "batch", "not a channel")
         need([t[0] for t in tables] == sorted({t[0] for t in tables}), "batch", "tables not in order")
-        need(sum(t[1] * (1 + len(t[5])) for t in tables) <= 6144, "batch", "too many times and values")
+        need(sum(t[1] * (1 + len(t[5])) for t in tables) <= 4096, "batch", "too many times and values")
         need(tables or base == 0, "batch", "a base time without a table")
         names = "prev boot cause sampled dropped receipt_seq schema_id settings_id base_ms coded events schema"
         says = dict(zip(names.split(), [*fields[1:], None]))

@@ -103,10 +103,10 @@ def quality_without_a_name():
     return made, says([0, GOOD_TIMES, [0] * 4, [[[15] * 4, [None] * 4]]])
 
 
-@vector("batch", GOOD, "5.1", "as many times and values as there may be: 96 rows of 63 channels")
+@vector("batch", GOOD, "5.1", "as many times and values as there may be: 64 rows of 63 channels")
 def most_numbers():
-    made = batch(tables=[table(times=range(96), channels=[[n] * 96 for n in range(63)])])
-    return made, {"readings": 96 * 63}
+    made = batch(tables=[table(times=range(64), channels=[[n] * 64 for n in range(63)])])
+    return made, {"readings": 64 * 63}
 
 
 # The payload as CBOR.
@@ -287,7 +287,7 @@ def channels_too_many():
 
 @vector("batch", "batch", "5.1", "one row more than there may be times and values")
 def numbers_too_many():
-    return batch(tables=[table(times=range(97), channels=[[n] * 97 for n in range(63)])])
+    return batch(tables=[table(times=range(65), channels=[[n] * 65 for n in range(63)])])
 
 
 @vector("batch", "batch", "5.3", "the first channel brings qualities of its own")

@@ -1,7 +1,7 @@
 """Columns (SPEC 8): what decodes to what, and what must be refused; alone, and where one stands in a batch."""
 
 from .forms import batch, column, table
-from .plain_columns import DELTA, DELTA2, FLOOR, LEVEL, Bits, encode
+from .plain_columns import DELTA, DELTA2, DELTA3, FLOOR, LEVEL, Bits, encode
 from .registry import GOOD, vector
 
 NOISE = [(n * n * 7919 + 13) % 101 - 50 for n in range(240)]
@@ -32,6 +32,16 @@ def delta_of_delta():
     return good(DELTA2, [n * 900000 for n in range(300)])
 
 
+@vector("column", GOOD, "8", "a smooth curve, as third differences", count=100)
+def third_differences():
+    return good(DELTA3, [n**3 - 40 * n * n + (n * 7) % 3 for n in range(100)])
+
+
+@vector("column", GOOD, "8", "fine classes: two for each bit length", count=240)
+def fine_classes():
+    return good(LEVEL, [2300 + each for each in NOISE], fine=True)
+
+
 @vector("column", GOOD, "8", "one value", count=1)
 def one_value():
     return good(DELTA, [-42])
@@ -60,6 +70,11 @@ def roll_over():
 @vector("column", GOOD, "8", "more classes than contexts", count=62)
 def many_classes():
     return good(LEVEL, [(-1) ** n * (1 << n) for n in range(62)], anchor=0)
+
+
+@vector("column", GOOD, "8", "all the fine classes that there are", count=126)
+def all_classes():
+    return good(FLOOR, [0, 1, 2, 3] + [(2 + n % 2) << n // 2 for n in range(2, 124)], fine=True)
 
 
 @vector("column", GOOD, "8", "so many residuals that the counts of a context are halved", count=1000)
@@ -98,7 +113,7 @@ refused("cut_off", 240, NOISY[:-1], "a byte is missing at the end")
 refused("cut_off_in_front", 240, NOISY[:1] + NOISY[2:], "a byte of the range code is missing")
 refused("byte_behind", 240, NOISY + b"\x00", "a byte too many at the end")
 refused("byte_between", 60, COUNTER[:3] + b"\x00" + COUNTER[3:], "a byte too many in the middle")
-refused("coder_unknown", 240, b"\x04" + NOISY[1:], "coder 4")
+refused("coder_unknown", 240, b"\x05" + NOISY[1:], "coder 5")
 refused("count_too_small", 239, NOISY, "the column has one value more than the table rows")
 refused("count_too_large", 241, NOISY, "the column has one value less than the table rows")
 refused("no_coder", 1, b"", "no byte at all, though there is a row")
@@ -114,9 +129,10 @@ def _padded():
     bits = Bits()
     bits.put(0, 7)  # anchor 0
     bits.put(0, 1)  # no step
+    bits.put(0, 1)  # coarse classes
     bits.put(0, 7)  # class 0
     bits.put(0, 7)  # and no other
-    bits.put(1, 1)  # of the two bits of padding one is set
+    bits.put(1, 1)  # the only bit of padding
     return bytes([LEVEL]) + bits.bytes()
 
 
@@ -138,8 +154,8 @@ CHANNEL = [2301, 2299, 2304, 2302]
 
 in_batch("channel_cut_off", table(channels=[column(CHANNEL)[:-1]]), "the column of a channel cut off")
 in_batch("channel_empty", table(channels=[b""]), "no values, though all four rows are good")
-in_batch("count_mismatch", table(channels=[[2301, 2299, 2304]]), "three values for four rows")
 WIDE = [2301, -40, 777777, 123456789]
+in_batch("count_mismatch", table(channels=[[0, 1000000, 1900001]]), "three values for four rows")
 TIMEOUT = column([0, 8, 0, 0])
 in_batch("value_for_a_timeout", table(quality=TIMEOUT, channels=[WIDE]), "a value for a row that timed out")
 in_batch("times_cut_off", [*table()[:3], table()[3][:-1], *table()[4:]], "the column of times cut off")

@@ -7,7 +7,7 @@ and its bytes are found at the end by trying 1, 2, 3 … bytes.
 from itertools import pairwise
 from math import gcd
 
-LEVEL, FLOOR, DELTA, DELTA2 = range(4)
+LEVEL, FLOOR, DELTA, DELTA2, DELTA3 = range(5)
 
 
 class Bits:
@@ -34,8 +34,18 @@ def signed(r: int) -> int:
     return r - (1 << 64) if r >> 63 else r
 
 
-def class_of(u: int) -> int:
-    return u if u < 4 else u.bit_length() + 1
+def class_of(u: int, fine: bool) -> int:
+    if u < 4:
+        return u
+    if not fine:
+        return u.bit_length() + 1
+    return 2 * u.bit_length() - 2 + (u >> u.bit_length() - 2 & 1)
+
+
+def mantissa(u: int, fine: bool) -> tuple:
+    """(number, bits) of what the class of u >= 4 does not say."""
+    bits = u.bit_length() - (2 if fine else 1)
+    return u % (1 << bits), bits
 
 
 def residuals(transform: int, anchor: int, values: list) -> list:
@@ -43,10 +53,10 @@ def residuals(transform: int, anchor: int, values: list) -> list:
         return [value - anchor for value in values]
     if transform == LEVEL:
         return [signed(value - anchor) for value in values]
-    deltas = [signed(b - a) for a, b in pairwise(values)]
-    if transform == DELTA:
-        return deltas
-    return [signed(b - a) for a, b in pairwise([0, *deltas])]
+    rs = [b - a for a, b in pairwise(values)]
+    for _ in range(transform - DELTA):
+        rs = [b - a for a, b in pairwise([0, *rs])]
+    return [signed(r) for r in rs]
 
 
 def interval(symbols: list, size: int):
@@ -84,38 +94,41 @@ def shortest(low: int, width: int, bits: int) -> bytes:
             return first.to_bytes(size, "big")
 
 
-def header(bits: Bits, anchor: int, step: int, us: list, hide: tuple = ()) -> list:
-    """Write the header; the classes in use. `hide`: classes of one number that are not marked as such."""
+def header(bits: Bits, anchor: int, step: int, us: list, fine: bool, hide: tuple) -> tuple:
+    """Write the header; the classes that occur, and which of them have more than one number."""
     a = zigzag(anchor)
     bits.put(a.bit_length(), 7)
     if a.bit_length() > 1:
         bits.put(a - (1 << a.bit_length() - 1), a.bit_length() - 1)
     if not us:
-        return []
+        return [], set()
     bits.put(step > 1, 1)
     if step > 1:
         bits.put(step.bit_length() - 1, 6)
         bits.put(step - (1 << step.bit_length() - 1), step.bit_length() - 1)
-    used = sorted({class_of(u) for u in us})
+    bits.put(fine, 1)
+    members = {}
+    for u in us:
+        members.setdefault(class_of(u, fine), set()).add(u)
+    used = sorted(members)
     bits.put(used[0], 7)
     bits.put(used[-1] - used[0], 7)
     for k in range(used[0] + 1, used[-1]):
         bits.put(k in used, 1)
+    mixed = {k for k in used if k > 3 and (len(members[k]) > 1 or k in hide)}
     for k in used:
         if k > 3:
-            members = {u for u in us if class_of(u) == k}
-            single = len(members) == 1 and k not in hide
-            bits.put(single, 1)
-            if single:
-                bits.put(members.pop() - (1 << k - 2), k - 2)
-    return used
+            bits.put(k not in mixed, 1)
+            if k not in mixed:
+                bits.put(*mantissa(members[k].pop(), fine))
+    return used, mixed
 
 
-def encode(transform: int, values: list, anchor=None, step=None, hide: tuple = ()) -> bytes:
+def encode(transform: int, values: list, anchor=None, step=None, fine: bool = False, hide: tuple = ()) -> bytes:
     """The column as it stands in a batch: coder id, range code, verbatim bits. `values` is not empty.
 
-    `anchor`, `step` and `hide` break the rules where a vector wants that."""
-    if transform in (DELTA, DELTA2):
+    `anchor`, `step` and `hide` (classes of one number not marked as such) break the rules where a vector wants that."""
+    if transform >= DELTA:
         anchor = values[0]
     elif anchor is None:
         anchor = min(values) if transform == FLOOR else sorted(values)[len(values) // 2]
@@ -123,12 +136,11 @@ def encode(transform: int, values: list, anchor=None, step=None, hide: tuple = (
     step = step or gcd(*rs) or 1
     us = [r // step if transform == FLOOR else zigzag(r // step) for r in rs]
     bits = Bits()
-    used = header(bits, anchor, step, us, hide)
-    mixed = {k for k in used if k > 3 and (k in hide or len({u for u in us if class_of(u) == k}) > 1)}
+    used, mixed = header(bits, anchor, step, us, fine, hide)
     for u in us:
-        if class_of(u) in mixed:
-            bits.put(u - (1 << class_of(u) - 2), class_of(u) - 2)
+        if class_of(u, fine) in mixed:
+            bits.put(*mantissa(u, fine))
     code = b""
     if len(used) > 1:
-        code = shortest(*interval([used.index(class_of(u)) for u in us], len(used)))
+        code = shortest(*interval([used.index(class_of(u, fine)) for u in us], len(used)))
     return bytes([transform]) + code + bits.bytes()
