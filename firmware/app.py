@@ -21,7 +21,7 @@ from tasks.seal import Sealer, in_steps
 from tasks.send import Sender
 
 FLOOR_UNIX_MS = 1793491200000  # 2026-11-01: no clock that names an earlier time is believed
-MAINTAIN_MS = 500
+MAINTAIN_MS = 100
 STATUS_MS = 1000
 RESTART_MS = 1000
 CLOCK_MS = 60000
@@ -240,11 +240,12 @@ class App:
     # Tasks.
 
     async def _maintain(self):
-        """Erase ahead of need, keep the clock, say how things are."""
+        """Erase flash while every bus is quiet, keep the clock, say how things are."""
         self.board.heap.look()
         clock_due = status_due = 0
         while True:
-            self.journal.maintain()
+            if self.journal.needs_erase:
+                self.journal.maintain(min([sampler.quiet_ms() for sampler in self.samplers] or [MAINTAIN_MS]))
             now = self.mono_ms()
             if now >= status_due:
                 self.board.heap.look()

@@ -1,9 +1,10 @@
 """One Modbus bus: the pure client's decisions carried out on a serial line, one exchange at a time."""
 
 
-from parkgate.errors import LinkError, ModbusError, ModbusTimeout
+from parkgate.errors import LinkError, ModbusCrcError, ModbusError, ModbusForeign, ModbusShort, ModbusTimeout
 
 _PIECE_MS = 1000  # longest single wait; the client's own deadline ends the exchange
+_SILENCE_READS = 50  # a line that babbles on for so many reads is taken for disturbed
 
 
 class ModbusBus:
@@ -25,7 +26,13 @@ class ModbusBus:
             await self._probe(unit_id, function, address)
             if not client.may_ask(unit_id, function, count, ticks_us()):
                 raise ModbusTimeout("unit %d: an older reply may still come; not asked" % unit_id)
-        return await self._ask(unit_id, function, address, content, False)
+        try:
+            return await self._ask(unit_id, function, address, content, False)
+        except (ModbusCrcError, ModbusShort):
+            # Damaged on the way: once more. Never after silence: that would double the price of a dead meter.
+            if not client.may_ask(unit_id, function, count, ticks_us()):
+                raise
+            return await self._ask(unit_id, function, address, content, False)
 
     async def _probe(self, unit_id, function, address):
         for count in (1, 2, 3):
@@ -38,7 +45,7 @@ class ModbusBus:
 
     async def _ask(self, unit_id, function, address, content, probe):
         client, serial, ticks_us = self.client, self._serial, self._ticks_us
-        while True:
+        for _ in range(_SILENCE_READS):
             wait_us = client.wait_us(unit_id, ticks_us())
             if not wait_us:
                 break
@@ -47,6 +54,8 @@ class ModbusBus:
                 client.receive(data, ticks_us())
             else:
                 client.poll(ticks_us())
+        else:
+            raise ModbusForeign("the line is never silent: something else talks on it")
         await serial.write(client.request(unit_id, function, address, content, ticks_us(), probe))
         while True:
             due_us = client.due_us(ticks_us())

@@ -4,6 +4,7 @@ from parkgate.errors import ModbusError, ModbusExceptionReply, ModbusTimeout
 from parkgate.reading import BAD_REPLY, TIMEOUT
 
 _ILLEGAL_ADDRESS, _ILLEGAL_VALUE = 2, 3  # Modbus Application Protocol V1.1b3, section 7
+_ASK_AGAIN_SAMPLES = 3600  # then registers that the meter refused are tried once more
 
 
 class ModbusMeter:
@@ -18,10 +19,14 @@ class ModbusMeter:
         self.index = None  # place in the schema, given when the gateway is put together
         self._unit_id = unit_id
         self._bus = bus
+        self._samples = 0
 
     async def read(self):
         """(values, qualities), one entry a channel; qualities is None when all are good. Raises LinkError."""
         plan = self.profile.plan
+        self._samples += 1
+        if self._samples % _ASK_AGAIN_SAMPLES == 0:
+            plan.ask_again()
         values, qualities = plan.empty()
         i = 0
         lost = None

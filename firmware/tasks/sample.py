@@ -20,6 +20,13 @@ class Sampler:
         self._log = log
         self._schedule = BusSchedule([i.period_ms for i in instruments], mono_ms())
         self.faults = 0
+        self._busy = False
+
+    def quiet_ms(self) -> int:
+        """How long the bus will be idle from now on: time in which flash may be erased."""
+        if self._busy:
+            return 0
+        return self._schedule.wait_ms(self._mono_ms()) or 0
 
     def missed(self) -> int:
         """Periods that passed without their sample, because the bus was busy."""
@@ -34,7 +41,9 @@ class Sampler:
             if turn is None:
                 await asyncio.sleep_ms(min(max(1, schedule.wait_ms(now) or 0), _WAIT_MS_MAX))
                 continue
+            self._busy = True
             answered = await self._one(self._instruments[turn])
+            self._busy = False
             schedule.done(turn, answered, self._mono_ms())
 
     async def _one(self, instrument):

@@ -6,6 +6,7 @@ from parkgate import batch, cbor, reading
 from parkgate.errors import FormatError, JournalError
 
 POLL_MS = 200
+QUIET_TRIES = 50  # then the journal erases whether the bus is quiet or not
 SCHEMA_EVERY = 64  # batches; also after each start and each loss: whoever misses one batch still gets the schema
 
 
@@ -84,6 +85,10 @@ class Sealer:
             self._log.error("seal", "%s; sealing half as much" % e)
             return
         sealed = await self._seal(payload, batch.CONTENT_TYPE)
+        for _ in range(QUIET_TRIES):
+            if journal.ready_for(len(sealed)):
+                break
+            await asyncio.sleep_ms(POLL_MS)  # sectors are being erased in the pauses of the bus
         try:
             journal.commit_batch(seq, sealed, batch.chain_hash(sealed), taken.position, taken.readings, meta)
         except JournalError as e:
