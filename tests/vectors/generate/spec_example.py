@@ -3,8 +3,8 @@
 A test compares the text there with this one, and a second reader with what the text explains.
 """
 
-from .forms import EPOCH, GATEWAY, SCHEMA, SETTINGS_ID, START_MS, batch_at, column, fields, table
-from .plain_columns import DELTA, DELTA2, LEVEL, encode
+from .forms import EPOCH, GATEWAY, SCHEMA, SETTINGS_ID, START_MS, batch_at, fields, table
+from .plain_columns import DELTA, FLOOR, encode
 
 HEX_WIDTH = 44  # characters of a line that hold bytes; the rest explains them
 
@@ -15,9 +15,9 @@ QUALITY = [0, 0, 8, 0, 0, 0, 0]
 EVENTS = [[2, 0], [1, 1, 1]]
 
 COLUMNS = {
-    "times": encode(DELTA2, TIMES),
-    "quality": column(QUALITY),
-    "voltage": encode(LEVEL, VOLTAGE),
+    "times": encode(DELTA, TIMES),
+    "quality": encode(FLOOR, QUALITY),
+    "voltage": encode(DELTA, VOLTAGE),
     "energy": encode(DELTA, ENERGY),
 }
 
@@ -80,10 +80,10 @@ def explained() -> list:
         (3, b"\x00", "instrument 0 of the schema"),
         (3, b"\x07", "7 rows"),
         (3, dumps(made[2]), "trust: all synchronised"),
-        (3, dumps(made[3]), "times: coder 3, 0 1000 … 6000"),
-        (3, dumps(made[4]), "quality: 0 0 8 0 0 0 0"),
+        (3, dumps(made[3]), "times: coder 2, 0 1000 … 6000"),
+        (3, dumps(made[4]), "quality: coder 1, 0 0 8 0 0 0 0"),
         (3, head(made[5]), "channels, two:"),
-        (4, dumps(made[5][0]), "coder 0, 2301 2299 2302 2302 2305 2301"),
+        (4, dumps(made[5][0]), "coder 2, 2301 2299 2302 2302 2305 2301"),
         (4, dumps(made[5][1]), "coder 2, 90017 90021 90030 … 90042"),
         (2, b"\x82", "events, two:"),
         (3, dumps(EVENTS[0]), "epoch born, first start"),
