@@ -14,7 +14,7 @@ Both links are looked at, to the batch before and from the batch after, so the o
 matter.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 
 NEW, LATE, DUPLICATE, FORK = "new", "late", "duplicate", "fork"
 
@@ -56,6 +56,14 @@ class Held:
             self._last.insert(at, last)
         return gone, (first, last)
 
+    def add_range(self, first: int, last: int) -> None:
+        """Take in first..last, held or not."""
+        begin = bisect_left(self._last, first - 1)
+        end = bisect_right(self._first, last + 1)
+        if begin < end:
+            first, last = min(first, self._first[begin]), max(last, self._last[end - 1])
+        self._first[begin:end], self._last[begin:end] = [first], [last]
+
     def holes(self, end: int) -> list[tuple[int, int]]:
         """Ranges below `end` (exclusive) that are not held."""
         found = []
@@ -76,6 +84,28 @@ class Held:
             return None
         at = bisect_right(self._first, seq)
         return (self._last[at - 1] + 1 if at else 0, seq)
+
+
+def without(ranges: list[tuple[int, int]], other: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """What of `ranges` is in none of `other`; both sorted and disjoint, as is the result."""
+    rest, at = [], 0
+    for first, last in ranges:
+        while at < len(other) and other[at][1] < first:
+            at += 1
+        look = at
+        while look < len(other) and other[look][0] <= last:
+            if first < other[look][0]:
+                rest.append((first, other[look][0] - 1))
+            first = other[look][1] + 1
+            look += 1
+        if first <= last:
+            rest.append((first, last))
+    return rest
+
+
+def size(ranges: list[tuple[int, int]]) -> int:
+    """How many numbers are in these disjoint ranges."""
+    return sum(last - first + 1 for first, last in ranges)
 
 
 def decide(seq, batch_hash, prev, head, same_hash, before_hash, after_prev, is_fork) -> tuple[str, str]:

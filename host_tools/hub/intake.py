@@ -10,7 +10,7 @@ the same messages.
 import hashlib
 import logging
 import sqlite3
-from collections import namedtuple
+from typing import NamedTuple
 
 from parkgate import events
 from parkgate.batch import Batch
@@ -21,13 +21,30 @@ from . import accept, verify
 from .answer import make_receipt, receipt_topic
 from .decode import blocks, decode_group
 from .schema import DECODED, UNDECODABLE, WAITS_FOR_SCHEMA
+from .state import Gateway
 from .store import EPOCHS_MAX, Store
 from .verify import Refusal
 
 log = logging.getLogger("parkgate.hub")
 
-Message = namedtuple("Message", "topic data")
-Outcome = namedtuple("Outcome", "kind what gateway receipt_topic receipt")  # of one message, in the group's order
+
+class Message(NamedTuple):
+    """As it came from the broker."""
+
+    topic: str
+    data: bytes
+
+
+class Outcome(NamedTuple):
+    """What became of one message. `receipt` is what to publish on `receipt_topic`, None where there is no receipt."""
+
+    kind: str
+    what: str
+    gateway: Gateway | None = None
+    place: tuple[bytes, int, bytes] | None = None  # (epoch, seq, batch hash) that is committed with this group
+    receipt_topic: str | None = None
+    receipt: bytes | None = None
+
 
 BEAT, STALE_BEAT, REFUSED = "beat", "stale beat", "refused"
 
@@ -105,10 +122,11 @@ class Intake:
             return self._refuse(message, refusal)
 
     def _answer(self, outcome, now_unix_ms):
-        if outcome.receipt is None:
-            return outcome
         gateway = outcome.gateway
-        data = make_receipt(self.key, gateway, *outcome.receipt, now_unix_ms)
+        if gateway is None or outcome.place is None:
+            return outcome
+        epoch, seq, batch_hash = outcome.place
+        data = make_receipt(self.key, gateway, epoch, seq, batch_hash, now_unix_ms)
         return outcome._replace(receipt_topic=receipt_topic(gateway), receipt=data)
 
     def _refuse(self, message, refusal):
@@ -118,7 +136,7 @@ class Intake:
         if count & (count - 1) == 0:
             name = refusal.gateway.name if refusal.gateway else message.topic[:80]
             log.warning("refused (%s), %s: %s (%d so far)", refusal.reason, name, refusal.what, count)
-        return Outcome(REFUSED, f"{refusal.reason}: {refusal.what}", refusal.gateway, None, None)
+        return Outcome(REFUSED, f"{refusal.reason}: {refusal.what}", refusal.gateway)
 
     # Batches.
 
@@ -146,7 +164,7 @@ class Intake:
             if columns is None:
                 columns = _decode_safely([batch])[0]
             self._keep(message, gateway, epoch, batch, columns, batch_hash, before, after)
-        return Outcome(decision, why, gateway, None, (epoch.epoch, seq, batch_hash))
+        return Outcome(decision, why, gateway, (epoch.epoch, seq, batch_hash))
 
     def _neighbours(self, epoch, seq):
         """(hash, prev, sampled, readings, unsealed) of the held batches at seq-1, seq and seq+1, None where
@@ -249,16 +267,17 @@ class Intake:
             if event[0] != events.GAP:
                 continue
             first, last, readings = (event + [None] * 4)[1:4]
-            sealed = type(first) is int and type(last) is int and 0 <= first <= last < UINT_LIMIT
-            if type(readings) is not int or not 0 <= readings < UINT_LIMIT or not (
-                sealed or (first is None and last is None)
-            ):  # fmt: skip
+            sealed = None
+            if type(first) is int and type(last) is int and 0 <= first <= last < UINT_LIMIT:
+                sealed = first, last
+            counted = type(readings) is int and 0 <= readings < UINT_LIMIT
+            if not counted or not (sealed or (first is None and last is None)):
                 self.store.alarm(gateway, "event", f"seq {batch.sign1.seq}: a gap event that says nothing usable")
                 continue
             epoch.gap_events += 1
             epoch.gap_readings += readings
             if sealed:
-                self.store.add_missing(epoch, first, last, "gap")
+                self.store.add_missing(epoch, *sealed, "gap")
             else:
                 unsealed += readings
             where = f"batches {first} to {last}" if sealed else "before they were sealed"
@@ -276,8 +295,7 @@ class Intake:
         if receipt_seq is None or receipt_seq in epoch.held:
             return
         first, last = epoch.held.hole_up_to(receipt_seq)
-        known = any(why == "lost" and begin <= first and last <= end for begin, end, why in epoch.missing)
-        if not known:
+        if receipt_seq not in epoch.missing["lost"]:
             self.store.add_missing(epoch, first, last, "lost")
             what = f"batches {first} to {last} were acknowledged by this hub and are not here: was it restored?"
             self.store.alarm(gateway, "restored", what)
@@ -293,7 +311,7 @@ class Intake:
                 last_epoch.ep, last.boot, last.sign1.seq, last.sampled,
             ):  # fmt: skip
                 gateway.stale_beats += 1
-                return Outcome(STALE_BEAT, "older than the one before", gateway, None, None)
+                return Outcome(STALE_BEAT, "older than the one before", gateway)
         seq = beat.sign1.seq - 1
         if seq in epoch.held:
             held = epoch.head_link if seq == epoch.held.head() else self.store.links(epoch.ep, seq, seq)[seq]
@@ -310,7 +328,7 @@ class Intake:
             self.store.alarm(gateway, "restored", what)
             log.error("%s: %s", gateway.name, what)
         epoch.deficit = max(0, deficit)
-        return Outcome(BEAT, "", gateway, None, None)
+        return Outcome(BEAT, "", gateway)
 
 
 def _decode_safely(batches):

@@ -191,17 +191,20 @@ def recent_events(db: sqlite3.Connection, gw: int, limit: int) -> list[dict]:
         " WHERE epoch.gw = ? ORDER BY event.ep DESC, event.seq DESC, event.place DESC LIMIT ?",
         (gw, min(limit, EVENTS_MAX)),
     )
-    return [
-        {
-            "epoch": epoch.lower(),
-            "seq": seq,
-            "received_unix_ms": received,
-            "kind": events.NAMES.get(event[0], f"kind {event[0]}"),
-            "what": describe(event),
-            "event": _plain(event),
-        }
-        for epoch, seq, event, received in ((row[0], row[1], cbor.decode(row[2]), row[3]) for row in rows)
-    ]
+    found = []
+    for epoch, seq, data, received in rows:
+        event: list = cbor.decode(data)  # type: ignore[assignment]
+        found.append(
+            {
+                "epoch": epoch.lower(),
+                "seq": seq,
+                "received_unix_ms": received,
+                "kind": events.NAMES.get(event[0], f"kind {event[0]}"),
+                "what": describe(event),
+                "event": _plain(event),
+            }
+        )
+    return found
 
 
 def describe(event: list) -> str:

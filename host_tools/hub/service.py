@@ -97,7 +97,7 @@ class Hub:
                 delay_s = min(delay_s * 2, RETRY_S_MAX)
         self.storage_fault = None
         for outcome in outcomes:
-            if outcome.receipt is not None:
+            if outcome.receipt is not None and outcome.receipt_topic is not None:
                 self.receiver.publish(outcome.receipt_topic, outcome.receipt)
         self.receiver.done(group)
         self.groups += 1

@@ -9,6 +9,7 @@ from collections import deque
 
 from parkgate.beat import Beat
 
+from ..keys import Verifier
 from .accept import Held
 
 SPARK_POINTS = 48
@@ -36,12 +37,15 @@ class Series:
         self.readings = self.undated = self.span_ms = 0
         self.qualities: dict[int, int] = {}
         self.last_place: tuple[int, int] | None = None  # (ep, seq)
-        self.last_ms = self.last_trust = self.last_quality = self.last_value = None
+        self.last_ms: int | None = None
+        self.last_trust: int | None = None
+        self.last_quality: int | None = None
+        self.last_value: int | None = None
         self.is_headline = False
 
 
 class Epoch:
-    """One chain of one gateway. `head_link` is (hash, sampled, readings, unsealed) of the highest batch
+    """One chain of one gateway. `head_link` is (hash, prev, sampled, readings, unsealed) of the highest batch
     held."""
 
     def __init__(self, ep: int, epoch: bytes):
@@ -50,9 +54,9 @@ class Epoch:
         self.held = Held()
         self.batches = self.readings = self.sampled = self.dropped = 0
         self.gap_events = self.gap_readings = 0
-        self.head_link = None
+        self.head_link: tuple | None = None
         self.forks: set[bytes] = set()
-        self.missing: list[tuple[int, int, str]] = []  # (first_seq, last_seq, why)
+        self.missing = {"gap": Held(), "lost": Held()}  # why → seqs that will not come
         self.deficit = 0  # readings the gateway got receipts for and this hub does not hold
 
 
@@ -62,21 +66,22 @@ class Gateway:
     def __init__(self, gw: int, kid: bytes, public_key: bytes, name: str, enrolled_unix_ms: int):
         self.gw, self.kid, self.public_key, self.name = gw, kid, public_key, name
         self.enrolled_unix_ms = enrolled_unix_ms
-        self.revoked_unix_ms = None
-        self.verifier = None
-        self.receipt_key = None
-        self.last_seen_unix_ms = None
+        self.revoked_unix_ms: int | None = None
+        self.verifier: Verifier | None = None
+        self.receipt_key: bytes | None = None
+        self.last_seen_unix_ms: int | None = None
         self.duplicates = self.stale_beats = 0
         self.beat: Beat | None = None
         self.beat_bytes: bytes | None = None
-        self.beat_unix_ms = None
+        self.beat_unix_ms: int | None = None
         self.epochs: dict[bytes, Epoch] = {}
         self.schemas: dict[bytes, list[list[Series]]] = {}  # schema id → instrument → channel → series
         self.series: dict[tuple, Series] = {}  # (instrument, quantity, unit, scale) → series
         self.refused: dict[str, int] = {}
         self.alarms: dict[str, dict] = {}
         self.undecoded = self.undecodable = 0
-        self.last_reading_ms = self.last_trust = None
+        self.last_reading_ms: int | None = None
+        self.last_trust: int | None = None
         self.headline: Series | None = None
         self.spark: deque = deque(maxlen=SPARK_POINTS)
 

@@ -110,7 +110,7 @@ class Store:
             by_gw[row[0]].series[row[2:6]] = series
         for gateway in by_gw.values():
             gateway.choose_headline()
-            newest = max((s for s in gateway.series.values() if s.last_place), key=lambda s: s.last_place, default=None)
+            newest = max(gateway.series.values(), key=lambda s: s.last_place or (-1, -1), default=None)
             if newest:
                 gateway.took(newest)
         for gw, schema_id, data in db.execute("SELECT * FROM schema"):
@@ -118,11 +118,7 @@ class Store:
         self.nobody = {}
         for gw, reason, count, _ in db.execute("SELECT * FROM refused"):
             (by_gw[gw].refused if gw else self.nobody)[reason] = count
-        for gw, kind, what, count, first_ms, last_ms in db.execute("SELECT * FROM alarm"):
-            by_gw[gw].alarms[kind] = {
-                "kind": kind, "what": what, "count": count, "first_unix_ms": first_ms, "last_unix_ms":
-                last_ms,
-            }  # fmt: skip
+        self._load_alarms()
         for ep, state, count in db.execute("SELECT ep, state, count(*) FROM batch WHERE state > 0 GROUP BY ep, state"):
             gateway = by_ep[ep]
             if state == WAITS_FOR_SCHEMA:
@@ -142,6 +138,16 @@ class Store:
             gateway.name, gateway.revoked_unix_ms = name, revoked
             self.by_topic[gateway.topic_name()] = gateway
 
+    def _load_alarms(self) -> None:
+        by_gw = {gateway.gw: gateway for gateway in self.by_topic.values()}
+        for gateway in by_gw.values():
+            gateway.alarms = {}
+        for gw, kind, what, count, first_ms, last_ms in self.db.execute("SELECT * FROM alarm"):
+            by_gw[gw].alarms[kind] = {
+                "kind": kind, "what": what, "count": count, "first_unix_ms": first_ms, "last_unix_ms":
+                last_ms,
+            }  # fmt: skip
+
     def _load_epochs(self, by_gw) -> dict[int, Gateway]:
         by_ep, epochs = {}, {}
         for row in self.db.execute("SELECT gw, ep, epoch, batches, readings, sampled, dropped, gap_events,"
@@ -157,10 +163,10 @@ class Store:
         for ep, found in ranges.items():
             epoch = epochs[ep]
             epoch.held = Held(found)
-            head = epoch.held.head()
+            head = found[-1][1]
             epoch.head_link = self.links(ep, head, head)[head]
         for ep, first, last, why, _ in self.db.execute("SELECT * FROM missing"):
-            epochs[ep].missing.append((first, last, why))
+            epochs[ep].missing[why].add_range(first, last)
         for ep, fork_hash, _ in self.db.execute("SELECT * FROM fork"):
             epochs[ep].forks.add(fork_hash)
         return by_ep
@@ -176,6 +182,7 @@ class Store:
             return False
         self._version = version
         self._load_gateways()
+        self._load_alarms()
         return True
 
     # A transaction.
@@ -247,7 +254,7 @@ class Store:
                 " gap_readings) VALUES (?, ?, ?, 0, 0, 0, 0, 0, 0)",
                 (gateway.gw, epoch_id, self.now_unix_ms),
             )
-            found = gateway.epochs[epoch_id] = Epoch(cursor.lastrowid, epoch_id)
+            found = gateway.epochs[epoch_id] = Epoch(cursor.lastrowid or 0, epoch_id)
         return found
 
     def links(self, ep: int, first_seq: int, last_seq: int) -> dict[int, tuple]:
@@ -291,12 +298,11 @@ class Store:
 
     def add_missing(self, epoch: Epoch, first_seq: int, last_seq: int, why: str) -> None:
         """These seqs will not come, because of `why` ("gap" or "lost")."""
-        if (first_seq, last_seq, why) not in epoch.missing:
-            epoch.missing.append((first_seq, last_seq, why))
-            self.db.execute(
-                "INSERT OR IGNORE INTO missing VALUES (?, ?, ?, ?, ?)",
-                (epoch.ep, first_seq, last_seq, why, self.now_unix_ms),
-            )
+        epoch.missing[why].add_range(first_seq, last_seq)
+        self.db.execute(
+            "INSERT OR IGNORE INTO missing VALUES (?, ?, ?, ?, ?)",
+            (epoch.ep, first_seq, last_seq, why, self.now_unix_ms),
+        )
 
     # Schemas, series, blocks.
 

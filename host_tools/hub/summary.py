@@ -9,6 +9,7 @@ import threading
 
 from parkgate.reading import TRUST_NAMES
 
+from .accept import size, without
 from .state import Epoch, Gateway
 
 HOLES_SHOWN = 50
@@ -26,18 +27,13 @@ def chain_summary(gateway: Gateway, epoch: Epoch, is_current: bool) -> dict:
         oldest_held = 0 if beat is None else end if beat.oldest_held is None else beat.oldest_held
         if beat and head is not None and head >= beat.sign1.seq:
             oldest_held = min(oldest_held, beat.sign1.seq)  # sealed after that beat: it cannot speak of them
-    counts = {"awaited": 0, "gap": 0, "lost": 0, "unexplained": 0}
     holes = epoch.held.holes(end)
-    for first, last in holes:
-        rest = [(first, last)]
-        for begin, stop, why in epoch.missing:
-            taken, rest = _cut(rest, begin, stop)
-            counts[why] += taken
-        taken, rest = _cut(rest, oldest_held, last)
-        counts["awaited"] += taken
-        counts["unexplained"] += sum(b - a + 1 for a, b in rest)
-    newer = beat is not None and (beat.sampled, beat.dropped) >= (epoch.sampled, epoch.dropped)
-    sampled, dropped = (beat.sampled, beat.dropped) if newer else (epoch.sampled, epoch.dropped)
+    untold = without(holes, epoch.missing["gap"].ranges())
+    unexplained = without(untold, epoch.missing["lost"].ranges())
+    gone = without(unexplained, [(oldest_held, end)])
+    sampled, dropped = epoch.sampled, epoch.dropped
+    if beat is not None and (beat.sampled, beat.dropped) > (sampled, dropped):
+        sampled, dropped = beat.sampled, beat.dropped
     return {
         "epoch": epoch.epoch.hex(),
         "batches": epoch.batches,
@@ -51,24 +47,11 @@ def chain_summary(gateway: Gateway, epoch: Epoch, is_current: bool) -> dict:
         "forks": len(epoch.forks),
         "holes": len(holes),
         "hole_ranges": holes[:HOLES_SHOWN],
-        **{f"{why}_batches": count for why, count in counts.items()},
+        "gap_batches": size(holes) - size(untold),
+        "lost_batches": size(untold) - size(unexplained),
+        "awaited_batches": size(unexplained) - size(gone),
+        "unexplained_batches": size(gone),
     }
-
-
-def _cut(ranges, begin, stop):
-    """(how many numbers of `ranges` lie in begin..stop, the ranges without them)."""
-    taken, rest = 0, []
-    for first, last in ranges:
-        a, b = max(first, begin), min(last, stop)
-        if a > b:
-            rest.append((first, last))
-            continue
-        taken += b - a + 1
-        if first < a:
-            rest.append((first, a - 1))
-        if b < last:
-            rest.append((b + 1, last))
-    return taken, rest
 
 
 def gateway_summary(gateway: Gateway) -> dict:
@@ -89,7 +72,7 @@ def gateway_summary(gateway: Gateway) -> dict:
         "revoked_unix_ms": gateway.revoked_unix_ms,
         "last_seen_unix_ms": gateway.last_seen_unix_ms,
         "last_reading_ms": gateway.last_reading_ms,
-        "clock_trust": TRUST_NAMES.get(gateway.last_trust),
+        "clock_trust": _trust(gateway.last_trust),
         "batches_verified": total("batches"),
         "readings_stored": total("readings"),
         "duplicates": gateway.duplicates,
@@ -116,6 +99,10 @@ def gateway_summary(gateway: Gateway) -> dict:
     }
 
 
+def _trust(code: int | None) -> str | None:
+    return None if code is None else TRUST_NAMES[code]
+
+
 def _beat_summary(gateway):
     beat = gateway.beat
     if beat is None:
@@ -132,7 +119,7 @@ def _beat_summary(gateway):
         "receipt_seq": beat.receipt_seq,
         "oldest_held": beat.oldest_held,
         "time_ms": beat.time_ms,
-        "clock_trust": TRUST_NAMES.get(beat.trust, f"code {beat.trust}"),
+        "clock_trust": _trust(beat.trust),
         "health": beat.health,
     }
 

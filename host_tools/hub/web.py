@@ -130,7 +130,7 @@ class Pages:
         for gateway in gateways:
             for reason, count in gateway["refused"].items():
                 refused[reason] = refused.get(reason, 0) + count
-        totals = {name: sum(gateway[name] for gateway in gateways) for name in SUMS}
+        totals: dict = {name: sum(gateway[name] for gateway in gateways) for name in SUMS}
         totals["gateways"] = len(gateways)
         totals["buffered"] = sum(gateway["buffered"] or 0 for gateway in gateways)
         totals["refused"] = refused

@@ -82,11 +82,21 @@ export class Plot {
       s.values.map((v) => (v === null ? null : v / 10 ** s.scale)),
     ]));
     const shape = JSON.stringify([drawn.map((s) => s.series), this.series, document.documentElement.dataset.theme]);
-    if (this.u && shape === this.shape) { this.u.setData(data); return; }
+    if (this.u && shape === this.shape) {
+      this.u.setData(data);
+      this.tellNewest();
+      return;
+    }
     this.shape = shape;
     if (this.u) this.u.destroy();
     this.box.replaceChildren();
     this.u = new uPlot(this.options(drawn), data, this.box);
+    this.tellNewest();
+  }
+
+  // Without a pointer over the plot, the words below it tell the newest readings.
+  tellNewest() {
+    if (this.u.cursor.left < 0) this.u.setLegend({ idx: this.u.data[0].length - 1 }, false);
   }
 
   options(drawn) {
@@ -100,6 +110,7 @@ export class Plot {
       width: Math.max(200, this.box.clientWidth),
       height: HEIGHT,
       cursor: { points: { size: 7 }, drag: { x: true, y: false } },
+      hooks: { setCursor: [(u) => { if (u.cursor.left < 0 && u.data[0].length) u.setLegend({ idx: u.data[0].length - 1 }, false); }] },
       scales: Object.fromEntries([["x", { time: true }], ...units.map((unit) => [unit || "1", { auto: true }])]),
       axes: [
         { ...axis, space: 70, values: [

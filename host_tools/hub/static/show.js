@@ -85,8 +85,7 @@ export function copyable(text, shown = text) {
 const SILENT_MS = 5 * 60 * 1000;
 export function standing(gateway) {
   if (gateway.revoked_unix_ms) return "revoked";
-  if (gateway.forks || gateway.lost_batches || gateway.unexplained_batches || gateway.undecodable
-    || gateway.alarms.length) return "attention";
+  if (gateway.alarms.length || gateway.unexplained_batches) return "attention";
   if (!gateway.last_seen_unix_ms) return "new";
   return now() - gateway.last_seen_unix_ms > SILENT_MS ? "silent" : "live";
 }
