@@ -79,16 +79,19 @@ def encode_schema(instruments: list) -> bytes:
 def decode_schema(data: bytes) -> list:
     """The list given to `encode_schema`. Raises FormatError."""
     schema = cbor.decode(data)
-    try:
-        for name, profile, channels in schema:
-            for quantity, unit, scale in channels:
-                if type(quantity) is not str or type(unit) is not str or type(scale) is not int or abs(scale) > 18:
-                    raise FormatError("schema: a channel is [quantity, unit, scale]")
-            if type(name) is not str or type(profile) is not str or not channels:
-                raise FormatError("schema: an instrument is [name, profile, channels]")
-    except (TypeError, ValueError):
-        raise FormatError("schema: not a list of [name, profile, channels]") from None
+    if type(schema) is not list or len(schema) > MAX_INSTRUMENTS:
+        raise FormatError("schema: not a list of at most %d instruments" % MAX_INSTRUMENTS)
+    for instrument in schema:
+        if not _has_types(instrument, (str, str, list)) or not 0 < len(instrument[2]) <= MAX_CHANNELS:
+            raise FormatError("schema: an instrument is [name, profile, channels]")
+        for channel in instrument[2]:
+            if not _has_types(channel, (str, str, int)) or abs(channel[2]) > MAX_SCALE:
+                raise FormatError("schema: a channel is [quantity, unit, scale]")
     return schema
+
+
+def _has_types(item, types):
+    return type(item) is list and [type(each) for each in item] == list(types)
 
 
 class Table:

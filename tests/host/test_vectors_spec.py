@@ -98,11 +98,13 @@ def test_every_section_that_is_cited_exists():
 def for_pycddl(text: str, data: bytes) -> str:
     """The CDDL said in ways that pycddl 0.6.4 understands: it fails on an optional last item of an array, on any
     number of items behind a first one or of several types, on a range that begins below zero, and takes any map for
-    the empty one."""
+    the empty one and no array for an empty list of tables."""
     item = cbor2.loads(data)
     with_schema = isinstance(item, list) and len(item) == 13
     text = text.replace("? schema: bytes,", "schema: bytes," if with_schema else "")
     text = text.replace("event = [kind: uint62, * item]", "event = any").replace("[* item]", "[* any]")
+    if isinstance(item, list) and len(item) > 10 and item[10] == []:
+        text = text.replace("[0*64 table]", "[]")
     text = text.replace("-18..18", " / ".join(str(scale) for scale in range(-18, 19)))
     text = re.sub(r"-([0-9]+)\.\.([0-9]+)", r"(int .ge -\1) .and (int .le \2)", text)
     return text.replace("{}", "{0*0 int => any}")
