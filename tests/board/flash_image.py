@@ -8,7 +8,7 @@ import os
 import shutil
 import struct
 import subprocess
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FLASH_BYTES = 2 * 1024 * 1024
@@ -74,13 +74,12 @@ def compiled(source: Path) -> bytes:
     return result.stdout
 
 
-def package_files(package: Path, compile_them: bool = True) -> dict[str, bytes]:
-    """The modules of a package as files for the board's lib folder, compiled or as they are."""
-    files = {}
-    for source in sorted(package.glob("*.py")):
-        name = source.with_suffix(".mpy").name if compile_them else source.name
-        files[f"lib/{package.name}/{name}"] = compiled(source) if compile_them else source.read_bytes()
-    return files
+def compiled_tree(folder: Path, target: str = "") -> dict[str, bytes]:
+    """All Python files under a folder, compiled, as files under `target` on the board."""
+    return {
+        str(PurePosixPath(target) / source.relative_to(folder).with_suffix(".mpy").as_posix()): compiled(source)
+        for source in sorted(folder.rglob("*.py"))
+    }
 
 
 def file_system(files: dict[str, bytes], size: int) -> bytes:

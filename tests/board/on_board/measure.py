@@ -10,17 +10,6 @@ def report(name, value, unit):
     print(json.dumps({"name": name, "value": round(value, 3), "unit": unit}))
 
 
-def loaded(module):
-    """Import parkgate.<module>; its import time in ms and the bytes of heap it keeps."""
-    gc.collect()
-    before = gc.mem_alloc()
-    begun = time.ticks_us()
-    __import__("parkgate." + module)
-    taken_us = time.ticks_diff(time.ticks_us(), begun)
-    gc.collect()
-    return taken_us / 1000, gc.mem_alloc() - before
-
-
 class Steps:
     """Drives a generator as an event loop would, and keeps the times of its steps.
 
