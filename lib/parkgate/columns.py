@@ -34,6 +34,8 @@ is not zero, an end of the range code that is not the shortest and lowest, and v
 Work is linear in `count` (<= MAX_ROWS) whatever the bytes say.
 """
 
+from array import array
+
 from . import range_coder
 from .errors import FormatError
 from .tail_bits import TailReader, TailWriter
@@ -47,7 +49,7 @@ COARSE_LIMIT = 66  # coarse classes: u < 4, then one for each
 _WORD = 1 << 64
 _HALF = 1 << 63
 
-_STEP_VALUES = 24  # values worked on between two yields: <= 10 ms on RP2040
+_STEP_VALUES = 16  # values worked on between two yields: <= 10 ms on RP2040
 
 
 def _class_table():
@@ -98,67 +100,35 @@ def _wrap(r):
     return (r + _HALF) % _WORD - _HALF
 
 
-class _Tally:
-    """Which classes occur in a column, how often, and whether with more than one number."""
-
-    def __init__(self, fine):
-        self.fine = fine
-        self.counts = [0] * CLASS_LIMIT
-        self.first = [0] * CLASS_LIMIT  # the number met first
-        self.mixed = bytearray(CLASS_LIMIT)  # 1: not all members are that number
-
-    def used(self):
-        return [k for k in range(CLASS_LIMIT) if self.counts[k]]
-
-    def coarse(self):
-        """The same column in coarse classes."""
-        tally = _Tally(0)
-        for k in self.used():
-            j = k if k < 4 else (k >> 1) + 2
-            if tally.counts[j]:
-                tally.mixed[j] = 1
-            else:
-                tally.first[j] = self.first[k]
-                tally.mixed[j] = self.mixed[k]
-            tally.counts[j] += self.counts[k]
-        return tally
-
-    def cost(self):
-        """About how many sixteenths of a bit the column takes: entropy, mantissas, header, what learning costs."""
-        used = self.used()
-        rows = sum(self.counts)
-        cost = rows * _log2_sixteenths(rows)
-        bits = 15 + used[-1] - used[0]
-        if len(used) > 1:
-            bits += 3 * len(used)
-        for k in used:
-            count = self.counts[k]
-            cost -= count * _log2_sixteenths(count)
-            if k > 3:
-                bits += 1 + class_shape(k, self.fine)[0] * (count if self.mixed[k] else 1)
-        return cost + (bits << 4)
-
-
 class _Plan:
-    """One transform of a column, ready to be coded, and what it would cost."""
+    """One transform of a column: its residuals, in the end as classes and mantissas, and what it would cost.
 
-    def __init__(self, transform, anchor):
-        self.transform = transform
-        self.anchor = anchor
-        self.step = 1
-        self.residuals = []
-        self.classes = b""  # fine
-        self.tally = None
+    The lists hold an entry a row, unused before `start`. They are made once and handed from plan to plan: between
+    big integers a small heap may have no room for new ones.
+    """
+
+    def __init__(self, rows):
+        self.residuals = [0] * rows
+        self.classes = bytearray(rows)  # fine
+        self.counts = array("H", bytes(2 * CLASS_LIMIT))
+        self.first = [0] * CLASS_LIMIT  # the number of each class met first
+        self.mixed = bytearray(CLASS_LIMIT)  # 1: not all its members are that number
+
+    def begin(self, transform, anchor):
+        self.transform, self.anchor = transform, anchor
+        self.start = 1 if transform >= DELTA else 0
+        self.step, self.fine = 1, 0
         self.cost = 0  # sixteenths of a bit, estimated
+        for k in range(CLASS_LIMIT):
+            self.counts[k] = 0
+            self.mixed[k] = 0
 
 
 def _subtract(plan, values, wide):
     """Stage 1, generator: plan.residuals. `wide`: differences may leave 64 bits and are brought back."""
     n = len(values)
-    transform = plan.transform
-    first = 0 if transform <= FLOOR else 1
-    # The list is made at its full size: between big integers a small heap may have no room for it to grow.
-    plan.residuals = out = [0] * (n - first)
+    out = plan.residuals
+    transform, first = plan.transform, plan.start
     before, slope, bend = plan.anchor, 0, 0
     for start in range(first, n, 3 * _STEP_VALUES):
         for i in range(start, min(n, start + 3 * _STEP_VALUES)):
@@ -176,7 +146,7 @@ def _subtract(plan, values, wide):
                         bend = d
             if wide and transform != FLOOR:
                 r = _wrap(r)
-            out[i - first] = r
+            out[i] = r
         yield
 
 
@@ -185,7 +155,7 @@ def _divide(plan):
     rs = plan.residuals
     n = len(rs)
     step = 0
-    for start in range(0, n, 3 * _STEP_VALUES):
+    for start in range(plan.start, n, 3 * _STEP_VALUES):
         for i in range(start, min(n, start + 3 * _STEP_VALUES)):
             r = rs[i]
             if step:
@@ -201,7 +171,7 @@ def _divide(plan):
         yield
     plan.step = step = step or 1
     signed = plan.transform != FLOOR
-    for start in range(0, n, 3 * _STEP_VALUES):
+    for start in range(plan.start, n, 3 * _STEP_VALUES):
         for i in range(start, min(n, start + 3 * _STEP_VALUES)):
             r = rs[i]
             if step > 1:
@@ -214,20 +184,12 @@ def _divide(plan):
 
 
 def _classify(plan):
-    """Stage 3, generator: plan.classes, the better plan.tally, plan.cost."""
-    us = plan.residuals
-    n = len(us)
-    bits = 7 + bit_length(_zigzag(plan.anchor))
-    if plan.step > 1:
-        bits += 6 + bit_length(plan.step)
-    plan.cost = bits << 4
-    if not n:
-        return
-    plan.tally = tally = _Tally(1)
-    counts, first, mixed = tally.counts, tally.first, tally.mixed
-    plan.classes = classes = bytearray(n)
+    """Stage 3, generator: plan.classes, which occur, plan.fine and plan.cost."""
+    us, classes = plan.residuals, plan.classes
+    counts, first, mixed = plan.counts, plan.first, plan.mixed
     class_of = _CLASS
-    for start in range(0, n, _STEP_VALUES):
+    n = len(us)
+    for start in range(plan.start, n, _STEP_VALUES):
         for i in range(start, min(n, start + _STEP_VALUES)):
             u = us[i]
             if u < 256:
@@ -249,27 +211,61 @@ def _classify(plan):
                 mixed[k] = 1
             counts[k] += 1
         yield
-    cost = tally.cost()
-    yield
-    coarse = tally.coarse()
-    yield
-    coarse_cost = coarse.cost()
-    if coarse_cost <= cost:
-        cost = coarse_cost
-        plan.tally = coarse
-    plan.cost += cost
+    bits = 7 + bit_length(_zigzag(plan.anchor))
+    if plan.step > 1:
+        bits += 6 + bit_length(plan.step)
+    if n > plan.start:
+        fine = _cost(plan, 1)
+        yield
+        coarse = _cost(plan, 0)
+        plan.fine = 1 if fine < coarse else 0
+        plan.cost = min(fine, coarse)
+    plan.cost += bits << 4
     yield
 
 
-def _write_header(plan, tail):
-    """Gives the classes that occur."""
+def _members(plan, k, fine):
+    """(how many, mixed, first) of class k. A coarse class is one fine class or the two of one bit length."""
+    if fine or k < 4:
+        return plan.counts[k], plan.mixed[k], plan.first[k]
+    low, high = 2 * k - 4, 2 * k - 3
+    if plan.counts[low] and plan.counts[high]:
+        return plan.counts[low] + plan.counts[high], 1, 0
+    if plan.counts[high]:
+        low = high
+    return plan.counts[low], plan.mixed[low], plan.first[low]
+
+
+def _cost(plan, fine):
+    """About how many sixteenths of a bit the residuals take: entropy, mantissas, header, what learning costs."""
+    rows = len(plan.residuals) - plan.start
+    cost = rows * _log2_sixteenths(rows)
+    bits = used = last = 0
+    least = -1
+    for k in range(CLASS_LIMIT if fine else COARSE_LIMIT):
+        if plan.counts[k] if fine or k < 4 else plan.counts[2 * k - 4] or plan.counts[2 * k - 3]:
+            count, mixed, _ = _members(plan, k, fine)
+            cost -= count * _log2_sixteenths(count)
+            if k > 3:
+                bits += 1 + class_shape(k, fine)[0] * (count if mixed else 1)
+            if least < 0:
+                least = k
+            last = k
+            used += 1
+    bits += 15 + last - least
+    if used > 1:
+        bits += 3 * used
+    return cost + (bits << 4)
+
+
+def _write_header(plan, tail, used):
     anchor = _zigzag(plan.anchor)
     length = bit_length(anchor)
     tail.put(length, 7)
     if length > 1:
         tail.put_number(anchor, length - 1)
-    if not plan.residuals:
-        return []
+    if not used:
+        return
     if plan.step == 1:
         tail.put(0, 1)
     else:
@@ -277,42 +273,44 @@ def _write_header(plan, tail):
         tail.put(1, 1)
         tail.put(length, 6)
         tail.put_number(plan.step, length)
-    tally = plan.tally
-    used = tally.used()
-    tail.put(tally.fine, 1)
+    tail.put(plan.fine, 1)
     tail.put(used[0], 7)
     tail.put(used[-1] - used[0], 7)
     for k in range(used[0] + 1, used[-1]):
-        tail.put(1 if tally.counts[k] else 0, 1)
+        tail.put(1 if k in used else 0, 1)
     for k in used:
         if k > 3:
-            tail.put(1 - tally.mixed[k], 1)
-            if not tally.mixed[k]:
-                bits, least = class_shape(k, tally.fine)
-                tail.put(tally.first[k] - least, bits)
-    return used
+            _, mixed, first = _members(plan, k, plan.fine)
+            tail.put(1 - mixed, 1)
+            if not mixed:
+                bits, least = class_shape(k, plan.fine)
+                tail.put(first - least, bits)
 
 
 def _code(plan):
     """Stage 4, generator: its return value is the column's bytes."""
+    limit = CLASS_LIMIT if plan.fine else COARSE_LIMIT
+    used = [k for k in range(limit) if _members(plan, k, plan.fine)[0]] if plan.start < len(plan.classes) else []
+    yield
     tail = TailWriter()
-    used = _write_header(plan, tail)
+    _write_header(plan, tail, used)
     yield
     # From the fine class of a residual to its symbol, its mantissa's bits and the least number of its class.
     symbol_of = bytearray(CLASS_LIMIT)
     bits_of = bytearray(CLASS_LIMIT)
-    least_of = [0] * CLASS_LIMIT
+    least_of = plan.first
     for i, k in enumerate(used):
-        bits, least = class_shape(k, plan.tally.fine)
-        for fine in (k,) if k < 4 or plan.tally.fine else (2 * k - 4, 2 * k - 3):
+        bits, least = class_shape(k, plan.fine)
+        if not _members(plan, k, plan.fine)[1]:
+            bits = 0
+        for fine in (k,) if k < 4 or plan.fine else (2 * k - 4, 2 * k - 3):
             symbol_of[fine] = i
-            if plan.tally.mixed[k]:
-                bits_of[fine] = bits
-                least_of[fine] = least
+            bits_of[fine] = bits
+            least_of[fine] = least
     yield
     classes, us = plan.classes, plan.residuals
     n = len(classes)
-    for start in range(0, n, 2 * _STEP_VALUES):
+    for start in range(plan.start, n, 2 * _STEP_VALUES):
         for i in range(start, min(n, start + 2 * _STEP_VALUES)):
             k = classes[i]
             if bits_of[k]:
@@ -321,7 +319,7 @@ def _code(plan):
         yield
     data = b""
     if len(used) > 1:
-        data = yield from range_coder.encode_steps(classes, len(used))
+        data = yield from range_coder.encode_steps(classes[plan.start :], len(used))
     return data + tail.finish()
 
 
@@ -343,19 +341,19 @@ def encode_steps(values):
     # Third differences of values within 2^60 of each other stay within 63 bits: most columns need no wrapping.
     wide = most - least >= 1 << 60
     sample = sorted(values[:: (n + 62) // 63])
-    yield
     anchors = {LEVEL: sample[len(sample) // 2], FLOOR: least}
-    best = lower = None
+    yield
+    best, plan, lower = None, _Plan(n), None
     for transform in (FLOOR, LEVEL, DELTA, DELTA2, DELTA3) if least < most else (DELTA,):
-        plan = _Plan(transform, anchors.get(transform, values[0]))
+        plan.begin(transform, anchors.get(transform, values[0]))
         yield from _subtract(plan, values, wide)
         yield from _divide(plan)
         yield from _classify(plan)
-        if best is None or plan.cost < best.cost:
-            best = plan
         if transform >= DELTA and lower is not None and plan.cost >= lower:
             break  # where one more difference does not help, the next will not either
         lower = plan.cost
+        if best is None or plan.cost < best.cost:
+            best, plan = plan, best or _Plan(n)
     data = yield from _code(best)
     return best.transform, data
 

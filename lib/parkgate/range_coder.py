@@ -23,7 +23,7 @@ CONTEXT_LIMIT = 8192  # a context's counts are halved when their sum reaches thi
 TOP = 1 << 24
 BOTTOM = 1 << 16
 
-_STEP_SYMBOLS = 24  # coded between two yields: <= 10 ms on RP2040
+_STEP_SYMBOLS = 20  # coded between two yields: <= 10 ms on RP2040
 
 
 def context_shift(m):
