@@ -5,16 +5,14 @@ import io
 import json
 import sys
 
-from parkgate.journal import Journal
-
 from bus import ModbusBus
 from log import Log
 from mqtt import Session
-from parkgate import batch, beat, cbor, cose, events, modbus, profiles, reading, receipt
+from parkgate import batch, beat, cbor, cose, events, modbus, reading, receipt
 from parkgate.clock import Clock
 from parkgate.errors import ParkgateError, SettingsError
-from parkgate.p256 import SoftwareSigner, ecdh, key_from_entropy, on_curve
-from parkgate.settings import settings_id, validate
+from parkgate.journal import Journal
+from parkgate.p256 import SoftwareSigner, ecdh, key_from_entropy, on_curve, use_table
 from sensors.modbus_meter import ModbusMeter
 from tasks.sample import Sampler
 from tasks.seal import Sealer, in_steps
@@ -28,6 +26,16 @@ CLOCK_MS = 60000
 TAKEN_UNDER = "taken.under"  # file: settings id and schema of the samples that may still be unsealed
 
 
+def _forget(*names):
+    """Take modules of parkgate that only a start needs out of memory: a fifth of all code."""
+    import parkgate
+
+    for name in names:
+        sys.modules.pop("parkgate." + name, None)
+        if hasattr(parkgate, name):
+            delattr(parkgate, name)
+
+
 class App:
     """A gateway on one board. `run` never returns."""
 
@@ -39,9 +47,12 @@ class App:
         self.problem = None
         self.clock = Clock(FLOOR_UNIX_MS)
         self.settings = self._load_settings()
-        self.settings_id = settings_id(self.settings)
+        comb_point = board.comb_point()
+        if comb_point:
+            use_table(comb_point)
         key = self._load_key()
         self.signer = SoftwareSigner(key, board.entropy)
+        self._show_public_key()
         self.gateway_id = cose.thumbprint(self.signer.public_key)
         self.topic_id = self.gateway_id[:16].hex()
         self.cause = board.reset_cause()
@@ -49,12 +60,15 @@ class App:
         self._start_journal()
         self.hub = self._load_hub(key)
         self.samplers = self._build_samplers()
+        _forget("settings", "profiles", "quantities")
         self.sender = None
 
     # What is read once at the start.
 
     def _load_settings(self) -> dict:
         """The settings file, or the last ones that were good, or the defaults: never a stop."""
+        from parkgate.settings import settings_id, validate
+
         files = self.board.files
         for name in ("settings.json", "settings.good"):
             try:
@@ -68,9 +82,12 @@ class App:
                 continue
             if name == "settings.json" and files.read("settings.good") != data:
                 files.write("settings.good", data)
-            return settings
-        self.log.error("settings", "none that are good: using defaults, nothing is sampled")
-        return validate({})
+            break
+        else:
+            self.log.error("settings", "none that are good: using defaults, nothing is sampled")
+            settings = validate({})
+        self.settings_id = settings_id(settings)
+        return settings
 
     def _load_key(self) -> bytes:
         """The private key; made here at the first start, and it never leaves."""
@@ -80,11 +97,12 @@ class App:
             key = key_from_entropy(self.board.entropy(48))
             files.write("identity.key", key)
             self.log.info("identity", "made a new key")
-        public_key = SoftwareSigner(key, self.board.entropy).public_key
-        shown = public_key.hex().encode()
-        if files.read("public.key") != shown:
-            files.write("public.key", shown)
         return key
+
+    def _show_public_key(self):
+        shown = self.signer.public_key.hex().encode()
+        if self.board.files.read("public.key") != shown:
+            self.board.files.write("public.key", shown)
 
     def _load_hub(self, key):
         """(hub id, receipt key), or None while not enrolled."""
@@ -116,24 +134,28 @@ class App:
         schema = []
         for item in self.settings["instruments"]:
             try:
-                meter = self._build_meter(buses[item["bus"]], item)
+                meter, channels = self._build_meter(buses[item["bus"]], item)
             except (ParkgateError, ValueError) as e:
                 self.log.error("settings", "%s: %s; it is not sampled" % (item["name"], e))
                 continue
             meter.index = len(schema)  # tables name instruments by their place in the schema
-            schema.append([meter.name, meter.profile.name, meter.profile.schema()])
+            schema.append([meter.name, item["profile"], channels])
             by_bus[item["bus"]].append(meter)
         self.schema = batch.encode_schema(schema)
         return [Sampler(meters, self.record, self.mono_ms, self.log) for meters in by_bus.values() if meters]
 
     def _build_meter(self, bus, item):
+        """(meter, its part of the schema). Raises ProfileError, SettingsError."""
+        from parkgate import profiles
+
         name = item["profile"]
         data = self.board.files.read("meters/%s.json" % profiles.split_name(name)[0])
         if data is None:
             raise SettingsError("there is no profile %r on this gateway" % name)
         profile = profiles.load(json.loads(data.decode()), name, item["channels"])
         bus.client.unit(item["unit_id"], turnaround_us=profile.turnaround_ms * 1000)
-        return ModbusMeter(item["name"], item["unit_id"], item["period_ms"], profile, bus)
+        meter = ModbusMeter(item["name"], item["unit_id"], item["period_ms"], profile.plan, bus)
+        return meter, profile.schema()
 
     # What the tasks call.
 

@@ -13,11 +13,13 @@ import sys
 from pathlib import Path
 
 from parkgate.errors import ParkgateError
+from parkgate.p256_table import TABLES
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEVICE_LIBRARIES = REPOSITORY / "build" / "device_lib"
 MPY_FLAGS = ("-O2",)  # asserts vanish, line numbers stay: a traceback must be readable
 STAMP = "compiled.from"
+TABLE_MODULE, TABLE_FILE = "parkgate/p256_table.py", "p256.tbl"  # goes as plain data, which is read where it lies
 
 
 class CompileError(ParkgateError):
@@ -42,12 +44,14 @@ def build(board: str, folder: Path | None = None) -> Path:
         stamp.update(name.encode() + b"\0" + path.read_bytes())
     if _read(folder / STAMP) == stamp.hexdigest():
         return folder
+    del files[TABLE_MODULE]
     wanted = {Path(name).with_suffix(".mpy").as_posix() for name in files}
     for old in folder.rglob("*.mpy"):
         if old.relative_to(folder).as_posix() not in wanted:
             old.unlink()
     for name, path in files.items():
         _compile(path, name, (folder / name).with_suffix(".mpy"))
+    (folder / TABLE_FILE).write_bytes(b"".join(TABLES))
     (folder / STAMP).write_text(stamp.hexdigest())
     return folder
 

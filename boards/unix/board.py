@@ -8,13 +8,13 @@ Objects are twice as large here as on a 32-bit board, so 390 kB of heap stand fo
 
 import os
 import sys
+from tty import Serial
 
 from hal import net
 from hal.clock import MonotonicClock, rtc_unix_ms
-from hal.files import Files
+from hal.files import CombTable, Files
 from hal.memory import HeapWatch
 from nor_flash import NorFlash
-from tty import Serial
 
 NAME = "unix"
 SECTOR_SIZE, SECTOR_COUNT, PROGRAM_SIZE = 4096, 256, 256  # as on RP2: 1 MiB, one page a program
@@ -30,6 +30,10 @@ class Board:
         self.files = Files(folder)
         self.clock = MonotonicClock()
         self.heap = HeapWatch()
+
+    def comb_point(self):
+        """Reader of the signing table for p256.use_table; None where the module p256_table is frozen."""
+        return CombTable(__file__[: -len("board.mpy")] + "p256.tbl").point
 
     def wall_unix_ms(self):
         """Wall time from a source known to be right, None where there is none. Here it is the machine's own clock;

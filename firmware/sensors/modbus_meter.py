@@ -1,4 +1,4 @@
-"""An energy meter on a Modbus bus, as its profile describes it."""
+"""An energy meter on a Modbus bus, read by the plan that its profile gave."""
 
 from parkgate.errors import ModbusError, ModbusExceptionReply, ModbusTimeout
 from parkgate.reading import BAD_REPLY, TIMEOUT
@@ -8,14 +8,14 @@ _ASK_AGAIN_SAMPLES = 3600  # then registers that the meter refused are tried onc
 
 
 class ModbusMeter:
-    """`profile` is a profiles.Profile, `bus` a ModbusBus. A sample is one pass over the profile's blocks; the first
+    """`plan` is a read_plan.ReadPlan, `bus` a ModbusBus. A sample is one pass over the plan's blocks; the first
     block that is not answered ends the pass, so a dead meter costs one reply time-out and not one a block."""
 
-    def __init__(self, name: str, unit_id: int, period_ms: int, profile, bus):
+    def __init__(self, name: str, unit_id: int, period_ms: int, plan, bus):
         self.name = name
         self.period_ms = period_ms
-        self.channels = len(profile.channels)
-        self.profile = profile
+        self.channels = len(plan.entries)
+        self._plan = plan
         self.index = None  # place in the schema, given when the gateway is put together
         self._unit_id = unit_id
         self._bus = bus
@@ -23,7 +23,7 @@ class ModbusMeter:
 
     async def read(self):
         """(values, qualities), one entry a channel; qualities is None when all are good. Raises LinkError."""
-        plan = self.profile.plan
+        plan = self._plan
         self._samples += 1
         if self._samples % _ASK_AGAIN_SAMPLES == 0:
             plan.ask_again()

@@ -60,7 +60,6 @@ from hashlib import sha256
 
 from .errors import FormatError
 from .mac import hmac_sha256
-from .p256_table import TABLES
 
 # SEC 2 (version 2) 2.4.2: the field, the order of the generator, b of y^2 = x^3 - 3x + b.
 P = 2**256 - 2**224 + 2**192 + 2**96 - 1
@@ -87,6 +86,25 @@ _ORDERS = (  # the 24 orders of four tables
     b"\x02\x00\x01\x03\x02\x00\x03\x01\x02\x01\x00\x03\x02\x01\x03\x00\x02\x03\x00\x01\x02\x03\x01\x00"
     b"\x03\x00\x01\x02\x03\x00\x02\x01\x03\x01\x00\x02\x03\x01\x02\x00\x03\x02\x00\x01\x03\x02\x01\x00"
 )
+
+
+_read_point = None
+
+
+def use_table(read_point):
+    """Take the comb's points from elsewhere than the module p256_table, whose 33 kB lie on the heap unless it is frozen.
+
+    `read_point(table, offset)` gives the 64 bytes at `offset` (0..8128) of table 0..3: mapped flash, or a file.
+    """
+    global _read_point
+    _read_point = read_point
+
+
+def _module_table():
+    from .p256_table import TABLES
+
+    use_table(lambda table, offset: TABLES[table][offset : offset + 64])
+    return _read_point
 
 
 def finish(steps):
@@ -384,10 +402,9 @@ def _table_point(columns, column, table):
     """The comb point (x, y) for `column` (0..7) in `table` (0..3)."""
     digits = columns[8 * table + column]
     negative = digits >> 7 ^ 1
-    start = (digits ^ 255 * negative) * 64 - 128 * 64
-    points = TABLES[table]
-    y = int.from_bytes(points[start + 32 : start + 64], "big")
-    return int.from_bytes(points[start : start + 32], "big"), (y, P - y)[negative]
+    point = (_read_point or _module_table())(table, (digits ^ 255 * negative) * 64 - 128 * 64)
+    y = int.from_bytes(point[32:], "big")
+    return int.from_bytes(point[:32], "big"), (y, P - y)[negative]
 
 
 def _comb_steps(k, factor, order):
