@@ -47,11 +47,11 @@ class Hub:
         self.key = hub_key(self.data_dir)
         self.store = Store(self.data_dir)
         self.intake = Intake(self.store, self.key)
-        self.board = Board()
+        self.board = Board(now_unix_ms())
         self.receiver = Receiver(broker_url, f"parkgate-hub-{self.key.id.hex()[:16]}", ca_file, cert_file, key_file)
         self.started_unix_ms = now_unix_ms()
         self.storage_fault: str | None = None
-        self.groups = self.messages = 0
+        self.groups = self.messages = self.faults = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hub-writer", daemon=True)
 
@@ -76,11 +76,17 @@ class Hub:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            group = self.receiver.group(IDLE_WAIT_S)
-            if group:
-                self._take(group)
-            else:
-                self._look_for_enrolments()
+            try:
+                group = self.receiver.group(IDLE_WAIT_S)
+                if group:
+                    self._take(group)
+                else:
+                    self._look_for_enrolments()
+            except Exception:
+                # A fault of our own must not end the hub. The group is not acknowledged: all of it comes again.
+                self.faults += 1
+                log.exception("the hub failed on a group of messages; it goes on with the next")
+                self._stopping.wait(RETRY_S_MIN)
 
     def _take(self, group) -> None:
         messages = [Message(_topic(message), bytes(message.payload)) for _, message in group]

@@ -85,6 +85,7 @@ def gateway_summary(gateway: Gateway) -> dict:
         "head_seq": current.held.head() if current else None,
         "sampled": total("sampled"),
         "dropped": total("dropped"),
+        "backlog": max(0, total("sampled") - total("dropped") - total("readings")),
         "buffered": beat.buffered if beat else None,
         "gaps": total("gap_events") + total("unexplained_batches") + total("lost_batches"),
         "gap_readings": total("gap_readings"),
@@ -142,9 +143,10 @@ def decimal_text(value: int | None, scale: int) -> str | None:
 class Board:
     """The newest dictionaries of all gateways, by id. Written by one thread, read by any."""
 
-    def __init__(self):
+    def __init__(self, first_rev: int):
+        """`first_rev` must be higher than any number of an earlier run: the Unix time in ms is."""
         self._lock = threading.Lock()
-        self._rev = 0
+        self._rev = first_rev
         self._by_id: dict[str, dict] = {}
         self._nobody: dict[str, int] = {}
 
@@ -160,8 +162,6 @@ class Board:
     def since(self, rev: int) -> tuple[int, list[dict]]:
         """(newest rev, what is newer than `rev`)."""
         with self._lock:
-            if rev > self._rev:  # the asker knew an earlier start of the hub
-                rev = 0
             return self._rev, [item for item in self._by_id.values() if item["rev"] > rev]
 
     def get(self, gateway_id: str) -> dict | None:

@@ -39,7 +39,7 @@ GRACE_S = 3
 EVENTS_SHOWN = 100
 SUMS = (
     "batches_verified", "readings_stored", "duplicates", "forks", "gaps", "gap_readings", "sampled", "dropped",
-    "undecoded", "undecodable", "awaited_batches", "lost_batches", "unexplained_batches",
+    "backlog", "undecoded", "undecodable", "awaited_batches", "lost_batches", "unexplained_batches",
 )  # fmt: skip
 
 _HEADERS = {
@@ -152,6 +152,7 @@ class Pages:
                 "database_bytes": _size(hub.data_dir / DATABASE_FILE),
                 "messages": hub.messages,
                 "transactions": hub.groups,
+                "faults": hub.faults,
             },
             "totals": totals,
             "refused_of_nobody": hub.board.nobody(),

@@ -104,8 +104,8 @@ export class Detail {
           g.clock_trust === "relative only" || g.clock_trust === "held over" ? "warn" : ""),
         stat("Batches verified", count(g.batches_verified), g.duplicates ? `${count(g.duplicates)} came again` : null),
         stat("Readings stored", count(g.readings_stored), g.undecoded ? `${count(g.undecoded)} batches await their schema` : null),
-        stat("Backlog", g.buffered === null ? "–" : count(g.buffered), behind ? `${count(behind)} batches on their way`
-          : g.buffered === null ? "no beat yet" : g.buffered ? "readings still at the gateway" : "nothing waits"),
+        stat("Backlog", g.last_seen_unix_ms ? count(g.backlog) : "–", behind ? `in ${count(behind)} batches on their way`
+          : g.backlog ? "readings not sealed yet" : g.last_seen_unix_ms ? "as last heard" : null),
         stat("Until first loss", beat && g.loss_in_s !== null && g.loss_in_s !== undefined ? span(g.loss_in_s) : "–",
           "if nothing got through", g.loss_in_s !== null && g.loss_in_s < 86400 ? "warn" : ""),
         stat("Dropped", count(g.dropped), g.dropped ? "signed by the gateway" : null, g.dropped ? "warn" : ""),
@@ -125,7 +125,7 @@ export class Detail {
   balance() {
     const g = this.gateway;
     if (!g.sampled) return "";
-    const rest = Math.max(0, g.sampled - g.readings_stored - g.dropped);
+    const rest = g.backlog;
     const part = (n, kind) => {
       const piece = el("i", { class: kind });
       piece.style.flexGrow = n;

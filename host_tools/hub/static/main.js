@@ -35,7 +35,7 @@ function drawTotals({ totals }) {
     card("Gateways", count(live), `live of ${count(totals.gateways)}`),
     card("Readings stored", compact(totals.readings_stored), null, "", count(totals.readings_stored)),
     card("Batches verified", compact(totals.batches_verified), null, "", count(totals.batches_verified)),
-    card("Backlog, readings", compact(totals.buffered)),
+    card("Backlog, readings", compact(totals.backlog)),
     card("Dropped, readings", compact(totals.dropped), null, totals.dropped ? "warn" : ""),
     card("Gaps", compact(totals.gaps), null, missing ? "bad" : totals.gaps ? "warn" : ""),
     card("Forks", compact(totals.forks), null, totals.forks ? "bad" : ""),
@@ -60,6 +60,13 @@ function drawHub({ hub }) {
   link.title = `hub ${hub.id}`;
 }
 
+function drawNobody({ refused_of_nobody: refused }) {
+  const place = document.getElementById("nobody");
+  const reasons = Object.entries(refused).map(([why, n]) => `${why} ${count(n)}`);
+  place.hidden = !reasons.length;
+  place.replaceChildren("Refused, of nobody enrolled: ", el("b", {}, reasons.join(", ")));
+}
+
 function drawBlank({ hub }) {
   if (gateways.size) return;
   detail.blank(
@@ -81,6 +88,7 @@ function take(answer) {
   if (answer.gateways.length) list.take(answer.gateways);
   drawHub(answer);
   drawTotals(answer);
+  drawNobody(answer);
   drawBlank(answer);
   if (chosen === null && gateways.size) {
     const wanted = decodeURIComponent(location.hash.slice(1));
