@@ -160,7 +160,7 @@ class Broker:
 
     def stop(self) -> None:
         """End it in order; kill it when that takes longer than STOP_TIMEOUT_S."""
-        if self.pid:
+        if self._process and self.pid:
             self._process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""`parkgate enrol`: let the hub know a gateway's public key; list the gateways, rename or revoke one.
+"""`parkgate enrol`: let the hub know a gateway's public key; list the gateways, rename or revoke one, clear its alarms.
 
 Works on the hub's database, whether the hub runs or not; a running hub notices within a second.
 """
@@ -26,11 +26,16 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--name", help="what the gateway is called on the page (default: the start of its id)")
     parser.add_argument("--list", action="store_true", help="list the gateways that are enrolled")
     parser.add_argument("--revoke", metavar="NAME|ID", help="take nothing more from this gateway; its data stays")
+    parser.add_argument(
+        "--clear-alarms",
+        metavar="NAME|ID",
+        help="what the hub said of this gateway was looked into: evidence and counts stay",
+    )
     parser.add_argument("--restore", metavar="NAME|ID", help="undo a revocation")
 
 
 def run(args) -> int:
-    """Do one of the four. Raises SettingsError, FormatError or StoreError."""
+    """Do one of these. Raises SettingsError, FormatError or StoreError."""
     Path(args.data).mkdir(parents=True, exist_ok=True)
     db = connect(args.data)
     try:
@@ -39,13 +44,15 @@ def run(args) -> int:
         elif args.revoke or args.restore:
             gateway_id, name = revoke(db, args.revoke or args.restore, undo=bool(args.restore))
             print(f"{'restored' if args.restore else 'revoked'} {name} ({gateway_id.hex()})")
+        elif args.clear_alarms:
+            print(f"cleared {clear_alarms(db, args.clear_alarms)} alarms")
         elif args.key:
             gateway_id = enrol(db, read_public(args.key), args.name)
             print(f"enrolled {args.name or gateway_id.hex()[:8]} ({gateway_id.hex()})")
             print(f"topics   tele/{gateway_id.hex()[:32]}/… and cmd/{gateway_id.hex()[:32]}/…")
             print(f"hub key  {hub_key(Path(args.data)).xy.hex()}")
         else:
-            raise SettingsError("name a public key, or --list, --revoke or --restore")
+            raise SettingsError("name a public key, or --list, --revoke, --restore or --clear-alarms")
     finally:
         db.close()
     return 0
@@ -56,7 +63,7 @@ def enrol(db: sqlite3.Connection, public_key: bytes, name: str | None = None) ->
     Returns its id. Raises SettingsError when the name cannot be used."""
     gateway_id = cose.thumbprint(public_key)
     row = db.execute("SELECT name FROM gateway WHERE kid = ?", (gateway_id,)).fetchone()
-    name = name or (row[0] if row else gateway_id.hex()[:8])
+    name = name or str(row[0] if row else gateway_id.hex()[:8])
     if not name.strip() or len(name) > NAME_LENGTH_MAX or not name.isprintable():
         raise SettingsError(f"a name is 1 to {NAME_LENGTH_MAX} printable characters")
     clash = db.execute(
@@ -91,6 +98,12 @@ def revoke(db: sqlite3.Connection, name_or_id: str, undo: bool = False) -> tuple
     when = None if undo else int(time.time() * 1000)
     db.execute("UPDATE gateway SET revoked_unix_ms = ? WHERE gw = ?", (when, gw))
     return gateway_id, name
+
+
+def clear_alarms(db: sqlite3.Connection, name_or_id: str) -> int:
+    """Forget the alarms of this gateway, not what caused them. Returns how many. Raises SettingsError."""
+    gw, _, _ = find(db, name_or_id)
+    return db.execute("DELETE FROM alarm WHERE gw = ?", (gw,)).rowcount
 
 
 def _print_list(db):

@@ -254,7 +254,7 @@ def _write_senml_cbor(rows, out):
         left_out += missing
         base_ms = found[0][0] if found else 0
         for i, (time_ms, value, quality) in enumerate(found):
-            record = {}
+            record: dict = {}
             if i == 0:
                 record = {_BASE_NAME: name, _BASE_TIME: _decimal(base_ms, -3), _BASE_UNIT: unit}
             record[_VALUE] = _decimal(value, exponent)

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host_tools.hub.accept import DUPLICATE, FORK, LATE, NEW, Held, counter_fault, decide
+from host_tools.hub.accept import DUPLICATE, FORK, LATE, NEW, Held, counter_fault, decide, size, without
 
 SEQS = st.lists(st.integers(0, 60), unique=True)
 
@@ -46,6 +46,27 @@ def test_hole_up_to(seqs, seq):
         assert hole[1] == seq
         assert all(n not in held for n in range(hole[0], seq + 1))
         assert hole[0] == 0 or hole[0] - 1 in held
+
+
+RANGES = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)).map(lambda r: (r[0], r[0] + r[1])), max_size=12)
+
+
+def numbers(ranges):
+    return {n for first, last in ranges for n in range(first, last + 1)}
+
+
+@given(RANGES, RANGES)
+def test_ranges_taken_in_and_taken_out(some, others):
+    one, other = Held(), Held()
+    for first, last in some:
+        one.add_range(first, last)
+    for first, last in others:
+        other.add_range(first, last)
+    assert numbers(one.ranges()) == numbers(some) and size(one.ranges()) == len(numbers(some))
+    assert all(last + 1 < first for (_, last), (first, _) in pairwise(one.ranges())), "ranges touch"
+    rest = without(one.ranges(), other.ranges())
+    assert numbers(rest) == numbers(some) - numbers(others) and size(rest) == len(numbers(rest))
+    assert without(one.ranges(), []) == one.ranges()
 
 
 def no_fork(_hash):

@@ -1,5 +1,6 @@
 """What becomes of verified messages: chains, duplicates, forks, gaps, schemas, beats, restarts."""
 
+import contextlib
 import sqlite3
 
 import pytest
@@ -7,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batches import METER, ROOM, START_MS, FakeGateway
+from host_tools.enrol import clear_alarms
+from host_tools.hub.store import connect
 from hub_rig import NOW_MS, Rig
 from parkgate import receipt
 from parkgate.errors import IntegrityError
@@ -221,6 +224,18 @@ def test_a_beat_tells_of_receipts_this_hub_never_gave(rig, gateway):
     assert [alarm["kind"] for alarm in rig.summary(gateway)["alarms"]] == ["restored"]
 
 
+def test_alarms_can_be_cleared_and_come_again(rig, gateway):
+    rig.batches(gateway, gateway.batch())
+    rig.beat(gateway, head=b"\x07" * 32)
+    with contextlib.closing(connect(rig.data_dir)) as db:
+        assert clear_alarms(db, "gateway 0") == 1
+    rig.batches(gateway, gateway.batch())
+    summary = rig.summary(gateway)
+    assert summary["alarms"] == [] and summary["forks"] == 1
+    rig.beat(gateway, head=b"\x08" * 32)
+    assert [alarm["count"] for alarm in rig.summary(gateway)["alarms"]] == [1]
+
+
 def test_beats(rig, gateway):
     rig.batches(gateway, gateway.batch())
     waiting = gateway.batch()
@@ -323,7 +338,8 @@ def test_readings_without_a_date_or_a_value(rig, gateway):
         ),
     )
     rows = rig.rows(
-        "SELECT quantity, readings, undated, qualities, last_value, last_quality FROM series WHERE readings > 0 ORDER BY 1"
+        "SELECT quantity, readings, undated, qualities, last_value, last_quality FROM series"
+        " WHERE readings > 0 ORDER BY 1"
     )
     assert rows == [
         ("active_power", 3, 1, '{"0": 1, "8": 1, "9": 1}', None, 9),

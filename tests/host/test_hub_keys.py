@@ -120,5 +120,7 @@ def test_a_name_is_free_text_elsewhere_it_is_data(tmp_path):
         assert enrol.find(db, name)[2] == name
         with pytest.raises(SettingsError):
             enrol.find(db, "%")
-    args = SimpleNamespace(data=str(tmp_path), list=True, key=None, revoke=None, restore=None, name=None)
+    args = SimpleNamespace(
+        data=str(tmp_path), list=True, key=None, revoke=None, restore=None, clear_alarms=None, name=None
+    )
     assert enrol.run(args) == 0
