@@ -1,0 +1,43 @@
+"""What every instrument that is not a Modbus meter has in common."""
+
+from parkgate import quantities
+
+
+class Sensor:
+    """`profile` says in words what the readings depend on and travels in the schema; `rows` are (quantity, scale), one
+    a channel, scale None for the quantity's own. `index` is the place in the schema and `report` a
+    reduction.Reporter, both given when the gateway is put together. `taken_ms` is when the last sample was acquired
+    (None: when read() returned)."""
+
+    report = None
+    index = None
+    taken_ms = None
+
+    def __init__(self, name: str, period_ms: int, profile: str, *rows):
+        self.name = name
+        self.period_ms = period_ms
+        self.profile = profile
+        self.channels = len(rows)
+        self._rows = rows
+
+    def schema(self) -> list:
+        """[[quantity, unit, scale], …] of the channels, as a batch's schema wants it."""
+        channels = []
+        for name, scale in self._rows:
+            quantity = quantities.find(name)
+            channels.append([name, quantity.unit, quantity.scale if scale is None else scale])
+        return channels
+
+    def failed(self, quality: int):
+        """The sample of a sensor that gave nothing."""
+        return [None] * self.channels, bytes([quality]) * self.channels
+
+
+async def in_steps(steps, sleep_ms):
+    """Drive a generator of short steps, letting the other tasks run between them; its return value."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        await sleep_ms(0)
