@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from tests.board.emulated_pico import BoardError, EmulatedPico
-from tests.board.flash_image import REPOSITORY, compiled, compiled_tree, missing_for_pico
+from tests.board.flash_image import REPOSITORY, compiled, compiled_tree, missing_for
 
 LIBRARY = REPOSITORY / "lib" / "parkgate"
 FIRMWARE = REPOSITORY / "firmware"
@@ -209,7 +209,7 @@ def main() -> int:
     parser.add_argument("--cache", action="store_true", help="reckon with misses of the flash cache")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these of: {', '.join(SCRIPTS)}")
     args = parser.parse_args()
-    missing = missing_for_pico()
+    missing = missing_for("pico")
     if missing:
         print(f"no board to measure on: {missing}", file=sys.stderr)
         return 2

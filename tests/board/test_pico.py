@@ -11,9 +11,9 @@ import time
 import pytest
 
 from tests.board.emulated_pico import BoardError, EmulatedPico, EmulatorError
-from tests.board.flash_image import find_firmware, flash_bytes, missing_for_pico
+from tests.board.flash_image import find_firmware, flash_bytes, missing_for
 
-MISSING = missing_for_pico()
+MISSING = missing_for("pico")
 pytestmark = [pytest.mark.skipif(bool(MISSING), reason=MISSING), pytest.mark.timeout(300)]
 
 SETUP_UART = "from machine import Pin, UART\nu = UART(1, 9600, tx=Pin(4), rx=Pin(5), rxbuf=256)\n"
