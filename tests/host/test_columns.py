@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 import independent_columns
 from column_shapes import LIMIT, shapes
 from host_tools import bulk
+from host_tools.bench.ideal import ideal_bytes
 from parkgate import columns
 from parkgate.errors import FormatError
-from tests.bench.ideal import ideal_bytes
 
 ROWS = (1, 2, 5, 20, 60, 240, 1000)
 DECODE_MS_MAX = 50
@@ -49,8 +49,7 @@ def encode_as(coder, fine, anchor, values):
     """The column under a given coder, fineness and (for `level`) anchor."""
     plan = columns._Plan(len(values))
     plan.begin(coder, {columns.LEVEL: anchor, columns.FLOOR: min(values)}.get(coder, values[0]))
-    wide = max(values) - min(values) >= 1 << 60
-    for stage in (columns._subtract(plan, values, wide), columns._divide(plan), columns._classify(plan)):
+    for stage in (columns._subtract(plan, values, True), columns._divide(plan), columns._classify(plan)):
         for _ in stage:
             pass
     plan.fine = fine
