@@ -28,6 +28,7 @@ POLL_S = 0.01
 MESSAGE_BYTES_MAX = 65536  # four times our largest message: a larger one ends its sender's connection
 STORE_BYTES_MAX = 1 << 30
 LOG_TAIL_BYTES = 2000
+PID_FILE = "broker.pid"
 
 # max_ack_pending: how many messages the hub may have in hand at once; ack_wait: when they are sent again.
 _NATS_CONFIG = """\
@@ -117,11 +118,13 @@ class Broker:
         store = self.data_dir / "store"
         store.mkdir(parents=True, exist_ok=True)
         command = self._command(store)
+        self._end_orphan(command[-1])
         with open(self.data_dir / "broker.log", "ab") as log:
             # Its own session: Ctrl-C in the terminal must reach the hub first, which ends its connection in order.
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+        (self.data_dir / PID_FILE).write_text(f"{self._process.pid}\n")
         deadline = time.monotonic() + START_TIMEOUT_S
         while not _answers(self.host, self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -132,6 +135,21 @@ class Broker:
                     f" its log ends:\n{self._log_tail()}"
                 )
             time.sleep(POLL_S)
+
+    def _end_orphan(self, config: str):
+        """End the broker that a killed program left behind on this directory: two on one store would ruin it."""
+        try:
+            pid = int((self.data_dir / PID_FILE).read_text())
+        except (OSError, ValueError):
+            return
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        number = signal.SIGTERM
+        while config in _command_line(pid) and time.monotonic() < deadline + STOP_TIMEOUT_S:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+            time.sleep(POLL_S)
+            if time.monotonic() > deadline:
+                number = signal.SIGKILL
 
     def _command(self, store):
         program = nats_program() if self.kind == "nats" else mosquitto_program()
@@ -178,6 +196,17 @@ class Broker:
 
     def __exit__(self, *_):
         self.stop()
+
+
+def _command_line(pid: int) -> str:
+    """How this process was started; empty when there is none."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        if Path("/proc/self").exists() or shutil.which("ps") is None:
+            return ""
+    found = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return found.stdout
 
 
 def _answers(host: str, port: int) -> bool:

@@ -99,6 +99,24 @@ def test_kill_and_start_again(broker):
     leave(client(broker, "after"))
 
 
+def test_one_left_behind_by_a_killed_program_is_ended_first(broker, tmp_path):
+    orphan = broker.pid
+    other = Broker(broker.kind, tmp_path).start()
+    try:
+        broker._process.wait(WAIT_S)
+        assert other.pid not in (None, orphan)
+        leave(client(other, "after"))
+    finally:
+        other.stop()
+
+
+def test_a_number_in_the_pid_file_that_is_another_process_is_left_alone(broker, tmp_path):
+    broker.stop()
+    (tmp_path / broker_module.PID_FILE).write_text(f"{os.getpid()}\n")
+    broker.start()
+    assert broker.pid
+
+
 def test_stopping_twice_is_no_error(broker):
     broker.stop()
     broker.stop()
