@@ -155,8 +155,8 @@ class Analyser:
     def _band_steps(self, re, im, rate_hz, low_hz, high_hz):
         """Generator: Σ |F(k)|² × 2^32 / (2 π f)² over the band, for the real and for the imaginary signal."""
         count = self.count
-        first = max(1, (low_hz * count + rate_hz - 1) // rate_hz)
-        last = min(count // 2 - 1, high_hz * count // rate_hz)
+        first = max(1, (2 * low_hz * count + rate_hz) // (2 * rate_hz))  # the line next to the corner
+        last = min(count // 2 - 1, (2 * high_hz * count + rate_hz) // (2 * rate_hz))
         power_re = power_im = 0
         for k in range(first, last + 1):
             m = count - k
