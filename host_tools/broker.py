@@ -119,6 +119,7 @@ class Broker:
         store.mkdir(parents=True, exist_ok=True)
         command = self._command(store)
         self._end_orphan(command[-1])
+        self._check_port()
         with open(self.data_dir / "broker.log", "ab") as log:
             # Its own session: Ctrl-C in the terminal must reach the hub first, which ends its connection in order.
             self._process = subprocess.Popen(
@@ -135,6 +136,15 @@ class Broker:
                     f" its log ends:\n{self._log_tail()}"
                 )
             time.sleep(POLL_S)
+
+    def _check_port(self):
+        """Raises BrokerError when something listens there: another broker would answer in the place of ours."""
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self.host, self.port))
+            except OSError as error:
+                raise BrokerError(f"port {self.port} on {self.host} cannot be used: {error.strerror}") from None
 
     def _end_orphan(self, config: str):
         """End the broker that a killed program left behind on this directory: two on one store would ruin it."""

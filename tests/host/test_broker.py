@@ -127,9 +127,14 @@ def test_a_port_that_is_taken_is_said_so(tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         broker = Broker(available("nats"), tmp_path, port=taken.getsockname()[1])
-        with pytest.raises(BrokerError, match="its log ends"):
+        with pytest.raises(BrokerError, match="cannot be used"):
             broker.start()
         assert broker.pid is None
+
+
+def test_another_broker_on_the_port_is_not_taken_for_ours(broker, tmp_path):
+    with pytest.raises(BrokerError, match="cannot be used"):
+        Broker(broker.kind, tmp_path / "second", port=broker.port).start()
 
 
 def test_a_broker_that_is_not_installed_is_said_so(tmp_path, monkeypatch):
