@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+from parkgate.p256_table import TABLES
 from tests.board.emulated_pico import BoardError, EmulatedPico
 from tests.board.flash_image import REPOSITORY, compiled, compiled_tree, missing_for
 
@@ -57,16 +58,20 @@ def modules_under(folder: Path, prefix: str = "") -> dict[str, Path]:
 
 
 def imports_of(name: str, source: Path) -> set[str]:
-    """Dotted names that a module may import: `from a import b` gives a and a.b."""
+    """Dotted names that importing a module may import: `from a import b` gives a and a.b. Not what its functions do."""
     package = name if source.stem == "__init__" else name.rpartition(".")[0]
     found = set()
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+    waiting: list[ast.AST] = [ast.parse(source.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = ".".join(part for part in (package if node.level else "", node.module or "") if part)
             found.add(base)
             found.update(f"{base}.{alias.name}" for alias in node.names)
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            waiting.extend(ast.iter_child_nodes(node))
     return found
 
 
@@ -133,6 +138,7 @@ def board_files() -> dict[str, bytes]:
              **compiled_tree(OTHERS_LIBRARIES, "lib")}
     files.pop("main.mpy", None)  # it would start the gateway
     files["lib/measure.mpy"] = compiled(ON_BOARD / "measure.py")
+    files["p256.tbl"] = b"".join(TABLES)
     files["columns.bin"] = columns_file({**synthetic_columns(), **steel_columns()})
     return files
 
@@ -140,6 +146,7 @@ def board_files() -> dict[str, bytes]:
 def imports_file(name: str) -> bytes:
     """What on_board/imports.py imports: the whole library, or all that a running gateway imports."""
     modules = modules_under(LIBRARY, "parkgate")
+    del modules["parkgate.p256_table"]  # the gateway reads it from a file
     wanted = list(modules)
     if name == "app":
         modules.update({**modules_under(FIRMWARE), **modules_under(OTHERS_LIBRARIES)})

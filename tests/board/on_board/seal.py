@@ -3,6 +3,7 @@ import struct
 
 from measure import Steps, report
 
+from hal.files import CombTable
 from parkgate import batch, p256
 
 
@@ -33,6 +34,7 @@ def table():
     return made
 
 
+p256.use_table(CombTable("p256.tbl").point)
 KEY = p256.key_from_entropy(bytes(range(40)))
 header = batch.Header(
     prev=bytes(32), boot=7, cause=1, sampled=720, dropped=0, receipt_seq=3, settings_id=bytes(16),
