@@ -159,7 +159,7 @@ def _hub_figures(channels: list[list[int]], size: int) -> list[dict]:
     rows = []
     for name, work, count in (
         ("encode columns, CPython", lambda: [columns.encode(part) for part in parts], values),
-        ("decode columns, plain", lambda: [columns.decode(*item) for item in coded], values),
+        ("decode columns, plain", lambda: [columns.decode(coder, data, ROWS) for coder, data, _ in coded], values),
         ("decode columns, joined", lambda: bulk.decode_columns(items), values * 40 * size),
     ):
         rows.append(_figure(name, round(_rate(work, count)), "values/s"))
