@@ -134,10 +134,11 @@ def decide(seq, batch_hash, prev, head, same_hash, before_hash, after_prev, is_f
 def counter_fault(before, this) -> str | None:
     """Why the signed counters of two neighbours disagree, None when they agree.
 
-    Each is (sampled, readings, unsealed): the cumulative count at its end, the readings in it, and the
-    readings that its gap events say were lost before they were sealed. `before` is None for seq 0."""
-    sampled, readings, unsealed = this
+    Each is (sampled, readings, dropped): the cumulative counts at its end, and the readings in it. `before` is None
+    for seq 0. What was taken and is not in the batch must have been dropped (SPEC 5.5)."""
+    sampled, readings, dropped = this
     grown = sampled - (before[0] if before else 0)
-    if grown != readings + unsealed:
-        return f"sampled grew by {grown}, but the batch holds {readings} readings and {unsealed} were lost unsealed"
+    lost = dropped - (before[2] if before else 0)
+    if lost < 0 or not 0 <= grown - readings <= lost:
+        return f"sampled grew by {grown}, but the batch holds {readings} readings and dropped grew by {lost}"
     return None

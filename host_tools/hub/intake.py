@@ -167,7 +167,7 @@ class Intake:
         return Outcome(decision, why, gateway, (epoch.epoch, seq, batch_hash))
 
     def _neighbours(self, epoch, seq):
-        """(hash, prev, sampled, readings, unsealed) of the held batches at seq-1, seq and seq+1, None where
+        """(hash, prev, sampled, readings, dropped) of the held batches at seq-1, seq and seq+1, None where
         not held."""
         head = epoch.held.head()
         if head is None or seq > head + 1:
@@ -184,13 +184,13 @@ class Intake:
         state, found = WAITS_FOR_SCHEMA, []
         if places is not None:
             state, found = self._decode(gateway, batch, columns, places)
-        unsealed = self._gaps(gateway, epoch, batch)
-        store.add_batch(epoch, batch, batch_hash, message.data, unsealed, state)
+        self._gaps(gateway, epoch, batch)
+        store.add_batch(epoch, batch, batch_hash, message.data, state)
         store.add_events(epoch, seq, batch.events)
         store.add_blocks(gateway, epoch, seq, found)
         if state == WAITS_FOR_SCHEMA:
             gateway.undecoded += 1
-        this = (batch.sampled, batch.readings, unsealed)
+        this = (batch.sampled, batch.readings, batch.dropped)
         if before or seq == 0:
             self._count_check(gateway, seq, before and before[2:], this)
         if after:
@@ -261,8 +261,7 @@ class Intake:
                     gateway.spark.extend(block.spark)
 
     def _gaps(self, gateway, epoch, batch):
-        """Take the signed gaps of a batch to account. Returns the readings lost before they were sealed."""
-        unsealed = 0
+        """Take the signed gaps of a batch to account."""
         for event in batch.events:
             if event[0] != events.GAP:
                 continue
@@ -278,11 +277,8 @@ class Intake:
             epoch.gap_readings += readings
             if sealed:
                 self.store.add_missing(epoch, *sealed, "gap")
-            else:
-                unsealed += readings
             where = f"batches {first} to {last}" if sealed else "before they were sealed"
             log.warning("%s: signed gap of %d readings, %s", gateway.name, readings, where)
-        return unsealed
 
     def _count_check(self, gateway, seq, before, this):
         fault = accept.counter_fault(before, this)

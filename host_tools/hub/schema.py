@@ -77,7 +77,7 @@ CREATE TABLE batch (
     received_unix_ms INTEGER NOT NULL,
     sampled INTEGER NOT NULL,
     readings INTEGER NOT NULL,
-    unsealed INTEGER NOT NULL,          -- readings that its gap events say were lost before they were sealed
+    dropped INTEGER NOT NULL,           -- its counter of readings lost, as sampled is of those taken
     schema_id BLOB NOT NULL,
     state INTEGER NOT NULL,             -- 0 decoded, 1 waits for its schema, 2 signed but not decodable
     bytes BLOB NOT NULL,

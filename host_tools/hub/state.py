@@ -45,7 +45,7 @@ class Series:
 
 
 class Epoch:
-    """One chain of one gateway. `head_link` is (hash, prev, sampled, readings, unsealed) of the highest batch
+    """One chain of one gateway. `head_link` is (hash, prev, sampled, readings, dropped) of the highest batch
     held."""
 
     def __init__(self, ep: int, epoch: bytes):

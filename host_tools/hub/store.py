@@ -258,9 +258,9 @@ class Store:
         return found
 
     def links(self, ep: int, first_seq: int, last_seq: int) -> dict[int, tuple]:
-        """seq → (hash, prev, sampled, readings, unsealed) of the batches held in that range."""
+        """seq → (hash, prev, sampled, readings, dropped) of the batches held in that range."""
         rows = self.db.execute(
-            "SELECT seq, hash, prev, sampled, readings, unsealed FROM batch WHERE ep = ? AND seq BETWEEN ? AND ?",
+            "SELECT seq, hash, prev, sampled, readings, dropped FROM batch WHERE ep = ? AND seq BETWEEN ? AND ?",
             (ep, first_seq, last_seq),
         )
         return {row[0]: row[1:] for row in rows}
@@ -269,17 +269,17 @@ class Store:
         """The signed bytes of a batch that is held."""
         return self.db.execute("SELECT bytes FROM batch WHERE ep = ? AND seq = ?", (ep, seq)).fetchone()[0]
 
-    def add_batch(self, epoch: Epoch, batch, batch_hash: bytes, data: bytes, unsealed: int, state: int) -> None:
+    def add_batch(self, epoch: Epoch, batch, batch_hash: bytes, data: bytes, state: int) -> None:
         """One verified, accepted batch with its bytes."""
         db, seq = self.db, batch.sign1.seq
         db.execute(
-            "INSERT INTO batch (ep, seq, hash, prev, received_unix_ms, sampled, readings, unsealed, schema_id, state,"
+            "INSERT INTO batch (ep, seq, hash, prev, received_unix_ms, sampled, readings, dropped, schema_id, state,"
             " bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (epoch.ep, seq, batch_hash, batch.prev, self.now_unix_ms, batch.sampled, batch.readings, unsealed,
+            (epoch.ep, seq, batch_hash, batch.prev, self.now_unix_ms, batch.sampled, batch.readings, batch.dropped,
              batch.schema_id, state, data),
         )  # fmt: skip
         if epoch.held.head() is None or seq > epoch.held.head():
-            epoch.head_link = (batch_hash, batch.prev, batch.sampled, batch.readings, unsealed)
+            epoch.head_link = (batch_hash, batch.prev, batch.sampled, batch.readings, batch.dropped)
             epoch.sampled, epoch.dropped = batch.sampled, batch.dropped
         gone, (first, last) = epoch.held.add(seq)
         for first_seq in gone:

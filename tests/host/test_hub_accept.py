@@ -100,4 +100,7 @@ def test_what_continues_a_fork_is_a_fork_even_over_a_hole():
 def test_counters_of_neighbours():
     assert counter_fault(None, (10, 10, 0)) is None
     assert counter_fault((10, 10, 0), (25, 10, 5)) is None
-    assert "grew by 14" in counter_fault((10, 10, 0), (24, 10, 5))
+    assert counter_fault((10, 10, 0), (24, 10, 5)) is None  # one of the five was lost after it was sealed
+    assert "grew by 26" in counter_fault((10, 10, 0), (36, 20, 5))
+    assert "grew by 9" in counter_fault((10, 10, 0), (19, 10, 5))
+    assert "dropped grew by -1" in counter_fault((10, 10, 3), (20, 10, 2))
