@@ -1,7 +1,5 @@
 """What every instrument that is not a Modbus meter has in common."""
 
-from parkgate import quantities
-
 
 class Sensor:
     """`profile` says in words what the readings depend on and travels in the schema; `rows` are (quantity, scale), one
@@ -22,6 +20,8 @@ class Sensor:
 
     def schema(self) -> list:
         """[[quantity, unit, scale], …] of the channels, as a batch's schema wants it."""
+        from parkgate import quantities  # needed at the start only, and large: not kept
+
         channels = []
         for name, scale in self._rows:
             quantity = quantities.find(name)

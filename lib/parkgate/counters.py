@@ -19,7 +19,6 @@ UPDATE_MS because meters bring their energy registers up to date only every few 
 term is two units in the last place of a float register.
 """
 
-from . import quantities
 from .reading import COUNTER_GLITCH, GOOD
 
 NO_EVENT, ROLLOVER, EXCHANGE = 0, 1, 2
@@ -98,6 +97,8 @@ def for_channel(channel, power_max_w=POWER_MAX_W):
 
     `power_max_w` is the meter's rated power (see `ratings` of its profile).
     """
+    from . import quantities  # needed at the start only, and large: not kept
+
     quantity = quantities.find(channel.quantity)
     if not quantity.cumulative:
         return None

@@ -21,7 +21,6 @@ count; if all were so, the row says the last one's code. If some were, the value
 it does not cover. Otherwise the highest code of the samples, so that one glitch in a window is not averaged away.
 """
 
-from . import quantities
 from .reading import GOOD, SUBSTITUTED, has_value
 
 LAST, MEAN, MIN, MAX, INTEGRAL = "last", "mean", "min", "max", "integral"
@@ -30,6 +29,8 @@ REDUCTIONS = (LAST, MEAN, MIN, MAX, INTEGRAL)
 
 def is_momentary(quantity_name: str) -> bool:
     """Whether a quantity can be averaged; one that is not in the table is taken for momentary."""
+    from . import quantities  # needed at the start only, and large: not kept
+
     quantity = quantities.find(quantity_name)
     return quantity is None or quantity.kind == "now"
 

@@ -12,10 +12,12 @@ from .errors import SettingsError
 
 REQUIRED = ("required",)  # a default that cannot be meant by anybody
 
-# section → ((name, kind, default, low, high or choices, unit, help), …); kind: int, text, secret, hex, choice, names
+# section → ((name, kind, default, low, high or choices, unit, help), …)
+# kind: int, text, secret, hex, choice, names, map (sensor_settings looks into maps)
 GATEWAY = "gateway"
 BUSES = "buses"
 INSTRUMENTS = "instruments"
+SENSORS = "sensors"
 TABLE = {
     GATEWAY: (("name", "text", "gateway", 1, 32, "characters", "name on labels and at the hub"),),
     "hub": (("public_key", "hex", "", 64, 64, "bytes", "P-256 public key of the hub, x and y; empty until enrolled"),),
@@ -53,9 +55,18 @@ TABLE = {
         ("unit_id", "int", 1, 1, 247, "", "Modbus unit id"),
         ("period_ms", "int", 1000, 100, 86400000, "ms", "sampling period"),
         ("channels", "names", (), 0, 64, "quantities", "quantities to read; empty for the profile's usual ones"),
+        ("report", "map", {}, 0, 4, "", "how samples are reduced; empty: each is kept"),
+    ),
+    SENSORS: (
+        ("name", "text", REQUIRED, 1, 16, "characters", "name of the sensor, kept in every batch"),
+        ("family", "text", REQUIRED, 1, 16, "", "what it is: pulses, machine_state, current_loop, ct_clamp, sht3x …"),
+        ("port", "text", REQUIRED, 1, 32, "characters", "pin, input or bus as the board names it"),
+        ("period_ms", "int", 1000, 100, 86400000, "ms", "sampling period"),
+        ("options", "map", {}, 0, 16, "", "what this family needs"),
+        ("report", "map", {}, 0, 4, "", "how samples are reduced; empty: each is kept"),
     ),
 }
-_LISTS = {BUSES: 4, INSTRUMENTS: MAX_INSTRUMENTS}
+LISTS = {BUSES: 4, INSTRUMENTS: MAX_INSTRUMENTS, SENSORS: MAX_INSTRUMENTS}
 
 
 def _field(path, kind, low, high, value):
@@ -70,6 +81,10 @@ def _field(path, kind, low, high, value):
         if not isinstance(value, (list, tuple)) or len(value) > high or any(type(v) is not str for v in value):
             raise SettingsError("%s: must be a list of at most %d names" % (path, high))
         value = list(value)
+    elif kind == "map":
+        if type(value) is not dict or len(value) > high or any(type(v) is not str for v in value):
+            raise SettingsError("%s: must be a map of at most %d settings" % (path, high))
+        value = dict(value)
     elif type(value) is not str:
         raise SettingsError("%s: must be text" % path)
     elif kind == "hex":
@@ -106,10 +121,10 @@ def validate(given: dict) -> dict:
             raise SettingsError("%s: no such section; there are %s" % (name, ", ".join(sorted(TABLE))))
     settings = {}
     for name, fields in TABLE.items():
-        if name in _LISTS:
+        if name in LISTS:
             items = given.get(name, [])
-            if type(items) is not list or len(items) > _LISTS[name]:
-                raise SettingsError("%s: must be a list of at most %d" % (name, _LISTS[name]))
+            if type(items) is not list or len(items) > LISTS[name]:
+                raise SettingsError("%s: must be a list of at most %d" % (name, LISTS[name]))
             settings[name] = [_section("%s.%d" % (name, i), fields, item) for i, item in enumerate(items)]
             seen = [item["name"] for item in settings[name]]
             if len(set(seen)) != len(seen):
@@ -123,7 +138,36 @@ def validate(given: dict) -> dict:
                 "%s.%d.bus: there is no bus %r; there are %s"
                 % (INSTRUMENTS, i, instrument["bus"], ", ".join(buses) or "none")
             )
+    _look_into_maps(settings)
     return settings
+
+
+def _look_into_maps(settings):
+    """Check and complete options and reports of instruments and sensors, and what both lists must agree on."""
+    names = [item["name"] for section in (INSTRUMENTS, SENSORS) for item in settings[section]]
+    if len(set(names)) != len(names):
+        raise SettingsError("%s: one has the name of an instrument" % SENSORS)
+    if len(names) > MAX_INSTRUMENTS:
+        raise SettingsError("%s: with the instruments there must be at most %d" % (SENSORS, MAX_INSTRUMENTS))
+    for section in (INSTRUMENTS, SENSORS):
+        for i, item in enumerate(settings[section]):
+            if section == INSTRUMENTS and not item["report"]:
+                continue
+            from . import sensor_settings  # only where it is needed: it is large
+
+            path = "%s.%d" % (section, i)
+            if section == SENSORS:
+                family = item["family"]
+                if family not in sensor_settings.FAMILIES:
+                    raise SettingsError(
+                        "%s.family: there is no %r; there are %s"
+                        % (path, family, ", ".join(sensor_settings.FAMILIES))
+                    )
+                item["options"] = sensor_settings.options(
+                    path + ".options", family, item["options"], _section, REQUIRED
+                )
+            if item["report"]:
+                item["report"] = sensor_settings.report(path + ".report", item["report"], _section)
 
 
 def public(settings: dict) -> dict:
@@ -131,7 +175,7 @@ def public(settings: dict) -> dict:
     shown = {}
     for name, fields in TABLE.items():
         secret = [field[0] for field in fields if field[1] == "secret"]
-        if name in _LISTS:
+        if name in LISTS:
             shown[name] = [{k: v for k, v in item.items() if k not in secret} for item in settings[name]]
         else:
             shown[name] = {k: v for k, v in settings[name].items() if k not in secret}

@@ -49,3 +49,64 @@ def test_secrets_are_neither_shown_nor_named():
     equal(settings.settings_id(full), settings.settings_id(settings.validate({})))
     error = str(raises(SettingsError, settings.validate, {"broker": {"password": "canary" * 20}}))
     true("canary" not in error, error)
+
+
+LOOP = {"name": "tank", "family": "current_loop", "port": "i2c0"}
+LOOP_OPTIONS = {"quantity": "pressure", "at_4ma": 0, "at_20ma": 1000000}
+
+
+def test_sensors_are_completed_too():
+    full = settings.validate({"sensors": [dict(LOOP, options=LOOP_OPTIONS, report={"every": 10})]})
+    equal(full["sensors"][0]["options"]["address"], 0x48)
+    equal(full["sensors"][0]["options"]["scale"], 0, "the quantity's own")
+    equal(full["sensors"][0]["report"]["reductions"], ["last"])
+    equal(settings.validate(full), full, "what is complete stays as it is")
+    true(settings.settings_id(full) != settings.settings_id(settings.validate({})))
+    for family in ("pulses", "machine_state", "ds18b20", "sht3x", "bme280", "lis3dh", "adxl345"):
+        settings.validate({"sensors": [{"name": "a", "family": family, "port": "p"}]})
+
+
+def wrong_option(**options):
+    return {"sensors": [dict(LOOP, options=dict(LOOP_OPTIONS, **options))]}
+
+
+def wrong_report(**report):
+    return {"buses": [BUS], "instruments": [dict(METER, report=report)]}
+
+
+def sensor(family, **options):
+    return {"sensors": [{"name": "a", "family": family, "port": "p", "options": options}]}
+
+
+WRONG_SENSORS = (
+    ({"sensors": [dict(LOOP, family="geiger")]}, "sensors.0.family: there is no 'geiger'; there are pulses"),
+    ({"sensors": [LOOP]}, "sensors.0.options.quantity: is missing"),
+    (wrong_option(quantity="presure"), "sensors.0.options.quantity: unknown quantity 'presure'"),
+    (wrong_option(quantity="import_active_energy"), "is nothing that current_loop can measure"),
+    (wrong_option(address=0x47), "sensors.0.options.address: 71 is not one of 72, 73, 74, 75"),
+    (wrong_option(scale=12), "sensors.0.options.scale: 12 is not a whole number from -9 to 9"),
+    (wrong_option(at_20ma=0), "sensors.0.options.at_20ma: is the same as at_4ma"),
+    (wrong_option(shunt_mohm=250000), "sensors.0.options.shunt_mohm: 250000"),
+    (wrong_option(colour=1), "sensors.0.options.colour: no such setting; there are address, input"),
+    ({"sensors": [dict(LOOP, options=[])]}, "sensors.0.options: must be a map"),
+    (sensor("pulses", quantity="voltage"), "voltage is nothing that pulses can measure"),
+    (sensor("ct_clamp", ma_numerator=1), "sensors.0.options.calibration_id: is missing"),
+    (sensor("ds18b20", rom="10aabbccddeeff00"), "does not begin with 28"),
+    (sensor("adxl345", rate_hz=3200), "over I2C an ADXL345 manages 800 Hz"),
+    (sensor("lis3dh", range_g=3), "sensors.0.options.range_g: 3 is not one of 2, 4, 8, 16"),
+    (wrong_report(reductions=["median"]), "instruments.0.report.reductions: 'median' is not one of last, mean"),
+    (wrong_report(reductions=["mean", "mean"]), "each once"),
+    (wrong_report(deadbands={"powr": 1}), "instruments.0.report.deadbands: unknown quantity 'powr'"),
+    (wrong_report(deadbands={"voltage": -1}), "instruments.0.report.deadbands.voltage: -1"),
+    (wrong_report(every=0), "instruments.0.report.every: 0 is not"),
+    (
+        {"buses": [BUS], "instruments": [METER], "sensors": [dict(LOOP, name="incomer", options=LOOP_OPTIONS)]},
+        "sensors: one has the name of an instrument",
+    ),
+)
+
+
+def test_wrong_sensors_are_refused_by_name():
+    for given, says in WRONG_SENSORS:
+        error = str(raises(SettingsError, settings.validate, given))
+        true(says in error, "%s: %s" % (given, error))
