@@ -28,6 +28,8 @@ LIVES = {
     "esp32": ((4096, 240, 32), 20000, 6),
     "small-rp2": ((4096, 12, 256), 3000, 6),
     "small-esp32": ((4096, 12, 32), 5000, 6),
+    "story-rp2": ((4096, 10, 256), 1, 6),
+    "story-esp32": ((4096, 10, 32), 1, 6),
 }
 
 
@@ -44,6 +46,15 @@ def make_life(name: str, seed: int, samples: int, journal_class=None):
         return journal_class(flash, lambda: epochs.data(16))
 
     world = World(flash, make_journal, seed)
+    if name.startswith("story"):
+        tell_story(world)
+    else:
+        live(world, geometry, samples)
+    return world, make_journal
+
+
+def live(world, geometry, samples: int):
+    """Years of a gateway in short: online, offline until space runs out, backlog, lost receipts, a stalled sealer."""
     small = geometry[1] < 64
     filler = 5000 if small else 15000
     # What fills the journal without a hub, in records: batches of 24 samples with up to `filler` bytes beside them.
@@ -55,7 +66,41 @@ def make_life(name: str, seed: int, samples: int, journal_class=None):
         world.work(min(200, samples), 20, True, 1000, "some")
         world.work(180 if small else 60, 0, False)
         world.work(min(200, samples), 30, True, 500, "all")
-    return world, make_journal
+
+
+def tell_story(world):
+    """The rare turns, close together, in a journal of a few sectors."""
+    for _ in range(2):
+        # The newest are acknowledged, then no receipt comes until the oldest are dropped, and some of those above.
+        _seal_many(world, 5, 6, 2500)
+        for seq in list(world.journal.held())[-2:]:
+            world.acknowledge(seq)
+        _seal_many(world, 9, 6, 4000)
+        # Several batches in each sector, some of them acknowledged, and then the sector is dropped.
+        _seal_many(world, 24, 2, 400)
+        for seq in list(world.journal.held())[-7:-1:2]:
+            world.acknowledge(seq)
+        # Large batches; then nothing is sealed any more, and each receipt comes just before its sector is needed.
+        _seal_many(world, 6, 1, 3900)
+        for _ in range(110):
+            world.sample(40)
+            held = world.journal.held()
+            if world.journal.needs_erase and held:
+                world.acknowledge(held[0])
+            world.maintain()
+        world.start()
+        world.seal(60)
+        world.seal(None, 9000)
+        for seq in list(world.journal.held()):
+            world.acknowledge(seq)
+
+
+def _seal_many(world, batches, samples, filler):
+    for _ in range(batches):
+        for _ in range(samples):
+            world.sample()
+            world.maintain()
+        world.seal(None, filler)
 
 
 def chosen(count: int, size: int, part: int = 0, parts: int = 1):
@@ -71,7 +116,7 @@ def _cut_part(arguments):
     name, size, part, parts, second_every = arguments
     world, make_journal = _life
     cuts = Cuts(world, LIVES[name][0], make_journal, failures_max=3)
-    return cuts.run(chosen(len(world.trace), size, part, parts), second_every, flicker_every=8)
+    return cuts.run(chosen(len(world.trace), size, part, parts), second_every, flicker_every=8, damage_every=8)
 
 
 def run(name: str, seed: int, size: int, samples: int, jobs: int) -> Tally:
@@ -123,12 +168,13 @@ def main() -> int:
             f"{world.readings} readings, {len(world.batches)} batches, {world.moments[-1].counters.dropped} dropped, "
             f"{world.restarts} starts, {len(world.trace)} operations; cut at {tally.operations} of them: "
             f"{tally.states} states, {tally.seconds} double cuts, {tally.flickers} flickers, "
-            f"{tally.continued} lived on; {len(tally.failures)} failures; {seconds:.0f} s",
+            f"{tally.damages} flipped bits, {tally.continued} lived on; "
+            f"{len(tally.failures)} failures; {seconds:.0f} s",
             flush=True,
         )
         for state, what in tally.failures:
             failed = True
-            print(f"  {what}\n    python -m tests.cuts --replay \"{name}:{arguments.seed}:{samples}:{state}\"")
+            print(f'  {what}\n    python -m tests.cuts --replay "{name}:{arguments.seed}:{samples}:{state}"')
     return 1 if failed else 0
 
 

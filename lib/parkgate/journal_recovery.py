@@ -135,7 +135,7 @@ def _read_sealed_tail(journal, report):
         if record.kind == COMMIT:
             _take_ledger(journal, sectors.content(record), COMMIT_BYTES)
     report.unfinished = 1 if unfinished or sectors.end_of_use() > offset else 0
-    sectors.resume(SEALED, sector)
+    sectors.resume(SEALED, sector, offset)
 
 
 def _read_raw_tail(journal, report):
@@ -163,7 +163,7 @@ def _read_raw_tail(journal, report):
             report.missing += position - ledger.position
             ledger.position = position + 1
             ledger.sampled = top.sampled + (record.b - top.sampled & 0xFFFF) + record.count
-    sectors.resume(RAW, sector)
+    sectors.resume(RAW, sector, offset)
 
 
 def _take_ledger(journal, content, at):

@@ -102,14 +102,24 @@ class Sectors:
             while len(self.stream(stream)):
                 self.release(stream, 0)
 
-    def resume(self, stream: int, sector: int):
-        """Go on writing to `sector`, which is loaded, behind everything in it that is not blank."""
+    def resume(self, stream: int, sector: int, behind: int):
+        """Go on writing to `sector`, which is loaded and has its last true record before `behind`.
+
+        Whatever is not blank is left alone, and so is the whole length that the head of a torn record claims: else
+        the first bytes of the next record might happen to be those it lacks, and make it true after all."""
+        if self._marked(self.bad, sector):
+            return
         tail = self.tails[stream]
-        if not self._marked(self.bad, sector):
-            tail.sector = sector
-            tail.offset = max(self.end_of_use(), self.first)
-            tail.seed = self.seed
-            tail.faults = 0
+        tail.sector = sector
+        tail.seed = self.seed
+        tail.faults = 0
+        buffer, epoch = self.buffer, self.top.epoch
+        used = self.end_of_use()
+        tail.offset = max(used, behind)
+        for offset in range(behind, used, self.unit):
+            if buffer[offset + 4] == epoch[0] and buffer[offset + 5] == epoch[1]:
+                claimed = offset + HEAD_BYTES + buffer[offset + 8] + (buffer[offset + 9] << 8)
+                tail.offset = max(tail.offset, min(self._aligned(claimed), self.size))
 
     def stream(self, stream: int):
         """The list of sectors of RAW or SEALED, oldest first."""

@@ -7,22 +7,23 @@ that reads whole at one start and torn at the next, or the other way round.
 Every state has a name (`cut`, `second`, `flicker`) from which `replay` makes it again.
 """
 
-from flash_sim import FlashSim, ways
+from flash_sim import Chance, FlashSim, ways
 from journal_world import Wrong
 from parkgate.errors import JournalError, JournalFull
+from parkgate.journal_format import COMMIT, MAGIC
 
 
 class Tally:
     """What was tried."""
 
     def __init__(self):
-        self.states = self.seconds = self.flickers = self.continued = 0
+        self.states = self.seconds = self.flickers = self.damages = self.continued = 0
         self.operations = 0
         self.failures = []
 
     def add(self, other):
         """Take in the counts of another tally."""
-        for name in ("states", "seconds", "flickers", "continued", "operations"):
+        for name in ("states", "seconds", "flickers", "damages", "continued", "operations"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.failures += other.failures
 
@@ -38,9 +39,10 @@ class Cuts:
         self.failures_max = failures_max
         self.tally = Tally()
 
-    def run(self, operations, second_every=0, flicker_every=0, thorough_every=64):
+    def run(self, operations, second_every=0, flicker_every=0, thorough_every=64, damage_every=0):
         """Cut in every one of `operations` (ascending), in every way. Of the states, every `second_every`th is cut
-        again at every operation of its recovery, every `flicker_every`th is read differently at the next start."""
+        again at every operation of its recovery, every `flicker_every`th is read differently at the next start; and
+        every `damage_every`th time a bit flips in what is written."""
         flash = FlashSim(*self.geometry)
         done = 0
         tally = self.tally
@@ -56,6 +58,8 @@ class Cuts:
                 turn = tally.states
                 second = bool(second_every) and turn % second_every == 0
                 self._guard(("cut", n, way), self.cut, flash, n, way, turn % thorough_every == 0, second)
+                if damage_every and turn % damage_every == 0:
+                    self._guard(("damage", n, way), self.damage, flash, n, way)
                 if flicker_every and turn % flicker_every == 0 and way and self.trace[n][1] is not None:
                     self._guard(("flicker", n, way, 0), self.flicker, flash, n, way, 0)
                     self._guard(("flicker", n, way, 1), self.flicker, flash, n, way, 1)
@@ -69,6 +73,8 @@ class Cuts:
             flash.apply(operation)
         if name[0] == "cut":
             self.cut(flash, n, way, True, False)
+        elif name[0] == "damage":
+            self.damage(flash, n, way)
         elif name[0] == "second":
             self.second(flash, n, way, name[3], name[4])
         else:
@@ -77,7 +83,7 @@ class Cuts:
     def _guard(self, name, what, *arguments):
         try:
             what(*arguments)
-        except (Wrong, JournalError, IndexError, KeyError, ValueError, MemoryError) as error:
+        except (Wrong, JournalError, IndexError, KeyError, TypeError, ValueError, MemoryError) as error:
             self.tally.failures.append((name, "%s: %s" % (type(error).__name__, error)))
 
     def cut(self, flash, n, way, thorough, second):
@@ -90,6 +96,7 @@ class Cuts:
         journal.recover(1)
         trace, torn.trace = torn.trace, None
         self.world.check(journal, n, thorough)
+        blank_ahead(journal, torn)
         if thorough:
             self._go_on(journal, torn, n)
         if image is not None:
@@ -148,6 +155,29 @@ class Cuts:
         if counters.sampled != counters.acked + counters.buffered + counters.dropped:
             raise Wrong("identity")
 
+    def damage(self, flash, n, way):
+        """One bit somewhere in what is written has flipped, and the power goes. Nothing may be altered, no number used
+        twice, and what is lost is told."""
+        chance = Chance(n * 64 + way)
+        hurt = flash.copy()
+        written = [i for i in range(hurt.sector_count) if hurt.sectors[i] != hurt.blank]
+        # The sectors written last hold what is not yet told anywhere else: look there oftener.
+        if not written:
+            return
+        recent = [place if data is None else place // hurt.sector_size for place, data in self.trace[max(0, n - 8) : n]]
+        sector = recent[chance.below(len(recent))] if way % 2 and recent else written[chance.below(len(written))]
+        end = hurt.sector_size
+        while end and hurt.sectors[sector][end - 1] == 0xFF:
+            end -= 1
+        if not end:
+            return
+        at = chance.below(end)
+        hurt.own(sector)[at] ^= 1 << chance.below(8)
+        self.tally.damages += 1
+        journal = self.make_journal(hurt)
+        report = journal.recover(1)
+        self.world.check_damaged(journal, report, n)
+
     def _go_on(self, journal, flash, n):
         """The journal works on: one sample more, everything sealed, and it all is there at the next start."""
         from hashlib import sha256
@@ -155,7 +185,7 @@ class Cuts:
         self.tally.continued += 1
         journal.append(journal.SAMPLE, b"afterwards", 5)
         seq = journal.next_seq
-        sealed = b"after %d" % n
+        sealed = b"after %d" % n * 400
         while True:
             records = list(journal.unsealed())
             if not any(record.payload == b"afterwards" for record in records):
@@ -166,6 +196,8 @@ class Cuts:
                 break
             except JournalFull:
                 pass  # what it held was dropped to make room for it: what is left is sealed
+        while journal.needs_erase and journal.maintain():
+            blank_ahead(journal, flash)
         counters = journal.counters
         again = self.make_journal(flash)
         again.recover(1)
@@ -173,3 +205,42 @@ class Cuts:
             raise Wrong("what was done after the recovery is gone at the next start")
         if any(record.kind == again.SAMPLE for record in again.unsealed()):
             raise Wrong("samples are left after everything was sealed")
+
+
+def blank_ahead(journal, flash):
+    """What the journal takes for erased is erased."""
+    for sector in journal.sectors.spares:
+        if flash.sectors[sector] != flash.blank:
+            raise Wrong("sector %d is in hand and not blank" % sector)
+    for tail in journal.sectors.tails.values():
+        if tail.sector >= 0 and flash.sectors[tail.sector][tail.offset :] != flash.blank[tail.offset :]:
+            raise Wrong("sector %d is not blank behind its last record" % tail.sector)
+
+
+def complete_a_torn_record(make_journal):
+    """A record is torn one byte before its end. Of all 256 values that this byte could have had, one is the first byte
+    of what the next start writes; the record must not become true by it."""
+    for last in range(255):
+        flash = FlashSim(4096, 8, 32)
+        journal = make_journal(flash)
+        journal.recover(1)
+        journal.append(journal.SAMPLE, b"first", 1)
+        flash.trace = []
+        journal.append(journal.SAMPLE, b"x" * 16 + bytes([last]), 1)
+        torn = FlashSim(4096, 8, 32)
+        torn.sectors = list(flash.sectors)
+        place, data = flash.trace[0]
+        sector, at = divmod(place, 4096)
+        torn.own(sector)[at + 32 : at + len(data)] = b"\xff" * (len(data) - 32)
+        for _ in range(2):
+            journal = make_journal(torn)
+            journal.recover(1)
+            there = [record.payload for record in journal.unsealed() if record.kind == journal.SAMPLE]
+            if there != [b"first"] or journal.counters.sampled != 1:
+                raise Wrong("a torn record is whole again by what was written behind it, last byte %d" % last)
+
+
+def is_commit(operation) -> bool:
+    """Whether a traced operation begins the COMMIT of a batch."""
+    data = operation[1]
+    return data is not None and data[6] == COMMIT and data[:4] != MAGIC

@@ -1,0 +1,81 @@
+"""The short form of `make cuts`, some seconds of what takes hours there; and bugs planted to be found by it."""
+
+import time
+
+import pytest
+
+from flash_sim import Chance
+from journal_cuts import Cuts, complete_a_torn_record, is_commit
+from journal_world import Wrong
+from parkgate.errors import JournalError
+from tests import cuts
+from tests.planted import journal_bugs
+
+SEED = 3
+SAMPLES = 300
+STATES = {"rp2": 15, "esp32": 15, "small-rp2": 60, "small-esp32": 60, "story-rp2": 60, "story-esp32": 60}  # operations
+BROKEN = (Wrong, JournalError, IndexError, TypeError, ValueError)
+
+
+@pytest.mark.parametrize("name", sorted(cuts.LIVES))
+def test_nothing_is_lost_at_any_cut(name):
+    world, make_journal = cuts.make_life(name, SEED, SAMPLES)
+    every = len(world.trace) // STATES[name]
+    campaign = Cuts(world, cuts.LIVES[name][0], make_journal)
+    tally = campaign.run(
+        range(7, len(world.trace), every), second_every=10, flicker_every=10, thorough_every=16, damage_every=4
+    )
+    print(tally.__dict__)
+    if tally.failures:
+        state, what = tally.failures[0]
+        pytest.fail(f'{what}: python -m tests.cuts --replay "{name}:{SEED}:{SAMPLES}:{state}"', pytrace=False)
+    assert tally.states and tally.seconds and tally.flickers and tally.damages and tally.continued
+
+
+@pytest.mark.parametrize("bug", sorted(journal_bugs.BUGS))
+def test_planted_bug_is_found(bug):
+    began_s = time.monotonic()
+    found = hunt(journal_bugs.load(bug))
+    seconds = time.monotonic() - began_s
+    assert found, f"{journal_bugs.BUGS[bug][0]}: not found"
+    assert seconds < 60
+    print(f"{found} ({seconds:.1f} s)")
+
+
+def hunt(journal_class):
+    """What is wrong with such a journal, found by living with it and by cuts; None when nothing is."""
+    try:
+        complete_a_torn_record(lambda flash: journal_class(flash, lambda: bytes(16)))
+        lives = [(name, *cuts.make_life(name, SEED, 1, journal_class)) for name in ("story-rp2", "story-esp32")]
+    except BROKEN as error:
+        return f"while living: {type(error).__name__}: {error}"
+    for name, world, make_journal in lives:
+        operations = range(len(world.trace))
+        commits = [i for i in operations if is_commit(world.trace[i])]
+        erases = [i for i in operations if world.trace[i][1] is None]
+        for chosen, options in (
+            (commits[::3], {"flicker_every": 3, "thorough_every": 4, "damage_every": 2}),
+            (operations[::61], {"flicker_every": 2, "thorough_every": 4, "damage_every": 4}),
+            (erases[len(erases) * 3 // 4 :], {}),
+            (operations[::13], {"second_every": 7, "flicker_every": 5, "thorough_every": 9, "damage_every": 3}),
+            (operations[5::7], {"second_every": 50, "thorough_every": 1}),
+        ):
+            tally = Cuts(world, cuts.LIVES[name][0], make_journal).run(chosen, **options)
+            if tally.failures:
+                return tally.failures[0]
+    return None
+
+
+def test_a_planted_edit_that_fits_nowhere_is_an_error():
+    journal_bugs.BUGS["rotten"] = ("its text is not there", ("sectors", "no such text", ""))
+    try:
+        with pytest.raises(LookupError, match="rotten"):
+            journal_bugs.load("rotten")
+    finally:
+        del journal_bugs.BUGS["rotten"]
+
+
+def test_the_lives_are_the_same_each_time():
+    first, again = (cuts.make_life("story-rp2", SEED, 1)[0] for _ in range(2))
+    assert first.trace == again.trace
+    assert Chance(1).data(4) == Chance(1).data(4) != Chance(2).data(4)

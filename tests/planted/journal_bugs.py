@@ -1,0 +1,198 @@
+"""Bugs for the journal: each is a small edit of its source, and each must be found by cutting the power.
+
+`load` makes the journal's package anew with the edit in it; the text to replace must stand there exactly once, so that
+an edit cannot rot unseen when the journal changes.
+"""
+
+import sys
+import types
+from pathlib import Path
+
+LIB = Path(__file__).resolve().parent.parent.parent / "lib" / "parkgate"
+MODULES = ("format", "sectors", "space", "unsealed", "batches", "recovery", "")  # of the journal, earlier ones first
+
+# name → what it does wrong, and the edits: (module, text, text instead)
+BUGS = {
+    "acknowledge before program": (
+        "append returns while the record waits in memory for the next one",
+        (
+            "",
+            "self._put(RAW, kind, readings, position, self.ledger.sampled, (payload,))",
+            "self._late, late = (kind, readings, position, self.ledger.sampled, (bytes(payload),)), "
+            "getattr(self, '_late', None)\n        if late:\n            self._put(RAW, *late)",
+        ),
+    ),
+    "no CRC": (
+        "whatever looks like a record is one",
+        ("sectors", "if end <= size and crc == crc32(whole[offset + 4 : end], self.seed):", "if end <= size:"),
+    ),
+    "CRC of the head only": (
+        "the CRC leaves out what stands behind the head",
+        ("sectors", "crc32(whole[offset + 4 : end], self.seed)", "crc32(whole[offset + 4 : offset + 16], self.seed)"),
+        ("sectors", "            crc = crc32(piece, crc)\n", "            pass\n"),
+    ),
+    "free before commit": (
+        "raw sectors are freed, and said to be, before the batch is whole",
+        (
+            "batches",
+            "        try:\n            count = self._put_parts(",
+            "        self.ledger.consumed = position + 1\n        self.free_raw()\n"
+            "        try:\n            count = self._put_parts(",
+        ),
+    ),
+    "erase before the receipt is kept": (
+        "a sector is freed by acknowledgements that only memory knows",
+        (
+            "space",
+            "            if index < len(sectors.sealed) - 1 and self._is_settled(index):\n                if self._unsaved:",
+            "            if index < len(sectors.sealed) - 1 and self._is_settled(index):\n                if False:",
+        ),
+    ),  # fmt: skip
+    "state from headers": (
+        "the start looks for the newest ledger in sector headers only",
+        (
+            "recovery",
+            "    if (ledger.serial, ledger.position) >= (",
+            "    if False and (ledger.serial, ledger.position) >= (",
+        ),
+    ),
+    "seq from memory": (
+        "the next seq is counted on in memory, and only headers tell it after a start",
+        (
+            "recovery",
+            "        ledger.unpack(content, at)\n",
+            "        ledger.unpack(content, at)\n        ledger.next_seq = journal.ledger.next_seq\n",
+        ),
+    ),
+    "first header wins": (
+        "the start believes the first sector it finds, not the newest",
+        ("sectors", "                if header.serial > newest_serial:\n", "                if newest < 0:\n"),
+    ),
+    "off by one in the gap": (
+        "a gap record tells of one batch too many",
+        ("space", "gap.first_seq, gap.last_seq = ledger.low, end - 1", "gap.first_seq, gap.last_seq = ledger.low, end"),
+    ),
+    "a piece left behind": (
+        "a batch with a piece in the next sector is not dropped with its first sector",
+        ("space", "return first + 1 if sectors.header.inside and first < next_seq else first", "return first"),
+    ),
+    "silent drop": (
+        "what is dropped is counted, but no gap record is written",
+        ("space", "            if gap.batches or gap.records or gap.readings:\n", "            if False:\n"),
+    ),
+    "acknowledged twice over": (
+        "a drop counts readings that were acknowledged in between",
+        ("space", " - ledger.settled_in(ledger.low, end)", ""),
+    ),
+    "receipt for all before": (
+        "a receipt for the newest batch settles everything older",
+        (
+            "batches",
+            "        if not ledger.settle(seq, seq + 1, before, after):\n            return False\n",
+            "        ledger.raise_low(seq + 1, after)\n",
+        ),
+    ),
+    "ranges forgotten": (
+        "a start remembers the oldest batch held, not those settled above it",
+        ("format", "            self.ranges.append([first, first + length, before, before + readings])\n", ""),
+    ),
+    "writing over a torn record": (
+        "after a start, writing goes on in the page that was torn",
+        (
+            "sectors",
+            "        return self._aligned(end)\n\n    def _aligned",
+            "        return end // 256 * 256\n\n    def _aligned",
+        ),
+        ("sectors", "        step = min(self.unit, HEADER_BYTES)\n", "        step = 16\n"),
+    ),  # fmt: skip
+    "half erased is erased": (
+        "a free sector whose header is blank is used without an erase",
+        (
+            "sectors",
+            "        if not self._erase(sector):\n",
+            "        self._read(sector * self.size, self.view[:HEADER_BYTES])\n"
+            "        if self.view[:HEADER_BYTES] != BLANK and not self._erase(sector):\n",
+        ),
+    ),
+    "torn number used again": (
+        "a torn record's position is given to the next record",
+        ("recovery", "_write_boot(journal, TORN if report.torn else 0)", "_write_boot(journal, 0)"),
+    ),
+    "boot from memory": (
+        "the boot number is not made durable",
+        ("recovery", "        _write_boot(journal, TORN if report.torn else 0)\n", "        pass\n"),
+    ),
+    "pieces of two attempts": (
+        "a batch that was cut short is not told from the one sealed after it",
+        (
+            "batches",
+            "                    at = count = 0  # what was before had been cut short\n",
+            "                    pass\n",
+        ),
+    ),  # fmt: skip
+    "loss not moved on": (
+        "dropping raw records forgets their readings in the count of those consumed",
+        (
+            "space",
+            "            ledger.consumed, ledger.consumed_sampled = end, sampled\n",
+            "            ledger.consumed = end\n",
+        ),
+    ),
+    "torn record completed": (
+        "a start goes on writing within the length that a torn record claims",
+        ("sectors", "tail.offset = max(tail.offset, min(self._aligned(claimed), self.size))", "pass"),
+    ),
+    "no witness": (
+        "a batch is shown while one torn page alone says that it exists",
+        (
+            "batches",
+            "        self.room_for_state()\n        self.put_state(STATE, 0, self.ledger.copy(), self.ledger.position)\n",
+            "",
+        ),
+    ),
+    "newest dropped": (
+        "when space runs out, the raw records go before the batches that are older",
+        (
+            "space",
+            "        if len(sectors.sealed) and ledger.low < ledger.next_seq:\n            self._drop_sealed()\n"
+            "        elif len(sectors.raw) > 1:\n            self._drop_raw()\n",
+            "        if len(sectors.raw) > 1:\n            self._drop_raw()\n"
+            "        elif len(sectors.sealed) and ledger.low < ledger.next_seq:\n            self._drop_sealed()\n",
+        ),
+    ),
+    "a new epoch each time": (
+        "the epoch is born anew at each start",
+        (
+            "recovery",
+            "        journal.epoch = sectors.header.epoch\n",
+            "        journal.epoch = bytes(journal.new_epoch())\n",
+        ),
+    ),
+}
+
+
+def load(name: str):
+    """The class Journal with the bug `name` in it."""
+    edits = BUGS[name][1:]
+    package = types.ModuleType("planted_journal")
+    package.__path__ = []
+    for module in list(sys.modules):
+        if module.split(".")[0] == "planted_journal":
+            del sys.modules[module]
+    sys.modules["planted_journal"] = package
+    for shared in ("errors", "cbor", "events"):
+        sys.modules["planted_journal." + shared] = module = __import__("parkgate." + shared, fromlist=[shared])
+        setattr(package, shared, module)
+    for part in MODULES:
+        stem = "journal_" + part if part else "journal"
+        text = (LIB / (stem + ".py")).read_text(encoding="utf-8")
+        for where, old, new in edits:
+            if where == part:
+                if text.count(old) != 1:
+                    raise LookupError(f"bug {name!r}: its text stands {text.count(old)} times in {stem}.py")
+                text = text.replace(old, new)
+        module = types.ModuleType("planted_journal." + stem)
+        module.__package__ = "planted_journal"
+        sys.modules[module.__name__] = module
+        exec(compile(text, f"{stem}.py with {name}", "exec"), module.__dict__)
+    return module.Journal
