@@ -1,0 +1,95 @@
+"""From an entry of settings `sensors` to its driver. Only the families in use are loaded, and this module is needed at
+the start only."""
+
+
+def build(item: dict, board, sleep_ms):
+    """The sensor of one entry. Raises SettingsError when the board has no such port."""
+    family, o = item["family"], item["options"]
+    name, period_ms, port = item["name"], item["period_ms"], item["port"]
+    clock = board.clock
+    if family == "pulses":
+        from .pulse_input import PulseInput
+
+        return PulseInput(
+            name, period_ms, board.counter(port, o["debounce_us"]), clock.mono_ms, o["rate_max_hz"],
+            o["quantity"] or None, o["scale"], o["numerator"], o["denominator"], o["offset"],
+        )  # fmt: skip
+    if family == "machine_state":
+        from .machine_inputs import MachineInputs
+
+        alarm, power = [board.input(o[role]) if o[role] else None for role in ("alarm", "power")]
+        return MachineInputs(
+            name, period_ms, board.input(port), alarm, power, o["debounce_ms"], clock.mono_ms, clock.ticks_ms
+        )
+    if family == "current_loop":
+        from .current_loop import CurrentLoop
+
+        return CurrentLoop(
+            name, period_ms, board.i2c(port), o["address"], o["input"], o["shunt_mohm"], o["quantity"], o["scale"],
+            o["at_4ma"], o["at_20ma"], sleep_ms,
+        )  # fmt: skip
+    if family == "ct_clamp":
+        from .ct_clamp import CtClamp
+
+        return CtClamp(
+            name, period_ms, board.adc(port), o["mains_hz"], o["calibration_id"], o["ma_numerator"],
+            o["ma_denominator"], o["noise_256"], sleep_ms, o["quantity"],
+        )  # fmt: skip
+    if family == "ds18b20":
+        from .ds18b20 import Ds18b20
+
+        rom = bytes.fromhex(o["rom"])
+        return Ds18b20(name, period_ms, board.onewire(port), rom, sleep_ms, clock.mono_ms, o["quantity"])
+    if family == "sht3x":
+        from .sht3x import Sht3x
+
+        return Sht3x(name, period_ms, board.i2c(port), o["address"], sleep_ms)
+    if family == "bme280":
+        from .bme280 import Bme280
+
+        return Bme280(name, period_ms, board.i2c(port), o["address"], sleep_ms)
+    from .accelerometer import Accelerometer
+
+    if family == "lis3dh":
+        from .lis3dh import Lis3dh as Chip
+
+        burst = 0x80
+    else:
+        from .adxl345 import Adxl345 as Chip
+
+        burst = 0
+    if o["bus"] == "i2c":
+        from .registers_bus import I2cRegisters
+
+        registers = I2cRegisters(board.i2c(port), o["address"], burst)
+    else:
+        from .registers_bus import SpiRegisters
+
+        registers = SpiRegisters(*board.spi(port))
+    return Accelerometer(name, period_ms, Chip(registers, o["rate_hz"], o["range_g"]), sleep_ms, clock.mono_ms)
+
+
+def reporter(schema: list, report: dict):
+    """(reduction.Reporter, the schema of what it lets through) for a complete `report` of the settings. Raises
+    SettingsError when a deadband is for a quantity that the instrument does not give."""
+    from parkgate.errors import SettingsError
+    from parkgate.reduction import Reporter, reduced_schema
+
+    names = [row[0] for row in schema]
+    for name in report["deadbands"]:
+        if name not in names:
+            raise SettingsError("report.deadbands: it has no %s; there are %s" % (name, ", ".join(names)))
+    made = Reporter(
+        schema, report["reductions"], report["every"], report["heartbeat_s"] * 1000, report["deadbands"]
+    )
+    return made, reduced_schema(schema, report["reductions"])
+
+
+def words(profile: str, report: dict) -> str:
+    """The profile as the schema names it: an auditor must see what was left out."""
+    if not report:
+        return profile
+    text = "%s; %s of %d" % (profile, "+".join(report["reductions"]), report["every"])
+    if report["heartbeat_s"]:
+        text += ", on change or every %d s" % report["heartbeat_s"]
+    return text

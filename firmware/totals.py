@@ -1,0 +1,91 @@
+"""Totals that survive a restart: the last journalled value of every counter is known again at the next start.
+
+Counters of pulses and seconds live in RAM; what they were is in the samples that the journal holds. At the start the
+newest sample of each instrument is looked for
+
+1. among the samples that are not sealed yet, and
+2. in a small file that is written each time before samples are sealed (and so may leave the journal).
+
+Whatever moment the power is cut, one of the two has the newest journalled sample: what is lost is what was counted
+since then, so at most one period of the instrument (its heartbeat, where it reports by exception), and nothing else.
+The file is written once a batch, and only when a total moved.
+"""
+
+from parkgate import cbor
+from parkgate.errors import FormatError
+from parkgate.reading import RELATIVE_ONLY, decode_sample, has_value
+
+FILE = "totals.last"
+
+
+class Totals:
+    """`files` as hal.files.Files."""
+
+    def __init__(self, files, log):
+        self._files = files
+        self._log = log
+        self._kept = {}  # name → [(channel, quantity), …] of its counters
+        self._last = {}  # name → (time_ms, trust, {quantity: value})
+        self._written = None
+
+    def watch(self, name: str, schema: list):
+        """Keep the counters among the channels of an instrument."""
+        from parkgate import quantities  # needed at the start only, and large: not kept
+
+        kept = []
+        for i, row in enumerate(schema):
+            quantity = quantities.find(row[0])
+            if quantity is not None and quantity.cumulative:
+                kept.append((i, row[0]))
+        if kept:
+            self._kept[name] = kept
+
+    def load(self, unsealed, schema: list) -> dict:
+        """name → (time_ms, trust, {quantity: value}) as the last run left them. `unsealed` are the journal's records
+        of samples, taken under `schema` ([[name, profile, channels], …])."""
+        data = self._files.read(FILE)
+        if data:
+            try:
+                for name, time_ms, trust, values in cbor.decode(data):
+                    self._last[name] = (time_ms, trust, values)
+            except (FormatError, ValueError, TypeError) as e:
+                self._log.error("totals", "%s: %s; only unsealed samples are known" % (FILE, e))
+        self._written = data
+        for payload in unsealed:
+            try:
+                index, time_ms, trust, values, qualities = decode_sample(payload)
+                name, _, channels = schema[index]
+            except (FormatError, IndexError, ValueError):
+                continue  # said when it is sealed
+            kept = [(i, row[0]) for i, row in enumerate(channels) if (i, row[0]) in self._kept.get(name, ())]
+            self._take(name, kept, time_ms, trust, values, qualities)
+        return self._last
+
+    def note(self, name: str, time_ms: int, trust: int, values: list, qualities):
+        """A sample was journalled."""
+        kept = self._kept.get(name)
+        if kept:
+            self._take(name, kept, time_ms, trust, values, qualities)
+
+    def _take(self, name, kept, time_ms, trust, values, qualities):
+        good = {}
+        for i, quantity in kept:
+            if i < len(values) and values[i] is not None and (not qualities or has_value(qualities[i])):
+                good[quantity] = values[i]
+        if good:
+            self._last[name] = (time_ms, trust, good)
+
+    def write(self):
+        """Make what is known durable; before samples are sealed."""
+        data = cbor.encode([[name, last[0], last[1], last[2]] for name, last in sorted(self._last.items())])
+        if data != self._written:
+            self._files.write(FILE, data)
+            self._written = data
+
+
+def age_ms(time_ms: int, trust: int, clock, mono_ms: int):
+    """How long ago a sample of an earlier run was, None when nobody can know."""
+    now_ms, now_trust = clock.date(mono_ms)
+    if RELATIVE_ONLY in (trust, now_trust) or now_ms < time_ms:
+        return None
+    return now_ms - time_ms
