@@ -17,6 +17,7 @@ from sensors.modbus_meter import ModbusMeter
 from tasks.sample import Sampler
 from tasks.seal import Sealer, in_steps
 from tasks.send import Sender
+from totals import Totals, age_ms
 
 FLOOR_UNIX_MS = 1793491200000  # 2026-11-01: no clock that names an earlier time is believed
 MAINTAIN_MS = 100
@@ -59,8 +60,10 @@ class App:
         self.journal = Journal(board.journal_flash(), lambda: board.entropy(16))
         self._start_journal()
         self.hub = self._load_hub(key)
+        self.totals = Totals(board.files, self.log)
         self.samplers = self._build_samplers()
-        _forget("settings", "profiles", "quantities")
+        self._restore_totals()
+        _forget("settings", "sensor_settings", "profiles", "quantities")
         self.sender = None
 
     # What is read once at the start.
@@ -125,7 +128,7 @@ class App:
         self._set_clock_from_board()
 
     def _build_samplers(self) -> list:
-        """One sampler a bus; an instrument whose profile is wrong is left out and said, the others run."""
+        """One sampler a bus or port; an instrument that cannot be built is left out and said, the others run."""
         buses = {}
         for item in self.settings["buses"]:
             client = modbus.Client(item["baud"], item["reply_timeout_ms"] * 1000)
@@ -135,18 +138,59 @@ class App:
         for item in self.settings["instruments"]:
             try:
                 meter, channels = self._build_meter(buses[item["bus"]], item)
+                self._place(meter, item, item["profile"], channels, schema)
             except (ParkgateError, ValueError) as e:
                 self.log.error("settings", "%s: %s; it is not sampled" % (item["name"], e))
                 continue
-            meter.index = len(schema)  # tables name instruments by their place in the schema
-            schema.append([meter.name, item["profile"], channels])
             by_bus[item["bus"]].append(meter)
+        by_port = self._build_sensors(schema)
         self.schema = batch.encode_schema(schema)
-        return [Sampler(meters, self.record, self.mono_ms, self.log) for meters in by_bus.values() if meters]
+        samplers = [Sampler(meters, self.record, self.mono_ms, self.log) for meters in by_bus.values() if meters]
+        return samplers + [Sampler(s, self.record, self.mono_ms, self.log, shared=False) for s in by_port.values()]
+
+    def _build_sensors(self, schema) -> dict:
+        """port → its sensors. Those that never wait share one sampler."""
+        by_port = {}
+        for item in self.settings["sensors"]:
+            from sensors.build import build
+
+            try:
+                sensor = build(item, self.board, asyncio.sleep_ms)
+                self._place(sensor, item, sensor.profile, sensor.schema(), schema)
+            except (ParkgateError, ValueError, OSError) as e:
+                self.log.error("settings", "%s: %s; it is not sampled" % (item["name"], e))
+                continue
+            port = "" if item["family"] in ("pulses", "machine_state") else item["port"]
+            by_port.setdefault(port, []).append(sensor)
+        return by_port
+
+    def _place(self, instrument, item, profile, channels, schema):
+        """Put an instrument into the schema, its samples reduced where that is wanted. Raises SettingsError."""
+        if item["report"]:
+            from sensors.build import reporter, words
+
+            instrument.report, channels = reporter(channels, item["report"])
+            profile = words(profile, item["report"])
+        instrument.index = len(schema)  # tables name instruments by their place in the schema
+        schema.append([instrument.name, profile, channels])
+        self.totals.watch(instrument.name, channels)
+
+    def _restore_totals(self):
+        """Give every counter what it had in its newest journalled sample."""
+        journal = self.journal
+        before = self.board.files.read(TAKEN_UNDER)
+        schema = batch.decode_schema(cbor.decode(before)[1] if before else self.schema)
+        samples = (record.payload for record in journal.unsealed() if record.kind == journal.SAMPLE)
+        last = self.totals.load(samples, schema)
+        for sampler in self.samplers:
+            for instrument in sampler.instruments:
+                if instrument.name in last and hasattr(instrument, "restore"):
+                    time_ms, trust, values = last[instrument.name]
+                    instrument.restore(values, age_ms(time_ms, trust, self.clock, self.mono_ms()))
 
     def _build_meter(self, bus, item):
         """(meter, its part of the schema). Raises ProfileError, SettingsError."""
-        from parkgate import profiles
+        from parkgate import counters, profiles
 
         name = item["profile"]
         data = self.board.files.read("meters/%s.json" % profiles.split_name(name)[0])
@@ -155,15 +199,19 @@ class App:
         profile = profiles.load(json.loads(data.decode()), name, item["channels"])
         bus.client.unit(item["unit_id"], turnaround_us=profile.turnaround_ms * 1000)
         meter = ModbusMeter(item["name"], item["unit_id"], item["period_ms"], profile.plan, bus)
+        power_max_w = profile.ratings.get("power_max_w", counters.POWER_MAX_W)
+        checks = [(c.quantity, counters.for_channel(c, power_max_w)) for c in profile.channels]
+        meter.check_counters(checks, self.mono_ms, self.log)
         return meter, profile.schema()
 
     # What the tasks call.
 
-    def record(self, instrument, values, qualities):
-        """Make one sample durable."""
-        time_ms, trust = self.clock.date(self.mono_ms())
+    def record(self, instrument, values, qualities, taken_ms):
+        """Make one sample durable that was acquired at `taken_ms`."""
+        time_ms, trust = self.clock.date(taken_ms)
         payload = reading.encode_sample(instrument.index, time_ms, trust, values, qualities)
         self.journal.append(self.journal.SAMPLE, payload, len(values))
+        self.totals.note(instrument.name, time_ms, trust, values, qualities)
 
     def note(self, event: list):
         """Make one event durable."""
@@ -204,6 +252,8 @@ class App:
 
     async def seal(self, payload: bytes, content_type: str) -> bytes:
         """`payload` signed at the journal's next place in the chain."""
+        if content_type == batch.CONTENT_TYPE:
+            self.totals.write()  # its samples may leave the journal
         steps = batch.seal_steps(
             self.signer, self.gateway_id, self.journal.epoch, self.journal.next_seq, payload, content_type
         )

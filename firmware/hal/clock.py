@@ -10,6 +10,7 @@ class MonotonicClock:
     """Milliseconds since it was made; unlike ticks_ms it does not wrap. Must be asked at least every 6 days."""
 
     ticks_us = staticmethod(time.ticks_us)  # for short times; wraps
+    ticks_ms = staticmethod(time.ticks_ms)  # the same, for interrupts
 
     def __init__(self):
         self._ticks = time.ticks_ms()

@@ -1,7 +1,7 @@
 """An energy meter on a Modbus bus, read by the plan that its profile gave."""
 
 from parkgate.errors import ModbusError, ModbusExceptionReply, ModbusTimeout
-from parkgate.reading import BAD_REPLY, TIMEOUT
+from parkgate.reading import BAD_REPLY, GOOD, TIMEOUT
 
 _ILLEGAL_ADDRESS, _ILLEGAL_VALUE = 2, 3  # Modbus Application Protocol V1.1b3, section 7
 _ASK_AGAIN_SAMPLES = 3600  # then registers that the meter refused are tried once more
@@ -10,6 +10,10 @@ _ASK_AGAIN_SAMPLES = 3600  # then registers that the meter refused are tried onc
 class ModbusMeter:
     """`plan` is a read_plan.ReadPlan, `bus` a ModbusBus. A sample is one pass over the plan's blocks; the first
     block that is not answered ends the pass, so a dead meter costs one reply time-out and not one a block."""
+
+    report = None
+    taken_ms = None
+    _checks = ()
 
     def __init__(self, name: str, unit_id: int, period_ms: int, plan, bus):
         self.name = name
@@ -20,6 +24,7 @@ class ModbusMeter:
         self._unit_id = unit_id
         self._bus = bus
         self._samples = 0
+        self._mono_ms = self._log = None
 
     async def read(self):
         """(values, qualities), one entry a channel; qualities is None when all are good. Raises LinkError."""
@@ -51,4 +56,27 @@ class ModbusMeter:
                 lost = BAD_REPLY
                 continue
             i += 1
+        if self._checks:
+            self._judge(values, qualities)
         return values, qualities if any(qualities) else None
+
+    def check_counters(self, checks: list, mono_ms, log):
+        """Flag what a counter cannot have done. `checks` is (quantity, counters.CounterCheck or None) a channel."""
+        self._checks = [(i, quantity, check) for i, (quantity, check) in enumerate(checks) if check]
+        self._mono_ms = mono_ms
+        self._log = log
+
+    def restore(self, values: dict, age_ms):
+        """The counters' values of the last sample before the restart; without its age nothing can be said of it."""
+        if age_ms is not None:
+            for _, quantity, check in self._checks:
+                if quantity in values:
+                    check.restore(values[quantity], self._mono_ms() - age_ms)
+
+    def _judge(self, values, qualities):
+        now_ms = self._mono_ms()
+        for i, quantity, check in self._checks:
+            if qualities[i] == GOOD:
+                qualities[i], event = check.judge(values[i], now_ms)
+                if event:
+                    self._log.info(self.name, "%s: %s" % (quantity, "rollover" if event == 1 else "another meter"))

@@ -1,29 +1,41 @@
-"""Sampling: each bus reads its instruments in turn, and every sample is in the journal before the next is taken."""
+"""Sampling: each bus reads its instruments in turn, and every sample is in the journal before the next is taken.
+
+A sample's time is when it was acquired: when read() returned, or what the instrument says in `taken_ms`. Where an
+instrument has a `report` (parkgate.reduction), its samples go through it and only what that keeps is journalled.
+"""
 
 import asyncio
 
 from parkgate.bus_schedule import BusSchedule
-from parkgate.errors import ParkgateError
 from parkgate.reading import SENSOR_FAULT, TIMEOUT
 
 _WAIT_MS_MAX = 1000  # the monotonic clock wants to be asked now and then
 
 
 class Sampler:
-    """`instruments` share one bus and have `name`, `index`, `period_ms`, `channels` and `async read()`, which returns
-    (values, qualities or None). `record(instrument, values, qualities)` makes a sample durable before it returns."""
+    """`instruments` are read one at a time and have `name`, `index`, `period_ms`, `channels`, `taken_ms`, `report` and
+    `async read()`, which returns (values, qualities or None). `record(instrument, values, qualities, taken_ms)` makes
+    a sample durable before it returns. On a bus that is not `shared` a dead instrument takes no time from the others:
+    it keeps its period, and flash may be erased at any time."""
 
-    def __init__(self, instruments: list, record, mono_ms, log):
-        self._instruments = instruments
+    def __init__(self, instruments: list, record, mono_ms, log, shared=True):
+        self._shared = shared
+        self.instruments = instruments
         self._record = record
         self._mono_ms = mono_ms
         self._log = log
-        self._schedule = BusSchedule([i.period_ms for i in instruments], mono_ms())
+        periods_ms = [i.period_ms for i in instruments]
+        if shared:
+            self._schedule = BusSchedule(periods_ms, mono_ms())
+        else:
+            self._schedule = BusSchedule(periods_ms, mono_ms(), backoff_max_ms=0)
         self.faults = 0
         self._busy = False
 
     def quiet_ms(self) -> int:
         """How long the bus will be idle from now on: time in which flash may be erased."""
+        if not self._shared:
+            return _WAIT_MS_MAX  # an interrupted read is seen by its driver
         if self._busy:
             return 0
         return self._schedule.wait_ms(self._mono_ms()) or 0
@@ -42,7 +54,7 @@ class Sampler:
                 await asyncio.sleep_ms(min(max(1, schedule.wait_ms(now) or 0), _WAIT_MS_MAX))
                 continue
             self._busy = True
-            answered = await self._one(self._instruments[turn])
+            answered = await self._one(self.instruments[turn])
             self._busy = False
             schedule.done(turn, answered, self._mono_ms())
 
@@ -51,10 +63,19 @@ class Sampler:
         try:
             values, qualities = await instrument.read()
             answered = qualities is None or any(quality != TIMEOUT for quality in qualities)
-        except (ParkgateError, ValueError, OSError) as e:  # one that throws is a quality, not a dead task
+            taken_ms = instrument.taken_ms
+        except Exception as e:  # one that throws is a quality, not a dead task
             self.faults += 1
-            self._log.error(instrument.name, str(e))
+            self._log.error(instrument.name, "%s %s" % (type(e).__name__, e))
             values, qualities = [None] * instrument.channels, bytes([SENSOR_FAULT] * instrument.channels)
             answered = False
-        self._record(instrument, values, qualities)
+            taken_ms = None
+        if taken_ms is None:
+            taken_ms = self._mono_ms()
+        if instrument.report:
+            row = instrument.report.add(taken_ms, values, qualities)
+            if row is None:
+                return answered
+            values, qualities = row
+        self._record(instrument, values, qualities, taken_ms)
         return answered
