@@ -10,15 +10,13 @@ length.
 from .errors import FormatError
 
 MAX_DEPTH = 8
-UINT_LIMIT = (
-    1 << 62
-)  # seqs, counters and times stay below: they fit a database's signed 64 bits, with room for sums
+UINT_LIMIT = 1 << 62  # seqs, counters and times stay below: they fit a database's signed 64 bits, with room for sums
 
 _UINT, _NINT, _BYTES, _TEXT, _ARRAY, _MAP = 0x00, 0x20, 0x40, 0x60, 0x80, 0xA0
 _FALSE, _TRUE, _NULL = 0xF4, 0xF5, 0xF6
-_SIZE_OF_INFO = {24: 1, 25: 2, 26: 4, 27: 8}
 # The smallest value each argument size may hold; below it a shorter form exists and is the only legal one.
 _LEAST_OF_INFO = {24: 24, 25: 1 << 8, 26: 1 << 16, 27: 1 << 32}
+_SIZE_OF_LEAST = {1 << 8: 2, 1 << 16: 4, 1 << 32: 8}
 
 
 def head(major: int, n: int) -> bytes:
@@ -89,70 +87,100 @@ def decode(data):
 
 def decode_at(data, at: int, depth: int = MAX_DEPTH):
     """(item, offset behind it) for the item that begins at offset `at`. Raises FormatError."""
+    try:
+        return _decode_at(data, at, depth)
+    except IndexError:
+        raise FormatError("truncated") from None
+
+
+def _decode_at(data, at, depth):
+    # One loop and a stack of the arrays and maps that are open: a call for each item would cost a hub more than the
+    # items do. `items` is the innermost open one, `left` what it still wants; in a map, keys and values count apart,
+    # and `before` is the encoding of the key before (None in an array).
     size = len(data)
-    if at >= size:
-        raise FormatError("truncated")
-    if depth == 0:
-        raise FormatError("nested deeper than %d" % MAX_DEPTH)
-    initial = data[at]
-    at += 1
-    major = initial & 0xE0
-    n = initial & 0x1F
-    if major >= 0xC0:
-        if initial == _NULL:
-            return None, at
-        if initial == _TRUE:
-            return True, at
-        if initial == _FALSE:
-            return False, at
-        raise FormatError("tag, float or simple value 0x%02x where none is allowed" % initial)
-    if n >= 24:
-        if n > 27:
-            raise FormatError("indefinite length or reserved form 0x%02x" % initial)
-        width = _SIZE_OF_INFO[n]
-        if at + width > size:
-            raise FormatError("truncated")
-        value = int.from_bytes(data[at : at + width], "big")
-        if value < _LEAST_OF_INFO[n]:
-            raise FormatError("%d is not in its shortest form" % value)
-        at += width
-        n = value
-    if major == _UINT:
-        return n, at
-    if major == _NINT:
-        return -1 - n, at
-    if n > size - at:  # each element of an array, and each pair of a map, takes at least one byte
-        raise FormatError("truncated")
-    if major == _BYTES:
-        return bytes(data[at : at + n]), at + n
-    if major == _TEXT:
-        try:
-            return str(bytes(data[at : at + n]), "utf-8"), at + n
-        except ValueError:
-            raise FormatError("text is not UTF-8") from None
-    if major == _ARRAY:
-        items = []
-        for _ in range(n):
-            if at < size and data[at] < 24 and depth > 1:  # the commonest item, without a call
-                items.append(data[at])
-                at += 1
-                continue
-            item, at = decode_at(data, at, depth - 1)
-            items.append(item)
-        return items, at
-    pairs = {}
-    before = b""
-    for _ in range(n):
+    stack = []
+    items = before = key = None
+    left = 0
+    while True:
         start = at
-        key, at = decode_at(data, at, depth - 1)
-        if type(key) not in (int, str):
-            raise FormatError("a map key must be an integer or text")
-        raw = bytes(data[start:at])
-        if raw <= before:
-            raise FormatError("map keys are not in order, or one stands twice")
-        before = raw
-        pairs[key], at = decode_at(data, at, depth - 1)
-    return pairs, at
+        initial = data[at]
+        at += 1
+        major = initial & 0xE0
+        n = initial & 0x1F
+        if n > 23 and major < 0xE0:
+            if n > 27:
+                raise FormatError("indefinite length or reserved form 0x%02x" % initial)
+            least = _LEAST_OF_INFO[n]
+            n = data[at]
+            at += 1
+            if least > 24:
+                end = at - 1 + _SIZE_OF_LEAST[least]
+                if end > size:
+                    raise FormatError("truncated")
+                n = int.from_bytes(data[at - 1 : end], "big")
+                at = end
+            if n < least:
+                raise FormatError("%d is not in its shortest form" % n)
+        if major == _UINT:
+            item = n
+        elif _BYTES <= major <= _TEXT:
+            if n > size - at:
+                raise FormatError("truncated")
+            item = bytes(data[at : at + n])
+            at += n
+            if major == _TEXT:
+                item = _text(item)
+        elif _ARRAY <= major <= _MAP:
+            # Each element of an array takes at least one byte, each pair of a map two.
+            if n > size - at:
+                raise FormatError("truncated")
+            item = [] if major == _ARRAY else {}
+            if n:
+                if len(stack) + 1 >= depth:
+                    raise FormatError("nested deeper than %d" % depth)
+                stack.append((items, left, before, key))
+                items = item
+                left, before = (n, None) if major == _ARRAY else (2 * n, b"")
+                continue
+        elif major == _NINT:
+            item = -1 - n
+        elif initial == _NULL:
+            item = None
+        elif initial == _TRUE:
+            item = True
+        elif initial == _FALSE:
+            item = False
+        else:
+            raise FormatError("tag, float or simple value 0x%02x where none is allowed" % initial)
+        while stack:
+            if before is None:
+                items.append(item)
+            elif left & 1:
+                items[key] = item
+            else:
+                key, before = item, _next_key(item, bytes(data[start:at]), before)
+            left -= 1
+            if left:
+                break
+            item = items
+            items, left, before, key = stack.pop()
+        else:
+            return item, at
+
+
+def _text(raw):
+    try:
+        return str(raw, "utf-8")
+    except ValueError:
+        raise FormatError("text is not UTF-8") from None
+
+
+def _next_key(key, raw, before):
+    if type(key) is not int and type(key) is not str:
+        raise FormatError("a map key must be an integer or text")
+    if raw <= before:
+        raise FormatError("map keys are not in order, or one stands twice")
+    return raw
 
 
 def expect_uint(item, what: str) -> int:

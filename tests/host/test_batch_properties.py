@@ -4,6 +4,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import batch_echo_device as echo
+import independent_verifier as second
 from batch_strategies import events, items, tables
 from host_tools.keys import Verifier
 from parkgate import batch, beat, cbor, cose, p256, receipt
@@ -142,6 +143,26 @@ def test_what_decodes_encodes_to_the_same_bytes(data):
     except FormatError:
         return
     assert cbor.encode(item) == data
+
+
+@given(st.one_of(st.binary(max_size=40), st.tuples(items, st.floats(0, 1), st.binary(max_size=3)).map(
+    lambda parts: _edited(cbor.encode(parts[0]), parts[1], parts[2]))))  # fmt: skip
+def test_a_stranger_refuses_what_we_refuse(data):
+    """The second verifier's idea of canonical CBOR, on top of cbor2, is ours, on any bytes."""
+    try:
+        theirs = second.canonical(data)
+    except second.Refused:
+        theirs = second.Refused
+    try:
+        ours = cbor.decode(data)
+    except FormatError:
+        ours = second.Refused
+    assert ours == theirs
+
+
+def _edited(data, place, piece):
+    at = int(place * len(data))
+    return data[:at] + piece + data[at + len(piece) :]
 
 
 @given(tables(), st.data())
