@@ -3,7 +3,7 @@
 A FIFO of 32 fills at its rate by the bus's clock; who drains it too late finds samples gone and the overrun flag set.
 """
 
-from fake_chips import EIO, Chip
+from fake_bus import EIO, Chip
 
 _DEPTH = 32
 

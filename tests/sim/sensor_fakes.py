@@ -10,8 +10,10 @@ _HERE = __file__ if "/" in __file__ else "./" + __file__
 sys.path.append(_HERE.rsplit("/", 1)[0] + "/../../boards/unix")
 
 from fake_accelerometer import FakeAdxl345, FakeLis3dh, FakeSpi  # noqa: E402
-from fake_chips import Dice, FakeAds1115, FakeBme280, FakeI2c, FakeSht3x, Faults  # noqa: E402
-from fake_inputs import FakeAdc, FakeCounter, FakePin, FakeWire  # noqa: E402
+from fake_analog import FakeAdc, FakeWire  # noqa: E402
+from fake_bus import Dice, FakeI2c, Faults  # noqa: E402
+from fake_chips import FakeAds1115, FakeBme280, FakeSht3x  # noqa: E402
+from fake_inputs import FakeCounter, FakePin  # noqa: E402
 
 __all__ = (
     "Dice", "FakeAdc", "FakeAds1115", "FakeAdxl345", "FakeBme280", "FakeCounter", "FakeI2c", "FakeLis3dh", "FakePin",
