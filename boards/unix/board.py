@@ -30,6 +30,7 @@ class Board:
         self.files = Files(folder)
         self.clock = MonotonicClock()
         self.heap = HeapWatch()
+        self._sensors = None
 
     def comb_point(self):
         """Reader of the signing table for p256.use_table; None where the module p256_table is frozen."""
@@ -47,6 +48,37 @@ class Board:
     def serial(self, bus: dict):
         """The serial line of one entry of settings `buses`."""
         return Serial(bus["device"], bus["baud"], bus["parity"], bus["stop_bits"])
+
+    def _workshop(self):
+        if self._sensors is None:
+            from workshop import Workshop
+
+            self._sensors = Workshop(self.files)
+        return self._sensors
+
+    def i2c(self, port: str):
+        """An I2C bus, with the calls of machine.I2C."""
+        return self._workshop().i2c(port)
+
+    def spi(self, port: str):
+        """(bus, select) of one chip: the calls of machine.SPI, and select(0 or 1)."""
+        return self._workshop().spi(port)
+
+    def counter(self, port: str, debounce_us: int):
+        """A pulse counter: value() since the start, wrapping at `modulo`."""
+        return self._workshop().counter(port, debounce_us)
+
+    def input(self, port: str):
+        """A digital input: value(), and on_edge(handler) for its interrupt."""
+        return self._workshop().input(port)
+
+    def adc(self, port: str):
+        """An analogue input: rate_hz and async burst(buffer)."""
+        return self._workshop().adc(port)
+
+    def onewire(self, port: str):
+        """A 1-Wire line, with the calls of onewire.OneWire."""
+        return self._workshop().onewire(port)
 
     def entropy(self, count: int) -> bytes:
         """`count` bytes from the best random source of the board."""
