@@ -1,0 +1,5 @@
+"""Runs first in a MicroPython built with this folder. board.json has the same number, as own_build."""
+
+from hal.rp2.boot import mount
+
+mount(384 * 1024)

@@ -1,0 +1,23 @@
+"""Raspberry Pi Pico 2 W. board.json beside it has the wiring."""
+
+from hal.device.wifi import Wifi
+from hal.rp2.board import MODE_PM, Rp2Board
+
+
+class Board(Rp2Board):
+    """See boards/unix/board.py for what every board has."""
+
+    name = "pico2_w"
+    ports = {
+        "rs485": (1, 4, 5, 2),
+        "rs485_b": (0, 0, 1, 3),
+    }
+
+    def __init__(self):
+        super().__init__()
+        self.link = Wifi(self.network, MODE_PM)
+
+
+def this_board() -> Board:
+    """The board that the firmware runs on."""
+    return Board()

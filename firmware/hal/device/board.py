@@ -1,0 +1,142 @@
+"""What every real board has in common. A folder of boards/ adds its pins, firmware/hal the rest.
+
+Small files lie in /data, the compiled firmware in /lib: a new firmware replaces /lib and touches nothing else.
+"""
+
+import asyncio
+import json
+import os
+import sys
+
+import machine
+
+from hal.clock import MonotonicClock
+from hal.device.console import StandardConsole
+from hal.device.entropy import Entropy
+from hal.device.uart import Serial
+from hal.device.watchdog import Watchdog
+from hal.files import CombTable, Files
+from hal.memory import HeapWatch
+from parkgate.errors import LinkError, SettingsError
+
+DATA = "/data"
+TABLE = "/lib/p256.tbl"
+NETWORK = "network.json"  # ssid, password, country, hostname, ntp: secrets that are no part of the settings
+NTP_TIMEOUT_MS = 3000
+NTP_AGAIN_MS = 6 * 3600 * 1000
+# The place in events.CAUSES of each cause that machine.reset_cause knows on some port.
+CAUSES = {"PWRON_RESET": 1, "HARD_RESET": 2, "WDT_RESET": 3, "DEEPSLEEP_RESET": 4, "SOFT_RESET": 5}
+
+
+class DeviceBoard:
+    """`ports` maps the names of serial ports to (uart, tx, rx, driver enable or None). `link` has `async up(ms)`,
+    and is None on a board without a network. `journal_kind` tells what journal_flash() gave."""
+
+    name = "?"
+    ports = {}
+    link = None
+    journal_kind = None
+    wifi = None  # a section of the settings with ssid and password, for whoever has one
+
+    def __init__(self):
+        self._prepare_files()
+        self.files = Files(DATA)
+        self.clock = MonotonicClock()
+        self.heap = HeapWatch()
+        self.entropy = Entropy()
+        self.watchdog = Watchdog()
+        self._time_at = self._unix_ms = self._asking = None
+
+    def _prepare_files(self):
+        try:
+            os.stat(DATA)
+        except OSError:
+            os.mkdir(DATA)
+
+    def comb_point(self):
+        """Reader of the signing table for p256.use_table; None where the module p256_table is frozen."""
+        try:
+            os.stat(TABLE)
+        except OSError:
+            return None
+        return CombTable(TABLE).point
+
+    def network(self):
+        """ssid, password, country, hostname and ntp, as far as they are set; from `wifi`, else from network.json."""
+        if self.wifi:
+            return self.wifi
+        try:
+            data = self.files.read(NETWORK, 2048)
+            return json.loads(data.decode()) if data else None
+        except (SettingsError, ValueError):
+            return None
+
+    async def connect(self, host: str, port: int, timeout_ms: int):
+        """(reader, writer) of a TCP connection; the network is brought up first. Raises LinkError."""
+        if self.link is None:
+            raise LinkError("this board has no network: its batches are fetched by cable")
+        from hal import net  # not on a board without sockets
+
+        await self.link.up(timeout_ms)
+        self._ask_time()
+        return await net.connect(host, port, timeout_ms)
+
+    def wifi_state(self) -> str:
+        """The state of the network in words. Raises LinkError when it is not there."""
+        state = getattr(self.link, "state", None)
+        return state() if state else "this board has no Wi-Fi"
+
+    def resolve(self, host: str) -> str:
+        """The address of a name, as text. Raises LinkError. Blocks: only for a person who waits for it."""
+        if self.link is None:
+            raise LinkError("this board has no network")
+        from hal import net
+
+        return net.resolve(host)
+
+    def _ask_time(self):
+        wanted = (self.network() or {}).get("ntp")
+        mono_ms = self.clock.mono_ms()
+        if wanted and not self._asking and (self._time_at is None or mono_ms - self._time_at > NTP_AGAIN_MS):
+            self._asking = asyncio.create_task(self._learn_time(wanted))
+
+    async def _learn_time(self, host):
+        from hal.device.ntp import ask
+
+        try:
+            self._unix_ms, _ = await ask(host, NTP_TIMEOUT_MS)
+            self._time_at = self.clock.mono_ms()
+        except LinkError:
+            pass  # the next connection asks again; until then the hub's receipts tell the time
+        finally:
+            self._asking = None
+
+    def wall_unix_ms(self):
+        """Wall time as an NTP server of network.json told it, None while none has."""
+        if self._time_at is None:
+            return None
+        return self._unix_ms + self.clock.mono_ms() - self._time_at
+
+    def serial(self, bus: dict):
+        """The serial line of one entry of settings `buses`."""
+        return Serial(bus["device"], self.ports.get(bus["device"]), bus["baud"], bus["parity"], bus["stop_bits"])
+
+    def reset_cause(self) -> int:
+        """Index into events.CAUSES. On RP2 a reset by the program itself looks like the watchdog's."""
+        cause = machine.reset_cause()
+        for name, index in CAUSES.items():
+            if getattr(machine, name, None) == cause:
+                return index
+        return 0
+
+    def write_console(self, text: str):
+        """One line of text to the console."""
+        sys.stdout.write(text + "\n")
+
+    def console(self):
+        """The technician's line."""
+        return StandardConsole()
+
+    def restart(self):
+        """Start again at once, as after a power cut."""
+        machine.reset()

@@ -1,0 +1,82 @@
+"""The board's Wi-Fi as a client of the workshop's network."""
+
+import asyncio
+import time
+
+import network
+
+from parkgate.errors import LinkError
+
+_LOOK_MS = 100
+_REASONS = {
+    "STAT_WRONG_PASSWORD": "the password is refused",
+    "STAT_NO_AP_FOUND": "no such network is heard here",
+    "STAT_CONNECT_FAIL": "the access point refuses",
+    "STAT_ASSOC_FAIL": "the access point refuses",
+    "STAT_BEACON_TIMEOUT": "the signal was lost",
+    "STAT_HANDSHAKE_TIMEOUT": "the access point does not finish; the password may be wrong",
+}
+
+
+class Wifi:
+    """`credentials()` gives a dict with ssid, password and perhaps country and hostname, or None. `mode_pm` is the
+    power mode that keeps answers quick, where the driver has one."""
+
+    def __init__(self, credentials, mode_pm: int = -1):
+        self._credentials = credentials
+        self._pm = mode_pm
+        self._radio = None
+
+    async def up(self, timeout_ms: int):
+        """Return when the network is there. Raises LinkError that says why it is not."""
+        radio = self._radio
+        if radio is not None and radio.isconnected():
+            return
+        wanted = self._credentials()
+        if not wanted or not wanted.get("ssid"):
+            raise LinkError("no Wi-Fi network is set on this gateway")
+        try:
+            radio = self._start(wanted)
+        except (OSError, ValueError) as e:
+            raise LinkError("Wi-Fi %r: %s" % (wanted["ssid"], e))
+        deadline = time.ticks_add(time.ticks_ms(), timeout_ms)
+        while not radio.isconnected():
+            if time.ticks_diff(deadline, time.ticks_ms()) <= 0:
+                reason = self._reason(radio.status())
+                radio.disconnect()  # a half-made connection would refuse the next try
+                raise LinkError("Wi-Fi %r: %s" % (wanted["ssid"], reason))
+            await asyncio.sleep_ms(_LOOK_MS)
+
+    def state(self) -> str:
+        """How it stands, in words. Raises LinkError when there is no connection."""
+        wanted = self._credentials() or {}
+        if not wanted.get("ssid"):
+            raise LinkError("no Wi-Fi network is set on this gateway")
+        radio = self._radio
+        if radio is None or not radio.isconnected():
+            raise LinkError("Wi-Fi %r: %s" % (wanted["ssid"], self._reason(radio.status()) if radio else "not tried"))
+        return "on %r as %s" % (wanted["ssid"], self.address())
+
+    def address(self) -> str:
+        """The board's own IPv4 address."""
+        return self._radio.ifconfig()[0] if self._radio else "0.0.0.0"
+
+    def _start(self, wanted):
+        if self._radio is None:
+            if wanted.get("country"):
+                network.country(wanted["country"])
+            if wanted.get("hostname"):
+                network.hostname(wanted["hostname"])
+            self._radio = network.WLAN(network.STA_IF)
+        radio = self._radio
+        radio.active(True)
+        if self._pm >= 0:
+            radio.config(pm=self._pm)
+        radio.connect(wanted["ssid"], wanted.get("password") or None)
+        return radio
+
+    def _reason(self, status):
+        for name, text in _REASONS.items():
+            if getattr(network, name, None) == status:
+                return text
+        return "no connection in time (status %s)" % status

@@ -1,0 +1,33 @@
+"""What boards with an RP2040 or RP2350 have in common."""
+
+import sys
+
+from hal.device.board import DeviceBoard
+from hal.device.raw_flash import BlockFlash
+from hal.rp2.mapped_table import mapped_point
+from parkgate.errors import FlashError
+
+PROGRAM_SIZE = 256  # one page of the flash chip
+MODE_PM = 0xA11140  # the Wi-Fi chip without power saving: with it each answer may take 100 ms longer
+
+
+class Rp2Board(DeviceBoard):
+    """Uses the journal region of our own firmware build; on MicroPython's image the storage area is one file system."""
+
+    def comb_point(self):
+        """Reader of the signing table: in place in flash, else from its file, None where it is frozen."""
+        return mapped_point() or super().comb_point()
+
+    def journal_flash(self):
+        """The raw region of the journal."""
+        boot = sys.modules.get("hal.rp2.boot")
+        if boot is None or boot.region is None:
+            raise FlashError("this MicroPython has no journal region")
+        self.journal_kind = "raw"
+        return BlockFlash(boot.region, PROGRAM_SIZE)
+
+    def _prepare_files(self):
+        boot = sys.modules.get("hal.rp2.boot")
+        if boot is not None and boot.problem:
+            raise FlashError(boot.problem)
+        super()._prepare_files()
