@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from host_tools import enrol
+from host_tools import enrol, workshop
 from host_tools.broker import Broker
 from host_tools.hub.store import connect
 from host_tools.load_curve import read as read_curve
@@ -133,6 +133,9 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--duration", type=float, metavar="S", help="end after so many seconds, with a verdict")
     parser.add_argument("--replay", type=Path, metavar="FILE.csv", help="load curve (default: the one included)")
     parser.add_argument("--column", default="", help="column of the file with the power in W, if it is not a known one")
+    parser.add_argument(
+        "--workshop", action="store_true", help="give the first gateway eight meters, two dead, and machine sensors"
+    )
     parser.add_argument("--noisy", action="store_true", help="give every meter a bad cable")
     parser.add_argument("--broker", choices=("nats", "mosquitto"), default="nats", help="which broker (default nats)")
     parser.add_argument("--dir", type=Path, default=Path("build/demo"), help="where everything is kept")
@@ -191,7 +194,9 @@ def _start_gateways(args, stack: ExitStack, hub: Hub, broker_port: int) -> list[
         name = f"gateway-{number}"
         folder = args.dir / name
         folder.mkdir(parents=True, exist_ok=True)
-        meters = [
+        furnished = args.workshop and number == 1
+        names = [meter[:3] for meter in workshop.METERS] if furnished else METERS
+        meters = workshop.meters(61.0 * number) if furnished else [
             SimulatedMeter(
                 profile,
                 unit_id,
@@ -204,7 +209,8 @@ def _start_gateways(args, stack: ExitStack, hub: Hub, broker_port: int) -> list[
         stack.callback(bus.stop)
         device = bus.start()
         gateway = SimulatedGateway(folder)
-        gateway.configure(gateway_settings(name, device, broker_port, hub.about["public_key"], METERS))
+        settings = gateway_settings(name, device, broker_port, hub.about["public_key"], names)
+        gateway.configure(workshop.furnish(settings, folder) if furnished else settings)
         stack.callback(gateway.kill)
         gateway.start()
         seats.append(Seat(name, gateway, bus))
