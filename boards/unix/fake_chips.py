@@ -103,7 +103,7 @@ class FakeBme280(Chip):
 
     def read(self, count):
         busy = self.now_us() < self._ready_us
-        if busy and 0xF7 <= self._register:
+        if busy and self._register >= 0xF7:
             raise OSError(EIO)  # strict: data of two measurements would mix
         self._memory[0xF3] = 0x08 if busy else 0
         return self._memory[self._register : self._register + count]

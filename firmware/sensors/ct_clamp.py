@@ -22,8 +22,9 @@ class CtClamp(Sensor):
     of the ADC (of 65,536) is ma_numerator/ma_denominator mA; `noise_256` is the RMS without current in 1/256 step."""
 
     def __init__(
-        self, name, period_ms, adc, mains_hz, calibration_id, ma_numerator, ma_denominator, noise_256, sleep_ms, quantity
-    ):
+        self, name, period_ms, adc, mains_hz, calibration_id, ma_numerator, ma_denominator, noise_256, sleep_ms,
+        quantity,
+    ):  # fmt: skip
         numbers = [calibration_id, ma_numerator, ma_denominator, noise_256]
         profile = "ct clamp, calibration %s %s" % (calibration_id, short_id(encode(numbers))[:8].hex())
         super().__init__(name, period_ms, profile, (quantity, 3))

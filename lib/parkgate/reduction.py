@@ -59,9 +59,10 @@ class Reporter:
     def __init__(self, schema: list, reductions=(LAST,), every: int = 1, heartbeat_ms: int = 0, deadbands=None):
         self._every = every
         self._heartbeat_ms = heartbeat_ms
-        self._channels = [
-            _Channel(reductions if is_momentary(row[0]) else (LAST,), (deadbands or {}).get(row[0], 0)) for row in schema
-        ]
+        self._channels = []
+        for quantity, _unit, _scale in schema:
+            wanted = reductions if is_momentary(quantity) else (LAST,)
+            self._channels.append(_Channel(wanted, (deadbands or {}).get(quantity, 0)))
         self._taken = 0
         self._kept = None
         self._kept_ms = 0

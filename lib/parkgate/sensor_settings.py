@@ -92,7 +92,7 @@ def options(path: str, family: str, given: dict, section, required) -> dict:
     given = dict(given)
     quantity = None
     if family in _WANTED:
-        default = [field[2] for field in fields if field[0] == "quantity"][0]
+        default = next(field[2] for field in fields if field[0] == "quantity")
         name = given.get("quantity", default)
         if name and type(name) is str:
             quantity = _quantity(path + ".quantity", name)

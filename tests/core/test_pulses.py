@@ -86,14 +86,14 @@ def test_spikes_are_no_pulses_and_polls_do_not_matter():
     world, pin = World(), FakePin()
     counter = EdgeCounter(pin, world.ticks_us, 5000)
     counter.value()
-    for i in range(1000):
+    for _ in range(1000):
         world.to(world.us + 20000)
         pin.set(1)
         world.to(world.us + 4000)
         pin.set(0)
     world.to(world.us + 20000)
     equal(counter.value(), 0)
-    for i in range(100):
+    for _ in range(100):
         pin.set(1)
         world.to(world.us + 30000)
         pin.set(0)
@@ -188,7 +188,7 @@ def test_a_storm_of_edges_is_said_and_the_level_is_right_afterwards():
     world = World()
     inputs, (run_pin, _, _) = machine(world)
     run(inputs.read())
-    for i in range(101):
+    for _ in range(101):
         world.to(world.us + 30000)
         run_pin.set(1 - run_pin.value())
     world.to(world.us + 100000)

@@ -142,7 +142,7 @@ def test_current_loop_faults_by_ne_43():
         (22.0, [22000, None, OUT_OF_RANGE, SENSOR_FAULT], 0, 1),
         (60.0, [40959, None, OUT_OF_RANGE, SENSOR_FAULT], 0, 1),  # the converter saturates
     ):
-        sensor, _ = loop(world, lambda t: ma * 100000)
+        sensor, _ = loop(world, lambda t, ma=ma: ma * 100000)
         values, qualities = run(sensor.read())
         equal(values + list(qualities), wanted, "%s mA" % ma)
         equal((sensor.broken_wire, sensor.failure_signals), (wires, signals))
