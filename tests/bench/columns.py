@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from host_tools import bulk
-from host_tools.bench import wire
+from host_tools.bench import table, wire
 from host_tools.bench.ideal import ideal_bytes
 from host_tools.hub.decode import decode_group
 from host_tools.unix_port import ForkServer
@@ -56,6 +56,52 @@ def _wire_figures(path: Path) -> list[dict]:
                 peer_size = round(peer[key], 3)
                 rows.append(_figure(f"{name}: whole batch, signed", size, "B a value", peer["name"] + note, peer_size))
     return rows
+
+
+def classic_bytes(values: list[int]) -> int:
+    """Size of the best of {raw, delta, delta of delta} × {zero-run zigzag varint, Golomb-Rice}: the usual way."""
+
+    def differences(xs):
+        return xs[:1] + [b - a for a, b in zip(xs, xs[1:])]
+
+    def varint(us):
+        size = run = 0
+        for u in [*us, -1]:
+            if u == 0:
+                run += 1
+                continue
+            if run:
+                size += 1 + (run.bit_length() + 6) // 7
+                run = 0
+            size += (u.bit_length() + 6) // 7 if u > 0 else 0
+        return size
+
+    def golomb_rice(us):
+        return min((sum((u >> k) + 1 + k for u in us) + 7) // 8 + 1 for k in range(40))
+
+    once = differences(values)
+    transformed = values, once, once[:1] + differences(once[1:])
+    unsigned = [[x << 1 if x >= 0 else (-x << 1) - 1 for x in xs] for xs in transformed]
+    return min(coder(us) for us in unsigned for coder in (varint, golomb_rice))
+
+
+def _classic_figures(path: Path) -> list[dict]:
+    """All columns of a file in batches spread over it, beside the classic coders."""
+    ours = classic = smaller = count = 0
+    for channel in table.read(path).channels:
+        values = [value for value in channel.values if value is not None]
+        for start in range(0, len(values) - ROWS + 1, max(ROWS, len(values) // 24)):
+            rows = values[start : start + ROWS]
+            mine, theirs = len(columns.encode(rows)[1]), classic_bytes(rows)
+            ours += mine
+            classic += theirs
+            smaller += theirs < mine
+            count += 1
+    name = path.stem
+    return [
+        _figure(f"{name}: columns, {count} of them", ours, "B", "varint or Golomb-Rice, the best of six", classic),
+        _figure(f"… those for which the peer is smaller, of {count}", smaller, "columns"),
+    ]
 
 
 def _shape_figures() -> list[dict]:
@@ -178,7 +224,7 @@ def figures(size: int = 1) -> list[dict]:
     rows = []
     if REFERENCE.is_dir():
         for name in FILES:
-            rows += _wire_figures(REFERENCE / name)
+            rows += _wire_figures(REFERENCE / name) + _classic_figures(REFERENCE / name)
     rows += _shape_figures()
     channels = _channels()
     return rows + _device_figures(channels, size) + _hub_figures(channels, size)
