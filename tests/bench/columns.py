@@ -7,14 +7,16 @@ A ratio above 1 says how many times larger the peer is; for speeds, how many tim
 import json
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from host_tools import bulk
-from host_tools.bench import table, wire
+from host_tools.bench import wire
 from host_tools.bench.ideal import ideal_bytes
+from host_tools.bench.table import read as read_csv
 from host_tools.hub.decode import decode_group
 from host_tools.unix_port import ForkServer
 from parkgate import batch, columns
@@ -62,7 +64,7 @@ def classic_bytes(values: list[int]) -> int:
     """Size of the best of {raw, delta, delta of delta} × {zero-run zigzag varint, Golomb-Rice}: the usual way."""
 
     def differences(xs):
-        return xs[:1] + [b - a for a, b in zip(xs, xs[1:])]
+        return xs[:1] + [b - a for a, b in pairwise(xs)]
 
     def varint(us):
         size = run = 0
@@ -88,7 +90,7 @@ def classic_bytes(values: list[int]) -> int:
 def _classic_figures(path: Path) -> list[dict]:
     """All columns of a file in batches spread over it, beside the classic coders."""
     ours = classic = smaller = count = 0
-    for channel in table.read(path).channels:
+    for channel in read_csv(path).channels:
         values = [value for value in channel.values if value is not None]
         for start in range(0, len(values) - ROWS + 1, max(ROWS, len(values) // 24)):
             rows = values[start : start + ROWS]
