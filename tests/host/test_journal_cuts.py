@@ -49,21 +49,30 @@ def hunt(journal_class):
         lives = [(name, *cuts.make_life(name, SEED, 1, journal_class)) for name in ("story-rp2", "story-esp32")]
     except BROKEN as error:
         return f"while living: {type(error).__name__}: {error}"
-    for name, world, make_journal in lives:
-        operations = range(len(world.trace))
-        commits = [i for i in operations if is_commit(world.trace[i])]
-        erases = [i for i in operations if world.trace[i][1] is None]
-        for chosen, options in (
-            (commits[::3], {"flicker_every": 3, "thorough_every": 4, "damage_every": 2}),
-            (operations[::61], {"flicker_every": 2, "thorough_every": 4, "damage_every": 4}),
-            (erases[len(erases) * 3 // 4 :], {}),
-            (operations[::13], {"second_every": 7, "flicker_every": 5, "thorough_every": 9, "damage_every": 3}),
-            (operations[5::7], {"second_every": 50, "thorough_every": 1}),
-        ):
-            tally = Cuts(world, cuts.LIVES[name][0], make_journal).run(chosen, **options)
+    for choose, options in PASSES:
+        for name, world, make_journal in lives:
+            tally = Cuts(world, cuts.LIVES[name][0], make_journal).run(choose(world.trace), **options)
             if tally.failures:
                 return tally.failures[0]
     return None
+
+
+def _erases(trace):
+    return [i for i in range(len(trace) * 3 // 4, len(trace)) if trace[i][1] is None]
+
+
+def _commits(trace):
+    return [i for i in range(len(trace)) if is_commit(trace[i])]
+
+
+# Where to cut, the rare and telling operations first.
+PASSES = (
+    (_erases, {}),
+    (lambda trace: _commits(trace)[::3], {"flicker_every": 3, "thorough_every": 4, "damage_every": 2}),
+    (lambda trace: range(0, len(trace), 61), {"flicker_every": 2, "thorough_every": 4, "damage_every": 4}),
+    (lambda trace: range(0, len(trace), 13), {"second_every": 7, "flicker_every": 5, "damage_every": 3}),
+    (lambda trace: range(5, len(trace), 7), {"second_every": 50, "thorough_every": 1}),
+)
 
 
 def test_a_planted_edit_that_fits_nowhere_is_an_error():
