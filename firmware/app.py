@@ -9,11 +9,14 @@ from bus import ModbusBus
 from log import Log
 from mqtt import Session
 from parkgate import batch, beat, cbor, cose, events, modbus, reading, receipt
+from parkgate.access import Access
 from parkgate.clock import Clock
 from parkgate.errors import ParkgateError, SettingsError
 from parkgate.journal import Journal
+from parkgate.mac import hkdf_sha256
 from parkgate.p256 import SoftwareSigner, ecdh, key_from_entropy, on_curve, use_table
 from sensors.modbus_meter import ModbusMeter
+from tasks.console import ConsoleTask
 from tasks.sample import Sampler
 from tasks.seal import Sealer, in_steps
 from tasks.send import Sender
@@ -46,6 +49,10 @@ class App:
         self.log = Log(board.write_console, self.mono_ms)
         self.crashes = 0
         self.problem = None
+        self.buses = {}
+        self.sealer = None
+        self.receipt_ms = None
+        self.first_seq = None  # of the batches sealed under the settings of this start
         self.clock = Clock(FLOOR_UNIX_MS)
         self.settings = self._load_settings()
         comb_point = board.comb_point()
@@ -63,43 +70,75 @@ class App:
         self.totals = Totals(board.files, self.log)
         self.samplers = self._build_samplers()
         self._restore_totals()
-        _forget("settings", "sensor_settings", "profiles", "quantities")
+        _forget("settings", "settings_slots", "sensor_settings", "profiles", "quantities")
         self.sender = None
 
     # What is read once at the start.
 
     def _load_settings(self) -> dict:
-        """The settings file, or the last ones that were good, or the defaults: never a stop."""
+        """The active settings of the two slots, a new settings.json first, or the defaults: never a stop."""
         from parkgate.settings import settings_id, validate
+        from parkgate.settings_slots import TRIAL_MS, Slots
 
         files = self.board.files
-        for name in ("settings.json", "settings.good"):
-            try:
-                data = files.read(name)
-                if data is None:
-                    continue
-                settings = validate(json.loads(data.decode()))
-            except (SettingsError, ValueError) as e:
-                self.problem = "%s: %s" % (name, e)
-                self.log.error("settings", self.problem + "; looking for the last good ones")
-                continue
-            if name == "settings.json" and files.read("settings.good") != data:
-                files.write("settings.good", data)
-            break
-        else:
-            self.log.error("settings", "none that are good: using defaults, nothing is sampled")
-            settings = validate({})
+        slots = Slots(files, validate, json.loads)
+        try:
+            imported = files.read("settings.json")
+        except SettingsError as e:
+            imported = None
+            slots.problem = str(e)
+        settings = slots.load(imported)
+        self.problem = slots.problem
+        if self.problem:
+            self.log.error("settings", self.problem + "; using the last good ones")
+        if not slots.generation:
+            self.log.error("settings", "none yet: using defaults, nothing is sampled")
+        self.generation, self.on_trial = slots.generation, slots.on_trial
+        self.trial_ms = self.mono_ms() + TRIAL_MS if slots.on_trial and slots.can_revert() else None
         self.settings_id = settings_id(settings)
         return settings
+
+    def _slots(self):
+        """The slots without the schema: enough to confirm or to revert."""
+        from parkgate.settings_slots import Slots
+
+        slots = Slots(self.board.files, lambda settings: settings)
+        slots.load(None, False)
+        _forget("settings_slots")
+        return slots
+
+    def confirm_settings(self):
+        """The settings are good: the hub accepted a batch under them, or somebody at the console says so."""
+        self._slots().confirm()
+        self.on_trial = False
+        self.trial_ms = None
+        self.log.info("settings", "confirmed, generation %d" % self.generation)
+
+    def _end_trial(self):
+        self.trial_ms = None
+        self._slots().revert("the hub accepted nothing")
+        self.log.error("settings", "the hub accepted nothing under them: going back to those before")
+        self.restart()
+
+    def restart(self):
+        """Start again; does not return."""
+        self.journal.save()
+        self.board.restart()
 
     def _load_key(self) -> bytes:
         """The private key; made here at the first start, and it never leaves."""
         files = self.board.files
         key = files.read("identity.key")
         if key is None:
-            key = key_from_entropy(self.board.entropy(48))
-            files.write("identity.key", key)
+            key = self.make_key(b"")
             self.log.info("identity", "made a new key")
+        return key
+
+    def make_key(self, host_entropy: bytes) -> bytes:
+        """Make a key of this board's randomness and what a host adds: as good as the better of both."""
+        mixed = hkdf_sha256(self.board.entropy(48) + host_entropy, b"", b"parkgate identity v1", 48)
+        key = key_from_entropy(mixed)
+        self.board.files.write("identity.key", key)
         return key
 
     def _show_public_key(self):
@@ -133,6 +172,7 @@ class App:
         for item in self.settings["buses"]:
             client = modbus.Client(item["baud"], item["reply_timeout_ms"] * 1000)
             buses[item["name"]] = ModbusBus(self.board.serial(item), client, self.board.clock.ticks_us)
+        self.buses = buses
         by_bus = {name: [] for name in buses}
         schema = []
         for item in self.settings["instruments"]:
@@ -281,13 +321,28 @@ class App:
         return await self.seal(payload, beat.CONTENT_TYPE)
 
     def open_receipt(self, message: bytes):
-        """(epoch, seq, batch hash, commit time) of an authentic receipt. Raises FormatError, IntegrityError."""
+        """(epoch, seq, batch hash, commit time) of an authentic receipt. Raises FormatError, IntegrityError.
+        The first one for a batch under the settings on trial confirms them."""
         hub_id, key = self.hub
-        return receipt.decode_receipt(key, hub_id, self.gateway_id, message)
+        found = receipt.decode_receipt(key, hub_id, self.gateway_id, message)
+        self.receipt_ms = self.mono_ms()
+        if self.on_trial and self._is_of_this_start(*found[:3]):
+            self.confirm_settings()
+        return found
 
-    def make_session(self, on_message):
+    def _is_of_this_start(self, epoch, seq, batch_hash):
+        journal = self.journal
+        if epoch != journal.epoch or self.first_seq is None or not self.first_seq <= seq < journal.next_seq:
+            return False
+        return journal.batch_hash(seq) == batch_hash
+
+    def make_session(self, on_message, suffix=""):
         """A broker session, not yet open."""
-        return Session(self.board.connect, "parkgate-" + self.topic_id, self.settings["broker"], on_message)
+        return Session(self.board.connect, "parkgate-" + self.topic_id + suffix, self.settings["broker"], on_message)
+
+    def instruments(self) -> list:
+        """All that are sampled."""
+        return [instrument for sampler in self.samplers for instrument in sampler.instruments]
 
     def status(self) -> dict:
         """The state in numbers, for people and programs on the console."""
@@ -323,6 +378,8 @@ class App:
                 self.board.heap.look()
                 self.log.raw("status " + json.dumps(self.status()))
                 status_due = now + STATUS_MS
+            if self.trial_ms is not None and now >= self.trial_ms:
+                self._end_trial()
             if now >= clock_due:
                 self._set_clock_from_board()
                 clock_due = now + CLOCK_MS
@@ -365,10 +422,17 @@ class App:
         """Start every task and stay."""
         sealing, sending = self.settings["sealing"], self.settings["sending"]
         await self._seal_what_older_settings_took()
-        sealer = Sealer(
+        self.sealer = Sealer(
             self.journal, self.seal, self.clock, sealing, self._facts(), self.mono_ms, self.log
         )
-        loops = [("maintain", self._maintain), ("seal", sealer.run)]
+        self.first_seq = self.journal.next_seq
+        loops = [("maintain", self._maintain), ("seal", self.sealer.run)]
+        console = getattr(self.board, "console", None)
+        line = console() if console else None
+        if line:
+            files = self.board.files
+            access = Access(files.read("access.code"), lambda data: files.write("access.code", data))
+            loops.append(("console", ConsoleTask(line, self, access).run))
         loops += [("sample", sampler.run) for sampler in self.samplers]
         if self.hub:
             self.sender = Sender(

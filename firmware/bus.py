@@ -1,5 +1,6 @@
 """One Modbus bus: the pure client's decisions carried out on a serial line, one exchange at a time."""
 
+import asyncio
 
 from parkgate.errors import LinkError, ModbusCrcError, ModbusError, ModbusForeign, ModbusShort, ModbusTimeout
 
@@ -14,9 +15,15 @@ class ModbusBus:
         self._serial = serial
         self.client = client
         self._ticks_us = ticks_us
+        self._lock = asyncio.Lock()
 
     async def exchange(self, unit_id: int, function: int, address: int, content):
-        """The credited Reply. Raises the ModbusError that names what came instead, LinkError when the port is gone."""
+        """The credited Reply. Raises the ModbusError that names what came instead, LinkError when the port is gone.
+        The console asks too: whoever comes second waits."""
+        async with self._lock:
+            return await self._exchange(unit_id, function, address, content)
+
+    async def _exchange(self, unit_id: int, function: int, address: int, content):
         client, ticks_us = self.client, self._ticks_us
         count = content if function <= 4 else len(content) if type(content) in (list, tuple) else 1
         probe = not client.may_ask(unit_id, function, count, ticks_us())

@@ -25,13 +25,17 @@ class Log:
         self.errors += 1
         self._say("error", room, text)
 
+    def recent(self) -> list:
+        """The last things said, oldest first, for the console."""
+        return sorted(["%10d ms %s" % (seen[0], key) for key, seen in self._seen.items()])
+
     def raw(self, text: str):
         """A line for programs, never held back."""
         self._write_line(text)
 
     def _say(self, level, room, text):
         now = self._mono_ms()
-        key = room + text
+        key = room + ": " + text
         seen = self._seen.get(key)
         if seen and now - seen[0] < HOLD_MS:
             seen[1] += 1

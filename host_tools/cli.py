@@ -29,6 +29,7 @@ VERBS = {
     "console": ("host_tools.console", "talk to a gateway's console"),
     "doctor": ("host_tools.doctor", "find out why a gateway does not deliver"),
     "pull": ("host_tools.pull", "fetch a gateway's journal by cable"),
+    "import": ("host_tools.import_messages", "store pulled batches at a hub"),
     "export": ("host_tools.export", "write a hub's readings as SenML or CSV"),
     "audit": ("host_tools.audit", "verify a stored chain from its bytes"),
     "bench": ("host_tools.bench.command", "measure what the wire format costs for your data"),

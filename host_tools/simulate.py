@@ -7,10 +7,12 @@ the process with SIGKILL is a power cut; starting it again on the same folder is
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import threading
 import time
+import tty
 from pathlib import Path
 
 from host_tools import app_image, unix_port
@@ -20,6 +22,7 @@ HEAP_BYTES = 390_000  # objects are twice as large as on a Pico W, which has 195
 REPOSITORY = Path(__file__).resolve().parent.parent
 METERS = REPOSITORY / "lib" / "meters"
 BOARD = "unix"
+RESTART_EXIT_CODE = 75  # as boards/unix has it
 
 
 class SimulatedGateway:
@@ -32,6 +35,23 @@ class SimulatedGateway:
         self.lines: list[str] = []  # the last lines of its console, without the status lines
         self._process: subprocess.Popen | None = None
         self._reader: threading.Thread | None = None
+        self._environment: dict[str, str] = {}
+        self._app: Path | None = None
+        self._stopping = threading.Event()
+        self._power = threading.Lock()
+        self._line: tuple[int, int] | None = None
+
+    def console(self) -> str:
+        """The tty of its console: a pseudo-terminal that stays over restarts; FOLDER/console is a link to it."""
+        if self._line is None:
+            master, slave = os.openpty()
+            tty.setraw(slave)
+            os.set_blocking(master, False)  # the gateway reads it and must never wait
+            self._line = master, slave
+            link = self.folder / "console"
+            link.unlink(missing_ok=True)
+            link.symlink_to(os.ttyname(slave))
+        return os.ttyname(self._line[1])
 
     def configure(self, settings: dict) -> None:
         """Write settings.json and the meter profiles that it names into the folder."""
@@ -45,26 +65,55 @@ class SimulatedGateway:
         aside.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
         aside.replace(path)
 
+    def bring_meters(self) -> None:
+        """Put every meter profile into the folder, as an installation does."""
+        meters = self.folder / "meters"
+        meters.mkdir(parents=True, exist_ok=True)
+        for path in sorted(METERS.glob("*.json")):
+            shutil.copyfile(path, meters / path.name)
+
     def start(self, environment: dict[str, str] | None = None) -> None:
         """Power on."""
         if self._process and self._process.poll() is None:
             raise RuntimeError("the gateway is running already")
         self.status = {}
-        self._process = unix_port.start(
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.console()
+        self._environment = {"PARKGATE_CONSOLE": "-", **(environment or {})}
+        self._app = app_image.build(BOARD)
+        self._stopping.clear()
+        self._process = self._power_on()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _power_on(self) -> subprocess.Popen:
+        assert self._line is not None and self._app is not None
+        return unix_port.start(
             "main",
             [str(self.folder)],
-            path=[app_image.build(BOARD)],
+            path=[self._app],
             heapsize=str(self.heap_bytes),
-            env=environment,
-            stdin=subprocess.DEVNULL,
+            env=self._environment,
+            stdin=self._line[0],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C at the terminal is for the one who started us
         )
-        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
-        self._reader.start()
 
-    def _read(self, process: subprocess.Popen) -> None:
+    def _read(self) -> None:
+        """Take in what it says; when it ends to start again, as a board does, start it again."""
+        while self._process:
+            process = self._process
+            self._take(process)
+            if process.wait() != RESTART_EXIT_CODE:
+                return
+            with self._power:
+                if self._stopping.is_set():
+                    return
+                self.status = {}
+                self._process = self._power_on()
+
+    def _take(self, process: subprocess.Popen) -> None:
         assert process.stdout is not None
         for raw in process.stdout:
             line = raw.decode(errors="replace").rstrip()
@@ -82,13 +131,18 @@ class SimulatedGateway:
         return self._process.pid if self._process else None
 
     def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        if self._process is None:
+            return False
+        code = self._process.poll()
+        return code is None or (code == RESTART_EXIT_CODE and not self._stopping.is_set())
 
     def kill(self) -> None:
         """Cut the power."""
-        if self._process:
-            self._process.kill()
-            self._process.wait()
+        with self._power:
+            self._stopping.set()
+            if self._process:
+                self._process.kill()
+                self._process.wait()
         if self._reader:
             self._reader.join(5)
 
@@ -107,14 +161,18 @@ class SimulatedGateway:
 
 def add_parser(subparsers) -> None:
     parser = subparsers.add_parser("simulate", help="run one gateway here, on a folder that stands for its flash")
-    parser.add_argument("folder", type=Path, help="folder with settings.json; key and journal are made in it")
+    parser.add_argument(
+        "folder",
+        type=Path,
+        help="made if missing; key, settings and journal come into it, and a settings.json that lies there is taken in",
+    )
 
 
 def run(args) -> int:
-    if not (args.folder / "settings.json").exists():
-        raise SystemExit(f"{args.folder}: no settings.json in it; `parkgate demo` makes such folders in build/demo")
     gateway = SimulatedGateway(args.folder)
+    gateway.bring_meters()
     gateway.start()
+    print(f"console: {args.folder / 'console'} ({gateway.console()})", flush=True)
     shown = 0
     try:
         while gateway.running():

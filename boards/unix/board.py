@@ -6,6 +6,7 @@ FOLDER holds what a board's flash holds: settings.json, identity.key, meters/, a
 Objects are twice as large here as on a 32-bit board, so 390 kB of heap stand for the 195 kB of a Pico W.
 """
 
+import asyncio
 import os
 import sys
 from tty import Serial
@@ -15,8 +16,10 @@ from hal.clock import MonotonicClock, rtc_unix_ms
 from hal.files import CombTable, Files
 from hal.memory import HeapWatch
 from nor_flash import NorFlash
+from parkgate.errors import LinkError
 
 NAME = "unix"
+RESTART_EXIT_CODE = 75
 SECTOR_SIZE, SECTOR_COUNT, PROGRAM_SIZE = 4096, 256, 256  # as on RP2: 1 MiB, one page a program
 
 
@@ -89,8 +92,45 @@ class Board:
         return 1
 
     def write_console(self, text: str):
-        """One line of text to the console."""
+        """One line of text for the log."""
         sys.stdout.write(text + "\n")
+
+    def console(self):
+        """The technician's line. PARKGATE_CONSOLE names a tty, or is "-" for a standard input that is open both ways
+        and never blocks (the simulator's pseudo-terminal); without it there is no console."""
+        path = os.getenv("PARKGATE_CONSOLE")
+        if not path:
+            return None
+        return StandardInput() if path == "-" else Serial(path, 115200, "N", 1)
+
+    def resolve(self, host: str) -> str:
+        """The address of a name, as text. Raises LinkError. Blocks: only for a person who waits for it."""
+        return net.resolve(host)
+
+    def restart(self):
+        """Start again: whoever started this process sees the exit code and does so."""
+        sys.exit(RESTART_EXIT_CODE)
+
+
+class StandardInput:
+    """Standard input, written to as well."""
+
+    def __init__(self):
+        self._stream = asyncio.StreamReader(open(0, "r+b"))
+
+    async def read(self, timeout_ms: int) -> bytes:
+        """What has arrived, b"" when nothing did within `timeout_ms`. Raises LinkError."""
+        try:
+            return await asyncio.wait_for_ms(self._stream.read(256), timeout_ms) or b""
+        except asyncio.TimeoutError:
+            return b""
+        except OSError as e:
+            raise LinkError("console: %s" % e) from None
+
+    async def write(self, data: bytes):
+        """Send `data`; waits while nobody reads."""
+        self._stream.write(data)
+        await self._stream.drain()
 
 
 def this_board() -> Board:

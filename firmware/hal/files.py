@@ -29,6 +29,18 @@ class Files:
             f.write(data)
         os.rename(path + ".new", path)
 
+    def remove(self, name: str):
+        """Overwrite a file and delete it; nothing happens when there is none. (A file system that copies on write
+        keeps the old bytes in free blocks: there only erasing the whole storage removes them.)"""
+        for path in (self.folder + "/" + name, self.folder + "/" + name + ".new"):
+            try:
+                size = os.stat(path)[6]
+                with open(path, "r+b") as f:
+                    f.write(bytes(size))
+                os.remove(path)
+            except OSError:
+                pass  # not there
+
 
 class CombTable:
     """The points that signing needs (p256.use_table), left in a file: on the heap they would take 33 kB."""

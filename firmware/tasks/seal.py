@@ -29,6 +29,7 @@ class Sealer:
         self._log = log
         self._say_schema = True
         self._dropped_said = 0
+        self.hurry = False  # set by the console: seal what there is
 
     async def run(self):
         """Seal whenever a batch is due: full, old enough, or left over from before the start."""
@@ -40,7 +41,8 @@ class Sealer:
             if not journal.unsealed_records:
                 since = now
             elif (
-                now - since >= self._period_ms
+                self.hurry
+                or now - since >= self._period_ms
                 or journal.unsealed_records >= self._rows_max
                 or journal.unsealed_readings >= self._readings_max
                 or journal.unsealed_boot != journal.boot

@@ -5,8 +5,8 @@
         console.line(request, text)         → bytes of one line of its reply
         console.end(request, error)         → bytes that end it; `error` is text, or None when all went well
 
-By hand: any terminal; what is typed is echoed, Backspace and Ctrl-C (or Ctrl-U) work, Tab completes, and any command may
-be shortened as far as it stays the only one. By program: `@SEQ LINE *CRC`, which is never echoed; every line of the
+By hand: any terminal; what is typed is echoed, Backspace and Ctrl-C (or Ctrl-U) work, Tab completes, and any command
+may be shortened as far as it stays the only one. By program: `@SEQ LINE *CRC`, which is never echoed; every line of the
 reply is framed in the same way, so whoever reads can tell it from log lines and sees each lost byte:
 
     @7 status *90d2c0f1          request: CRC-32 of all before " *", eight hexadecimal digits
@@ -56,7 +56,7 @@ COMMANDS = (
     ("export batch", "SEQ", LOCKED, 9, "one sealed batch in base64"),
     ("export beat", "", LOCKED, 9, "a signed heartbeat in base64"),
     ("export receipt", "BASE64", LOCKED, 9, "hand over a receipt of the hub"),
-    ("code set", "CODE", LOCKED, 0, "set the code that unlocks this console"),
+    ("code", "CODE", LOCKED, 0, "set the code that unlocks this console"),
     ("unlock", "CODE", OPEN, 0, "allow everything for ten minutes"),
     ("lock", "", OPEN, 9, "end that"),
     ("repl", "", LOCKED, 9, "stop the gateway and leave to MicroPython's prompt"),
@@ -80,7 +80,12 @@ class Request:
 
 
 class Refused(ParkgateError):
-    """A line that is no command: the text says what is allowed and repeats nothing that was typed."""
+    """A line that is no command: the text says what is allowed and repeats nothing that was typed. `words` are how
+    many words of it were understood."""
+
+    def __init__(self, text: str, words: int = 0):
+        super().__init__(text)
+        self.words = words
 
 
 def frame(seq: int, kind: str, text: str) -> bytes:
@@ -131,8 +136,8 @@ def find(words: list):
         if whole and (word is None or not fits):
             return whole[0], depth
         if fits:
-            raise Refused("that may be: " + ", ".join(fits))
-        raise Refused(("there is: " if depth else "no such command; there are: ") + ", ".join(here))
+            raise Refused("that may be: " + ", ".join(fits), depth)
+        raise Refused(("there is: " if depth else "no such command; there are: ") + ", ".join(here), depth)
 
 
 def parse(line: str):
@@ -170,9 +175,11 @@ def complete(line: str, candidates) -> tuple:
     options = []
     for entry in COMMANDS:
         parts = entry[0].split()
-        if len(parts) > len(words) and all(p.startswith(w) for p, w in zip(parts, words)):
-            if parts[len(words)].startswith(partial) and parts[len(words)] not in options:
-                options.append(parts[len(words)])
+        if len(parts) <= len(words) or not all(p.startswith(w) for p, w in zip(parts, words)):
+            continue
+        option = parts[len(words)]
+        if option.startswith(partial) and option not in options:
+            options.append(option)
     if not options:
         try:
             entry, depth = find(words)
@@ -291,8 +298,8 @@ class Console:
             if not words:
                 return False
             entry, depth = find(words)
-        except Refused:
-            return len(words) > 2
+        except Refused as e:
+            return e.words < len(words)  # not even the command is one
         except ValueError:
             return True
         typed = words[depth:]

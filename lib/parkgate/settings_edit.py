@@ -83,7 +83,7 @@ def help_entries(prefix: str = ""):
                 yield path, allowed(field)
 
 
-def _value(path, field, text):
+def value_of(path, field, text):
     """`text` as a value of this field's kind. Raises SettingsError; the check of its range is validate's."""
     text = "" if text in ('""', "''") else text
     if field[1] == "names":
@@ -109,7 +109,7 @@ def put(settings: dict, path: str, text: str):
     if field is None:
         raise SettingsError("name one setting, such as %s.%s" % (section, TABLE[section][0][0]))
     values = settings[section] if item is None else _item(settings, section, item)
-    values[field[0]] = _value(path, field, text)
+    values[field[0]] = value_of(path, field, text)
 
 
 def add(settings: dict, section: str, text: str):
@@ -122,7 +122,7 @@ def add(settings: dict, section: str, text: str):
         field = field_of("%s.new.%s" % (section, name))[2] if equals else None
         if field is None:
             raise SettingsError("each part is NAME=VALUE; there are " + ", ".join([f[0] for f in TABLE[section]]))
-        item[name] = _value(name, field, value)
+        item[name] = value_of(name, field, value)
     for field in TABLE[section]:
         if field[0] not in item:
             if field[2] is REQUIRED:

@@ -28,9 +28,9 @@ SECRET_LINES = (
     "unlock ~",
     "unlock ~ ~",
     "unl   ~",
-    "code set ~",
-    "code set ~ ~",
+    "code ~",
     "code ~ ~",
+    "cod  ~ ~",
     "identity new ~",
     "passwd for ~",
     "there is ~",
@@ -112,17 +112,18 @@ def test_by_hand():
 def test_backspace_takes_a_whole_character():
     console = Console()
     typed("settings set gateway.name M\u00fc\x7f\x7f\x7fM\u00fchle\r", console)
-    out, requests = typed("settings set gateway.name \u00fc\x7fx\r")
+    _, requests = typed("settings set gateway.name \u00fc\x7fx\r")
     equal(requests[0].args, ["gateway.name", "x"])
 
 
 def test_tab():
     equal(complete("stat", lambda name, index: ()), ("us ", ()))
     equal(complete("settings s", lambda name, index: ()), ("", ("show", "set")))
-    equal(complete("settings set bro", lambda name, index: ("broker.host", "broker.port")), ("ker.", ("broker.host", "broker.port")))
+    paths = ("broker.host", "broker.port")
+    equal(complete("settings set bro", lambda name, index: paths), ("ker.", paths))
     out, _ = typed("ident\t\r")
     equal(out, b"identity \r\n")
-    out, requests = typed("settings s\t")
+    out, _ = typed("settings s\t")
     true(b"show  set\r\n> settings s" in out, out)
 
 
@@ -146,10 +147,9 @@ def test_damaged_frames_are_refused_and_run_nothing():
     for at in range(1, len(sent) - 2):
         damaged = bytearray(sent)
         damaged[at] ^= 1
-        out, requests = typed(bytes(damaged))
+        _, requests = typed(bytes(damaged))
         equal(requests, [], at)
-        out, requests = typed(sent[:at] + sent[at + 1 :])
-        equal(requests, [], at)
+        equal(typed(sent[:at] + sent[at + 1 :])[1], [], at)
 
 
 def test_log_lines_are_no_frames():

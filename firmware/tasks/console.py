@@ -1,0 +1,125 @@
+"""The technician's console on the board's serial line. What it needs is loaded when somebody types, and dropped when
+nobody does: a gateway on the wall pays only for this file.
+"""
+
+import asyncio
+import sys
+
+from parkgate.errors import LinkError, ParkgateError
+
+_IDLE_MS = 30000
+_REQUEST_MS_MAX = 120000
+_WRITE_MS_MAX = 3000
+_ON_DEMAND = ("parkgate.console", "parkgate.settings", "parkgate.settings_edit", "parkgate.settings_slots")
+_ON_DEMAND += ("parkgate.quantities", "parkgate.profiles")
+_ON_DEMAND += ("tasks.console_look", "tasks.console_change", "tasks.console_test")
+
+
+class ConsoleTask:
+    """`line` has async `read(timeout_ms)` → bytes and `write(data)`; `gateway` is the App whose state is shown;
+    `access` decides what is allowed."""
+
+    def __init__(self, line, gateway, access):
+        self._line = line
+        self._gateway = gateway
+        self._access = access
+        self._console = None
+
+    async def run(self):
+        """Serve the line for ever."""
+        while True:
+            try:
+                data = await self._line.read(_IDLE_MS)
+            except LinkError:
+                await asyncio.sleep_ms(_WRITE_MS_MAX)
+                continue
+            if data:
+                await self._take(data)
+            elif self._console is not None and self._console.resting:
+                self._drop()
+
+    def _drop(self):
+        self._console = None
+        for name in _ON_DEMAND:
+            if name in sys.modules:
+                del sys.modules[name]
+            package, module = name.split(".")
+            if hasattr(sys.modules.get(package), module):
+                delattr(sys.modules[package], module)
+
+    async def _take(self, data):
+        if self._console is None:
+            from parkgate.console import Console
+
+            self._console = Console(_is_public, _candidates)
+        console = self._console
+        for item in console.feed(data):
+            try:
+                if isinstance(item, bytes):
+                    await self._write(item)
+                else:
+                    await self._carry_out(console, item)
+            except LinkError:
+                pass  # nobody reads what is said: the rest of it is dropped
+
+    async def _write(self, data):
+        try:
+            await asyncio.wait_for_ms(self._line.write(data), _WRITE_MS_MAX)
+        except asyncio.TimeoutError:
+            raise LinkError("the console takes nothing") from None
+
+    async def _carry_out(self, console, request):
+        async def say(text):
+            await self._write(console.line(request, text))
+
+        error = None
+        after = None
+        gateway = self._gateway
+        try:
+            if request.needs_unlock and not self._access.open(gateway.mono_ms()):
+                error = "locked: unlock CODE first"
+            else:
+                after = await asyncio.wait_for_ms(self._handler(request)(request, say), _REQUEST_MS_MAX)
+        except asyncio.TimeoutError:
+            error = "not done within %d s" % (_REQUEST_MS_MAX // 1000)
+        except LinkError as e:
+            error = str(e)
+        except ParkgateError as e:
+            error = str(e)
+        except Exception as e:  # its text could hold what was typed
+            gateway.crashes += 1
+            error = "a fault of the firmware: " + type(e).__name__
+        await self._write(console.end(request, error))
+        if after is not None:
+            await asyncio.sleep_ms(200)  # let the answer leave
+            after()
+
+    def _handler(self, request):
+        first = request.name.split()[0]
+        if first in ("meters", "sensor", "link"):
+            from tasks.console_test import Tests
+
+            commands = Tests(self._gateway)
+        elif request.name == "identity" or first in ("help", "status", "journal", "time", "log", "export", "update"):
+            from tasks.console_look import Look
+
+            commands = Look(self._gateway, self._access)
+        else:
+            from tasks.console_change import Change
+
+            commands = Change(self._gateway, self._access)
+        return getattr(commands, request.name.replace(" ", "_"))
+
+
+def _is_public(args):
+    from parkgate.settings_edit import is_public
+
+    return is_public(args)
+
+
+def _candidates(name, index):
+    if name in ("settings set", "settings show", "settings help") and index == 0:
+        from parkgate.settings import TABLE
+
+        return [section + "." + field[0] for section in sorted(TABLE) for field in TABLE[section]]
+    return ()

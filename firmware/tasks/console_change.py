@@ -1,0 +1,165 @@
+"""Console commands that change things: settings, identity, code, restart, factory reset."""
+
+from parkgate.errors import SettingsError
+from parkgate.settings_slots import Slots
+
+_SECRETS = ("identity.key", "public.key", "settings.json", "settings.good", "settings.a", "settings.b")
+_SECRETS += ("settings.mark", "settings.staged", "access.code", "taken.under")
+_FACTORY_RESET = 2  # index into events.EPOCH_REASONS
+
+
+class Change:
+    """`gateway` is the App, `access` the Access of this console."""
+
+    def __init__(self, gateway, access):
+        self._gateway = gateway
+        self._access = access
+
+    # Settings.
+
+    def _slots(self):
+        from parkgate.settings import validate
+
+        slots = Slots(self._gateway.board.files, validate)
+        slots.load(None, False)
+        return slots
+
+    def _base(self, slots):
+        """What a change starts from: what is staged, or else what is active."""
+        staged = slots.staged()
+        return self._gateway.settings if staged is None else staged
+
+    async def settings_show(self, request, say):
+        from parkgate import settings_edit
+
+        found = False
+        prefix = request.args[0] if request.args else ""
+        for path, field, value in settings_edit.entries(self._gateway.settings, prefix):
+            found = True
+            unit = " " + field[5] if field[1] == "int" and field[5] else ""
+            text = "%s = %s" % (path, settings_edit.shown(field, value))
+            await say(text if request.seq is not None else "%s%s    (%s)" % (text, unit, field[6]))
+        if not found and prefix:
+            settings_edit.field_of(prefix)
+            await say("nothing is set there")
+
+    async def settings_help(self, request, say):
+        from parkgate import settings_edit
+
+        for path, text in settings_edit.help_entries(request.args[0] if request.args else ""):
+            await say("%s: %s" % (path, text))
+
+    async def _stage(self, say, change):
+        """Apply `change` to a copy of what is staged; only what is allowed as it stands is kept."""
+        slots = self._slots()
+        staged = _copy(self._base(slots))
+        change(staged)
+        slots.stage(staged)
+        await say("staged; settings commit makes it active")
+
+    async def settings_set(self, request, say):
+        from parkgate import settings_edit
+
+        await self._stage(say, lambda staged: settings_edit.put(staged, request.args[0], request.args[1]))
+
+    async def settings_add(self, request, say):
+        from parkgate import settings_edit
+
+        await self._stage(say, lambda staged: settings_edit.add(staged, request.args[0], request.args[1]))
+
+    async def settings_remove(self, request, say):
+        from parkgate import settings_edit
+
+        await self._stage(say, lambda staged: settings_edit.remove(staged, request.args[0]))
+
+    async def settings_diff(self, _request, say):
+        from parkgate import settings_edit
+
+        staged = self._slots().staged()
+        if staged is None:
+            await say("nothing is staged")
+            return
+        for line in settings_edit.differences(self._gateway.settings, staged):
+            await say(line)
+
+    async def settings_discard(self, _request, say):
+        self._slots().discard()
+        await say("nothing is staged")
+
+    async def settings_commit(self, _request, say):
+        slots = self._slots()
+        staged = slots.staged()
+        if staged is None:
+            raise SettingsError("nothing is staged: settings set PATH VALUE")
+        generation = slots.commit(staged)
+        slots.discard()
+        await say("settings = %d, on trial until the hub accepts a batch" % generation)
+        await say("restarting")
+        return self._gateway.restart
+
+    async def settings_confirm(self, _request, say):
+        self._gateway.confirm_settings()
+        await say("settings = %d, confirmed" % self._gateway.generation)
+
+    async def settings_revert(self, _request, say):
+        self._slots().revert("by hand")
+        await say("restarting with the settings before")
+        return self._gateway.restart
+
+    # Identity and access.
+
+    async def identity_new(self, request, say):
+        gateway = self._gateway
+        text = request.args[0]
+        if len(text) != 64 or any(c not in "0123456789abcdef" for c in text):
+            raise SettingsError("HOST_ENTROPY is 32 bytes in lower-case hexadecimal")
+        if gateway.journal.next_seq or gateway.journal.counters.sampled:
+            raise SettingsError("this key has signed or taken readings: factory reset first")
+        gateway.make_key(bytes.fromhex(text))
+        await say("a new key was made; restarting")
+        return gateway.restart
+
+    async def code(self, request, say):
+        self._access.set_code(request.args[0], self._gateway.board.entropy(16))
+        await say("the code is set; this console is locked now")
+
+    async def unlock(self, request, say):
+        if not self._access.unlock(request.args[0], self._gateway.mono_ms()):
+            wait_s = (self._access.wait_ms(self._gateway.mono_ms()) + 999) // 1000
+            raise SettingsError("wrong code" + ("; the next try is possible in %d s" % wait_s if wait_s else ""))
+        await say("unlocked for ten minutes after the last command")
+
+    async def lock(self, _request, say):
+        self._access.lock()
+        await say("locked" if self._access.has_code else "there is no code: code CODE")
+
+    # Starting again.
+
+    async def restart(self, _request, say):
+        await say("restarting")
+        return self._gateway.restart
+
+    async def repl(self, _request, say):
+        leave = getattr(self._gateway.board, "leave_to_repl", None)
+        if leave is None:
+            raise SettingsError("this board has no way to MicroPython's prompt")
+        await say("the gateway stops; restart the board to run it again")
+        return leave
+
+    async def factory_reset(self, request, say):
+        if request.args[0] != "ERASE":
+            raise SettingsError("type: factory reset ERASE")
+        gateway = self._gateway
+        for name in _SECRETS:
+            gateway.board.files.remove(name)
+        gateway.journal.wipe(_FACTORY_RESET)
+        gateway.journal.scrub()
+        await say("key, settings, code and readings are erased; restarting")
+        return gateway.restart
+
+
+def _copy(settings):
+    copy = {}
+    for name, section in settings.items():
+        copy[name] = [dict(item) for item in section] if isinstance(section, list) else dict(section)
+    return copy

@@ -1,0 +1,180 @@
+"""Console commands that try things out: meters, sensors, and the way to the hub step by step."""
+
+import asyncio
+
+from parkgate.errors import LinkError, ModbusError, ModbusExceptionReply, SettingsError
+from parkgate.reading import QUALITY_NAMES
+from tasks.console_look import whole_number
+
+_SCAN_TIMEOUT_US = 120000
+_READ_INPUT = 4
+_STEPS = ("wi-fi", "dns", "tcp", "tls", "mqtt", "receipt")
+
+
+class Tests:
+    """`gateway` is the App."""
+
+    def __init__(self, gateway):
+        self._gateway = gateway
+
+    async def meters_list(self, _request, say):
+        running = [instrument.name for instrument in self._gateway.instruments()]
+        for item in self._gateway.settings["instruments"]:
+            await say(
+                "%s: %s, bus %s, unit id %d, every %d ms%s"
+                % (
+                    item["name"], item["profile"], item["bus"], item["unit_id"], item["period_ms"],
+                    "" if item["name"] in running else "; NOT SAMPLED: see log",
+                )
+            )  # fmt: skip
+        if not self._gateway.settings["instruments"]:
+            await say("none: settings add instruments name=… profile=… bus=… unit_id=…")
+
+    async def meters_scan(self, request, say):
+        args = request.args
+        bus = self._gateway.buses.get(args[0])
+        if bus is None:
+            raise SettingsError("there is no such bus; there are " + (", ".join(sorted(self._gateway.buses)) or "none"))
+        first = whole_number(args[1], "FIRST", 1, 247) if len(args) > 1 else 1
+        last = whole_number(args[2], "LAST", first, 247) if len(args) > 2 else (first if len(args) > 1 else 32)
+        found = 0
+        for unit_id in range(first, last + 1):
+            answer = await self._ask(bus, unit_id)
+            if answer:
+                found += 1
+                await say("unit id %d: %s" % (unit_id, answer))
+        await say("%d of %d unit ids answered" % (found, last - first + 1))
+
+    async def _ask(self, bus, unit_id):
+        """What a unit answered, in words; "" for silence."""
+        known = unit_id in bus.client.units
+        if not known:
+            bus.client.unit(unit_id, _SCAN_TIMEOUT_US)
+        try:
+            await bus.exchange(unit_id, _READ_INPUT, 0, 1)
+            return "answers"
+        except ModbusExceptionReply as e:
+            return "answers (exception code %d)" % e.code
+        except LinkError:
+            raise
+        except ModbusError as e:
+            return "" if type(e).__name__ == "ModbusTimeout" else "something answers: %s" % e
+        finally:
+            if not known:
+                bus.client.units.pop(unit_id, None)
+
+    def _instrument(self, name):
+        there = self._gateway.instruments()
+        for instrument in there:
+            if instrument.name == name:
+                return instrument
+        names = ", ".join([instrument.name for instrument in there])
+        raise SettingsError("no such instrument is sampled; there are " + (names or "none"))
+
+    async def sensor_read(self, request, say):
+        from parkgate.batch import decode_schema
+
+        instrument = self._instrument(request.args[0])
+        channels = decode_schema(self._gateway.schema)[instrument.index][2]
+        values, qualities = await instrument.read()
+        for i, (quantity, unit, scale) in enumerate(channels):
+            quality = qualities[i] if qualities else 0
+            value = "none" if values[i] is None else "%s %s" % (_decimal(values[i], scale), unit)
+            await say("%s = %s (%s)" % (quantity, value, QUALITY_NAMES.get(quality, quality)))
+
+    async def meters_test(self, request, say):
+        await self.sensor_read(request, say)
+        name = request.args[0]
+        for item in self._gateway.settings["instruments"]:
+            if item["name"] == name and item["bus"] in self._gateway.buses:
+                statistics = self._gateway.buses[item["bus"]].client.unit(item["unit_id"]).statistics.as_dict()
+                for key in sorted(statistics):
+                    await say("line %s = %s" % (key, statistics[key]))
+
+    # The way to the hub.
+
+    async def link_test(self, _request, say):
+        failed = None
+        for step in _STEPS:
+            if failed:
+                await say("%s: not tried, because %s failed" % (step, failed))
+                continue
+            before = self._gateway.mono_ms()
+            try:
+                result = await getattr(self, "_" + step.replace("-", ""))()
+            except (LinkError, SettingsError) as e:
+                failed = step
+                await say("%s: FAILED: %s" % (step, e))
+                await say("%s: what to do: %s" % (step, _ADVICE[step]))
+                continue
+            await say("%s: %s (%d ms)" % (step, result, self._gateway.mono_ms() - before))
+
+    async def _wifi(self):
+        state = getattr(self._gateway.board, "wifi_state", None)
+        if state is None:
+            return "skipped: this board has no Wi-Fi, or brings its network up by itself"
+        return state()  # text, or LinkError that says what is wrong
+
+    async def _dns(self):
+        host = self._gateway.settings["broker"]["host"]
+        if all(c in "0123456789." for c in host):
+            return "skipped: broker.host is an address"
+        resolve = getattr(self._gateway.board, "resolve", None)
+        if resolve is None:
+            return "skipped: this board looks names up when it connects"
+        return "ok, " + resolve(host)
+
+    async def _tcp(self):
+        broker = self._gateway.settings["broker"]
+        _, writer = await self._gateway.board.connect(
+            broker["host"], broker["port"], broker["connect_timeout_s"] * 1000
+        )
+        writer.close()
+        try:
+            await asyncio.wait_for_ms(writer.wait_closed(), 1000)
+        except (OSError, asyncio.TimeoutError):
+            pass  # it is gone either way
+        return "ok"
+
+    async def _tls(self):
+        if not self._gateway.settings["broker"].get("tls"):
+            return "skipped: broker.tls is not set"
+        return "tried with mqtt"
+
+    async def _mqtt(self):
+        session = self._gateway.make_session(lambda topic, message: None, "-test")
+        try:
+            await session.open(["cmd/%s/receipt" % self._gateway.topic_id])
+        finally:
+            await session.close()
+        return "ok, the broker lets this gateway in"
+
+    async def _receipt(self):
+        gateway = self._gateway
+        if not gateway.hub:
+            raise SettingsError("hub.public_key is not set")
+        if gateway.receipt_ms is not None:
+            return "ok, the last one came %d s ago" % ((gateway.mono_ms() - gateway.receipt_ms) // 1000)
+        if not gateway.journal.held() and not gateway.journal.unsealed_records:
+            return "nothing waits for one"
+        raise LinkError("none came since the start, %d batches wait" % len(gateway.journal.held()))
+
+
+_ADVICE = {
+    "wi-fi": "check wifi.ssid and wifi.password, and move the board nearer",
+    "dns": "check broker.host, or write the address in digits",
+    "tcp": "check broker.host and broker.port, that the broker runs, and that no firewall is between",
+    "tls": "check the clock (time) and the certificates",
+    "mqtt": "check broker.user and broker.password, and what the broker lets this gateway do",
+    "receipt": "wait one sealing period; then see that the hub runs, knows this gateway (parkgate enrol) and has the "
+    "key in hub.public_key",
+}
+
+
+def _decimal(value, scale):
+    """`value` × 10^-scale as text."""
+    if scale <= 0:
+        return str(value * 10 ** -scale)
+    text = str(abs(value))
+    text = "0" * (scale + 1 - len(text)) + text
+    return ("-" if value < 0 else "") + text[:-scale] + "." + text[-scale:]

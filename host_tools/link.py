@@ -1,0 +1,200 @@
+"""The host's end of a gateway's console: framed requests over a serial port or a pseudo-terminal (SPEC 12).
+
+A request is answered within its time, whole, or LinkError says what came instead. Log lines, status lines and what an
+earlier program left in the line are told from replies by their frame and passed over.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import random
+import time
+from pathlib import Path
+
+import serial
+from serial.tools import list_ports
+
+from parkgate.console import SEQ_MAX, frame, unframe
+from parkgate.errors import LinkError, SettingsError
+
+BAUD = 115200
+REPLY_TIMEOUT_S = 5.0
+TRIES = 3
+_READ_S = 0.05
+_USB_BOARDS = (0x2E8A, 0x303A, 0x10C4, 0x1A86, 0x0403)  # Raspberry Pi, Espressif, CP210x, CH340, FTDI
+
+
+class GatewayRefused(SettingsError):
+    """The gateway understood and refuses; its text says why."""
+
+
+def add_port_argument(parser) -> None:
+    """`--port`, the same for every verb."""
+    parser.add_argument(
+        "--port", default="auto", metavar="TTY", help="serial port, pseudo-terminal or FOLDER of a simulated gateway"
+    )
+    parser.add_argument("--code", help="code of the gateway (default: the environment variable PARKGATE_CODE)")
+
+
+def find_port(port: str) -> str:
+    """The device that --port means. Raises LinkError."""
+    if port != "auto":
+        path = Path(port)
+        return str(path / "console") if path.is_dir() else port
+    found = [p.device for p in list_ports.comports() if p.vid in _USB_BOARDS]
+    if len(found) == 1:
+        return found[0]
+    there = ", ".join(found) or "none found"
+    raise LinkError(f"name the port with --port; boards on USB: {there}")
+
+
+class Link:
+    """One open console. Use as a context manager."""
+
+    def __init__(self, port: str, timeout_s: float = REPLY_TIMEOUT_S):
+        self.port = find_port(port)
+        self.timeout_s = timeout_s
+        self._seq = random.randrange(1, SEQ_MAX)
+        self._rest = b""
+        try:
+            self._serial = serial.Serial(self.port, BAUD, timeout=_READ_S, write_timeout=5)
+        except (serial.SerialException, OSError) as error:
+            raise LinkError(f"{self.port} does not open: {error}") from None
+        self.discard()
+
+    def __enter__(self) -> Link:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._serial.close()
+
+    def discard(self) -> None:
+        """Forget what is in the line, and end a line that somebody left half typed."""
+        self._rest = b""
+        self.write(b"\x03")
+        deadline = time.monotonic() + 1.0
+        while time.monotonic() < deadline and self.read():
+            pass
+
+    def write(self, data: bytes) -> None:
+        """Raises LinkError."""
+        try:
+            self._serial.write(data)
+        except (serial.SerialException, OSError) as error:
+            raise LinkError(f"{self.port}: {error}") from None
+
+    def read(self) -> bytes:
+        """What has arrived; b"" when nothing did for a moment. Raises LinkError."""
+        try:
+            return self._serial.read(max(1, self._serial.in_waiting))
+        except (serial.SerialException, OSError) as error:
+            raise LinkError(f"{self.port}: {error}") from None
+
+    def ask(self, line: str, timeout_s: float | None = None, repeat: bool = True) -> list[str]:
+        """The lines of the reply to one command. Raises LinkError; GatewayRefused with the gateway's own words.
+
+        `repeat`: ask again when the reply was damaged; not for what must not be done twice."""
+        why = ""
+        for _ in range(TRIES if repeat else 1):
+            self._seq = self._seq % SEQ_MAX + 1
+            self.write(frame(self._seq, "", line))
+            try:
+                return self._reply(timeout_s or self.timeout_s)
+            except _Damaged as error:
+                why = str(error)
+        raise LinkError(f"{self.port}: {why}")
+
+    def _reply(self, timeout_s: float) -> list[str]:
+        lines: list[str] = []
+        deadline = time.monotonic() + timeout_s
+        while True:
+            line = self._line(deadline)
+            if line is None:
+                raise _Damaged(f"no whole answer within {timeout_s:.0f} s: is that a gateway's console?")
+            found = unframe(line)
+            if found is None:
+                continue
+            seq, text = found
+            if seq == 0 and text.startswith("! damaged"):
+                raise _Damaged("the request was damaged on the way")
+            if seq != self._seq:
+                continue
+            kind, _, rest = text.partition(" ")
+            if kind == ">":
+                lines.append(rest)
+                deadline = time.monotonic() + timeout_s
+            elif kind == "!":
+                raise GatewayRefused(rest)
+            elif kind == ".":
+                if rest != str(len(lines)):
+                    raise _Damaged("lines of the answer were lost")
+                return lines
+
+    def _line(self, deadline: float) -> bytes | None:
+        while b"\n" not in self._rest:
+            if time.monotonic() > deadline:
+                return None
+            self._rest = (self._rest + self.read())[-65536:]
+        line, self._rest = self._rest.split(b"\n", 1)
+        return line.rstrip(b"\r")
+
+    # What most verbs need.
+
+    def facts(self, line: str) -> dict[str, str]:
+        """A reply of `name = value` lines."""
+        return dict(part.split(" = ", 1) for part in self.ask(line) if " = " in part)
+
+    def data(self, line: str) -> bytes:
+        """A reply that carries bytes in base64. Raises LinkError when they are not whole."""
+        first, *pieces = self.ask(line, 15.0)
+        try:
+            found = b"".join(base64.b64decode(piece, validate=True) for piece in pieces)
+        except binascii.Error as error:
+            raise LinkError(f"not base64: {error}") from None
+        if first != f"bytes = {len(found)}":
+            raise LinkError("the data is not whole")
+        return found
+
+    def unlock(self, code: str | None) -> None:
+        """Unlock if the console is locked. Raises GatewayRefused, SettingsError when no code is known."""
+        if self.facts("identity").get("unlocked") == "yes":
+            return
+        code = code or os.environ.get("PARKGATE_CODE")
+        if not code:
+            raise SettingsError("the gateway is locked: --code or PARKGATE_CODE must give its code")
+        self.ask(f"unlock {code}", 10.0, repeat=False)
+
+    def wait_restart(self, boot_before: int, timeout_s: float = 60.0) -> None:
+        """Wait until the gateway has started again. Raises LinkError."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            try:
+                if int(self.facts("journal status")["boot"]) != boot_before:
+                    return
+            except (LinkError, GatewayRefused, KeyError):
+                time.sleep(0.2)
+        raise LinkError(f"{self.port}: the gateway did not come back within {timeout_s:.0f} s")
+
+    def boot(self) -> int:
+        """The number of the gateway's start."""
+        return int(self.facts("journal status")["boot"])
+
+
+class _Damaged(LinkError):
+    """The exchange went wrong on the way; asking again may help."""
+
+
+def open_unlocked(args) -> Link:
+    """A link from the arguments of `add_port_argument`, unlocked."""
+    link = Link(args.port)
+    try:
+        link.unlock(args.code)
+    except BaseException:
+        link.close()
+        raise
+    return link

@@ -1,0 +1,91 @@
+"""`parkgate pull`: take the sealed batches off a gateway by cable, and hand it the hub's receipts for them.
+
+The file holds what MQTT would have carried, a message a line: `parkgate import FILE --data DIR` verifies and stores
+it at the hub and gives back a file of receipts, which `parkgate pull --receipts FILE` hands to the gateway. Doing any of it
+twice does no harm.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from parkgate.errors import FormatError
+
+from .link import Link, add_port_argument, open_unlocked
+
+FORM = "parkgate messages 1"
+
+
+class Message(NamedTuple):
+    """One message as MQTT carries it."""
+
+    topic: str
+    data: bytes
+
+
+def add_parser(subparsers) -> None:
+    """Arguments of `parkgate pull`."""
+    parser = subparsers.add_parser("pull", help="fetch a gateway's journal by cable", description=__doc__)
+    add_port_argument(parser)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the batches that wait for a receipt")
+    parser.add_argument("--receipts", type=Path, metavar="FILE", help="hand these receipts to the gateway")
+
+
+def run(args) -> int:
+    """Raises LinkError, GatewayRefused, FormatError."""
+    if not args.out and not args.receipts:
+        raise FormatError("--out FILE to fetch batches, --receipts FILE to bring receipts, or both")
+    with open_unlocked(args) as link:
+        if args.receipts:
+            taken = bring(link, read_messages(args.receipts))
+            print(f"{taken} receipts taken")
+        if args.out:
+            messages = fetch(link)
+            write_messages(args.out, messages)
+            print(f"{len(messages) - 1} batches and a heartbeat written to {args.out}")
+    return 0
+
+
+def fetch(link: Link) -> list[Message]:
+    """The batches that wait for a receipt, oldest first, and a heartbeat."""
+    topic = f"tele/{link.facts('identity')['gateway']}/"
+    link.ask("export seal", 30.0)
+    held = [int(line.split(" = ")[1]) for line in link.ask("export list", 15.0) if line.startswith("batch = ")]
+    messages = [Message(topic + "batch", link.data(f"export batch {seq}")) for seq in held]
+    return [*messages, Message(topic + "beat", link.data("export beat"))]
+
+
+def bring(link: Link, messages: list[Message]) -> int:
+    """Hand over receipts; how many freed something. Those of other gateways are passed over."""
+    topic = f"cmd/{link.facts('identity')['gateway']}/receipt"
+    taken = 0
+    for message in messages:
+        if message.topic == topic:
+            answer = link.ask("export receipt " + base64.b64encode(message.data).decode())
+            taken += answer == ["receipt = taken"]
+    return taken
+
+
+def write_messages(path: Path, messages: list[Message]) -> None:
+    """Write messages as lines of JSON behind a first line that names the form."""
+    lines = [json.dumps({"form": FORM})]
+    lines += [json.dumps({"topic": m.topic, "data": base64.b64encode(m.data).decode()}) for m in messages]
+    path.write_text("\n".join(lines) + "\n", encoding="ascii")
+
+
+def read_messages(path: Path) -> list[Message]:
+    """What `write_messages` wrote. Raises FormatError."""
+    try:
+        first, *lines = path.read_text(encoding="ascii").splitlines()
+        if json.loads(first) != {"form": FORM}:
+            raise FormatError(f"{path} is not a file of messages")
+        found = []
+        for line in lines:
+            item = json.loads(line)
+            found.append(Message(str(item["topic"]), base64.b64decode(item["data"], validate=True)))
+        return found
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"{path}: {error or 'empty'}") from None

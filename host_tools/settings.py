@@ -1,0 +1,183 @@
+"""`parkgate settings`: a gateway's settings as a file: pull them, see what differs, push them.
+
+The file is TOML, or JSON if its name ends in .json. Secrets never come off a gateway: a pulled file has none, and a
+file without a secret leaves the gateway's as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from parkgate import settings_edit
+from parkgate.errors import SettingsError
+from parkgate.settings import LISTS, REQUIRED, TABLE, validate
+
+from .link import Link, add_port_argument, open_unlocked
+
+
+def add_parser(subparsers) -> None:
+    """Arguments of `parkgate settings`."""
+    parser = subparsers.add_parser("settings", help="show, check and change a gateway's settings", description=__doc__)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="pull|push|diff|check|help")
+    for name, text in (
+        ("pull", "write the gateway's settings into FILE"),
+        ("push", "make the gateway's settings those of FILE; it goes back by itself when its hub accepts nothing then"),
+        ("diff", "show what push would change"),
+    ):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("file", type=Path, metavar="FILE.toml")
+        add_port_argument(action)
+    check = actions.add_parser("check", help="check FILE without a gateway")
+    check.add_argument("file", type=Path, metavar="FILE.toml")
+    explain = actions.add_parser("help", help="every setting: what it means and may be")
+    explain.add_argument("prefix", nargs="?", default="")
+
+
+def run(args) -> int:
+    """Raises SettingsError, LinkError, GatewayRefused."""
+    if args.action == "help":
+        for path, text in settings_edit.help_entries(args.prefix):
+            print(f"{path:34} {text}")
+        return 0
+    if args.action == "check":
+        validate(read_file(args.file))
+        print(f"{args.file}: good")
+        return 0
+    with open_unlocked(args) as link:
+        if args.action == "pull":
+            args.file.write_text(to_text(active(link), args.file), encoding="utf-8")
+            print(f"written to {args.file}; secrets stay on the gateway")
+            return 0
+        commands = changes(active(link), read_file(args.file))
+        if args.action == "diff" or not commands:
+            for line in settings_edit.differences(active(link), _without_secrets(read_file(args.file))):
+                print(line)
+            if not commands:
+                print("nothing differs")
+            return 0
+        push(link, commands)
+        print("active and on trial: kept when the hub has accepted a batch, else the gateway goes back by itself")
+    return 0
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The file's content, not validated. Raises SettingsError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            return json.loads(text)
+        try:
+            import tomllib
+        except ImportError:  # Python 3.10
+            try:
+                import tomli as tomllib  # pyright: ignore[reportMissingImports]
+            except ImportError:
+                raise SettingsError("TOML needs Python 3.11: write the file as JSON and name it .json") from None
+        return tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+def active(link: Link) -> dict[str, Any]:
+    """The gateway's settings without secrets."""
+    settings: dict[str, Any] = {section: [] if section in LISTS else {} for section in TABLE}
+    for line in link.ask("settings show", 10.0):
+        path, _, text = line.partition(" = ")
+        section, item, field = settings_edit.field_of(path)
+        if field is None or field[1] == "secret":
+            continue
+        value = settings_edit.value_of(path, field, text)
+        if item is None:
+            settings[section][field[0]] = value
+            continue
+        if not settings[section] or settings[section][-1].get("name") != item:
+            settings[section].append({"name": item})
+        settings[section][-1][field[0]] = value
+    return settings
+
+
+def _without_secrets(given: dict[str, Any]) -> dict[str, Any]:
+    full = validate(given)
+    return {
+        section: [dict(item) for item in values]
+        if isinstance(values, list)
+        else {k: v for k, v in values.items() if (k, "secret") not in [(f[0], f[1]) for f in TABLE[section]]}
+        for section, values in full.items()
+    }
+
+
+def changes(before: dict[str, Any], given: dict[str, Any]) -> list[str]:
+    """The console commands that make `before` into `given`, which is validated. Raises SettingsError."""
+    after = validate(given)
+    commands = []
+    for section, fields in TABLE.items():
+        if section in LISTS:
+            commands += _list_changes(section, fields, before.get(section, []), after[section])
+            continue
+        for field in fields:
+            name = field[0]
+            if field[1] == "secret":
+                if name in given.get(section, {}):
+                    commands.append(_set(f"{section}.{name}", after[section][name]))
+            elif before.get(section, {}).get(name) != after[section][name]:
+                commands.append(_set(f"{section}.{name}", after[section][name]))
+    return commands
+
+
+def _list_changes(section, fields, before, after) -> list[str]:
+    old = {item["name"]: item for item in before}
+    new = {item["name"]: item for item in after}
+    commands = [f"settings remove {section}.{name}" for name in old if name not in new]
+    for name, item in new.items():
+        if name.split() != [name]:
+            raise SettingsError(f"{section}: a name must not have spaces in it: {name!r}")
+        known = dict(old.get(name, {}))
+        if not known:
+            first = {f[0]: item[f[0]] for f in fields if f[2] is REQUIRED}
+            if any(" " in str(value) for value in first.values()):
+                raise SettingsError(f"{section}.{name}: {', '.join(first)} must not have spaces in them")
+            commands.append(f"settings add {section} " + " ".join(f"{k}={v}" for k, v in first.items()))
+            known = {f[0]: list(f[2]) if f[1] == "names" else f[2] for f in fields if f[2] is not REQUIRED}
+            known.update(first)
+        for field in fields:
+            if known.get(field[0]) != item[field[0]]:
+                commands.append(_set(f"{section}.{name}.{field[0]}", item[field[0]]))
+    return commands
+
+
+def _set(path: str, value) -> str:
+    text = ",".join(value) if isinstance(value, (list, tuple)) else str(value)
+    return f'settings set {path} {text or chr(34) * 2}'
+
+
+def push(link: Link, commands: list[str]) -> None:
+    """Stage, commit, and wait until the gateway runs with it. Raises LinkError, GatewayRefused: nothing changed."""
+    boot = link.boot()
+    link.ask("settings discard")
+    try:
+        for command in commands:
+            link.ask(command)
+        link.ask("settings commit", 10.0, repeat=False)
+    except SettingsError:
+        link.ask("settings discard")
+        raise
+    link.wait_restart(boot)
+
+
+def to_text(settings: dict[str, Any], path: Path) -> str:
+    """As TOML with the meaning of each setting, or as JSON by the file's name."""
+    if path.suffix == ".json":
+        return json.dumps(settings, indent=1) + "\n"
+    lines = []
+    for section, fields in TABLE.items():
+        for values in settings[section] if section in LISTS else [settings[section]]:
+            lines.append(f"[[{section}]]" if section in LISTS else f"[{section}]")
+            for field in fields:
+                if field[1] == "secret":
+                    lines.append(f"# {field[0]} = …  stays on the gateway; write it here to change it")
+                elif field[0] in values:
+                    lines.append(f"{field[0]} = {json.dumps(values[field[0]])}  # {settings_edit.allowed(field)}")
+            lines.append("")
+    return "\n".join(lines)
