@@ -70,7 +70,7 @@ class App:
         self.totals = Totals(board.files, self.log)
         self.samplers = self._build_samplers()
         self._restore_totals()
-        _forget("settings", "settings_slots", "sensor_settings", "profiles", "quantities")
+        _forget("profiles", "counters", "quantities", "reduction")
         self.sender = None
 
     # What is read once at the start.
@@ -96,6 +96,7 @@ class App:
         self.generation, self.on_trial = slots.generation, slots.on_trial
         self.trial_ms = self.mono_ms() + TRIAL_MS if slots.on_trial and slots.can_revert() else None
         self.settings_id = settings_id(settings)
+        _forget("settings", "settings_slots", "sensor_settings", "reduction")
         return settings
 
     def _slots(self):
@@ -202,6 +203,7 @@ class App:
                 continue
             port = "" if item["family"] in ("pulses", "machine_state") else item["port"]
             by_port.setdefault(port, []).append(sensor)
+            _forget("profiles")
         return by_port
 
     def _place(self, instrument, item, profile, channels, schema):

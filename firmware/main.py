@@ -1,6 +1,14 @@
 """The start: this board's parts, the gateway made of them, run."""
 
-from app import App
-from board import this_board
+import gc
 
-App(this_board()).run()
+# What is loaded stays between what was only needed to load it: without many collections now, the heap is full of holes.
+gc.threshold(8192)
+
+from app import App  # noqa: E402
+from board import this_board  # noqa: E402
+
+app = App(this_board())
+gc.collect()
+gc.threshold(-1)
+app.run()
