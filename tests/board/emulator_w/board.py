@@ -119,11 +119,7 @@ class PicoW:
                 )
             apply()
             if self._cut_is_due():
-                after = bytes(flash[start : start + size]) if self.tear else before
-                torn = bytes(
-                    old if self.random.randrange(2) else (new if not erase else old | self.random.randrange(256))
-                    for old, new in zip(before, after)
-                )
+                torn = self._torn(before, bytes(flash[start : start + size]), erase) if self.tear else before
                 os.pwrite(self.flash_file, torn, start)
                 self.event("power_cut", operation="erase" if erase else "program", address=start)
                 self.power_off()
@@ -133,6 +129,11 @@ class PicoW:
             os.pwrite(self.flash_file, bytes(flash[start : start + size]), start)
 
         controller._apply_command = change
+
+    def _torn(self, before, after, erase):
+        """Half-way: some bytes are programmed already, or some bits erased."""
+        wanted = bytes(old | self.random.randrange(256) for old in before) if erase else after
+        return bytes(new if self.random.randrange(2) else old for old, new in zip(before, wanted))
 
     def _cut_is_due(self):
         if self.cut_after < 0:
