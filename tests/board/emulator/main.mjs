@@ -96,7 +96,8 @@ function join(set, socket, onData) {
 }
 
 const joinConsole = (socket) => join(consoles, socket, (bytes) => board.on && board.console?.send(bytes));
-const joinWire = (index) => (socket) => join(wires[index], socket, (bytes) => board.on && board.uarts[index].feed(bytes));
+const joinWire = (index) => (socket) =>
+  join(wires[index], socket, (bytes) => board.on && board.uarts[index].feed(bytes));
 
 function connectWire(index, address) {
   const [host, port] = address.split(':');
