@@ -87,7 +87,7 @@ def figures(size: int = 1) -> list[dict]:
             raise RuntimeError("a column of the bench does not decode")
 
     again_us = _microseconds(lambda payload: cbor2.dumps(cbor2.loads(payload)) == payload, payloads)
-    alone_us = _microseconds(lambda pair: public.verify(*pair, es256), digests)
+    alone_us = _microseconds(lambda pair: public.verify(pair[0], pair[1], es256), digests)
     groups = [sealed[at : at + GROUP] for at in range(0, len(sealed), GROUP)]
     verify_us = _microseconds(verified, sealed)
     group_us = _microseconds(decoded, groups, rounds=3)

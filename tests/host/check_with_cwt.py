@@ -8,7 +8,7 @@ import sys
 
 import cbor2
 import cwt  # pyright: ignore[reportMissingImports]
-from cwt import COSE, COSEKey
+from cwt import COSE, COSEKey  # pyright: ignore[reportMissingImports]
 
 
 def key_of(x: str, y: str):

@@ -38,6 +38,7 @@ def canonical(data, layer="cbor"):  # 2
             return depth and in_order and all(known(each, depth - 1) for each in inner)
         return type(item) in (bytes, str, bool, NULL) or is_a(item, range(-(2**64), 2**64))
 
+    item = None
     try:
         item = cbor2.loads(data)
         same = known(item, 7) and cbor2.dumps(item) == data

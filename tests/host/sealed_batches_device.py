@@ -66,6 +66,7 @@ def random_batch(dice, key, gateway_id):
 
 def main():
     count, dice = int(sys.argv[1]), Dice(int(sys.argv[2]))
+    key = public = b""
     for n in range(count):
         if n % -(-count // KEYS) == 0:
             key = p256.key_from_entropy(dice.bytes(48))

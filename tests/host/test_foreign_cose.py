@@ -39,8 +39,8 @@ def keyed(lines):
 
 
 def test_pycose_verifies_them(lines):
-    from pycose.keys import EC2Key
-    from pycose.messages import Sign1Message
+    from pycose.keys.ec2 import EC2Key
+    from pycose.messages.sign1message import Sign1Message
 
     count = 0
     for xy, data in keyed(lines):

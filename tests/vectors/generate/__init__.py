@@ -1,6 +1,7 @@
 """The generators of the vectors: one small function a vector, from cbor2, cryptography and plain arithmetic.
 
-Nothing here imports Parkgate's own code: what it makes is an opinion of its own about lib/SPEC.md.
+None of them imports Parkgate's own code: what they make is an opinion of its own about lib/SPEC.md. (The vectors of
+the meters, in a folder of their own, are made by `meter_vectors`.)
 """
 
 from . import (

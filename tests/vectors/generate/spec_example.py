@@ -3,7 +3,19 @@
 A test compares the text there with this one, and a second reader with what the text explains.
 """
 
-from .forms import EPOCH, GATEWAY, SCHEMA, SETTINGS_ID, START_MS, batch_at, fields, table
+from .forms import (
+    EPOCH,
+    GATEWAY,
+    SCHEMA,
+    SETTINGS_ID,
+    START_MS,
+    batch_at,
+    dumps,
+    fields,
+    protected,
+    table,
+    to_be_signed,
+)
 from .plain_columns import DELTA, FLOOR, encode
 
 HEX_WIDTH = 44  # characters of a line that hold bytes; the rest explains them
@@ -38,8 +50,6 @@ def sealed() -> bytes:
 
 def explained() -> list:
     """[(depth, bytes, what they say)], in order; the bytes joined are the batch."""
-    from .forms import dumps, protected, to_be_signed
-
     header, payload = protected(position=[EPOCH, 0]), dumps(payload_fields())
     signature = GATEWAY.sign(to_be_signed(header, payload))
     schema_id, settings_id = payload_fields()[7:9]
@@ -98,8 +108,6 @@ def explained() -> list:
 
 
 def _schema():
-    from .forms import dumps
-
     mill, hall = [
         ["mill", "SDM630", [["voltage_l1", "V", 1], ["import_active_energy", "Wh", 0]]],
         ["hall", "SHT3x", [["temperature", "Cel", 2]]],
