@@ -1,8 +1,8 @@
 """`parkgate pull`: take the sealed batches off a gateway by cable, and hand it the hub's receipts for them.
 
 The file holds what MQTT would have carried, a message a line: `parkgate import FILE --data DIR` verifies and stores
-it at the hub and gives back a file of receipts, which `parkgate pull --receipts FILE` hands to the gateway. Doing any of it
-twice does no harm.
+it at the hub and gives back a file of receipts, which `parkgate pull --receipts FILE` hands to the gateway. Doing any
+of it twice does no harm.
 """
 
 from __future__ import annotations

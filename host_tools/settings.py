@@ -88,7 +88,7 @@ def active(link: Link) -> dict[str, Any]:
         section, item, field = settings_edit.field_of(path)
         if field is None or field[1] == "secret":
             continue
-        value = settings_edit.value_of(path, field, text)
+        value = settings_edit.value_of(path, field, text, json.loads)
         if item is None:
             settings[section][field[0]] = value
             continue
@@ -139,7 +139,7 @@ def _list_changes(section, fields, before, after) -> list[str]:
             if any(" " in str(value) for value in first.values()):
                 raise SettingsError(f"{section}.{name}: {', '.join(first)} must not have spaces in them")
             commands.append(f"settings add {section} " + " ".join(f"{k}={v}" for k, v in first.items()))
-            known = {f[0]: list(f[2]) if f[1] == "names" else f[2] for f in fields if f[2] is not REQUIRED}
+            known = {f[0]: settings_edit.fresh_default(f) for f in fields if f[2] is not REQUIRED}
             known.update(first)
         for field in fields:
             if known.get(field[0]) != item[field[0]]:
@@ -149,6 +149,8 @@ def _list_changes(section, fields, before, after) -> list[str]:
 
 def _set(path: str, value) -> str:
     text = ",".join(value) if isinstance(value, (list, tuple)) else str(value)
+    if isinstance(value, dict):
+        text = json.dumps(value, separators=(",", ":"))
     return f'settings set {path} {text or chr(34) * 2}'
 
 
@@ -166,6 +168,14 @@ def push(link: Link, commands: list[str]) -> None:
     link.wait_restart(boot)
 
 
+def _toml(value) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(name)} = {_toml(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(each) for each in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
 def to_text(settings: dict[str, Any], path: Path) -> str:
     """As TOML with the meaning of each setting, or as JSON by the file's name."""
     if path.suffix == ".json":
@@ -178,6 +188,6 @@ def to_text(settings: dict[str, Any], path: Path) -> str:
                 if field[1] == "secret":
                     lines.append(f"# {field[0]} = …  stays on the gateway; write it here to change it")
                 elif field[0] in values:
-                    lines.append(f"{field[0]} = {json.dumps(values[field[0]])}  # {settings_edit.allowed(field)}")
+                    lines.append(f"{field[0]} = {_toml(values[field[0]])}  # {settings_edit.allowed(field)}")
             lines.append("")
     return "\n".join(lines)

@@ -10,9 +10,8 @@ from parkgate.errors import LinkError, ParkgateError
 _IDLE_MS = 30000
 _REQUEST_MS_MAX = 120000
 _WRITE_MS_MAX = 3000
-_ON_DEMAND = ("parkgate.console", "parkgate.settings", "parkgate.settings_edit", "parkgate.settings_slots")
-_ON_DEMAND += ("parkgate.quantities", "parkgate.profiles")
-_ON_DEMAND += ("tasks.console_look", "tasks.console_change", "tasks.console_test")
+_BY_COMMAND = ("parkgate.settings", "parkgate.settings_edit", "parkgate.settings_slots", "parkgate.sensor_settings")
+_BY_COMMAND += ("parkgate.quantities", "tasks.console_look", "tasks.console_change", "tasks.console_test")
 
 
 class ConsoleTask:
@@ -36,16 +35,8 @@ class ConsoleTask:
             if data:
                 await self._take(data)
             elif self._console is not None and self._console.resting:
-                self._drop()
-
-    def _drop(self):
-        self._console = None
-        for name in _ON_DEMAND:
-            if name in sys.modules:
-                del sys.modules[name]
-            package, module = name.split(".")
-            if hasattr(sys.modules.get(package), module):
-                delattr(sys.modules[package], module)
+                self._console = None
+                _drop(("parkgate.console",))
 
     async def _take(self, data):
         if self._console is None:
@@ -89,6 +80,7 @@ class ConsoleTask:
         except Exception as e:  # its text could hold what was typed
             gateway.crashes += 1
             error = "a fault of the firmware: " + type(e).__name__
+        _drop(_BY_COMMAND)
         await self._write(console.end(request, error))
         if after is not None:
             await asyncio.sleep_ms(200)  # let the answer leave
@@ -109,6 +101,15 @@ class ConsoleTask:
 
             commands = Change(self._gateway, self._access)
         return getattr(commands, request.name.replace(" ", "_"))
+
+
+def _drop(names):
+    """Take modules out of memory until they are wanted again."""
+    for name in names:
+        sys.modules.pop(name, None)
+        package, module = name.split(".")
+        if hasattr(sys.modules.get(package), module):
+            delattr(sys.modules[package], module)
 
 
 def _is_public(args):

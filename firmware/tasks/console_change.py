@@ -1,5 +1,7 @@
 """Console commands that change things: settings, identity, code, restart, factory reset."""
 
+import json
+
 from parkgate.errors import SettingsError
 from parkgate.settings_slots import Slots
 
@@ -60,12 +62,14 @@ class Change:
     async def settings_set(self, request, say):
         from parkgate import settings_edit
 
-        await self._stage(say, lambda staged: settings_edit.put(staged, request.args[0], request.args[1]))
+        path, value = request.args
+        await self._stage(say, lambda staged: settings_edit.put(staged, path, value, json.loads))
 
     async def settings_add(self, request, say):
         from parkgate import settings_edit
 
-        await self._stage(say, lambda staged: settings_edit.add(staged, request.args[0], request.args[1]))
+        section, values = request.args
+        await self._stage(say, lambda staged: settings_edit.add(staged, section, values, json.loads))
 
     async def settings_remove(self, request, say):
         from parkgate import settings_edit

@@ -1,7 +1,8 @@
 """Settings by path: shown, set, added, removed and compared one at a time, for console and host alike.
 
 A path is `section.name`, or `section.item.name` in the lists `buses` and `instruments`, where `item` is the item's
-name. Values are text: whole numbers in digits, lists of names with commas, text as it is ("" is empty).
+name. Values are text: whole numbers in digits, lists of names with commas, maps as JSON (`parse` reads it, json.loads
+where there is one), text as it is ("" is empty).
 Secrets can be set and never read: they show as (set) or (not set).
 """
 
@@ -36,8 +37,20 @@ def shown(field, value) -> str:
     if kind == "secret":
         return "(set)" if value else "(not set)"
     if kind == "names":
-        return ",".join(value)
+        return ",".join(value) or '""'
+    if kind == "map":
+        return _json(value)
     return '""' if value == "" else str(value)
+
+
+def _json(value) -> str:
+    if isinstance(value, dict):
+        return "{%s}" % ",".join(['"%s":%s' % (name, _json(value[name])) for name in sorted(value)])
+    if isinstance(value, (list, tuple)):
+        return "[%s]" % ",".join([_json(each) for each in value])
+    if isinstance(value, str):
+        return '"%s"' % value.replace("\\", "\\\\").replace('"', '\\"')
+    return {True: "true", False: "false", None: "null"}.get(value, str(value)) if type(value) is not int else str(value)
 
 
 def allowed(field) -> str:
@@ -49,6 +62,8 @@ def allowed(field) -> str:
         what = "one of " + ", ".join([str(c) for c in high])
     elif kind == "names":
         what = "up to %d names with commas" % high
+    elif kind == "map":
+        what = 'a map as {"name":value,…}'
     elif kind == "hex":
         what = "%d bytes in hexadecimal" % low
     else:
@@ -83,16 +98,27 @@ def help_entries(prefix: str = ""):
                 yield path, allowed(field)
 
 
-def value_of(path, field, text):
+def value_of(path, field, text, parse=None):
     """`text` as a value of this field's kind. Raises SettingsError; the check of its range is validate's."""
     text = "" if text in ('""', "''") else text
     if field[1] == "names":
         return [name.strip() for name in text.split(",") if name.strip()]
+    if field[1] == "map":
+        try:
+            value = parse(text or "{}")
+        except ValueError:
+            raise SettingsError("%s: %s" % (path, allowed(field))) from None
+        return value
     if field[1] == "int" or field[1] == "choice" and type(field[4][0]) is int:
         if not text.lstrip("-").isdigit() or len(text) > 12:
             raise SettingsError("%s: %s" % (path, allowed(field)))
         return int(text)
     return text
+
+
+def fresh_default(field):
+    """The default of a field, not shared with the table."""
+    return list(field[2]) if field[1] == "names" else dict(field[2]) if field[1] == "map" else field[2]
 
 
 def _item(settings, section, name):
@@ -103,16 +129,16 @@ def _item(settings, section, name):
     raise SettingsError("%s: no such name; there are %s" % (section, there or "none"))
 
 
-def put(settings: dict, path: str, text: str):
+def put(settings: dict, path: str, text: str, parse=None):
     """Set one setting in place. Raises SettingsError."""
     section, item, field = field_of(path)
     if field is None:
         raise SettingsError("name one setting, such as %s.%s" % (section, TABLE[section][0][0]))
     values = settings[section] if item is None else _item(settings, section, item)
-    values[field[0]] = value_of(path, field, text)
+    values[field[0]] = value_of(path, field, text, parse)
 
 
-def add(settings: dict, section: str, text: str):
+def add(settings: dict, section: str, text: str, parse=None):
     """Add an item of a list in place: `text` is NAME=VALUE …, separated by spaces. Raises SettingsError."""
     if section not in LISTS:
         raise SettingsError("what can be added to: " + ", ".join(sorted(LISTS)))
@@ -122,15 +148,15 @@ def add(settings: dict, section: str, text: str):
         field = field_of("%s.new.%s" % (section, name))[2] if equals else None
         if field is None:
             raise SettingsError("each part is NAME=VALUE; there are " + ", ".join([f[0] for f in TABLE[section]]))
-        item[name] = value_of(name, field, value)
+        item[name] = value_of(name, field, value, parse)
     for field in TABLE[section]:
         if field[0] not in item:
             if field[2] is REQUIRED:
                 raise SettingsError("%s.%s: is missing: %s" % (section, field[0], allowed(field)))
-            item[field[0]] = list(field[2]) if field[1] == "names" else field[2]
-    if item["name"] in [old["name"] for old in settings[section]]:
+            item[field[0]] = fresh_default(field)
+    if item["name"] in [old["name"] for old in settings.get(section, ())]:
         raise SettingsError("%s: there is one with this name" % section)
-    settings[section].append(item)
+    settings.setdefault(section, []).append(item)
 
 
 def remove(settings: dict, path: str):
