@@ -7,6 +7,7 @@ class Board(Rp2Board):
     """See boards/unix/board.py for what every board has."""
 
     name = "pico"
+    segments = 160
     ports = {
         "rs485": (1, 4, 5, 2),
         "rs485_b": (0, 0, 1, 3),

@@ -8,21 +8,28 @@ from hal.rp2.mapped_table import mapped_point
 from parkgate.errors import FlashError
 
 PROGRAM_SIZE = 256  # one page of the flash chip
+JOURNAL = "/journal"
 MODE_PM = 0xA11140  # the Wi-Fi chip without power saving: with it each answer may take 100 ms longer
 
 
 class Rp2Board(DeviceBoard):
-    """Uses the journal region of our own firmware build; on MicroPython's image the storage area is one file system."""
+    """Uses the journal region of our own firmware build; on MicroPython's image the storage area is one file system,
+    and the journal `segments` files in it."""
+
+    segments = 96
 
     def comb_point(self):
         """Reader of the signing table: in place in flash, else from its file, None where it is frozen."""
         return mapped_point() or super().comb_point()
 
     def journal_flash(self):
-        """The raw region of the journal."""
+        """The raw region of the journal, or files where the storage area is one file system."""
         boot = sys.modules.get("hal.rp2.boot")
         if boot is None or boot.region is None:
-            raise FlashError("this MicroPython has no journal region")
+            from hal.segment_files import SegmentFiles
+
+            self.journal_kind = "segment files"
+            return SegmentFiles(JOURNAL, self.segments)
         self.journal_kind = "raw"
         return BlockFlash(boot.region, PROGRAM_SIZE)
 
