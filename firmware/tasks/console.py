@@ -112,10 +112,10 @@ def _drop(names):
             delattr(sys.modules[package], module)
 
 
-def _is_public(args):
+def _is_public(args, word):
     from parkgate.settings_edit import is_public
 
-    return is_public(args)
+    return is_public(args, word)
 
 
 def _candidates(name, index):

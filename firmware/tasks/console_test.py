@@ -8,6 +8,7 @@ from tasks.console_look import whole_number
 
 _SCAN_TIMEOUT_US = 120000
 _READ_INPUT = 4
+_QUIET_MS = 500
 _STEPS = ("wi-fi", "dns", "tcp", "tls", "mqtt", "receipt")
 
 
@@ -126,14 +127,23 @@ class Tests:
 
     async def _tcp(self):
         broker = self._gateway.settings["broker"]
-        _, writer = await self._gateway.board.connect(
+        reader, writer = await self._gateway.board.connect(
             broker["host"], broker["port"], broker["connect_timeout_s"] * 1000
         )
-        writer.close()
         try:
-            await asyncio.wait_for_ms(writer.wait_closed(), 1000)
-        except (OSError, asyncio.TimeoutError):
-            pass  # it is gone either way
+            # A refusal shows at the first read only. A broker says nothing before it is spoken to.
+            if not await asyncio.wait_for_ms(reader.read(1), _QUIET_MS):
+                raise LinkError("%s:%d closes the connection at once" % (broker["host"], broker["port"]))
+        except asyncio.TimeoutError:
+            pass
+        except OSError as e:
+            raise LinkError("no connection to %s:%d: %s" % (broker["host"], broker["port"], e)) from None
+        finally:
+            writer.close()
+            try:
+                await asyncio.wait_for_ms(writer.wait_closed(), 1000)
+            except (OSError, asyncio.TimeoutError):
+                pass  # it is gone either way
         return "ok"
 
     async def _tls(self):

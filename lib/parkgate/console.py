@@ -197,7 +197,7 @@ def complete(line: str, candidates) -> tuple:
     return common[len(partial) :], tuple(options)
 
 
-def _never(_words):
+def _never(_args, _word):
     return False
 
 
@@ -206,8 +206,9 @@ def _nothing(_name, _index):
 
 
 class Console:
-    """One line of input at a time, in memory of a fixed size. `is_public(args)` tells whether the arguments behind
-    `settings set` or `settings add`, as far as they are typed, may be shown; `candidates` is for `complete`."""
+    """One line of input at a time, in memory of a fixed size. `is_public(args, word)` tells whether `word` (bytes), begun
+    behind the whole arguments `args` of `settings set` or `settings add`, may be shown; `candidates` is for
+    `complete`."""
 
     def __init__(self, is_public=_never, candidates=_nothing):
         self._is_public = is_public
@@ -216,6 +217,7 @@ class Console:
         self._state = _PLAIN
         self._long = False
         self._after_cr = False
+        self._each_byte = False
         self._masked = None  # for the line as it is: whether its next bytes are masked; None: not known yet
 
     @property
@@ -284,15 +286,17 @@ class Console:
             self._masked = None  # a word is complete: what comes next may be shown or not
             echo.append(byte)
             return
-        if self._masked is None:
-            self._masked = self._hides(bytes(self._line[:-1]))
+        if self._masked is None or self._each_byte:
+            self._masked = self._hides(bytes(self._line))
         if not self._masked:
             echo.append(byte)
         elif byte & 0xC0 != 0x80:
             echo.append(0x2A)
 
-    def _hides(self, before):
-        """Whether the word that follows `before` must not be shown: all but commands and public arguments."""
+    def _hides(self, line):
+        """Whether the end of `line` must not be shown: all but commands and public arguments."""
+        self._each_byte = False
+        before, _, word = line.rpartition(b" ")
         try:
             words = str(before, "utf-8").split()
             if not words:
@@ -305,7 +309,10 @@ class Console:
         typed = words[depth:]
         if len(typed) < entry[3]:
             return False
-        return not (entry[0] in ("settings set", "settings add") and self._is_public(typed))
+        if entry[0] not in ("settings set", "settings add"):
+            return True
+        self._each_byte = entry[0] == "settings add"  # NAME=VALUE: what it is shows as it is typed
+        return not self._is_public(typed, word)
 
     def _shown(self):
         """The line as it may be shown again."""

@@ -183,12 +183,16 @@ def differences(before: dict, after: dict):
         yield "- " + path
 
 
-def is_public(args: list) -> bool:
-    """Whether what follows `args` of `settings set PATH` or `settings add SECTION` may be shown while it is typed."""
+def is_public(args: list, word: bytes) -> bool:
+    """Whether `word`, typed behind `args` of `settings set PATH` or `settings add SECTION`, may be shown."""
     try:
         section, _, field = field_of(args[0])
     except SettingsError:
         return False
     if field is not None:
         return field[1] != "secret"
-    return section in LISTS and "secret" not in [field[1] for field in TABLE[section]]
+    if section not in LISTS:
+        return False
+    name, equals, _ = word.partition(b"=")
+    names = [field[0].encode() for field in TABLE[section] if field[1] != "secret"]
+    return name in names if equals else any([each.startswith(name) for each in names])

@@ -25,6 +25,8 @@ SECRET_LINES = (
     "settings set broker.pasword ~",
     "settings set brocker.password   x ~ y",
     "settings add broker password=~",
+    "settings add buses password=~ name=x",
+    "settings add buses name=x ~",
     "unlock ~",
     "unlock ~ ~",
     "unl   ~",
