@@ -30,14 +30,12 @@ CLOCK_MS = 60000
 TAKEN_UNDER = "taken.under"  # file: settings id and schema of the samples that may still be unsealed
 
 
-def _forget(*names):
-    """Take modules of parkgate that only a start needs out of memory: a fifth of all code."""
-    import parkgate
-
+def _forget(*names, package="parkgate"):
+    """Take modules that only a start needs out of memory: a fifth of all code."""
     for name in names:
-        sys.modules.pop("parkgate." + name, None)
-        if hasattr(parkgate, name):
-            delattr(parkgate, name)
+        sys.modules.pop(package + "." + name, None)
+        if hasattr(sys.modules.get(package), name):
+            delattr(sys.modules[package], name)
 
 
 class App:
@@ -71,6 +69,7 @@ class App:
         self.samplers = self._build_samplers()
         self._restore_totals()
         _forget("profiles", "counters", "quantities", "reduction")
+        _forget("build", package="sensors")
         self.sender = None
 
     # What is read once at the start.
