@@ -182,7 +182,7 @@ def test_the_page_in_a_browser(server, browser):
         assert page.locator("h2").inner_text() == "paint shop"
         assert "active power" in page.locator(".u-legend").inner_text()
         page.click("button.pick:has-text('voltage L1')")
-        page.wait_for_function("document.querySelector('.u-legend').innerText.includes('voltage L1')")
+        page.wait_for_selector(".u-legend:has-text('voltage L1')")
         page.click("text=press <b>line</b>")
         page.wait_for_selector(".alarm")
         assert "needs attention" in page.locator(".title").inner_text()

@@ -58,7 +58,7 @@ ROOMS = {
     "sensors": _room("sensors firmware lib", QUIET),
     "board": _room("board hal lib", QUIET),
     # This board is made of files and ttys: here they are the hardware.
-    "board unix": _room("board hal lib", QUIET, HARDWARE, {"termios"}),
+    "board unix": _room("board hal lib", QUIET, HARDWARE, {"math", "termios"}),
 }
 
 
