@@ -104,19 +104,24 @@ def decode_sample(data: bytes):
     flags = data[at]
     time_ms, at = get_varint(data, at + 1)
     count, at = get_varint(data, at)
-    if count > len(data):
-        raise FormatError("sample cut off")
+    if not 0 < count <= len(data) - (at if flags & _HAS_QUALITY else 0):
+        raise FormatError("sample cut off, or without channels")
     qualities = None
     if flags & _HAS_QUALITY:
         qualities = data[at : at + count]
         at += count
+        if max(qualities) >= QUALITY_LIMIT:
+            raise FormatError("sample quality unknown")
     values = []
     for i in range(count):
         if qualities and not has_value(qualities[i]):
             values.append(None)
             continue
         n, at = get_varint(data, at)
-        values.append(-((n + 1) >> 1) if n & 1 else n >> 1)
+        value = -((n + 1) >> 1) if n & 1 else n >> 1
+        if not -VALUE_LIMIT < value < VALUE_LIMIT:
+            raise FormatError("sample value needs more than 64 bits")
+        values.append(value)
     if at != len(data):
         raise FormatError("bytes behind a sample")
     return instrument, time_ms, flags & 3, values, qualities

@@ -35,5 +35,14 @@ def test_every_prefix_and_any_tail_is_refused():
     for end in range(len(data)):
         raises(FormatError, reading.decode_sample, data[:end])
     raises(FormatError, reading.decode_sample, data + b"\x00")
+    for wrong in (
+        b"\x00\x00\x00\x00",  # no channels
+        b"\x00\x04\x00\x02\x00",  # one quality for two channels
+        b"\x00\x04\x00\x01\x10\x00",  # quality 16
+        b"\x00\x08\x00\x01\x00",  # an unknown flag
+        b"\x00\x00\x00\x01" + b"\xff" * 9 + b"\x01",  # the value -2^63
+        b"\x00\x00\x00\x01" + b"\xff" * 9 + b"\x7f",  # more than 64 bits
+    ):
+        raises(FormatError, reading.decode_sample, wrong)
     raises(FormatError, reading.get_varint, b"\x80\x00", 0)
     raises(FormatError, reading.get_varint, b"\xff" * 11, 0)

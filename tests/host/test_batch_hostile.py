@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import batch_echo_device as echo
-from parkgate import batch, beat, cbor, columns, cose, receipt
+from parkgate import batch, beat, cbor, columns, cose, reading, receipt
 from parkgate.errors import FormatError, ParkgateError
 from test_batch_properties import DESCRIBED, GATEWAY, seal
 from tests.vectors.generate import forms, plain_columns
@@ -55,6 +55,7 @@ def test_random_bytes(data):
     for decode in (decode_all, beat.Beat, cbor.decode, batch.decode_schema, cose.decode_key):
         quietly(decode, data)
     quietly(decode_all, enveloped(data))
+    quietly(reading.decode_sample, data)
     quietly(receipt.decode_receipt, bytes(32), bytes(32), bytes(32), data)
 
 

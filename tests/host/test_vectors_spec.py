@@ -8,6 +8,7 @@ import cbor2
 import pytest
 
 import independent_verifier as second
+from independent_columns import read_column
 from parkgate import batch, beat, cbor, cose, receipt
 from tests.vectors.generate import spec_example
 from tests.vectors.generate.forms import GATEWAY
@@ -72,6 +73,12 @@ def test_our_own_encoder_says_the_example_no_longer():
     assert len(payload) <= len(theirs)  # an encoder is free in how it codes columns, and ours looks for the shortest
     ours, theirs = cbor.decode(payload), cbor.decode(theirs)
     assert ours[:10] + ours[11:] == theirs[:10] + theirs[11:]
+
+
+def test_the_example_of_a_column_is_true():
+    values, coder, data = re.search(r"^ +((?:\d+ )+)  under coder (\d)   ([0-9a-f ]+)$", SPEC, re.MULTILINE).groups()
+    wanted = [int(value) for value in values.split()]
+    assert read_column(bytes([int(coder)]) + bytes.fromhex(data), len(wanted)) == wanted
 
 
 def test_the_limits_are_those_of_the_code():
