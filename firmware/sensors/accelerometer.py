@@ -2,10 +2,10 @@
 
 A FIFO of 32 samples lasts 6 to 24 ms. The first attempts let the other tasks run between two drains; if one of those
 held the loop so long that samples were lost, the window is thrown away and counted, and the last attempt keeps the
-loop to itself for the length of the window (at most 400 ms). A vibration reading is wanted every ten seconds or more
+loop to itself for the length of the window (at most 640 ms). A vibration reading is wanted every ten seconds or more
 rarely, so that costs little; meanwhile the serial port's driver goes on receiving.
 
-`chip` has rate_hz, limit (samples at or beyond ±limit are saturated), um_s2 (one step in µm/s²), low_hz, high_hz,
+`chip` has count (samples of a window), rate_hz, limit (samples at or beyond ±limit are saturated), um_s2 (one step in µm/s²), low_hz, high_hz,
 and start(), stop(), take(axes, at) -> samples written from `at` on, -1 when some were lost.
 """
 
@@ -15,7 +15,6 @@ from parkgate.vibration import Analyser
 
 from .sensor import Sensor, in_steps
 
-COUNT = 1024
 ATTEMPTS, YIELDING = 3, 2  # the others keep the loop to themselves
 _PAUSE_MS = 2
 _START_MS = 20  # until the filter behind a change of rate has settled
@@ -25,7 +24,7 @@ _GRAVITY_UM_S2 = 9806650
 
 class Accelerometer(Sensor):
     """Channels: RMS velocity in the band for x, y and z; RMS, peak and crest factor of the acceleration of the axis
-    that moves most. Fixed RAM: 8.5 kB for a window of 1,024 samples."""
+    that moves most. Fixed RAM: 4.3 kB for a window of 512 samples, 8.5 kB for 1,024 (the rates of the whole band)."""
 
     def __init__(self, name, period_ms, chip, sleep_ms, mono_ms):
         super().__init__(
@@ -42,7 +41,7 @@ class Accelerometer(Sensor):
     async def read(self):
         """(values, qualities or None) of one window. Raises OSError, ParkgateError when the chip does not answer."""
         if self._analyser is None:
-            self._analyser = Analyser(COUNT)
+            self._analyser = Analyser(self._chip.count)
         chip, axes = self._chip, self._analyser.axes
         if not await self._capture(chip, axes):
             return self.failed(SENSOR_FAULT)
@@ -66,7 +65,8 @@ class Accelerometer(Sensor):
 
     async def _capture(self, chip, axes):
         """Fill the axes without a gap; whether that was possible."""
-        window_ms = COUNT * 1000 // chip.rate_hz
+        count = chip.count
+        window_ms = count * 1000 // chip.rate_hz
         try:
             for attempt in range(ATTEMPTS):
                 chip.start()
@@ -74,7 +74,7 @@ class Accelerometer(Sensor):
                 chip.flush()
                 deadline_ms = self._mono_ms() + window_ms + _SLACK_MS
                 at = 0
-                while at < COUNT:
+                while at < count:
                     taken = chip.take(axes, at)
                     if taken < 0:
                         self.overruns += 1
@@ -84,7 +84,7 @@ class Accelerometer(Sensor):
                         raise ParkgateError("%s: its FIFO does not fill" % chip.name)
                     if attempt < YIELDING:
                         await self._sleep_ms(_PAUSE_MS)
-                if at >= COUNT:
+                if at >= count:
                     return True
             return False
         finally:

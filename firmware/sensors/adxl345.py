@@ -30,6 +30,7 @@ class Adxl345:
         self._byte = bytearray(1)
         self._data = bytearray(6)
         self.rate_hz = rate_hz
+        self.count = 1024 if rate_hz == 3200 else 512  # 320 or 640 ms, lines of 3.1 or 1.6 Hz
         self.high_hz = 1000 if rate_hz == 3200 else 360
         self.limit = 256 * range_g - 1
 

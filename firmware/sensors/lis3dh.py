@@ -35,6 +35,7 @@ class Lis3dh:
         self._byte = bytearray(1)
         self._data = bytearray(6 * 32)
         self.rate_hz = rate_hz
+        self.count = 1024 if fast else 512  # 190 or 381 ms, lines of 5.25 or 2.6 Hz
         self.high_hz = 1000 if fast else 600
         self.limit = (1 << (15 - self._shift)) - 1
         self.um_s2 = mg * (4 if fast else 1) * _UM_S2_A_MG // 100
