@@ -21,7 +21,7 @@ _CONTROL_HUMIDITY, _STATUS, _CONTROL = 0xF2, 0xF3, 0xF4
 _DATA = 0xF7
 _FORCED = 0x25  # oversampling 1 of temperature and pressure, forced mode
 _MEASURING = 0x08
-_MEASURE_MS, _MORE_MS, _TRIES = 10, 2, 5
+_MEASURE_MS, _MORE_MS, _TRIES = 11, 2, 5
 
 
 class Bme280(Sensor):

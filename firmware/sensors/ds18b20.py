@@ -16,7 +16,7 @@ from parkgate.reading import BAD_REPLY, GOOD, SENSOR_FAULT, TIMEOUT
 from .sensor import Sensor
 
 _SKIP_ROM, _CONVERT, _READ = 0xCC, 0x44, 0xBE
-_CONVERT_MS = 750
+_CONVERT_MS = 752  # the loop's clock ticks in whole ms, so a wait may be one short
 _POWER_ON = 85 * 16
 _NEAR = 5 * 16
 _LOWEST, _HIGHEST = -55 * 16, 125 * 16

@@ -14,7 +14,7 @@ from .sensor import Sensor
 
 USUAL_ADDRESS = 0x44
 _MEASURE = b"\x24\x00"
-_MEASURE_MS = 16
+_MEASURE_MS = 17  # the loop's clock ticks in whole ms, so a wait may be one short
 _FULL = 65535
 
 
