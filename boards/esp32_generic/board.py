@@ -11,6 +11,16 @@ class Board(Esp32Board):
     ports = {
         "rs485": (2, 27, 26, 25),
     }
+    pins = {
+        "i2c_sda": 21,
+        "i2c_scl": 22,
+        "onewire": 4,
+        "s0_1": 32,
+        "s0_2": 33,
+        "input_1": 18,
+        "input_2": 19,
+        "adc": 34,
+    }
 
     def __init__(self):
         super().__init__()

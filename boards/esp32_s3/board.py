@@ -11,6 +11,16 @@ class Board(Esp32Board):
     ports = {
         "rs485": (1, 17, 18, 16),
     }
+    pins = {
+        "i2c_sda": 8,
+        "i2c_scl": 9,
+        "onewire": 4,
+        "s0_1": 5,
+        "s0_2": 6,
+        "input_1": 10,
+        "input_2": 11,
+        "adc": 1,
+    }
 
     def __init__(self):
         super().__init__()

@@ -11,6 +11,15 @@ class Board(Esp32Board):
     ports = {
         "rs485": (2, 17, 5, 33),
     }
+    pins = {
+        "i2c_sda": 14,
+        "i2c_scl": 15,
+        "onewire": 4,
+        "s0_1": 35,
+        "s0_2": 36,
+        "input_1": 32,
+        "adc": 39,
+    }
 
     def __init__(self):
         super().__init__()

@@ -12,6 +12,16 @@ class Board(Rp2Board):
         "rs485": (1, 4, 5, 2),
         "rs485_b": (0, 0, 1, 3),
     }
+    pins = {
+        "i2c_sda": 8,
+        "i2c_scl": 9,
+        "onewire": 22,
+        "s0_1": 14,
+        "s0_2": 15,
+        "input_1": 18,
+        "input_2": 19,
+        "adc": 26,
+    }
 
 
 def this_board() -> Board:

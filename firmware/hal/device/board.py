@@ -22,6 +22,8 @@ from parkgate.errors import LinkError, SettingsError
 DATA = "/data"
 TABLE = "/lib/p256.tbl"
 NETWORK = "network.json"  # ssid, password, country, hostname, ntp: secrets that are no part of the settings
+I2C_HZ = 100000
+SPI_HZ = 1000000
 NTP_TIMEOUT_MS = 3000
 NTP_AGAIN_MS = 6 * 3600 * 1000
 # The place in events.CAUSES of each cause that machine.reset_cause knows on some port.
@@ -29,11 +31,15 @@ CAUSES = {"PWRON_RESET": 1, "HARD_RESET": 2, "WDT_RESET": 3, "DEEPSLEEP_RESET": 
 
 
 class DeviceBoard:
-    """`ports` maps the names of serial ports to (uart, tx, rx, driver enable or None). `link` has `async up(ms)`,
+    """`ports` maps the names of serial ports to (uart, tx, rx, driver enable or None), `pins` the names of all other
+    pins to their numbers. `link` has `async up(ms)`,
     and is None on a board without a network. `journal_kind` tells what journal_flash() gave."""
 
     name = "?"
     ports = {}
+    pins = {}
+    irq_options = {}
+    adc_timer = -1  # a timer of its own, or one in software
     link = None
     journal_kind = None
     wifi = None  # a section of the settings with ssid and password, for whoever has one
@@ -45,6 +51,7 @@ class DeviceBoard:
         self.heap = HeapWatch()
         self.entropy = Entropy()
         self.watchdog = Watchdog()
+        self._counters = 0
         self._time_at = self._unix_ms = self._asking = None
 
     def _prepare_files(self):
@@ -120,6 +127,48 @@ class DeviceBoard:
     def serial(self, bus: dict):
         """The serial line of one entry of settings `buses`."""
         return Serial(bus["device"], self.ports.get(bus["device"]), bus["baud"], bus["parity"], bus["stop_bits"])
+
+    def pin(self, name: str) -> int:
+        """The number of a named pin. Raises SettingsError when this board has none of that name."""
+        number = self.pins.get(name)
+        if number is None:
+            raise SettingsError("%s has no port %r; there are %s" % (self.name, name, ", ".join(sorted(self.pins))))
+        return number
+
+    def input(self, port: str):
+        """A digital input: value(), and on_edge(handler) for its interrupt."""
+        from hal.device.inputs import Contact
+
+        return Contact(self.pin(port), self.irq_options)
+
+    def adc(self, port: str):
+        """An analogue input: rate_hz and async burst(buffer)."""
+        from hal.device.inputs import AnalogueInput
+
+        return AnalogueInput(self.pin(port), self.adc_timer)
+
+    def i2c(self, port: str):
+        """An I2C bus: `port` "i2c" is on the pins i2c_sda and i2c_scl."""
+        sda, scl = self.pin(port + "_sda"), self.pin(port + "_scl")
+        return machine.I2C(0, sda=machine.Pin(sda), scl=machine.Pin(scl), freq=I2C_HZ)
+
+    def spi(self, port: str):
+        """(bus, select) of one chip: the calls of machine.SPI, and select(0 or 1)."""
+        clock, data_out, data_in = [self.pin(port + end) for end in ("_sck", "_mosi", "_miso")]
+        select = machine.Pin(self.pin(port + "_cs"), machine.Pin.OUT, value=1)
+        pins = {"sck": machine.Pin(clock), "mosi": machine.Pin(data_out), "miso": machine.Pin(data_in)}
+        return machine.SPI(1, baudrate=SPI_HZ, polarity=1, phase=1, **pins), select
+
+    def onewire(self, port: str):
+        """A 1-Wire line, with the calls of onewire.OneWire."""
+        from onewire import OneWire
+
+        return OneWire(machine.Pin(self.pin(port)))
+
+    def counter_number(self) -> int:
+        """A counting unit that is still free."""
+        self._counters += 1
+        return self._counters - 1
 
     def reset_cause(self) -> int:
         """Index into events.CAUSES. On RP2 a reset by the program itself looks like the watchdog's."""

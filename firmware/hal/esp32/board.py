@@ -26,6 +26,8 @@ def gather_with_radio() -> bytes:
 class Esp32Board(DeviceBoard):
     """The journal lies in a partition of its own; `parkgate flash` writes the table that has it."""
 
+    adc_timer = 0
+
     def __init__(self):
         super().__init__()
         self.entropy = Entropy(gather_with_radio)
@@ -37,3 +39,9 @@ class Esp32Board(DeviceBoard):
             raise FlashError("no partition %r: write the whole board with parkgate flash" % LABEL)
         self.journal_kind = "raw"
         return BlockFlash(found[0], PROGRAM_SIZE)
+
+    def counter(self, port: str, debounce_us: int):
+        """A pulse counter: value() since the start, wrapping at `modulo`. Its filter is shorter than `debounce_us`."""
+        from hal.esp32.pulse_counter import PulseCounter
+
+        return PulseCounter(self.counter_number(), self.pin(port))

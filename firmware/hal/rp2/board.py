@@ -17,6 +17,7 @@ class Rp2Board(DeviceBoard):
     and the journal `segments` files in it."""
 
     segments = 96
+    irq_options = {"hard": True}
 
     def comb_point(self):
         """Reader of the signing table: in place in flash, else from its file, None where it is frozen."""
@@ -38,3 +39,9 @@ class Rp2Board(DeviceBoard):
         if boot is not None and boot.problem:
             raise FlashError(boot.problem)
         super()._prepare_files()
+
+    def counter(self, port: str, debounce_us: int):
+        """A pulse counter: value() since the start, wrapping at `modulo`."""
+        from hal.rp2.pulse_counter import PulseCounter
+
+        return PulseCounter(self.counter_number(), self.pin(port), debounce_us)
