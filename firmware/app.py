@@ -49,6 +49,7 @@ class App:
         self.problem = None
         self.buses = {}
         self.sealer = None
+        self.sampling = False
         self.receipt_ms = None
         self.first_seq = None  # of the batches sealed under the settings of this start
         self.clock = Clock(FLOOR_UNIX_MS)
@@ -373,7 +374,8 @@ class App:
         clock_due = status_due = 0
         while True:
             if self.journal.needs_erase:
-                self.journal.maintain(min([sampler.quiet_ms() for sampler in self.samplers] or [MAINTAIN_MS]))
+                quiet_ms = [sampler.quiet_ms() for sampler in self.samplers] if self.sampling else []
+                self.journal.maintain(min(quiet_ms or [MAINTAIN_MS]))
             now = self.mono_ms()
             if now >= status_due:
                 self.board.heap.look()
@@ -422,12 +424,14 @@ class App:
     async def main(self):
         """Start every task and stay."""
         sealing, sending = self.settings["sealing"], self.settings["sending"]
+        maintain = asyncio.create_task(self._keep("maintain", self._maintain))
         await self._seal_what_older_settings_took()
+        self.sampling = True
         self.sealer = Sealer(
             self.journal, self.seal, self.clock, sealing, self._facts(), self.mono_ms, self.log
         )
         self.first_seq = self.journal.next_seq
-        loops = [("maintain", self._maintain), ("seal", self.sealer.run)]
+        loops = [("seal", self.sealer.run)]
         console = getattr(self.board, "console", None)
         line = console() if console else None
         if line:
@@ -449,7 +453,7 @@ class App:
             )
             loops.append(("send", self.sender.run))
         tasks = [asyncio.create_task(self._keep(name, run)) for name, run in loops]
-        await asyncio.gather(*tasks)
+        await asyncio.gather(maintain, *tasks)
 
     def run(self):
         asyncio.run(self.main())

@@ -116,7 +116,7 @@ class Link:
             line = self._line(deadline)
             if line is None:
                 raise _Damaged(f"no whole answer within {timeout_s:.0f} s: is that a gateway's console?")
-            found = unframe(line)
+            found = unframe(line[max(0, line.find(b"@")) :])  # a prompt may stand before it
             if found is None:
                 continue
             seq, text = found

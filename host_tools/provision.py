@@ -41,6 +41,8 @@ def run(args) -> int:
     """Raises SettingsError, LinkError, GatewayRefused."""
     if not args.hub and not args.hub_key:
         raise SettingsError("name the hub: --hub DIR, or --hub-key FILE with --broker URL")
+    if args.hub:
+        args.hub.mkdir(parents=True, exist_ok=True)
     hub_xy = hub_key(args.hub).xy if args.hub else read_public(args.hub_key)
     given = read_file(args.settings) if args.settings else {}
     with Link(args.port) as link:

@@ -129,8 +129,11 @@ class StandardInput:
 
     async def write(self, data: bytes):
         """Send `data`; waits while nobody reads."""
-        self._stream.write(data)
-        await self._stream.drain()
+        try:
+            self._stream.write(data)
+            await self._stream.drain()
+        finally:
+            self._stream.out_buf = b""  # what nobody took in time is not said again
 
 
 def this_board() -> Board:

@@ -206,8 +206,8 @@ def _nothing(_name, _index):
 
 
 class Console:
-    """One line of input at a time, in memory of a fixed size. `is_public(args, word)` tells whether `word` (bytes), begun
-    behind the whole arguments `args` of `settings set` or `settings add`, may be shown; `candidates` is for
+    """One line of input at a time, in memory of a fixed size. `is_public(args, word)` tells whether `word` (bytes),
+    begun behind the whole arguments `args` of `settings set` or `settings add`, may be shown; `candidates` is for
     `complete`."""
 
     def __init__(self, is_public=_never, candidates=_nothing):

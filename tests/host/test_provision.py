@@ -147,7 +147,7 @@ def _from_bare_to_verified(tmp_path, gateway, hub):
     # No secret anywhere but where it must be.
     assert not any(CANARY in line for line in gateway.lines)
     parkgate("console", "--port", port, "--code", code, "factory reset ERASE")
-    wait(lambda: any("factory reset" in line for line in gateway.lines), 20, lambda: gateway.lines[-5:])
+    wait(lambda: any("made a new key" in line for line in gateway.lines[-4:]), 20, lambda: gateway.lines[-5:])
     gateway.kill()
     for path in (tmp_path / "gateway").rglob("*"):
         if path.is_file() and not path.is_symlink():
