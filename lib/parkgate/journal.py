@@ -9,8 +9,9 @@
     j.commit_batch(seq, sealed, digest, position, readings, meta)
     j.held(), j.read_batch(seq), j.batch_hash(seq), j.acknowledge(seq)
     j.counters                              sampled = acked + buffered + dropped, always
-    j.needs_erase, j.maintain(quiet_ms), j.ready_for(byte_count), j.space, j.seconds_to_loss(mono_ms), j.save()
-    j.note_lost(readings), j.wipe(reason)
+    j.needs_erase, j.maintain(quiet_ms), j.ready_for(byte_count), j.space, j.seconds_to_loss(mono_ms)
+    j.sync()                                where writes wait (segment files): every 10 s, and before power is cut
+    j.save(), j.note_lost(readings), j.wipe(reason), j.scrub()
 
 Theory of operation
 -------------------
@@ -93,7 +94,7 @@ class Journal(Batches):
         self._taken = -1
         self._unsaved = False
         begin_epoch(self, reason, self.ledger.boot - 1)
-        self.sectors.flash.sync()
+        self.sync()
 
     def scrub(self):
         """Erase every free sector (45 ms each on RP2): nothing older can be read any more."""

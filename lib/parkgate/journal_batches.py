@@ -126,10 +126,12 @@ class Batches(Unsealed):
         self._taken = -1
         self._wanted = 0
         self.sealed_bytes += length + 2 * PIECE_MIN
-        # The witness: the same ledger in another sector, before anybody may see the batch.
+        # The witness: the same ledger in another sector, before anybody may see the batch. Where writes wait in a
+        # cache, it must not overtake the batch it tells of.
+        self.sync()
         self.room_for_state()
         self.put_state(STATE, 0, self.ledger.copy(), self.ledger.position)
-        self.sectors.flash.sync()
+        self.sync()
         self.free_raw()
 
     def _check_batch(self, seq, parts, digest, position, meta):

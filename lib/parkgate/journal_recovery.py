@@ -88,7 +88,7 @@ def recover(journal, blank_reason: int) -> Report:
         _write_boot(journal, TORN if report.torn else 0)
         if journal.ledger.unreported:
             journal.tell_loss(CORRUPT)
-    sectors.flash.sync()
+    journal.sync()
     report.born = newest < 0
     report.boot = journal.ledger.boot
     report.epoch_reason = journal.epoch_reason

@@ -144,6 +144,14 @@ class Space:
                 self.room_for_state()
             self.put_state(STATE, 0, self.ledger.copy(), self.ledger.position)
 
+    def sync(self):
+        """Make everything written durable; on raw flash it is already. Raises FlashError."""
+        try:
+            self.sectors.flash.sync()
+        except FlashError:
+            self.failed = True
+            raise
+
     # Freeing.
 
     def _free_one(self):

@@ -1,14 +1,39 @@
-"""The journal on a strict flash: what it promises, one promise a test; the same on CPython and on MicroPython."""
+"""The journal: what it promises, one promise a test; the same on CPython and on MicroPython, on strict raw flash of two
+geometries and in segment files (on the Unix port, on a littlefs that lies on such a flash)."""
 
 from hashlib import sha256
 
 from check import equal, raises, true
-from flash_sim import Chance, FlashSim
+from flash_sim import BlockDevice, Chance, FlashSim
+from hal.segment_files import SegmentFiles
 from parkgate import cbor, events
 from parkgate.errors import JournalError, JournalFull
-from parkgate.journal import Journal
+from parkgate.journal import Journal, seconds_until_loss
 
-GEOMETRIES = ((4096, 16, 256), (4096, 16, 32))
+try:
+    import vfs
+except ImportError:  # CPython: the files lie in a folder of the machine
+    vfs = None
+    import tempfile
+
+
+def storages():
+    """Every kind of storage, blank, with 16 sectors."""
+    yield FlashSim(4096, 16, 256)
+    yield FlashSim(4096, 16, 32)
+    if vfs is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield SegmentFiles(folder + "/journal", 16)
+    else:
+        device = BlockDevice(FlashSim(4096, 40, 256))
+        vfs.VfsLfs2.mkfs(device, progsize=256)
+        vfs.mount(vfs.VfsLfs2(device, progsize=256), "/storage")
+        try:
+            files = SegmentFiles("/storage/journal", 16)
+            yield files
+            files.close()
+        finally:
+            vfs.umount("/storage")
 
 
 def journal(flash, seed=1, **options):
@@ -17,6 +42,9 @@ def journal(flash, seed=1, **options):
 
 
 def started(flash, seed=1, **options):
+    """A journal after a start. Segment files are flushed before and opened anew."""
+    if isinstance(flash, SegmentFiles):
+        flash.close()
     j = journal(flash, seed, **options)
     j.recover(1)
     return j
@@ -55,8 +83,7 @@ def identity(j):
 
 
 def test_a_blank_flash_begins_an_epoch():
-    for geometry in GEOMETRIES:
-        flash = FlashSim(*geometry)
+    for flash in storages():
         j = journal(flash)
         report = j.recover(1)
         true(report.born)
@@ -71,8 +98,7 @@ def test_a_blank_flash_begins_an_epoch():
 
 
 def test_what_was_appended_is_there_after_a_start():
-    for geometry in GEOMETRIES:
-        flash = FlashSim(*geometry)
+    for flash in storages():
         j = started(flash)
         for i in range(60):
             j.append(j.SAMPLE, sample(i), 3)
@@ -89,8 +115,7 @@ def test_what_was_appended_is_there_after_a_start():
 
 
 def test_a_batch_frees_its_records_and_is_held_until_its_receipt():
-    for geometry in GEOMETRIES:
-        flash = FlashSim(*geometry)
+    for flash in storages():
         j = started(flash)
         batches = {}
         for n in range(12):
@@ -121,8 +146,7 @@ def test_a_batch_frees_its_records_and_is_held_until_its_receipt():
 
 
 def test_large_batches_span_sectors():
-    for geometry in GEOMETRIES:
-        flash = FlashSim(*geometry)
+    for flash in storages():
         j = started(flash)
         kept = {}
         for n in range(10):
@@ -151,8 +175,7 @@ def test_parts_of_a_batch_may_come_in_pieces():
 
 
 def test_overflow_drops_the_oldest_and_says_so():
-    for geometry in GEOMETRIES:
-        flash = FlashSim(*geometry)
+    for flash in storages():
         j = started(flash)
         told = 0
         for n in range(60):
@@ -181,8 +204,7 @@ def test_overflow_drops_the_oldest_and_says_so():
 
 
 def test_overflow_of_raw_records_alone():
-    for geometry in GEOMETRIES:
-        flash = FlashSim(*geometry)
+    for flash in storages():
         j = started(flash)
         for i in range(3000):
             j.append(j.SAMPLE, sample(i), 1)
@@ -231,3 +253,79 @@ def test_wrong_calls_are_refused():
     raises(JournalError, j.read_batch, 0)
     j.commit_batch(0, b"b", digest, last, 1)
     raises(JournalError, journal, FlashSim(4096, 4, 256))
+
+
+def test_what_is_left():
+    flash = FlashSim(4096, 64, 256)
+    j = started(flash)
+    equal(j.space, (64, 61, 1, 0))
+    equal(j.seconds_to_loss(1000), None)
+    for _ in range(30):
+        for i in range(10):
+            j.append(j.SAMPLE, sample(i), 1)
+        seal(j, filler=2500)
+    total, free, raw, sealed = j.space
+    equal((total, raw), (64, 1))
+    true(20 <= sealed <= 30 and free + sealed + raw + 2 <= 64, "%d free, %d sealed" % (free, sealed))
+    seconds = j.seconds_to_loss(1801000)  # 30 batches in half an hour
+    true(2000 < seconds < 3600, "%s s" % seconds)
+    for seq in list(j.held()):
+        j.acknowledge(seq)
+    true(j.space.free >= 58 and j.space.sealed <= 1, "%s" % (j.space,))
+    equal(seconds_until_loss(3840 * 10, 0, 1000), None)
+    equal(seconds_until_loss(38400, 3840, 60000), 600)
+
+
+def test_sectors_in_hand_and_quiet_windows():
+    flash = FlashSim(4096, 16, 256)
+    j = started(flash)
+    true(j.needs_erase)
+    erases = flash.erases
+    true(not j.maintain(10), "an erase does not fit into 10 ms")
+    equal(flash.erases, erases)
+    true(j.maintain(60) and j.maintain(60) and not j.maintain(60))
+    equal(flash.erases, erases + 2)
+    true(not j.needs_erase)
+    true(not j.ready_for(16000))
+    while j.maintain():
+        pass
+    true(j.ready_for(16000))
+    j.append(j.SAMPLE, b"x", 1)
+    erases, forced = flash.erases, j.forced_erases
+    seal(j, filler=16000)
+    equal((flash.erases, j.forced_erases), (erases, forced))
+
+
+def test_receipts_in_any_order_take_bounded_memory():
+    for flash in storages():
+        j = started(flash)
+        for n in range(40):
+            j.append(j.SAMPLE, sample(n), 1)
+            seal(j)
+        noted = [j.acknowledge(seq) for seq in range(1, 40, 2)]
+        equal(noted, [True] * 5 + [False] * 15, "five ranges, then no room")
+        equal(j.counters.acked, 5)
+        equal([j.acknowledge(seq) for seq in range(0, 12, 2)], [True] * 6)
+        equal(list(j.held()), list(range(11, 40)))
+        equal(identity(j), (40, 11, 29, 0))
+        while j.held():
+            true(j.acknowledge(j.held()[0]), "the oldest can always be noted")
+        equal(identity(j), (40, 40, 0, 0))
+
+
+def test_positions_survive_a_wrap_of_their_low_bits():
+    flash = FlashSim(4096, 16, 32)
+    j = started(flash)
+    j.append(j.SAMPLE, b"x", 1)
+    seal(j)
+    j.ledger.position = j.ledger.consumed = 0xFFF0
+    j.ledger.sampled = j.ledger.consumed_sampled = j.ledger.sealed = j.ledger.low_sealed = 0xFFF0
+    j.ledger.acked, j.ledger.low = 0xFFF0, 1
+    j._open(1)
+    for i in range(100):
+        j.append(j.SAMPLE, sample(i, 8), 7)
+    for _ in range(2):
+        records = [r for r in j.unsealed() if r.kind == j.SAMPLE]
+        equal([r.position for r in records], list(range(0xFFF0, 0xFFF0 + 100)))
+        equal(identity(j).buffered, 700)
+        j = started(flash)

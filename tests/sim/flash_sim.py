@@ -259,3 +259,37 @@ class BadFlash(FlashSim):
                 raise FlashError("erase error")
             return
         super()._erase(sector)
+
+
+class BlockDevice:
+    """MicroPython's extended block protocol over a FlashSim, for a file system; one block is one sector. After
+    `flash = None` everything fails."""
+
+    def __init__(self, flash):
+        self.flash = flash
+
+    def readblocks(self, block, buffer, offset=0):
+        """Fill `buffer`."""
+        if self.flash is None:
+            return -5
+        buffer[:] = memoryview(self.flash.sectors[block])[offset : offset + len(buffer)]
+        return 0
+
+    def writeblocks(self, block, data, offset=0):
+        """Program."""
+        if self.flash is None:
+            return -5
+        self.flash.program(block * 4096 + offset, data)
+        return 0
+
+    def ioctl(self, operation, argument):
+        """Number and size of the blocks, and erase."""
+        if operation == 4:
+            return self.flash.sector_count
+        if operation == 5:
+            return 4096
+        if self.flash is None:
+            return -5
+        if operation == 6:
+            self.flash.erase(argument)
+        return 0

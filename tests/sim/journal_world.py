@@ -89,13 +89,12 @@ class World:
     # The plan.
 
     def start(self):
-        """A start of the gateway, its memory gone."""
+        """A start of the gateway, its memory gone; an orderly one where writes wait."""
+        if not self.synced and self.moments:
+            self.sync()
         self.journal = self.make_journal(self.flash)
         self.restarts += 1
         self.report = self.journal.recover(1)
-        if not self.synced:
-            # What no sync had covered may be gone; an orderly start in a plan comes after a sync.
-            self.unkept = []
         self._moment(True)
 
     def _moment(self, durable):
