@@ -13,6 +13,7 @@ from rich.table import Table
 
 from parkgate import batch, columns, cose
 from parkgate.reading import GOOD, SYNCHRONISED, TIMEOUT
+from parkgate.steps import finish
 
 from . import peers
 from .ideal import ideal_bytes
@@ -49,7 +50,7 @@ def batch_bytes(times_ms: list[int], channels: list[Channel], seq: int = 1000) -
         schema=batch.encode_schema(schema),
         with_schema=False,
     )
-    payload = batch.run(batch.payload_steps(header, [table], []))
+    payload = finish(batch.payload_steps(header, [table], []))
     protected = cose.sign1_protected(_GATEWAY, batch.CONTENT_TYPE, _EPOCH, seq)
     return cose.sign1_join(protected, payload, bytes(64))
 

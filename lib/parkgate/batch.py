@@ -197,15 +197,6 @@ def seal_steps(signer, gateway_id: bytes, epoch: bytes, seq: int, payload: bytes
     return cose.sign1_join(protected, payload, signature)
 
 
-def run(steps):
-    """The return value of a generator driven to its end at once, for callers that may take the time."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-
-
 def chain_hash(sealed: bytes) -> bytes:
     """What the next batch's `prev` must be."""
     return hashlib.sha256(sealed).digest()

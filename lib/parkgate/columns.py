@@ -39,6 +39,7 @@ from array import array
 
 from . import range_coder
 from .errors import FormatError
+from .steps import finish
 from .tail_bits import TailReader, TailWriter
 
 MAX_ROWS = 4096
@@ -361,12 +362,7 @@ def encode_steps(values):
 
 def encode(values: list) -> tuple:
     """(coder_id, bytes) of a column: `values` is a list of 0..MAX_ROWS integers with |v| < 2^63, else FormatError."""
-    steps = encode_steps(values)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
+    return finish(encode_steps(values))
 
 
 def _read_header(tail, transform, rows):

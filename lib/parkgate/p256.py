@@ -7,7 +7,7 @@ bytes of a SHA-256.
 
 Steps. A signature takes about a tenth of a second on an RP2040, so everything long is a generator, `*_steps`:
 it yields None between steps of a few milliseconds, and its return value is the result. `yield from` hands
-that on; `finish()` drives a generator to its end at once. The step sizes are counted by a test, at 190
+that on; `steps.finish` drives a generator to its end at once. The step sizes are counted by a test, at 190
 microseconds a modular multiplication and 56 a plain one.
 
 Signing. The nonce k comes from the key and the digest by RFC 6979's HMAC-DRBG. Given `extra` entropy it is
@@ -60,6 +60,7 @@ from hashlib import sha256
 
 from .errors import FormatError
 from .mac import hmac_sha256
+from .steps import finish
 
 # SEC 2 (version 2) 2.4.2: the field, the order of the generator, b of y^2 = x^3 - 3x + b.
 P = 2**256 - 2**224 + 2**192 + 2**96 - 1
@@ -105,15 +106,6 @@ def _module_table():
 
     use_table(lambda table, offset: TABLES[table][offset : offset + 64])
     return _read_point
-
-
-def finish(steps):
-    """The return value of a generator driven to its end at once, for callers that may take the time."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 # Keys

@@ -31,7 +31,7 @@ TABLE = {
     ),
     "sealing": (
         ("rows_max", "int", 240, 1, 1024, "rows", "seal a batch after so many samples of one instrument"),
-        ("readings_max", "int", 2400, 64, 3072, "readings", "seal a batch after so many readings"),
+        ("readings_max", "int", 1920, 64, 1984, "readings", "seal a batch after so many readings"),
         ("period_s", "int", 60, 1, 86400, "s", "seal a batch when its oldest sample is so old"),
     ),
     "sending": (

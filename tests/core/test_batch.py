@@ -3,6 +3,7 @@
 from check import equal, raises, true
 from parkgate import batch, beat, cbor, cose, p256
 from parkgate.errors import FormatError, IntegrityError, ParkgateError
+from parkgate.steps import finish
 
 KEY = bytes(range(1, 33))
 PUBLIC = p256.public_key(KEY)
@@ -36,11 +37,11 @@ def table(samples=SAMPLES, instrument=0, channels=2):
 
 
 def payload(tables=None, events=(), **changes):
-    return batch.run(batch.payload_steps(header(**changes), [table()] if tables is None else tables, list(events)))
+    return finish(batch.payload_steps(header(**changes), [table()] if tables is None else tables, list(events)))
 
 
 def seal(data, seq=0, content_type=batch.CONTENT_TYPE):
-    return batch.run(batch.seal_steps(p256.SoftwareSigner(KEY), GATEWAY, EPOCH, seq, data, content_type))
+    return finish(batch.seal_steps(p256.SoftwareSigner(KEY), GATEWAY, EPOCH, seq, data, content_type))
 
 
 def holds(message):

@@ -6,6 +6,7 @@ from hashlib import sha256
 from check import equal, raises, true
 from parkgate import p256
 from parkgate.errors import FormatError
+from parkgate.steps import finish
 
 N = p256.N
 
@@ -31,7 +32,7 @@ def _random_key(stream):
 
 
 def _inverse(number):
-    return p256.finish(p256._inverse_steps(number, N))
+    return finish(p256._inverse_steps(number, N))
 
 
 # RFC 6979 A.2.5, curve NIST P-256 with SHA-256: private key, public key, (message, r, s). s as printed, not
@@ -196,17 +197,17 @@ def test_multiples_of_the_generator_by_special_scalars():
     # Each key's public key must be what the general multiplication gives, which shares nothing with the comb.
     generator = (p256.GX, p256.GY, 1, 1)
     for d in (1, 2, 3, 4, N - 1, N - 2, 1 << 32, 1 << 255, N >> 1) + EQUAL_POINTS:
-        x, y, zz, zzz = p256.finish(p256._multiple_steps(d, generator))
+        x, y, zz, zzz = finish(p256._multiple_steps(d, generator))
         public = p256.public_key(_32(d))
         true((int.from_bytes(public[:32], "big") * zz - x) % p256.P == 0, str(d))
         true((int.from_bytes(public[32:], "big") * zzz - y) % p256.P == 0, str(d))
     equal(p256.public_key(_32(1)), _32(p256.GX) + _32(p256.GY))
     equal(p256.public_key(_32(N - 1)), _32(p256.GX) + _32(p256.P - p256.GY))
     for d in EQUAL_POINTS:
-        x, _, zz, _, x2, _ = p256.finish(p256._comb_steps(d, 1, p256._PLAIN_ORDER))
+        x, _, zz, _, x2, _ = finish(p256._comb_steps(d, 1, p256._PLAIN_ORDER))
         equal((x2 * zz - x) % p256.P, 0, "the case this test is about")
     for multiple in (p256._multiple_steps(0, generator), p256._generator_multiple_steps(0, 1)):
-        equal(p256.finish(multiple)[2], 0, "0 * G is infinity")
+        equal(finish(multiple)[2], 0, "0 * G is infinity")
 
 
 def test_a_nonce_whose_last_addition_fails_is_passed_over():
@@ -214,7 +215,7 @@ def test_a_nonce_whose_last_addition_fails_is_passed_over():
     for k in EQUAL_POINTS:
         for i in range(24):  # it fails in about one order of four, and with one sign of the nonce
             masks = bytes((i,)) * 32
-            signature = p256.finish(p256._sign_with_steps(int.from_bytes(RFC_KEY, "big"), 7, k, masks))
+            signature = finish(p256._sign_with_steps(int.from_bytes(RFC_KEY, "big"), 7, k, masks))
             true(signature is None or p256.verify(RFC_PUBLIC, _32(7), signature))
             passed_over += signature is None
     true(0 < passed_over < 48, "%d passed over" % passed_over)
@@ -416,8 +417,8 @@ def test_software_signer():
     digest = sha256(b"sample").digest()
     plain = p256.SoftwareSigner(RFC_KEY)
     equal(plain.public_key, RFC_PUBLIC)
-    equal(p256.finish(plain.sign_steps(digest)), p256.sign(RFC_KEY, digest))
-    equal(p256.finish(plain.ecdh_steps(RFC_PUBLIC)), p256.ecdh(RFC_KEY, RFC_PUBLIC))
+    equal(finish(plain.sign_steps(digest)), p256.sign(RFC_KEY, digest))
+    equal(finish(plain.ecdh_steps(RFC_PUBLIC)), p256.ecdh(RFC_KEY, RFC_PUBLIC))
 
     asked = []
 
@@ -426,6 +427,6 @@ def test_software_signer():
         return bytes((len(asked),)) * count
 
     hedged = p256.SoftwareSigner(RFC_KEY, entropy)
-    one, two = p256.finish(hedged.sign_steps(digest)), p256.finish(hedged.sign_steps(digest))
+    one, two = finish(hedged.sign_steps(digest)), p256.finish(hedged.sign_steps(digest))
     true(one != two and p256.verify(RFC_PUBLIC, digest, one) and p256.verify(RFC_PUBLIC, digest, two))
     equal(asked, [32, 32, 32], "fresh entropy for the public key and for each signature")

@@ -8,6 +8,7 @@ import json
 import sys
 
 from parkgate import batch, cose, p256
+from parkgate.steps import finish
 
 KEY = bytes(range(1, 33))
 EPOCH = b"0123456789abcdef"
@@ -37,8 +38,8 @@ def seal(signer, gateway_id, seq, described, events):
         schema=SCHEMA,
         with_schema=seq == 0,
     )
-    payload = batch.run(batch.payload_steps(header, tables_of(described), events))
-    return batch.run(batch.seal_steps(signer, gateway_id, EPOCH, seq, payload))
+    payload = finish(batch.payload_steps(header, tables_of(described), events))
+    return finish(batch.seal_steps(signer, gateway_id, EPOCH, seq, payload))
 
 
 def signer_and_id():

@@ -18,6 +18,7 @@ from host_tools.keys import public_xy
 from parkgate import batch as batch_format
 from parkgate import beat as beat_format
 from parkgate import cose, receipt
+from parkgate.steps import finish
 
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 START_MS = 1_700_000_000_000
@@ -110,7 +111,7 @@ class FakeGateway:
             **header,
         }
         self.last_counters = fields["sampled"], fields["dropped"]
-        return batch_format.run(
+        return finish(
             batch_format.payload_steps(batch_format.Header(**fields), made, [list(event) for event in events])
         )
 

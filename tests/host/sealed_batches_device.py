@@ -6,6 +6,7 @@ micropython sealed_batches_device.py COUNT SEED        →  key x y | batch …
 import sys
 
 from parkgate import batch, cose, p256
+from parkgate.steps import finish
 
 KEYS = 4
 SCHEMA = batch.encode_schema([["mill", "SDM630", [["voltage_l1", "V", 1], ["import_active_energy", "Wh", 0]]]])
@@ -59,9 +60,9 @@ def random_batch(dice, key, gateway_id):
     )
     tables = [random_table(dice, i) for i in range(dice.below(4))]
     events = [[1, dice.bits(10), 1]] * dice.below(3)
-    payload = batch.run(batch.payload_steps(header, tables, events))
+    payload = finish(batch.payload_steps(header, tables, events))
     signer = p256.SoftwareSigner(key)
-    return batch.run(batch.seal_steps(signer, gateway_id, dice.bytes(16), seq, payload))
+    return finish(batch.seal_steps(signer, gateway_id, dice.bytes(16), seq, payload))
 
 
 def main():

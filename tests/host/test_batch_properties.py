@@ -9,6 +9,7 @@ from batch_strategies import events, items, tables
 from host_tools.keys import Verifier
 from parkgate import batch, beat, cbor, cose, p256, receipt
 from parkgate.errors import FormatError, IntegrityError
+from parkgate.steps import finish
 
 PUBLIC = p256.public_key(echo.KEY)
 VERIFIER = Verifier(PUBLIC)
@@ -93,7 +94,7 @@ def test_every_bit_of_a_batch_counts():
 
 def test_every_bit_of_a_beat_counts():
     payload = beat.beat_payload(bytes(32), 1, 1, (10, 0, 5), 1, 2, 1_767_225_600_000, 0, {"errors": 0})
-    sealed = batch.run(batch.seal_steps(SIGNER, GATEWAY, echo.EPOCH, 3, payload, beat.CONTENT_TYPE))
+    sealed = finish(batch.seal_steps(SIGNER, GATEWAY, echo.EPOCH, 3, payload, beat.CONTENT_TYPE))
     assert opens(sealed, beat.Beat)
     _every_bit(sealed, lambda data: opens(data, beat.Beat))
 
