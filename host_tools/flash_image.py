@@ -27,7 +27,7 @@ OWN_BUILD = b"Parkgate on "  # begins the board name of a firmware that was buil
 TABLE_MAGIC = b"parkgate p256 comb table 1\0\0"  # as in firmware/hal/rp2/mapped_table.py
 TABLE_HEAD_BYTES = 32
 METERS = app_image.REPOSITORY / "lib" / "meters"
-METERS_PART = 8  # all meter profiles go along where they take at most this part of the file system
+METERS_PART = 6  # all meter profiles go along where they take at most this part of the file system
 BLOCK_BYTES = littlefs_image.BLOCK_BYTES
 SEGMENT_FOLDER, SPARE_BLOCKS = 32, 8  # as in firmware/hal/segment_files.py
 
