@@ -11,7 +11,7 @@ from mqtt import Session
 from parkgate import batch, beat, cbor, cose, events, modbus, reading, receipt
 from parkgate.access import Access
 from parkgate.clock import Clock
-from parkgate.errors import ParkgateError, SettingsError
+from parkgate.errors import FlashError, ParkgateError, SettingsError
 from parkgate.journal import Journal
 from parkgate.mac import hkdf_sha256
 from parkgate.p256 import SoftwareSigner, ecdh, key_from_entropy, on_curve, use_table
@@ -63,7 +63,8 @@ class App:
         self.gateway_id = cose.thumbprint(self.signer.public_key)
         self.topic_id = self.gateway_id[:16].hex()
         self.cause = board.reset_cause()
-        self.journal = Journal(board.journal_flash(), lambda: board.entropy(16))
+        self.flash = board.journal_flash()
+        self.journal = Journal(self.flash, lambda: board.entropy(16))
         self._start_journal()
         self.hub = self._load_hub(key)
         self.totals = Totals(board.files, self.log)
@@ -252,12 +253,23 @@ class App:
         """Make one sample durable that was acquired at `taken_ms`."""
         time_ms, trust = self.clock.date(taken_ms)
         payload = reading.encode_sample(instrument.index, time_ms, trust, values, qualities)
-        self.journal.append(self.journal.SAMPLE, payload, len(values))
+        self._append(self.journal.SAMPLE, payload, len(values))
         self.totals.note(instrument.name, time_ms, trust, values, qualities)
 
     def note(self, event: list):
         """Make one event durable."""
-        self.journal.append(self.journal.EVENT, cbor.encode(event), 0)
+        self._append(self.journal.EVENT, cbor.encode(event), 0)
+
+    def _append(self, kind, payload, readings):
+        """Append to the journal. A flash that fails takes this record at most: it is counted, and the journal begins
+        anew behind the bad place. Raises FlashError when it cannot."""
+        try:
+            self.journal.append(kind, payload, readings)
+        except FlashError as e:
+            self.log.error("journal", "%s; recovering" % e)
+            self.journal.recover(self.cause)
+            if readings:
+                self.journal.note_lost(readings)
 
     def synchronise(self, unix_ms: int):
         """Set the clock; the first time of a boot and every step are events."""
@@ -362,6 +374,7 @@ class App:
             "held": len(self.journal.held()),
             "connected": self.sender.connected if self.sender else False,
             "boot": self.journal.boot,
+            "storage": self.board.journal_kind,
         }
         status.update(self.health())
         return status
@@ -371,12 +384,15 @@ class App:
     async def _maintain(self):
         """Erase flash while every bus is quiet, keep the clock, say how things are."""
         self.board.heap.look()
-        clock_due = status_due = 0
+        clock_due = status_due = flush_due = 0
         while True:
             if self.journal.needs_erase:
                 quiet_ms = [sampler.quiet_ms() for sampler in self.samplers] if self.sampling else []
                 self.journal.maintain(min(quiet_ms or [MAINTAIN_MS]))
             now = self.mono_ms()
+            if now >= flush_due:
+                self.flash.sync()  # on a file system this is what makes readings durable
+                flush_due = now + self.settings["journal"]["flush_interval_s"] * 1000
             if now >= status_due:
                 self.board.heap.look()
                 self.log.raw("status " + json.dumps(self.status()))

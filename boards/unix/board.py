@@ -27,6 +27,7 @@ class Board:
     """Everything the firmware needs of the machine it runs on. Other boards have the same members."""
 
     name = NAME
+    journal_kind = "raw"
     connect = staticmethod(net.connect)
 
     def __init__(self, folder: str):
@@ -116,12 +117,14 @@ class StandardInput:
     """Standard input, written to as well."""
 
     def __init__(self):
-        self._stream = asyncio.StreamReader(open(0, "r+b"))
+        stream = open(0, "r+b")
+        self._reader = asyncio.StreamReader(stream)
+        self._writer = asyncio.StreamWriter(stream, {})
 
     async def read(self, timeout_ms: int) -> bytes:
         """What has arrived, b"" when nothing did within `timeout_ms`. Raises LinkError."""
         try:
-            return await asyncio.wait_for_ms(self._stream.read(256), timeout_ms) or b""
+            return await asyncio.wait_for_ms(self._reader.read(256), timeout_ms) or b""
         except asyncio.TimeoutError:
             return b""
         except OSError as e:
@@ -130,10 +133,10 @@ class StandardInput:
     async def write(self, data: bytes):
         """Send `data`; waits while nobody reads."""
         try:
-            self._stream.write(data)
-            await self._stream.drain()
+            self._writer.write(data)
+            await self._writer.drain()
         finally:
-            self._stream.out_buf = b""  # what nobody took in time is not said again
+            self._writer.out_buf = b""  # pyright: ignore[reportAttributeAccessIssue] # what nobody took in time is not said again
 
 
 def this_board() -> Board:

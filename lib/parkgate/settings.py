@@ -34,6 +34,9 @@ TABLE = {
         ("readings_max", "int", 1920, 64, 1984, "readings", "seal a batch after so many readings"),
         ("period_s", "int", 60, 1, 86400, "s", "seal a batch when its oldest sample is so old"),
     ),
+    "journal": (
+        ("flush_interval_s", "int", 10, 1, 60, "s", "without a raw partition: a power cut loses at most so much"),
+    ),
     "sending": (
         ("window", "int", 4, 1, 16, "batches", "batches on their way without a receipt"),
         ("receipt_timeout_s", "int", 15, 1, 600, "s", "send a batch again when no receipt came for so long"),
