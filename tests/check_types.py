@@ -15,7 +15,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = ROOT / "build" / "pyright"
 UP = "../.."  # from SETTINGS to ROOT: pyright wants relative paths
-TEST_PATH = (".", "lib", "tests/core", "tests/sim", "tests/host", "firmware")
+TEST_PATH = (".", "lib", "tests/core", "tests/sim", "tests/host", "firmware", "boards/unix")
 
 # Test code that runs on MicroPython only.
 DEVICE_TESTS = [f"{UP}/tests/bench/*_device.py", f"{UP}/tests/board/on_board/*.py"]
@@ -133,7 +133,7 @@ def main() -> int:
     boards = [folder.name for folder in sorted((ROOT / "boards").glob("*")) if any(folder.glob("*.py"))]
     generated = {"lib and tests on CPython": cpython_settings()}
     generated.update({f"lib and firmware on board {board}": board_settings(board) for board in boards})
-    test_path = [f"{UP}/lib", f"{UP}/tests/core", f"{UP}/tests/sim", f"{UP}/tests/board/on_board"]
+    test_path = [f"{UP}/lib", f"{UP}/tests/core", f"{UP}/tests/sim", f"{UP}/tests/board/on_board", f"{UP}/boards/unix"]
     generated["tests on MicroPython"] = device_settings("rp2", DEVICE_TESTS, test_path)
     runs = {"host_tools on CPython": ROOT / "pyproject.toml"}
     SETTINGS.mkdir(parents=True, exist_ok=True)

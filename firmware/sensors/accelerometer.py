@@ -5,8 +5,8 @@ held the loop so long that samples were lost, the window is thrown away and coun
 loop to itself for the length of the window (at most 640 ms). A vibration reading is wanted every ten seconds or more
 rarely, so that costs little; meanwhile the serial port's driver goes on receiving.
 
-`chip` has count (samples of a window), rate_hz, limit (samples at or beyond ±limit are saturated), um_s2 (one step in µm/s²), low_hz, high_hz,
-and start(), stop(), take(axes, at) -> samples written from `at` on, -1 when some were lost.
+`chip` has count (samples of a window), rate_hz, limit (samples at or beyond ±limit are saturated), um_s2 (one step in
+µm/s²), low_hz, high_hz, and start(), stop(), take(axes, at) -> samples written from `at` on, -1 when some were lost.
 """
 
 from parkgate.errors import ParkgateError

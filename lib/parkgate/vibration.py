@@ -83,9 +83,7 @@ class Analyser:
 
     def _scale_and_window_steps(self, pair):
         """Generator: fill the 14 bits, for precision, and apply the Hann window; the factor it was scaled by."""
-        peak = 1
-        for axis in pair:
-            peak = max(peak, max(axis), -min(axis))
+        peak = max(1, _largest(pair[0]), _largest(pair[1]))
         gain = 1
         while peak * gain * 2 < _LIMIT >> 1:
             gain *= 2
@@ -124,7 +122,7 @@ class Analyser:
         half = 1
         while half < count:
             # |re|, |im| ≤ 2^13 grow to at most 2^13 × (1 + √2) < 2^15; halved first when they are larger.
-            largest = max(max(re), -min(re), max(im), -min(im))
+            largest = max(_largest(re), _largest(im))
             down = 0
             while (largest >> down) > _LIMIT >> 1:
                 down += 1
@@ -170,6 +168,12 @@ class Analyser:
             if k % _STEP == 0:
                 yield
         return power_re, power_im
+
+
+def _largest(axis):
+    """The largest magnitude."""
+    high, low = max(axis), -min(axis)
+    return high if high > low else low
 
 
 def _centre_steps(axis):

@@ -50,6 +50,7 @@ def test_a_pulse_input_gives_both_and_never_waits():
     equal(pulses.schema(), [["pulse_count", "1", 0], ["import_active_energy", "Wh", 0]])
     pulses.restore({"pulse_count": 1000}, None)
     equal(run(pulses.read()), ([1002, 7000 + 1252], None))
+    values = None
     for _ in range(100):
         world.to(world.us + 10000000)
         values, qualities = run(pulses.read())
@@ -72,7 +73,7 @@ def test_a_bouncing_contact_counts_once():
     world, pin, dice = World(), FakePin(), Dice(7)
     counter = EdgeCounter(pin, world.ticks_us, 5000)
     equal(counter.value(), 0)
-    for i in range(400):
+    for _ in range(400):
         began = world.us
         bounce(world, pin, dice, began, 1)
         bounce(world, pin, dice, began + 30000, 0)

@@ -3,6 +3,7 @@
 import csv
 import json
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_a_workshop_at_once_each_with_its_quality(tmp_path):
         assert "good" in qualities["saw"]
         # Live meters keep their period though two are dead and one is noisy.
         times = [int(row["time_unix_ms"]) for row in series["incomer", "voltage_l1"]]
-        gaps = [b - a for a, b in zip(times, times[1:])]
+        gaps = [b - a for a, b in pairwise(times)]
         assert sum(gaps) / len(gaps) == pytest.approx(workshop.METER_PERIOD_MS, rel=0.1)
         assert max(gaps) < 2 * workshop.METER_PERIOD_MS
         _looks_like_the_world(series)
@@ -91,6 +92,7 @@ def test_totals_survive_every_power_cut(tmp_path):
     with Workshop(tmp_path) as park:
         park.meters = ()
         park.start_gateway()
+        sampled = 0
         for cut in range(6):
             sampled = park.gateway.status.get("sampled", 0)
             park.wait(lambda at=sampled: park.gateway.status.get("sampled", 0) >= at + 20, 30, "some samples")
@@ -105,7 +107,7 @@ def test_totals_survive_every_power_cut(tmp_path):
         assert values == sorted(values), quantity
     counts = series["air", "pulse_count"]
     lived_s = 0.0
-    for before, after in zip(counts, counts[1:]):
+    for before, after in pairwise(counts):
         grown = float(after["value"]) - float(before["value"])
         passed_s = (int(after["time_unix_ms"]) - int(before["time_unix_ms"])) / 1000
         assert grown <= 2.3 * passed_s + 3
@@ -131,12 +133,13 @@ def test_a_sensor_that_fails_is_one_quality_and_the_others_run(tmp_path):
         }
     }
     options = {"quantity": "level", "at_4ma": 0, "at_20ma": 1000}
+    clamp = {"calibration_id": "CT-1", "ma_numerator": 1}
     sensors = [
         {"name": "hall", "family": "sht3x", "port": "i2c0", "period_ms": 500},
         {"name": "gone", "family": "sht3x", "port": "i2c0", "period_ms": 500, "options": {"address": 0x45}},
         {"name": "tank", "family": "current_loop", "port": "i2c0", "period_ms": 500, "options": options},
         {"name": "oven", "family": "ds18b20", "port": "w1"},
-        {"name": "motor", "family": "ct_clamp", "port": "adc0", "options": {"calibration_id": "CT-1", "ma_numerator": 1}},
+        {"name": "motor", "family": "ct_clamp", "port": "adc0", "options": clamp},
         {"name": "nowhere", "family": "sht3x", "port": "i2c7"},
         {
             "name": "mean",

@@ -1,0 +1,38 @@
+"""The sensors on the Unix port: what each driver keeps on the heap, what a poll leaves behind, whether it grows.
+
+Objects are twice as large there as on a 32-bit board. The firmware is compiled as for a board; a driver's figure is
+its code with all that only it loads, and then its objects after a first poll.
+"""
+
+import json
+from pathlib import Path
+
+from host_tools import app_image
+from host_tools.unix_port import ForkServer
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DEVICE_SCRIPT = Path(__file__).with_name("drivers_device.py")
+FAMILIES = (
+    "pulses", "machine_state", "current_loop", "ct_clamp", "ds18b20", "sht3x", "bme280", "lis3dh", "adxl345",
+    "reduction", "simulated parts",
+)  # fmt: skip
+
+
+def figures(size: int = 1) -> list[dict]:
+    """The figures; `size` multiplies the polls that growth is looked for in."""
+    image = app_image.build("unix")
+    found = []
+    with ForkServer() as server:
+        for family in FAMILIES:
+            finished = server.run(
+                DEVICE_SCRIPT, [family, str(size)], path=[image, ROOT / "tests" / "sim"], timeout_s=240, cwd=ROOT
+            )
+            if finished.exit_code != 0:
+                raise RuntimeError(f"the bench of {family} failed on the Unix port:\n{finished.output}")
+            device = json.loads(finished.output.splitlines()[-1])
+            found += [_figure(f"{family}: {name}", value, unit) for name, value, unit in device]
+    return found
+
+
+def _figure(name: str, value, unit: str) -> dict:
+    return {"name": name, "value": value, "unit": unit, "peer": None, "peer_value": None, "ratio": None}
