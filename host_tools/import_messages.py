@@ -82,7 +82,11 @@ def through_broker(folder: Path, messages: list[Message]) -> list[Message]:
     ready = threading.Event()
     client = Client(CallbackAPIVersion.VERSION2)
     client.username_pw_set(url.username, url.password)
-    client.on_connect = lambda *_: client.subscribe([(topic, 1) for topic in topics])
+
+    def connected(*_):
+        client.subscribe([(topic, 1) for topic in topics])
+
+    client.on_connect = connected
     client.on_subscribe = lambda *_: ready.set()
 
     def receive(_client, _userdata, message):

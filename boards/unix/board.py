@@ -131,12 +131,12 @@ class StandardInput:
             raise LinkError("console: %s" % e) from None
 
     async def write(self, data: bytes):
-        """Send `data`; waits while nobody reads."""
+        """Send `data`; waits while nobody reads. What nobody took in time is not said again."""
         try:
             self._writer.write(data)
             await self._writer.drain()
         finally:
-            self._writer.out_buf = b""  # pyright: ignore[reportAttributeAccessIssue] # what nobody took in time is not said again
+            self._writer.out_buf = b""  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def this_board() -> Board:

@@ -297,6 +297,7 @@ class Console:
         """Whether the end of `line` must not be shown: all but commands and public arguments."""
         self._each_byte = False
         before, _, word = line.rpartition(b" ")
+        words = []
         try:
             words = str(before, "utf-8").split()
             if not words:
