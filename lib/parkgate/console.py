@@ -205,6 +205,16 @@ def _nothing(_name, _index):
     return ()
 
 
+def _begins(words, word):
+    """Whether `word` (bytes) begins a command word behind `words`, of which all were understood."""
+    for entry in COMMANDS:
+        parts = entry[0].encode().split()
+        behind = parts[len(words) :]
+        if behind and behind[0].startswith(word) and all([p.startswith(w.encode()) for p, w in zip(parts, words)]):
+            return True
+    return False
+
+
 class Console:
     """One line of input at a time, in memory of a fixed size. `is_public(args, word)` tells whether `word` (bytes),
     begun behind the whole arguments `args` of `settings set` or `settings add`, may be shown; `candidates` is for
@@ -230,7 +240,7 @@ class Console:
         out = []
         echo = bytearray()
         for byte in data:
-            if self._state != _PLAIN:
+            if self._state != _PLAIN and byte >= 32:
                 self._escape(byte)
             elif byte in (10, 13):
                 if byte == 10 and self._after_cr:
@@ -241,6 +251,7 @@ class Console:
                 echo = bytearray()
             else:
                 self._after_cr = False
+                self._state = _PLAIN  # a control byte ends an escape sequence that is not complete
                 self._take(byte, echo)
         if echo:
             out.append(bytes(echo))
@@ -300,14 +311,16 @@ class Console:
         words = []
         try:
             words = str(before, "utf-8").split()
-            if not words:
-                return False
             entry, depth = find(words)
         except Refused as e:
-            return e.words < len(words)  # not even the command is one
+            self._each_byte = True
+            return e.words < len(words) or not _begins(words, word)  # no command, or none any more
         except ValueError:
             return True
         typed = words[depth:]
+        if not entry[1] and not typed:
+            self._each_byte = True
+            return not _begins(words, word)
         if len(typed) < entry[3]:
             return False
         if entry[0] not in ("settings set", "settings add"):

@@ -36,6 +36,11 @@ SECRET_LINES = (
     "identity new ~",
     "passwd for ~",
     "there is ~",
+    "broker.password~",
+    "~",
+    "settings ~",
+    "time ~",
+    "identity ~",
 )
 CANARY = "Zq9canary7"
 
@@ -98,7 +103,7 @@ def test_by_hand():
     equal(out, b"status\r\n")
     equal((requests[0].name, requests[0].args, requests[0].seq), ("status", [], None))
     out, requests = typed("staX\x7ftus\r\n")
-    equal(out, b"staX\x08 \x08tus\r\n")
+    equal(out, b"sta*\x08 \x08tus\r\n")
     equal(requests[0].name, "status")
     out, requests = typed("rubbish\x03time\n")
     equal((out, requests[0].name), (b"rubbish\r\n> time\r\n", "time"))
