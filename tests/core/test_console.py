@@ -106,7 +106,7 @@ def test_by_hand():
     equal(out, b"sta*\x08 \x08tus\r\n")
     equal(requests[0].name, "status")
     out, requests = typed("rubbish\x03time\n")
-    equal((out, requests[0].name), (b"rubbish\r\n> time\r\n", "time"))
+    equal((out, requests[0].name), (b"r******\r\n> time\r\n", "time"))
     equal(typed("\r")[0], b"\r\n> ")
     equal(typed("\x1b[A\x1b[3~\x1bOPlog\r")[1][0].name, "log", "keys that are not known are taken out")
     console = Console()
