@@ -11,7 +11,7 @@
     j.counters                              sampled = acked + buffered + dropped, always
     j.needs_erase, j.maintain(quiet_ms), j.ready_for(byte_count), j.space, j.seconds_to_loss(mono_ms)
     j.sync()                                where writes wait (segment files): every 10 s, and before power is cut
-    j.save(), j.note_lost(readings), j.wipe(reason), j.scrub()
+    j.save(), j.note_lost(readings), j.wipe(reason), j.scrub(), j.scrub_next()
 
 Theory of operation
 -------------------
@@ -59,7 +59,6 @@ from .journal_recovery import FACTORY_RESET, FIRST_START, begin_epoch, recover
 from .journal_space import FLASH_FAULT
 
 PAYLOAD_MAX = 2048
-ERASE_MS = 50
 RATE_SPAN_MS = 86400000
 
 Counters = namedtuple("Counters", ("sampled", "acked", "buffered", "dropped"))
@@ -73,7 +72,11 @@ def seconds_until_loss(free_bytes: int, used_bytes: int, span_ms: int):
 
 class Journal(Batches):
     """See the module. All methods but `recover` raise JournalError before it, and FlashError when the device fails for
-    good; after a FlashError the journal must be recovered again."""
+    good; after a FlashError the journal must be recovered again.
+
+    `flash` and `new_epoch` as above. `merge_meta(a, b)` makes one meta of two batches lost together, `meta_of(payload)`
+    one of a sample lost unsealed (each up to 64 bytes; without them a gap record has the first and the last meta).
+    `spare_sectors` are kept erased ahead of need, `erase_ms` is what an erase may take in a quiet window."""
 
     SAMPLE, EVENT = SAMPLE, EVENT
 
@@ -86,7 +89,9 @@ class Journal(Batches):
         self._wanted = 0
         self._unsaved = False
         self._rate_ms = None
-        return recover(self, blank_reason)
+        report = recover(self, blank_reason)
+        self._to_scrub = self.sectors.free if report.foreign else 0
+        return report
 
     def wipe(self, reason: int = FACTORY_RESET):
         """Begin a new epoch now; everything held is gone. Old sectors are erased as they are needed, or by `scrub`."""
@@ -94,11 +99,24 @@ class Journal(Batches):
         self._taken = -1
         self._unsaved = False
         begin_epoch(self, reason, self.ledger.boot - 1)
+        self._to_scrub = self.sectors.free
         self.sync()
 
     def scrub(self):
-        """Erase every free sector (45 ms each on RP2): nothing older can be read any more."""
-        self.sectors.erase_all()
+        """Erase every free sector (45 ms each on RP2, 11 s for 256): nothing older can be read any more."""
+        while self.scrub_next():
+            pass
+
+    def scrub_next(self) -> bool:
+        """Erase one more of the sectors that were free at `wipe`, or at a start that found sectors of another epoch;
+        False when there is none left. For callers that have a watchdog to feed."""
+        if self._to_scrub <= 0:
+            return False
+        self._to_scrub -= 1
+        self.sectors.erase_next()
+        if len(self.sectors.spares) > self.spare_sectors:
+            self.sectors.let_go()
+        return True
 
     @property
     def boot(self) -> int:
@@ -148,7 +166,7 @@ class Journal(Batches):
     def maintain(self, quiet_ms=None) -> bool:
         """Do the next erase if one is needed and fits into `quiet_ms` (None: it does); True when it was done. Nothing
         else ever erases, but a journal that runs out of sectors in hand (`forced_erases` counts those)."""
-        if self.failed or not self.needs_erase or quiet_ms is not None and quiet_ms < ERASE_MS:
+        if self.failed or not self.needs_erase or quiet_ms is not None and quiet_ms < self.erase_ms:
             return False
         if self.sectors.free <= len(self.sectors.spares):
             self._free_one()

@@ -262,13 +262,9 @@ class Sectors:
         self.spares.append(sector)
         return True
 
-    def erase_all(self):
-        """Erase every free sector; those that are kept in hand stay in hand."""
-        kept = len(self.spares)
-        for _ in range(self.free - kept):
-            self.erase_next()
-        while len(self.spares) > max(kept, 2):
-            self.spares[-1:] = array("H")
+    def let_go(self):
+        """Keep one sector fewer in hand; it is erased anew before it is used."""
+        self.spares[-1:] = array("H")
 
     def _next_free(self):
         for i in range(self.count):

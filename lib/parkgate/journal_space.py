@@ -55,13 +55,14 @@ class Commit:
 class Space:
     """The sectors, the ledger, and every way to write to them. The journal proper is built on it."""
 
-    def __init__(self, flash, new_epoch, merge_meta=None, meta_of=None, spare_sectors: int = 2):
+    def __init__(self, flash, new_epoch, merge_meta=None, meta_of=None, spare_sectors: int = 2, erase_ms: int = 50):
         self.sectors = Sectors(flash)
         self.ledger = Ledger()
         self.new_epoch = new_epoch
         self.merge_meta = merge_meta
         self.meta_of = meta_of
         self.spare_sectors = spare_sectors
+        self.erase_ms = erase_ms
         self.epoch = bytes(16)
         self.epoch_reason = 0
         self.failed = True  # until recovered
