@@ -166,8 +166,9 @@ def write_esp32(plan: Plan, port: str, console: Console) -> None:
 # The app alone
 
 
-def write_app(board: Board, files: dict[str, bytes], table: bytes, port: str, console: Console) -> None:
-    """Replace what differs in /lib, remove what no longer belongs there, compare, start. Raises FlashError."""
+def write_app(board: Board, files: dict[str, bytes], table: bytes, port: str, console: Console) -> dict[str, int]:
+    """Replace what differs in /lib, remove what no longer belongs there, compare, start; how many files were written
+    and removed. Raises FlashError."""
     state = board_state(port, ["/lib"])
     check_board(state, board)
     if not _table_in_flash(port, table):
@@ -192,7 +193,8 @@ def write_app(board: Board, files: dict[str, bytes], table: bytes, port: str, co
         _mpremote(port, "exec", REMOVE_FILES % (stale,))
     compare(board_state(port, ["/lib", "/main.py"]), board, {k: v for k, v in files.items() if k != "main.py"})
     _mpremote(port, "reset")
-    console.print(f"{len(changed)} of {len(files)} files were new, {len(stale)} removed; all compared, board started")
+    console.print(f"{len(changed)} of {len(files)} files written, {len(stale)} removed; all compared, board started")
+    return {"written": len(changed), "removed": len(stale)}
 
 
 def _parents(path: str) -> Iterator[str]:

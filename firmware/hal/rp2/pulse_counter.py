@@ -17,22 +17,25 @@ _MACHINES = 8
 
 @rp2.asm_pio()
 def _count():
+    # No `wait`: value() puts an instruction in between, and a machine that stands still would lose its place.
     wrap_target()
-    label("open")
-    wait(0, pin, 0)
-    set(y, 31)
-    label("closing")
-    jmp(pin, "open")
-    jmp(y_dec, "closing")
-    jmp(x_dec, "closed")  # x counts down from 0; the jump leads to the next line either way
-    label("closed")
-    wait(1, pin, 0)
+    label("closed")  # at the start as well: of a contact that is closed then, the beginning was not seen
+    jmp(pin, "rest")
+    jmp("closed")
+    label("rest")
     set(y, 31)
     label("opening")
     jmp(pin, "still")
     jmp("closed")
     label("still")
     jmp(y_dec, "opening")
+    label("open")
+    jmp(pin, "open")
+    set(y, 31)
+    label("closing")
+    jmp(pin, "open")
+    jmp(y_dec, "closing")
+    jmp(x_dec, "closed")  # x counts down from 0; where it does not jump, it wraps to the same place
     wrap()
 
 
