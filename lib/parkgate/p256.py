@@ -93,7 +93,7 @@ _read_point = None
 
 
 def use_table(read_point):
-    """Take the comb's points from elsewhere than the module p256_table, whose 33 kB lie on the heap unless it is frozen.
+    """Take the comb's points from elsewhere than the module p256_table, whose 33 kB fill the heap unless frozen.
 
     `read_point(table, offset)` gives the 64 bytes at `offset` (0..8128) of table 0..3: mapped flash, or a file.
     """
