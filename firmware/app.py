@@ -386,6 +386,8 @@ class App:
         self.board.heap.look()
         clock_due = status_due = flush_due = 0
         while True:
+            if self.board.watchdog:
+                self.board.watchdog.feed()
             if self.journal.needs_erase:
                 quiet_ms = [sampler.quiet_ms() for sampler in self.samplers] if self.sampling else []
                 self.journal.maintain(min(quiet_ms or [MAINTAIN_MS]))

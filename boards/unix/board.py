@@ -28,6 +28,7 @@ class Board:
 
     name = NAME
     journal_kind = "raw"
+    watchdog = None
     connect = staticmethod(net.connect)
 
     def __init__(self, folder: str):
