@@ -64,6 +64,8 @@ class Analyser:
             if first:
                 for i in range(self.count):
                     scratch[i] = 0
+                    if i % (8 * _STEP) == 0:
+                        yield
             gain = yield from self._scale_and_window_steps(pair)
             shift = yield from self._fft_steps(pair[0], pair[1])
             powers = yield from self._band_steps(pair[0], pair[1], rate_hz, low_hz, high_hz)
@@ -83,7 +85,10 @@ class Analyser:
 
     def _scale_and_window_steps(self, pair):
         """Generator: fill the 14 bits, for precision, and apply the Hann window; the factor it was scaled by."""
-        peak = max(1, _largest(pair[0]), _largest(pair[1]))
+        peak = max(1, _largest(pair[0]))
+        yield
+        peak = max(peak, _largest(pair[1]))
+        yield
         gain = 1
         while peak * gain * 2 < _LIMIT >> 1:
             gain *= 2
@@ -122,7 +127,11 @@ class Analyser:
         half = 1
         while half < count:
             # |re|, |im| ≤ 2^13 grow to at most 2^13 × (1 + √2) < 2^15; halved first when they are larger.
-            largest = max(_largest(re), _largest(im))
+            yield
+            largest = _largest(re)
+            yield
+            largest = max(largest, _largest(im))
+            yield
             down = 0
             while (largest >> down) > _LIMIT >> 1:
                 down += 1
@@ -179,9 +188,7 @@ def _largest(axis):
 def _centre_steps(axis):
     """Generator: take the mean off; (mean, peak, sum of squares)."""
     count = len(axis)
-    total = 0
-    for x in axis:
-        total += x
+    total = sum(axis)
     yield
     mean = (2 * total + count) // (2 * count)
     peak = squares = 0
