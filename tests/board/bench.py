@@ -31,6 +31,7 @@ SCRIPT_TIMEOUT_S = 600
 SCRIPTS = {
     "library": "imports.py", "app": "imports.py", "app with radio": "imports.py",
     "columns": "columns.py", "sign": "sign.py", "seal": "seal.py", "journal": "journal.py",
+    "sensing": "sensing.py",
 }
 
 # What the design promises (lib/DESIGN.md).
