@@ -27,6 +27,7 @@ MAINTAIN_MS = 100
 STATUS_MS = 1000
 RESTART_MS = 1000
 CLOCK_MS = 60000
+CLOCK_ERROR_MS = 20  # of the board's own source: smaller differences are not worth a step
 TAKEN_UNDER = "taken.under"  # file: settings id and schema of the samples that may still be unsealed
 
 
@@ -271,11 +272,16 @@ class App:
             if readings:
                 self.journal.note_lost(readings)
 
-    def synchronise(self, unix_ms: int):
+    def take_hub_time(self, unix_ms: int, uncertainty_ms: int):
+        """The hub's time, from a receipt: for a board that has no better source."""
+        if self.board.wall_unix_ms() is None:
+            self.synchronise(unix_ms, uncertainty_ms)
+
+    def synchronise(self, unix_ms: int, uncertainty_ms: int = CLOCK_ERROR_MS):
         """Set the clock; the first time of a boot and every step are events."""
         first = self.clock.offset_ms is None
         mono_ms = self.mono_ms()
-        step = self.clock.synchronise(mono_ms, unix_ms)
+        step = self.clock.synchronise(mono_ms, unix_ms, uncertainty_ms)
         if first or step is not None:
             self.note([events.CLOCK_SET, mono_ms, step])
 
@@ -465,7 +471,7 @@ class App:
                 self.open_receipt,
                 self.make_beat,
                 sending,
-                self.synchronise,
+                self.take_hub_time,
                 self.mono_ms,
                 self.log,
             )

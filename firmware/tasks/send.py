@@ -7,6 +7,7 @@ from parkgate.outbox import Outbox
 
 POLL_MS = 100
 BACK_OFF_MS = (500, 1000, 2000, 5000, 10000, 30000)
+CLOCK_GRAIN_MS = 200  # what a hub may take between reading its clock and sending
 CLOCK_ROUND_TRIP_MS = 2000  # a receipt that came sooner than this after its batch may set the clock
 
 
@@ -103,7 +104,7 @@ class Sender:
         self._journal.acknowledge(seq)
         if round_trip is not None and round_trip <= CLOCK_ROUND_TRIP_MS:
             try:
-                self._synchronise(committed + round_trip // 2)
+                self._synchronise(committed + round_trip // 2, round_trip // 2 + CLOCK_GRAIN_MS)
             except SettingsError as e:
                 self._log.error("clock", str(e))
 

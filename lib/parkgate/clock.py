@@ -22,15 +22,18 @@ class Clock:
         self.synced_mono_ms = None
         self.refused = 0
 
-    def synchronise(self, mono_ms: int, unix_ms: int):
-        """Take `unix_ms` as the time at `mono_ms`. Returns the step in ms when it corrected by more than STEP_MS,
-        else None. Raises SettingsError when the time lies before the floor."""
+    def synchronise(self, mono_ms: int, unix_ms: int, uncertainty_ms: int = 0):
+        """Take `unix_ms` as the time at `mono_ms`. A clock that agrees within `uncertainty_ms` is left as it is, and
+        is fresh again: a source must not shake time by its own error. Returns the step in ms when it corrected by
+        more than STEP_MS, else None. Raises SettingsError when the time lies before the floor."""
         if unix_ms < self.floor_unix_ms:
             self.refused += 1
             raise SettingsError("time source says %d ms, before this firmware was made: refused" % unix_ms)
         step = None if self.offset_ms is None else unix_ms - mono_ms - self.offset_ms
-        self.offset_ms = unix_ms - mono_ms
         self.synced_mono_ms = mono_ms
+        if step is not None and abs(step) <= uncertainty_ms:
+            return None
+        self.offset_ms = unix_ms - mono_ms
         return step if step is not None and abs(step) > STEP_MS else None
 
     def date(self, mono_ms: int):

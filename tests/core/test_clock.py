@@ -33,6 +33,15 @@ def test_reports_steps_and_not_drift():
     equal(c.synchronise(2000, day + 2000 - 3600000), -3600000 - clock.STEP_MS)
 
 
+def test_is_not_shaken_by_its_source():
+    c = clock.Clock(FLOOR)
+    c.synchronise(0, FLOOR + 1000)
+    equal(c.synchronise(clock.HOLD_OVER_MS, FLOOR + clock.HOLD_OVER_MS + 900, 100), None)
+    equal(c.date(clock.HOLD_OVER_MS), (FLOOR + clock.HOLD_OVER_MS + 1000, reading.SYNCHRONISED), "kept, but fresh")
+    equal(c.synchronise(clock.HOLD_OVER_MS, FLOOR + clock.HOLD_OVER_MS + 899, 100), None)
+    equal(c.date(clock.HOLD_OVER_MS)[0], FLOOR + clock.HOLD_OVER_MS + 899)
+
+
 def test_refuses_a_time_before_this_firmware():
     c = clock.Clock(FLOOR)
     raises(SettingsError, c.synchronise, 0, FLOOR - 1)

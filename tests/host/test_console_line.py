@@ -217,7 +217,7 @@ def test_completion_on_the_host():
 
 
 def test_the_specification_has_every_command():
-    text = (console_verb.Path(__file__).resolve().parent.parent.parent / "lib" / "spec_console.md").read_text()
+    text = (console_verb.Path(__file__).resolve().parent.parent.parent / "lib" / "SPEC.md").read_text()
     for words, arguments, needs_unlock, _, _ in grammar.COMMANDS:
         usage = f"{words} {arguments}".strip()
         assert re.search(rf"^\| `{re.escape(usage)}` \| {'yes' if needs_unlock else 'no'} \|", text, re.M), usage

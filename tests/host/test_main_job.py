@@ -238,3 +238,20 @@ def test_a_noisy_line_costs_quality_and_nothing_else(tmp_path):
         assert qualities & {"timeout", "bad reply"}
         assert park.gateway.status["sampled"] == len(rows)
         assert park.gateway.status["crashes"] == 0
+
+
+def test_a_board_without_a_clock_learns_the_time_from_its_hub(tmp_path):
+    """Until the first receipt times are relative; from then on they are the hub's, and what lay unsealed is dated."""
+    with Park(tmp_path, (PZEM,)) as park:
+        started_ms = time.time() * 1000
+        park.start_gateway({"PARKGATE_NO_CLOCK": "1"})
+        park.wait(lambda: park.at_hub().get("batches_verified", 0) >= 3, 40, "three batches are verified")
+        rows = park.readings()
+        trust = [row["clock_trust"] for row in rows]
+        assert trust[0] == "relative only"
+        assert trust[-1] == "synchronised"
+        for row in rows:
+            if row["clock_trust"] == "relative only":
+                assert int(row["time_since_boot_ms"]) < 60_000
+            else:
+                assert started_ms - 2000 < int(row["time_unix_ms"]) < time.time() * 1000 + 2000
