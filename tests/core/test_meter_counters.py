@@ -1,0 +1,87 @@
+"""A meter's energy counter on its way into the journal: what it cannot have done is flagged, nothing is smoothed."""
+
+import struct
+
+from check import equal
+from parkgate.counters import CounterCheck
+from parkgate.errors import ModbusTimeout
+from parkgate.read_plan import ReadPlan
+from parkgate.reading import COUNTER_GLITCH, GOOD, TIMEOUT
+from parkgate.registers import layout
+from sensor_fakes import World, run
+from sensors.modbus_meter import ModbusMeter
+
+ROLLOVER = 1 << 32
+
+
+class Reply:
+    def __init__(self, data):
+        self.data = data
+
+
+class Bus:
+    """Answers with a power of 100 and the next of `values` as energy; None is no answer."""
+
+    def __init__(self, values):
+        self._values = list(values)
+
+    async def exchange(self, _unit_id, _function, _address, _count):
+        value = self._values.pop(0)
+        if value is None:
+            raise ModbusTimeout("no answer")
+        return Reply(struct.pack(">II", 100, value))
+
+
+class Log:
+    def __init__(self):
+        self.said = []
+
+    def info(self, room, text):
+        self.said.append(text)
+
+
+def meter(values, world, log):
+    """A meter of 10 kW that counts Wh."""
+    uint32 = layout("uint32")
+    made = ModbusMeter("m", 1, 1000, ReadPlan(3, [(0, uint32, 0), (2, uint32, 0)], 125), Bus(values))
+    checks = [("active_power", None), ("import_active_energy", CounterCheck(10000, ROLLOVER))]
+    made.check_counters(checks, world.mono_ms, log)
+    return made
+
+
+def read_all(values, restore=None):
+    """((energy, quality), …) read every second, and what was said."""
+    world, log = World(), Log()
+    made = meter(values, world, log)
+    if restore:
+        made.restore({"import_active_energy": restore[0]}, restore[1])
+    found = []
+    for _ in values:
+        world.to(world.us + 1000000)
+        read, qualities = run(made.read())
+        equal(qualities[0] if qualities else GOOD, GOOD if read[0] is not None else TIMEOUT, "power is not judged")
+        found.append((read[1], qualities[1] if qualities else GOOD))
+    return found, log.said
+
+
+def test_a_jump_is_flagged_with_its_value_and_the_next_is_good_again():
+    found, _ = read_all([5000, 5001, 905002, 5003, 5004])
+    equal(found, [(5000, GOOD), (5001, GOOD), (905002, COUNTER_GLITCH), (5003, GOOD), (5004, GOOD)])
+
+
+def test_a_rollover_is_good_and_another_meter_after_three():
+    found, said = read_all([ROLLOVER - 2, 3, 4])
+    equal(([quality for _, quality in found], said), ([GOOD] * 3, ["import_active_energy: rollover"]))
+    found, said = read_all([5000, 77, 77, 78, 79])
+    equal([quality for _, quality in found], [GOOD, COUNTER_GLITCH, COUNTER_GLITCH, GOOD, GOOD])
+    equal(said, ["import_active_energy: another meter"])
+
+
+def test_a_hole_is_not_judged():
+    equal(read_all([5000, None, 5001])[0], [(5000, GOOD), (None, TIMEOUT), (5001, GOOD)])
+
+
+def test_a_jump_over_a_restart_is_flagged_where_its_age_is_known():
+    equal(read_all([900000], (5000, 3600000))[0], [(900000, COUNTER_GLITCH)])
+    equal(read_all([14000], (5000, 3600000))[0], [(14000, GOOD)], "nine kWh in an hour are possible")
+    equal(read_all([900000], (5000, None))[0], [(900000, GOOD)], "no clock: nothing can be said")
