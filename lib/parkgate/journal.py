@@ -170,6 +170,7 @@ class Journal(Batches):
             return False
         if self.sectors.free <= len(self.sectors.spares):
             self._free_one()
+        self.rotate()
         return self.sectors.erase_next()
 
     def ready_for(self, byte_count: int) -> bool:

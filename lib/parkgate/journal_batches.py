@@ -5,7 +5,7 @@ ledger in which the batch exists, so that one program decides. All of it stays a
 batch that is sent twice is the same bytes twice.
 
 Receipts come in any order (the newest batch is sent first, the backlog behind it). What is settled is a prefix of all
-seqs and at most five ranges above it; an acknowledgement for which there is no room is refused, and its batch is simply
+seqs and at most four ranges above it; an acknowledgement for which there is no room is refused, and its batch is simply
 sent again later: the oldest can always be noted, so the prefix always moves on.
 """
 
@@ -200,7 +200,6 @@ class Batches(Unsealed):
             if self.sectors.room(SEALED) < size:
                 self._open(SEALED)
             fresh.serial = self.ledger.serial + 1
-            fresh.erases = self.ledger.erases
             body = bytearray(COMMIT_BYTES + fresh.size())
             struct.pack_into(COMMIT_FIELDS, body, 0, *fields)
             fresh.pack(body, COMMIT_BYTES)

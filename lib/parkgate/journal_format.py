@@ -11,7 +11,7 @@ program unit (16 bytes where the unit is smaller), each with a head of 16 bytes:
     10 u16 boot      low bits of the boot number
     12 u16 a, u16 b  raw: low bits of position and of readings sampled before; sealed: low 32 bits of the seq
 
-The *ledger* is the whole state of the journal in 148 bytes and 16 more for each settled range; it stands in every
+The *ledger* is the whole state of the journal in 144 bytes and 16 more for each settled range; it stands in every
 sector header and in every GAP, BOOT, STATE and COMMIT. The one with the highest serial is true.
 """
 
@@ -31,13 +31,14 @@ SAMPLE, EVENT, GAP, BOOT, STATE = 1, 2, 3, 4, 5
 PART, COMMIT = 16, 17
 TORN, BORN = 1, 2  # flags of a BOOT: the position before it was a torn record; an epoch begins
 
-RANGES_MAX = 5
+RANGES_MAX = 4
 META_MAX = 64
 
 _HEADER = "<4sBBBB16s"
 _HEADER_CRC_AT = HEADER_BYTES - 4
+_WEAR_AT = HEADER_BYTES - 8
 _LEDGER_AT = 24
-_LEDGER = "<QIIQQQQQQQQQQQII32sI"
+_LEDGER = "<QIIQQQQQQQQQQQII32s"
 LEDGER_BYTES = struct.calcsize(_LEDGER)
 _RANGE = "<IIII"
 _RANGE_BYTES = 16
@@ -51,7 +52,7 @@ GAP_BYTES = struct.calcsize(GAP_FIELDS)
 
 
 class Ledger:
-    """The state of the journal. All are counts since the epoch began, but `serial`, `boot` and `erases`.
+    """The state of the journal. All are counts since the epoch began, but `serial` and `boot`.
 
     serial            number of this ledger, growing; in a sector header it is the sector's generation
     position          number of the next raw record
@@ -69,7 +70,7 @@ class Ledger:
     """
 
     def __init__(self):
-        self.serial = self.boot = self.erases = 0
+        self.serial = self.boot = 0
         self.position = self.sampled = self.consumed = self.consumed_sampled = 0
         self.next_seq = self.sealed = self.low = self.low_sealed = 0
         self.acked = self.dropped = self.unreported = self.unstored = self.receipt = 0
@@ -88,7 +89,7 @@ class Ledger:
             at,
             self.serial,
             self.boot,
-            self.erases & _U32,
+            len(self.ranges),
             self.position,
             self.sampled,
             self.consumed,
@@ -103,7 +104,6 @@ class Ledger:
             min(self.unreported, _U32),
             min(self.unstored, _U32),
             self.head,
-            len(self.ranges),
         )
         at += LEDGER_BYTES
         for first, end, before, after in self.ranges:
@@ -117,7 +117,7 @@ class Ledger:
         (
             self.serial,
             self.boot,
-            self.erases,
+            count,
             self.position,
             self.sampled,
             self.consumed,
@@ -132,7 +132,6 @@ class Ledger:
             self.unreported,
             self.unstored,
             self.head,
-            count,
         ) = struct.unpack_from(_LEDGER, buffer, at)
         if count > RANGES_MAX:
             raise FormatError("a ledger of %d ranges, %d are allowed" % (count, RANGES_MAX))
@@ -209,7 +208,7 @@ class Header:
     def __init__(self):
         self.stream = self.inside = self.reason = 0
         self.epoch = b""
-        self.serial = self.boot = 0
+        self.serial = self.boot = self.wear = 0
         self.position = self.sampled = self.next_seq = self.sealed = 0
 
     def unpack(self, buffer, sector: int) -> bool:
@@ -224,16 +223,18 @@ class Header:
         self.reason = reason
         self.epoch = epoch
         self.serial, self.boot = struct.unpack_from("<QI", buffer, _LEDGER_AT)
+        self.wear = struct.unpack_from("<I", buffer, _WEAR_AT)[0]
         self.position, self.sampled = struct.unpack_from("<QQ", buffer, _LEDGER_AT + 16)
         self.next_seq, self.sealed = struct.unpack_from("<QQ", buffer, _LEDGER_AT + 48)
         return True
 
 
-def pack_header(buffer, sector: int, stream: int, inside: int, reason: int, epoch: bytes, ledger):
-    """Write a whole sector header to the start of `buffer`."""
+def pack_header(buffer, sector: int, wear: int, stream: int, inside: int, reason: int, epoch: bytes, ledger):
+    """Write a whole sector header to the start of `buffer`; `wear` is how often the sector has been erased."""
     buffer[:HEADER_BYTES] = BLANK
     struct.pack_into(_HEADER, buffer, 0, MAGIC, VERSION, stream, inside, reason, epoch)
     ledger.pack(buffer, _LEDGER_AT)
+    struct.pack_into("<I", buffer, _WEAR_AT, wear)
     struct.pack_into("<I", buffer, _HEADER_CRC_AT, header_crc(buffer, sector))
 
 

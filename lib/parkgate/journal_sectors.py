@@ -2,8 +2,9 @@
 
 A sector is free, or belongs to the raw stream (records as they come) or to the sealed stream (batches), or is bad.
 Streams are lists of sectors, oldest first. A free sector is always erased, and seen to be blank, between being taken
-and being used: a cut may have left it half erased with a header that still looks whole. Free sectors are taken round
-and round by address, so that all wear alike. A sector that fails an erase or two programs is bad until the next
+and being used: a cut may have left it half erased with a header that still looks whole. The free sector that was erased
+least often is taken next (each header has that number; of equal ones the next by address), so that all wear alike even
+after weeks in which most of them held batches. A sector that fails an erase or two programs is bad until the next
 start: what it holds is still read, but nothing is written to it again.
 
 Every program is read back and compared (by CRC, in the same page buffer), unless the device says that it does so
@@ -79,15 +80,16 @@ class Sectors:
         self.header = Header()  # the one read last
         self.top = Header()  # that of the loaded sector
         self.verified = getattr(flash, "verified", False)
-        self.erases = 0
+        self.wear = bytearray(self.count)  # erases of each sector, less `wear_base`; 255 is that or more
+        self.wear_base = 0
         self.clear()
 
     def clear(self):
         """Forget every sector; nothing on flash changes."""
-        self.raw = array("H")
-        self.sealed = array("H")
+        self.raw = self._no_sectors()
+        self.sealed = self._no_sectors()
         self.tails = {RAW: Tail(), SEALED: Tail()}
-        self.spares = array("H")
+        self.spares = self._no_sectors()
         self.used = bytearray((self.count + 7) // 8)
         self.bad = bytearray((self.count + 7) // 8)
         self.free = self.count
@@ -120,6 +122,9 @@ class Sectors:
             if buffer[offset + 4] == epoch[0] and buffer[offset + 5] == epoch[1]:
                 claimed = offset + HEAD_BYTES + buffer[offset + 8] + (buffer[offset + 9] << 8)
                 tail.offset = max(tail.offset, min(self._aligned(claimed), self.size))
+
+    def _no_sectors(self):
+        return array("B" if self.count <= 256 else "H")
 
     def stream(self, stream: int):
         """The list of sectors of RAW or SEALED, oldest first."""
@@ -228,7 +233,7 @@ class Sectors:
         """Take the sector at `index` out of its stream; it is free now."""
         sectors = self.stream(stream)
         sector = sectors[index]
-        sectors[index : index + 1] = array("H")
+        sectors[index : index + 1] = self._no_sectors()
         self._mark(self.used, sector, False)
         if self.is_free(sector):
             self.free += 1
@@ -236,6 +241,16 @@ class Sectors:
             self.tails[stream].close()
         self.shape += 1
         return sector
+
+    def release_oldest(self, stream: int, count: int):
+        """Take the `count` oldest sectors out of a stream; they are free now."""
+        sectors = self.stream(stream)
+        for index in range(count):
+            self._mark(self.used, sectors[index], False)
+            if self.is_free(sectors[index]):
+                self.free += 1
+        sectors[:count] = self._no_sectors()
+        self.shape += 1
 
     def give_up(self, sector: int, operation: int):
         """Write nothing more to `sector` until the next start. `operation`: 0 read, 1 program, 2 erase."""
@@ -252,7 +267,7 @@ class Sectors:
 
     def erase_next(self) -> bool:
         """Erase the next free sector and keep it in hand; False when there is none or it failed."""
-        sector = self._next_free()
+        sector = self.next_free()
         if sector < 0:
             return False
         self.cursor = sector + 1
@@ -264,14 +279,25 @@ class Sectors:
 
     def let_go(self):
         """Keep one sector fewer in hand; it is erased anew before it is used."""
-        self.spares[-1:] = array("H")
+        self.spares[-1:] = self._no_sectors()
 
-    def _next_free(self):
+    def next_free(self) -> int:
+        """The free sector, not in hand, that was erased least often; −1 when there is none."""
+        best, least = -1, 256
         for i in range(self.count):
             sector = (self.cursor + i) % self.count
-            if self.is_free(sector) and not self._is_spare(sector):
-                return sector
-        return -1
+            if self.wear[sector] < least and self.is_free(sector) and not self._is_spare(sector):
+                best, least = sector, self.wear[sector]
+        return best
+
+    def _count_wear(self, sector):
+        if self.wear[sector] == 255:
+            least = min(self.wear)
+            self.wear_base += least
+            for i in range(self.count):
+                self.wear[i] -= least
+        if self.wear[sector] < 255:
+            self.wear[sector] += 1
 
     def _is_spare(self, sector):
         return any(spare == sector for spare in self.spares)
@@ -281,7 +307,7 @@ class Sectors:
             self.loaded = -1
         try:
             self.flash.sync()  # where writes wait in a cache, none may be overtaken by an erase
-            self.erases += 1
+            self._count_wear(sector)
             self.flash.erase(sector)
         except FlashError:
             return False
@@ -300,15 +326,13 @@ class Sectors:
         hand. Raises JournalFull when no sector can be used."""
         while True:
             while not len(self.spares):
-                if self._next_free() < 0:
+                if self.next_free() < 0:
                     raise JournalFull("no sector is left to write to")
                 self.erase_next()
             sector = self.spares[0]
-            self.spares[0:1] = array("H")
+            self.spares[0:1] = self._no_sectors()
             ledger.serial += 1
-            ledger.erases += self.erases
-            self.erases = 0
-            pack_header(self.page, sector, stream, inside, reason, epoch, ledger)
+            pack_header(self.page, sector, self.wear_base + self.wear[sector], stream, inside, reason, epoch, ledger)
             if self._program(sector * self.size, HEADER_BYTES):
                 break
             self.give_up(sector, 1)
@@ -396,7 +420,8 @@ class Sectors:
         header or −1, sectors of another epoch, sectors with something else in them, sectors that cannot be read)."""
         self.clear()
         newest, newest_serial, epoch = -1, -1, b""
-        foreign = strange = unreadable = mine = 0
+        foreign = strange = unreadable = mine = known = total = 0
+        self.wear_base = -1
         # 2 × serial + stream of every sector, 0 for none of ours; the sector buffer is not needed before the end.
         keys = self.buffer if self.count * 8 <= self.size else bytearray(self.count * 8)
         for sector in range(self.count):
@@ -422,6 +447,18 @@ class Sectors:
                 if header.serial > newest_serial:
                     newest, newest_serial = sector, header.serial
             struct.pack_into("<Q", keys, sector * 8, key)
+            self.wear[sector] = 255
+            if ours:
+                if self.wear_base < 0:
+                    self.wear_base = max(0, header.wear - 100)
+                self.wear[sector] = max(0, min(header.wear - self.wear_base, 254))
+                known += 1
+                total += self.wear[sector]
+        # Of a sector without a header nothing is known: it counts as the mean.
+        self.wear_base = max(0, self.wear_base)
+        for sector in range(self.count):
+            if self.wear[sector] == 255:
+                self.wear[sector] = total // known if known else 0
         for sector in sorted(range(self.count), key=lambda sector: struct.unpack_from("<Q", keys, sector * 8)):
             (key,) = struct.unpack_from("<Q", keys, sector * 8)
             if key:

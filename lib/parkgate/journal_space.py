@@ -99,7 +99,6 @@ class Space:
                 if self.sectors.room(RAW) < size:
                     self._open(RAW)
                 fresh.serial = self.ledger.serial + 1
-                fresh.erases = self.ledger.erases
                 state = bytearray(fresh.size())
                 fresh.pack(state, 0)
                 if self.sectors.write(
@@ -134,6 +133,8 @@ class Space:
                 self._free_one()
         if not len(self.sectors.spares):
             self.forced_erases += 1
+            if not self._tight:
+                self.rotate()
         inside = self._inside if stream == SEALED else 0
         self.sectors.open(stream, inside, self.epoch_reason, self.epoch, self.ledger)
         self._unsaved = False
@@ -170,21 +171,36 @@ class Space:
             candidates += [index, index + 1]
         for index in candidates:
             if index < len(sectors.sealed) - 1 and self._is_settled(index):
-                if self._unsaved:
-                    tight, self._tight = self._tight, True
-                    try:
-                        self.save()
-                    finally:
-                        self._tight = tight
-                sectors.release(SEALED, index)
+                self._release_sealed(index)
                 return True
         return False
+
+    def _release_sealed(self, index):
+        """Free the sealed sector at `index`, once flash knows that all in it is settled."""
+        if self._unsaved:
+            tight, self._tight = self._tight, True
+            try:
+                self.save()
+            finally:
+                self._tight = tight
+        self.sectors.release(SEALED, index)
+
+    def rotate(self):
+        """Free the oldest sealed sector, if all in it is settled and it is worn no more than any free one: else the few
+        sectors that are free would wear for all those that only keep what was acknowledged."""
+        sectors = self.sectors
+        if len(sectors.sealed) > 1:
+            sector = sectors.next_free()
+            least = 255 if sector < 0 else sectors.wear[sector]
+            if sectors.wear[sectors.sealed[0]] <= least and self._is_settled(0):
+                self._release_sealed(0)
 
     def free_raw(self):
         """Free the raw sectors whose records are all sealed or dropped, as the ledger on flash says."""
         sectors = self.sectors
-        for _ in range(sectors.holder(RAW, self.ledger.consumed)):
-            sectors.release(RAW, 0)
+        count = sectors.holder(RAW, self.ledger.consumed)
+        if count:
+            sectors.release_oldest(RAW, count)
 
     def _end_of(self, index):
         """The seq before which all batches lie that have a piece in the sealed sector at `index` or before it; None

@@ -3,6 +3,7 @@
 from hashlib import sha256
 
 import pytest
+
 from flash_sim import Chance, FlashSim
 from parkgate import columns
 from parkgate.journal import Journal
@@ -19,9 +20,7 @@ def actual(journal):
     """Readings that can really be read: in unsealed records, and in batches that are whole."""
     held = [seq for seq in journal.held() if journal.read_batch(seq) is not None]
     assert len(held) == len(journal.held())
-    return sum(record.readings for record in journal.unsealed()) + sum(
-        journal.commit_of(seq).readings for seq in held
-    )
+    return sum(record.readings for record in journal.unsealed()) + sum(journal.commit_of(seq).readings for seq in held)
 
 
 @pytest.mark.parametrize("unit", [256, 32])

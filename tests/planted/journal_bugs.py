@@ -44,8 +44,8 @@ BUGS = {
         "a sector is freed by acknowledgements that only memory knows",
         (
             "space",
-            "self._is_settled(index):\n                if self._unsaved:",
-            "self._is_settled(index):\n                if False:",
+            "if self._unsaved:\n            tight, self._tight",
+            "if False:\n            tight, self._tight",
         ),
     ),
     "state from headers": (
