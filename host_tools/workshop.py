@@ -72,7 +72,7 @@ def meters(offset_s: float) -> list[SimulatedMeter]:
 def furnish(settings: dict, folder: Path) -> dict:
     """`settings` with the workshop's sensors; their simulated parts are put into the gateway's folder."""
     (folder / "workshop.json").write_text(json.dumps(PARTS), encoding="utf-8")
-    instruments = [dict(item, period_ms=METER_PERIOD_MS) for item in settings["instruments"]]
+    instruments: list[dict] = [{**item, "period_ms": METER_PERIOD_MS} for item in settings["instruments"]]
     for item in instruments:
         if item["profile"] in ONE_PHASE:
             item["channels"] = SUBMETER_CHANNELS

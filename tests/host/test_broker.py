@@ -59,7 +59,8 @@ def test_it_carries_messages(broker):
     writer.publish("tele/x/batch", b"hello", qos=1).wait_for_publish(WAIT_S)
     assert arrived.wait(WAIT_S)
     assert got == [("tele/x/batch", b"hello")]
-    leave(reader), leave(writer)
+    leave(reader)
+    leave(writer)
 
 
 def test_it_listens_on_loopback_only(broker):
