@@ -11,7 +11,7 @@ from parkgate.errors import JournalError, JournalFull
 from parkgate.journal import Journal, seconds_until_loss
 
 try:
-    import vfs
+    import vfs  # pyright: ignore[reportMissingImports]
 except ImportError:  # CPython: the files lie in a folder of the machine
     vfs = None
 

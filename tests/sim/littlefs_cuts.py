@@ -10,7 +10,7 @@ operations right behind what was made durable are cut, and no others. Promised i
 
 import sys
 
-import vfs
+import vfs  # pyright: ignore[reportMissingImports]
 
 import journal_cuts
 from flash_sim import BlockDevice, Chance, FlashSim, ways
