@@ -89,6 +89,7 @@ _ORDERS = (  # the 24 orders of four tables
 )
 
 
+_tables = None  # of the module p256_table, once it is needed
 _read_point = None
 
 
@@ -101,11 +102,12 @@ def use_table(read_point):
     _read_point = read_point
 
 
-def _module_table():
+def _load_tables():
+    global _tables
     from .p256_table import TABLES
 
-    use_table(lambda table, offset: TABLES[table][offset : offset + 64])
-    return _read_point
+    _tables = TABLES
+    return TABLES
 
 
 # Keys
@@ -394,9 +396,13 @@ def _table_point(columns, column, table):
     """The comb point (x, y) for `column` (0..7) in `table` (0..3)."""
     digits = columns[8 * table + column]
     negative = digits >> 7 ^ 1
-    point = (_read_point or _module_table())(table, (digits ^ 255 * negative) * 64 - 128 * 64)
-    y = int.from_bytes(point[32:], "big")
-    return int.from_bytes(point[:32], "big"), (y, P - y)[negative]
+    start = (digits ^ 255 * negative) * 64 - 128 * 64
+    if _read_point:
+        point, start = _read_point(table, start), 0
+    else:
+        point = (_tables or _load_tables())[table]
+    y = int.from_bytes(point[start + 32 : start + 64], "big")
+    return int.from_bytes(point[start : start + 32], "big"), (y, P - y)[negative]
 
 
 def _comb_steps(k, factor, order):
