@@ -12,6 +12,7 @@ import ast
 import multiprocessing
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +23,8 @@ from journal_cuts import Cuts, Tally  # noqa: E402
 from journal_world import World  # noqa: E402
 
 FULL = 16  # the size at which every operation is cut
+# On littlefs: name → (blocks, program unit, segments, samples). These run on MicroPython's Unix port.
+LITTLEFS = {"littlefs-rp2": (256, 256, 40, 3600), "littlefs-esp32": (240, 32, 40, 3600)}
 # name → (geometry, samples of the full life at least, every how many states one is cut again)
 LIVES = {
     "rp2": ((4096, 256, 256), 9000, 6),
@@ -134,9 +137,70 @@ def run(name: str, seed: int, size: int, samples: int, jobs: int) -> Tally:
     return tally
 
 
+def _on_littlefs(name, seed, samples, every, part, parts, state=""):
+    """What littlefs_cuts.py prints; a SystemExit with its output when it fails."""
+    from host_tools import unix_port
+
+    blocks, unit, segments, _ = LITTLEFS[name]
+    # Of each state's recovery every operation is cut again, ten to thirty of them: every 80th state gives enough.
+    arguments = [blocks, unit, segments, seed, samples, every, part, parts, 80, *([state] if state else [])]
+    process = unix_port.start(
+        ROOT / "tests" / "sim" / "littlefs_cuts.py",
+        [str(a) for a in arguments],
+        path=[ROOT / folder for folder in ("lib", "tests/sim", "firmware")],
+        heapsize="768M",
+        stdout=-1,
+        stderr=-2,
+        text=True,
+    )
+    output = process.communicate()[0]
+    if process.returncode:
+        raise SystemExit(f"{name}, part {part} of {parts}, failed:\n{output}")
+    return ast.literal_eval(output.strip().split("\n")[-1])
+
+
+def run_littlefs(name: str, seed: int, size: int, samples: int, jobs: int) -> dict:
+    """Cut one life on littlefs, each part in a process of MicroPython; gives what was tried."""
+    total = {}
+    parts = max(jobs, size)
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = [
+            pool.submit(_on_littlefs, name, seed, samples, max(1, FULL // size), part, parts) for part in range(parts)
+        ]
+        for future in futures:
+            for key, value in future.result().items():
+                if key in ("states", "seconds", "continued", "operations", "failures"):
+                    total[key] = total.get(key, type(value)()) + value
+                else:
+                    total[key] = value
+    return total
+
+
+def main_littlefs(name: str, seed: int, size: int, samples: int, jobs: int) -> bool:
+    """Run and print one life on littlefs; True when nothing failed."""
+    began_s = time.monotonic()
+    blocks, unit, segments, usual = LITTLEFS[name]
+    samples = samples or usual
+    found = run_littlefs(name, seed, size, samples, jobs)
+    print(
+        f"{name} 4096/{unit} × {blocks}, {segments} segment files, seed {seed}: {found['samples']} samples, "
+        f"{found['readings']} readings, {found['dropped']} dropped, {found['trace']} operations; "
+        f"cut at {found['operations']} of them: {found['states']} states, {found['seconds']} double cuts, "
+        f"{found['continued']} lived on; {len(found['failures'])} failures; {time.monotonic() - began_s:.0f} s",
+        flush=True,
+    )
+    for state, what in found["failures"]:
+        print(f'  {what}\n    python -m tests.cuts --replay "{name}:{seed}:{samples}:{state}"')
+    return not found["failures"]
+
+
 def replay(text: str) -> int:
     """Do one named state again; its failure comes as a traceback."""
     name, seed, samples, state = text.split(":", 3)
+    if name in LITTLEFS:
+        _on_littlefs(name, int(seed), int(samples), 1, 0, 1, state)
+        print("this state is as it should be")
+        return 0
     world, make_journal = make_life(name, int(seed), int(samples))
     Cuts(world, LIVES[name][0], make_journal).replay(ast.literal_eval(state))
     print("this state is as it should be")
@@ -148,7 +212,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.cuts", description=__doc__.split("\n")[0])
     parser.add_argument("--size", type=int, default=1, help="1 … 16: cut every 16th … every operation (default 1)")
     parser.add_argument("--seed", type=int, default=1, help="of the life and of everything random (default 1)")
-    parser.add_argument("--life", choices=sorted(LIVES), action="append", help="only this one (default: all)")
+    parser.add_argument(
+        "--life", choices=sorted({**LIVES, **LITTLEFS}), action="append", help="only this one (default: all)"
+    )
     parser.add_argument("--samples", type=int, help="length of the life (default: as for the full campaign)")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--replay", metavar="NAME", help="one state again")
@@ -156,7 +222,11 @@ def main() -> int:
     if arguments.replay:
         return replay(arguments.replay)
     failed = False
-    for name in arguments.life or LIVES:
+    for name in arguments.life or [*LIVES, *LITTLEFS]:
+        if name in LITTLEFS:
+            good = main_littlefs(name, arguments.seed, arguments.size, arguments.samples, arguments.jobs)
+            failed = failed or not good
+            continue
         geometry, samples, _ = LIVES[name]
         samples = arguments.samples or samples
         began_s = time.monotonic()

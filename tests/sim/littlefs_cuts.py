@@ -1,9 +1,9 @@
 """The cuts of journal_cuts, with the journal in segment files on a real littlefs: the power goes at the operations that
 littlefs does on the NOR flash under it. Runs on the Unix port only, which has VfsLfs2.
 
-    micropython littlefs_cuts.py BLOCKS UNIT SEGMENTS SEED SAMPLES EVERY PART PARTS SECOND_EVERY [BUG]
+    micropython littlefs_cuts.py BLOCKS UNIT SEGMENTS SEED SAMPLES EVERY PART PARTS SECOND_EVERY [BUG or STATE]
 
-Prints one line: a dict of what was tried. PART of PARTS takes its share of every EVERYth operation; with EVERY 0 the
+With the name of a state, only this one is done again. Prints one line: a dict of what was tried. PART of PARTS takes its share of every EVERYth operation; with EVERY 0 the
 operations right behind what was made durable are cut, and no others. Promised is what a
 `sync` had covered, or a commit; the journal syncs by itself around batches and before erases.
 """
@@ -73,11 +73,11 @@ class Overtaking(SegmentFiles):
         return f
 
 
-def live(world, samples: int):
+def live(world, samples: int, segments: int):
     """A life in short; about every tenth call something is synced."""
     while world.appended < samples:
         world.work(60, 12, True)
-        world.work(150, 12, False, 9000)
+        world.work(segments * 14, 12, False, 9000)
         world.work(60, 12, True, 2000, "newest")
         world.work(60, 12, True, 500, "some")
         world.work(60, 0, False)
@@ -96,7 +96,7 @@ def main(blocks, unit, segments, seed, samples, every, part, parts, second_every
     flash.trace = []
     try:
         world = World(files, lambda f: journal_class(f, lambda: epochs.data(16)), seed, False, flash.trace)
-        live(world, samples)
+        live(world, samples, segments)
     except (Wrong, JournalError) as error:
         print({"failures": ["while living: %s" % error]})
         return
@@ -109,6 +109,10 @@ def main(blocks, unit, segments, seed, samples, every, part, parts, second_every
         operations = range(part * every, len(flash.trace), parts * every)
     else:
         operations = sorted({m.operations for m in world.moments if m.durable and m.operations < len(flash.trace)})
+    if bug.startswith("("):
+        cuts.replay(eval(bug))
+        print({"failures": []})
+        return
     tally = cuts.run(operations, second_every, 0, 16)
     result = dict(tally.__dict__)
     result["trace"] = len(flash.trace)
