@@ -3,9 +3,10 @@ littlefs does on the NOR flash under it. Runs on the Unix port only, which has V
 
     micropython littlefs_cuts.py BLOCKS UNIT SEGMENTS SEED SAMPLES EVERY PART PARTS SECOND_EVERY [BUG or STATE]
 
-With the name of a state, only this one is done again. Prints one line: a dict of what was tried. PART of PARTS takes its share of every EVERYth operation; with EVERY 0 the
-operations right behind what was made durable are cut, and no others. Promised is what a
-`sync` had covered, or a commit; the journal syncs by itself around batches and before erases.
+With the name of a state, only this one is done again. Prints one line, a dict of what was tried. PART of
+PARTS takes
+its share of every EVERYth operation; with EVERY 0 the operations right behind what was made durable are cut, no others.
+Promised is what a `sync` had covered, or a commit; the journal syncs by itself around batches and before erases.
 """
 
 import sys
