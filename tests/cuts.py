@@ -27,10 +27,10 @@ FULL = 16  # the size at which every operation is cut
 LITTLEFS = {"littlefs-rp2": (256, 256, 40, 3600), "littlefs-esp32": (240, 32, 40, 3600)}
 # name → (geometry, samples of the full life at least, every how many states one is cut again)
 LIVES = {
-    "rp2": ((4096, 256, 256), 9000, 6),
-    "esp32": ((4096, 240, 32), 20000, 6),
-    "small-rp2": ((4096, 12, 256), 3000, 6),
-    "small-esp32": ((4096, 12, 32), 5000, 6),
+    "rp2": ((4096, 256, 256), 4500, 10),
+    "esp32": ((4096, 240, 32), 12000, 8),
+    "small-rp2": ((4096, 12, 256), 3000, 10),
+    "small-esp32": ((4096, 12, 32), 5000, 10),
     "story-rp2": ((4096, 10, 256), 1, 6),
     "story-esp32": ((4096, 10, 32), 1, 6),
 }

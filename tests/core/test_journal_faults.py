@@ -1,4 +1,4 @@
-"""The journal on flash that fails, and what happens to its identity: bad chips, wiped, restored and foreign flash."""
+"""The journal on flash that fails: bad chips, damaged records, storms of torn starts, worn sectors."""
 
 from hashlib import sha256
 
@@ -7,13 +7,12 @@ from flash_sim import BadFlash, Chance, FlashSim
 from parkgate import cbor, events
 from parkgate.errors import FlashError, JournalFull
 from parkgate.journal import Journal
-from parkgate.journal_recovery import FACTORY_RESET, FIRST_START, JOURNAL_LOST, RE_FLASH
 
 
-def started(flash, seed=1, reason=FIRST_START):
+def started(flash, seed=1):
     chance = Chance(seed)
     j = Journal(flash, lambda: chance.data(16))
-    return j, j.recover(1, reason)
+    return j, j.recover(1)
 
 
 def seal(j, size=0):
@@ -255,108 +254,147 @@ def test_readings_that_never_were_stored():
     equal(j.counters, (9, 5, 0, 4))
 
 
-def test_epochs_and_their_reasons():
-    flash = FlashSim(4096, 16, 256)
-    j, report = started(flash, 1)
-    equal((report.born, j.epoch_reason), (True, FIRST_START))
-    first = j.epoch
-    # A new firmware beside it changes nothing; one over it leaves blank flash, and the caller knows that it is not new.
-    j, report = started(flash, 2, RE_FLASH)
-    equal((report.born, j.epoch, j.epoch_reason), (False, first, FIRST_START))
-    j, report = started(FlashSim(4096, 16, 256), 3, RE_FLASH)
-    equal((report.born, j.epoch_reason), (True, RE_FLASH))
-    # Something else where the journal was.
-    lost = FlashSim(4096, 16, 256)
-    for i in range(16):
-        lost.sectors[i] = Chance(i).data(4096)
-    j, report = started(lost, 4, RE_FLASH)
-    equal((report.born, j.epoch_reason, report.strange), (True, JOURNAL_LOST, 16))
-    equal([cbor.decode(r.payload) for r in j.unsealed()], [[events.EPOCH_BORN, JOURNAL_LOST]])
-    j, report = started(lost, 5)
-    equal((report.born, j.epoch_reason), (False, JOURNAL_LOST))
-
-
-def test_a_factory_reset_begins_anew_and_erases():
-    flash = FlashSim(4096, 16, 256)
-    j, _ = started(flash)
-    for i in range(40):
-        j.append(j.SAMPLE, b"secret %d" % i, 1)
-    seal(j, 9000)
-    old, boot = j.epoch, j.boot
-    j.wipe()
-    true(j.epoch != old)
-    equal((j.epoch_reason, j.next_seq, j.counters, list(j.held())), (FACTORY_RESET, 0, (0, 0, 0, 0), []))
-    equal(j.boot, boot)
-    again, report = started(flash, 9)
-    equal((again.epoch, report.born, report.epoch_reason), (j.epoch, False, FACTORY_RESET))
-    true(report.foreign > 0)
-    again.scrub()
-    true(not any(b"secret" in bytes(sector) for sector in flash.sectors), "nothing old can be read")
-    again, report = started(flash, 10)
-    equal((again.epoch, report.foreign), (j.epoch, 0))
-
-
-def test_a_factory_reset_cut_anywhere():
-    flash = FlashSim(4096, 16, 256)
-    j, _ = started(flash)
-    for _ in range(40):
-        j.append(j.SAMPLE, b"x", 1)
-    before = flash.copy()
-    flash.trace = []
-    j.wipe()
-    for n in range(len(flash.trace)):
-        for way in range(8):
-            torn = before.copy()
-            for operation in flash.trace[:n]:
-                torn.apply(operation)
-            torn.apply_cut(flash.trace[n], way, n)
-            after, _ = started(torn, 50)
-            if after.epoch == j.epoch:
-                equal(after.counters.sampled, 0)
-            else:
-                equal(after.counters.sampled, 40)
-
-
-def test_an_old_image_written_back_continues_from_then():
-    """The journal cannot know better; the hub sees seqs with other hashes, a fork."""
-    flash = FlashSim(4096, 16, 256)
-    j, _ = started(flash)
-    j.append(j.SAMPLE, b"x", 1)
-    seal(j)
-    old = flash.copy()
-    j.append(j.SAMPLE, b"y", 1)
-    seal(j)
-    head = j.head_hash
-    j, _ = started(old, 7)
-    equal(j.next_seq, 1)
-    j.append(j.SAMPLE, b"z", 1)
-    seal(j)
-    true(j.head_hash != head)
-    equal(j.next_seq, 2)
-
-
-def test_old_sectors_of_another_epoch_are_not_believed():
-    """Half of the sectors come from an older journal: only the newest epoch counts, and nothing of the other."""
-    old, new = FlashSim(4096, 16, 256), FlashSim(4096, 16, 256)
-    j, _ = started(old, 1)
-    for _ in range(100):
-        j.append(j.SAMPLE, b"old", 1)
-    j, _ = started(new, 2)
-    for _ in range(150):
-        j.append(j.SAMPLE, b"new", 1)
-    counters = j.counters
-    for i in range(16):
-        if new.sectors[i] == new.blank:
-            new.sectors[i] = old.sectors[i - 8]
-    j, report = started(new, 3)
-    equal(j.counters, counters)
-    true(all(r.payload == b"new" for r in j.unsealed() if r.kind == j.SAMPLE))
-    true(not report.born)
-
-
 def test_a_device_that_answers_nothing():
     class Dead(FlashSim):
         def read(self, address, buffer):
             raise FlashError("no answer")
 
     raises(FlashError, started, Dead(4096, 16, 256))
+
+
+def test_a_storm_of_torn_starts():
+    """A supply that fails again at every start, in a journal without a free sector: each start is cut at some operation
+    of its own. Nothing that was stored is altered, and what is dropped to make room is counted and told."""
+    for unit in (256, 32):
+        flash = FlashSim(4096, 8, unit)
+        j, _ = started(flash)
+        for i in range(400 if unit == 32 else 100):
+            j.append(j.SAMPLE, nth(i), 3)
+            if i % 40 == 39:
+                seal(j, 2000)
+        chance = Chance(unit)
+        sampled = j.counters.sampled
+        for storm in range(120):
+            image = flash.copy()
+            image.trace = []
+            started(image, 50)
+            n = chance.below(len(image.trace))
+            for operation in image.trace[:n]:
+                flash.apply(operation)
+            way = chance.below(8)
+            flash.apply_cut(image.trace[n], way if image.trace[n][1] is None else min(way, 2), storm)
+        j, report = started(flash, 51)
+        c = j.counters
+        equal(c.sampled, sampled)
+        equal(c.sampled, c.acked + c.buffered + c.dropped)
+        there = 0
+        for r in j.unsealed():
+            there += r.readings
+            if r.kind == j.SAMPLE:
+                equal(r.payload, nth(int(r.payload.split(b":")[0])))
+        for seq in j.held():
+            true(j.read_batch(seq) is not None)
+            there += j.commit_of(seq).readings
+        equal(there, c.buffered)
+        true(report.boot > 2)
+        for i in range(60):
+            j.append(j.SAMPLE, nth(i), 1)
+        equal(started(flash, 52)[0].counters.sampled, sampled + 60)
+
+
+def test_sectors_that_fail_while_the_journal_is_full():
+    """The sector that was kept free for the gap record fails as well: the oldest is erased first, and told after."""
+    for unit in (256, 32):
+        flash = FlashSim(4096, 10, unit)
+        j, _ = started(flash)
+        n = 0
+        for _ in range(3):
+            for _ in range(10):
+                n += 1
+                j.append(j.SAMPLE, nth(n), 2)
+            seal(j, 5000)
+        for sector in range(10):
+            if j.sectors.is_free(sector):
+                j.sectors.give_up(sector, 1)
+        j.sectors.spares = j.sectors.spares[:0]
+        equal(j.sectors.free, 0)
+        for _ in range(300):
+            n += 1
+            j.append(j.SAMPLE, nth(n), 2)
+            c = j.counters
+            equal((c.sampled, c.buffered), (2 * n, 2 * n - c.acked - c.dropped))
+        true(j.counters.dropped >= 60)
+        told = sum(
+            e[3] for e in [cbor.decode(r.payload) for r in j.unsealed() if r.kind == j.EVENT] if e[0] == events.GAP
+        )
+        equal(told, j.counters.dropped)
+        counters = j.counters
+        j, _ = started(flash, 2)
+        equal(j.counters, counters)
+        equal(sum(r.readings for r in j.unsealed()) + sum(j.commit_of(s).readings for s in j.held()), counters.buffered)
+
+
+def test_neighbours_damaged_together():
+    """Two batches in a row lose their COMMITs: what both had together is known, and is told once."""
+    flash = FlashSim(4096, 16, 32)
+    j, _ = started(flash)
+    flash.trace = []
+    for n in range(5):
+        j.append(j.SAMPLE, nth(n), 10 + n)
+        seal(j, 100)
+    commits = [place for place, data in flash.trace if data and data[6] == 17 and data[:4] != b"PkJ1"]
+    for place in commits[1:3]:
+        flash.own(place // 4096)[place % 4096 + 50] ^= 1
+    j, _ = started(flash)
+    equal((j.read_batch(1), j.read_batch(2)), (None, None))
+    equal(list(j.held()), [0, 3, 4])
+    equal(j.counters, (60, 0, 37, 23))
+    gaps = [cbor.decode(r.payload) for r in j.unsealed() if r.kind == j.EVENT]
+    equal([g[:5] for g in gaps if g[0] == events.GAP], [[events.GAP, 1, 2, 23, 1]])
+    # The same, but a receipt comes before anybody looks: the loss is told all the same, the receipt is not counted.
+    flash = FlashSim(4096, 16, 32)
+    j, _ = started(flash)
+    flash.trace = []
+    for n in range(4):
+        j.append(j.SAMPLE, nth(n), 5)
+        seal(j, 100)
+    commits = [place for place, data in flash.trace if data and data[6] == 17 and data[:4] != b"PkJ1"]
+    for place in commits[1:3]:
+        flash.own(place // 4096)[place % 4096 + 50] ^= 1
+    j, _ = started(flash)
+    true(j.acknowledge(2))
+    equal(j.counters, (20, 0, 10, 10))
+
+
+def test_what_gap_records_tell_can_be_merged_by_the_caller():
+    flash = FlashSim(4096, 8, 256)
+    j = Journal(
+        flash, lambda: bytes(16), merge_meta=lambda a, b: bytes([a[0] + b[0]]), meta_of=lambda payload: payload[:1]
+    )
+    j.recover(1)
+    for _ in range(250):
+        j.append(j.SAMPLE, b"\x01 sample", 1)
+        j.maintain()
+    gaps = [cbor.decode(r.payload) for r in j.unsealed() if r.kind == j.EVENT]
+    gaps = [g for g in gaps if g[0] == events.GAP]
+    true(gaps)
+    for gap in gaps:
+        equal((gap[1], gap[2], gap[5][0]), (None, None, 0))
+        equal(gap[5][5], bytes([gap[3] & 255]), "one for each sample lost")
+
+
+def test_wear_is_kept_and_does_not_overflow():
+    flash = FlashSim(4096, 8, 32)
+    j, _ = started(flash)
+    j.sectors.wear[:] = bytes([250 + i % 3 for i in range(8)])
+    for n in range(9000):
+        j.append(j.SAMPLE, b"x", 1)
+        if n % 100 == 99:
+            seal(j)
+            for seq in j.held():
+                j.acknowledge(seq)
+    total = [j.sectors.wear_base + wear for wear in j.sectors.wear]
+    true(j.sectors.wear_base > 0 and max(total) - min(total) <= 6, "%s" % total)
+    j, _ = started(flash)
+    again = [j.sectors.wear_base + wear for wear in j.sectors.wear]
+    true(max(abs(a - b) for a, b in zip(total, again)) <= 4, "%s %s" % (total, again))

@@ -1,0 +1,121 @@
+"""What happens to a journal's identity: first start, re-flash, factory reset, loss, an old image, foreign sectors."""
+
+from hashlib import sha256
+
+from check import equal, true
+from flash_sim import Chance, FlashSim
+from parkgate import cbor, events
+from parkgate.journal import Journal
+from parkgate.journal_recovery import FACTORY_RESET, FIRST_START, JOURNAL_LOST, RE_FLASH
+
+
+def started(flash, seed=1, reason=FIRST_START):
+    chance = Chance(seed)
+    j = Journal(flash, lambda: chance.data(16))
+    return j, j.recover(1, reason)
+
+
+def seal(j, size=0):
+    """Seal everything."""
+    records = list(j.unsealed())
+    batch = b"".join([r.payload for r in records]) + bytes(size)
+    j.commit_batch(j.next_seq, batch, sha256(batch).digest(), records[-1].position, sum(r.readings for r in records))
+
+
+def test_epochs_and_their_reasons():
+    flash = FlashSim(4096, 16, 256)
+    j, report = started(flash, 1)
+    equal((report.born, j.epoch_reason), (True, FIRST_START))
+    first = j.epoch
+    # A new firmware beside it changes nothing; one over it leaves blank flash, and the caller knows that it is not new.
+    j, report = started(flash, 2, RE_FLASH)
+    equal((report.born, j.epoch, j.epoch_reason), (False, first, FIRST_START))
+    j, report = started(FlashSim(4096, 16, 256), 3, RE_FLASH)
+    equal((report.born, j.epoch_reason), (True, RE_FLASH))
+    # Something else where the journal was.
+    lost = FlashSim(4096, 16, 256)
+    for i in range(16):
+        lost.sectors[i] = Chance(i).data(4096)
+    j, report = started(lost, 4, RE_FLASH)
+    equal((report.born, j.epoch_reason, report.strange), (True, JOURNAL_LOST, 16))
+    equal([cbor.decode(r.payload) for r in j.unsealed()], [[events.EPOCH_BORN, JOURNAL_LOST]])
+    j, report = started(lost, 5)
+    equal((report.born, j.epoch_reason), (False, JOURNAL_LOST))
+
+
+def test_a_factory_reset_begins_anew_and_erases():
+    flash = FlashSim(4096, 16, 256)
+    j, _ = started(flash)
+    for i in range(40):
+        j.append(j.SAMPLE, b"secret %d" % i, 1)
+    seal(j, 9000)
+    old, boot = j.epoch, j.boot
+    j.wipe()
+    true(j.epoch != old)
+    equal((j.epoch_reason, j.next_seq, j.counters, list(j.held())), (FACTORY_RESET, 0, (0, 0, 0, 0), []))
+    equal(j.boot, boot)
+    again, report = started(flash, 9)
+    equal((again.epoch, report.born, report.epoch_reason), (j.epoch, False, FACTORY_RESET))
+    true(report.foreign > 0)
+    again.scrub()
+    true(not any(b"secret" in bytes(sector) for sector in flash.sectors), "nothing old can be read")
+    again, report = started(flash, 10)
+    equal((again.epoch, report.foreign), (j.epoch, 0))
+
+
+def test_a_factory_reset_cut_anywhere():
+    flash = FlashSim(4096, 16, 256)
+    j, _ = started(flash)
+    for _ in range(40):
+        j.append(j.SAMPLE, b"x", 1)
+    before = flash.copy()
+    flash.trace = []
+    j.wipe()
+    for n in range(len(flash.trace)):
+        for way in range(8):
+            torn = before.copy()
+            for operation in flash.trace[:n]:
+                torn.apply(operation)
+            torn.apply_cut(flash.trace[n], way, n)
+            after, _ = started(torn, 50)
+            if after.epoch == j.epoch:
+                equal(after.counters.sampled, 0)
+            else:
+                equal(after.counters.sampled, 40)
+
+
+def test_an_old_image_written_back_continues_from_then():
+    """The journal cannot know better; the hub sees seqs with other hashes, a fork."""
+    flash = FlashSim(4096, 16, 256)
+    j, _ = started(flash)
+    j.append(j.SAMPLE, b"x", 1)
+    seal(j)
+    old = flash.copy()
+    j.append(j.SAMPLE, b"y", 1)
+    seal(j)
+    head = j.head_hash
+    j, _ = started(old, 7)
+    equal(j.next_seq, 1)
+    j.append(j.SAMPLE, b"z", 1)
+    seal(j)
+    true(j.head_hash != head)
+    equal(j.next_seq, 2)
+
+
+def test_old_sectors_of_another_epoch_are_not_believed():
+    """Half of the sectors come from an older journal: only the newest epoch counts, and nothing of the other."""
+    old, new = FlashSim(4096, 16, 256), FlashSim(4096, 16, 256)
+    j, _ = started(old, 1)
+    for _ in range(100):
+        j.append(j.SAMPLE, b"old", 1)
+    j, _ = started(new, 2)
+    for _ in range(150):
+        j.append(j.SAMPLE, b"new", 1)
+    counters = j.counters
+    for i in range(16):
+        if new.sectors[i] == new.blank:
+            new.sectors[i] = old.sectors[i - 8]
+    j, report = started(new, 3)
+    equal(j.counters, counters)
+    true(all(r.payload == b"new" for r in j.unsealed() if r.kind == j.SAMPLE))
+    true(not report.born)
