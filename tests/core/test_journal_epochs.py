@@ -119,3 +119,22 @@ def test_old_sectors_of_another_epoch_are_not_believed():
     equal(j.counters, counters)
     true(all(r.payload == b"new" for r in j.unsealed() if r.kind == j.SAMPLE))
     true(not report.born)
+
+
+def test_the_bytes_of_the_example_in_the_specification():
+    """SPEC 9.9."""
+    flash = FlashSim(4096, 8, 32)
+    flash.trace = []
+    j = Journal(flash, lambda: bytes(range(16)))
+    j.recover(1)
+    j.append(j.SAMPLE, bytes((0, 0, 0xC0, 0xB7, 0xA6, 0xA2, 0xD6, 0x33)), 2)
+    equal([place for place, _ in flash.trace], [0, 0, 256, 416])
+    header, boot, sample = [data for _, data in flash.trace if data]
+    ff = b"\xff"
+    number = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+    start = b"PkJ1\x01\x01\x00\x00" + bytes(range(16)) + number + number[:4]
+    equal(header, start + bytes(132) + ff * 80 + number[:4] + b"\x7c\xf6\xaf\x2a")
+    head = b"\x15\xe2\xab\xbb\x00\x01\x04\x02\x90\x00\x01\x00\x01\x00\x00\x00"
+    equal(boot, head + b"\x02" + number[1:] + number + number + bytes(120))
+    head = b"\xc1\x0f\x05\xb3\x00\x01\x01\x02\x08\x00\x01\x00\x01\x00\x00\x00"
+    equal(sample, head + b"\x00\x00\xc0\xb7\xa6\xa2\xd6\x33" + ff * 8)
