@@ -11,24 +11,6 @@ LEDGER_FIELDS = (
     *("serial", "boot", "n", "position", "sampled", "consumed", "consumed_sampled", "next_seq", "sealed", "low"),
     *("low_sealed", "acknowledged", "dropped", "receipt", "unreported", "unstored", "head"),
 )
-    "serial",
-    "boot",
-    "n",
-    "position",
-    "sampled",
-    "consumed",
-    "consumed_sampled",
-    "next_seq",
-    "sealed",
-    "low",
-    "low_sealed",
-    "acknowledged",
-    "dropped",
-    "receipt",
-    "unreported",
-    "unstored",
-    "head",
-]
 
 
 class Record(NamedTuple):
