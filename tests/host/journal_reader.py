@@ -18,7 +18,7 @@ class Record(NamedTuple):
 
     offset: int
     kind: int
-    count: int
+    number: int
     boot: int
     a: int
     b: int
@@ -28,7 +28,7 @@ class Record(NamedTuple):
 class Sector(NamedTuple):
     """One sector of the journal."""
 
-    index: int
+    place: int
     stream: int
     inside: bool
     reason: int
@@ -96,7 +96,7 @@ class Journal:
         for record in self.raw[-1].records if self.raw else ():
             position, sampled, _ = full(record, self.raw[-1])
             if record.kind in (1, 2) and position >= self.state["position"]:
-                self.state["position"], self.state["sampled"] = position + 1, sampled + record.count
+                self.state["position"], self.state["sampled"] = position + 1, sampled + record.number
 
     @property
     def counters(self) -> tuple[int, int, int, int]:
@@ -123,19 +123,19 @@ class Journal:
             end = following.ledger["position"] if following else self.state["position"]
             for record, behind in zip(sector.records, [*sector.records[1:], None]):
                 at, before, boot = full(record, sector)
-                if record.kind == 5 or (record.kind == 4 and not record.count):
+                if record.kind == 5 or (record.kind == 4 and not record.number):
                     continue
                 if record.kind == 4:
                     at -= 1
                 if at < position or at >= end:
                     continue
-                if behind and behind.kind == 4 and behind.count & 1 and behind.a == (at + 1) & 0xFFFF:
+                if behind and behind.kind == 4 and behind.number & 1 and behind.a == (at + 1) & 0xFFFF:
                     continue
                 if at > position:
                     result.append((2, b"lost", boot, before - sampled, at - 1))
-                payload, readings = record.content, record.count if record.kind == 1 else 0
+                payload, readings = record.content, record.number if record.kind == 1 else 0
                 if record.kind == 4:
-                    payload = dumps([6, 1] if record.count & 1 else [2, sector.reason])
+                    payload = dumps([6, 1] if record.number & 1 else [2, sector.reason])
                 if record.kind == 3:
                     payload = told(record.content)
                 result.append((1 if record.kind == 1 else 2, payload, boot, readings, at))
@@ -152,8 +152,8 @@ class Journal:
                 if record.a | record.b << 16 != seq & 0xFFFFFFFF:
                     continue
                 if record.kind == 16:
-                    parts = [*parts, record.content] if record.count == len(parts) else parts
-                    parts = [record.content] if record.count == 0 else parts
+                    parts = [*parts, record.content] if record.number == len(parts) else parts
+                    parts = [record.content] if record.number == 0 else parts
                 elif sector is last[-1]:
                     whole = record.content[:44]
         if whole is None:
