@@ -21,7 +21,7 @@ VERBS = {
     "hub": ("host_tools.hub.command", "receive, verify and store batches, answer with receipts, show them"),
     "enrol": ("host_tools.enrol", "let the hub know a gateway's public key"),
     "simulate": ("host_tools.simulate", "run one gateway on MicroPython's Unix port"),
-    "meters": ("host_tools.meters", "list, check and simulate meter profiles"),
+    "meters": ("host_tools.meters", "list, check, scan for and simulate meters"),
     "boards": ("host_tools.boards", "list the boards and what each has"),
     "flash": ("host_tools.flash", "write MicroPython and the firmware to a board"),
     "provision": ("host_tools.provision", "give a gateway its identity and settings"),

@@ -9,13 +9,15 @@ became of it, so that a test can compare the values at the hub with the register
      "fate": "sent"}
 
 Faults, all drawn from one seed: damaged CRC, cut, dropped and late replies, noise bytes before a reply; an
-echo of all requests; dead meters, which never answer. The fate of a reply is one of
+echo of all requests; dead meters, which never answer; `strict_baud`, under which a meter hears only what comes at its
+own baud rate (a pseudo-terminal tells what the other end has set). The fate of a reply is one of
 
     sent, noise                  it reached the line whole (the second behind noise bytes)
     crc, cut, dropped            it did not, though `words` were read
     late                         it was sent `late_ms` later
     refused                      it was an exception, whose code is in "exception"
-    dead, foreign                nothing was sent: the meter is dead, or there is none of this unit id
+    dead, foreign, deaf          nothing was sent: the meter is dead, there is none of this unit id, or it
+                                 listens at another baud rate
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import json
 import os
 import random
 import select
+import termios
 import threading
 import time
 import tty
@@ -76,6 +79,7 @@ class SimulatedMeter:
     dead: bool = False
     faults: Faults = field(default_factory=Faults)
     offset_s: float | None = None
+    baud: int | None = None  # where it is not that of the bus; see strict_baud
 
     def load(self, curve: LoadCurve, phases: int) -> Load:
         peak_w = self.peak_w or (60_000.0 if phases == 3 else 5_000.0)
@@ -105,6 +109,7 @@ class MeterBus:
         seed: int = 1,
         echo: bool = False,
         paced: bool = False,
+        strict_baud: bool = False,
         started_s: float | None = None,
     ):
         if len({meter.unit_id for meter in meters}) != len(meters):
@@ -127,6 +132,7 @@ class MeterBus:
         self._random = random.Random(seed)
         self._echo = echo
         self._paced = paced
+        self._strict_baud = strict_baud
         self._started_s = started_s
         self._asked: dict[str, Any] = {}
         self._server_device = device
@@ -235,7 +241,7 @@ class MeterBus:
     async def _run(self, ready: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
         self._server = _Server(
-            [self._simulated_device(unit_id) for unit_id in self._meters],
+            [_nobody(), *(self._simulated_device(unit_id) for unit_id in self._meters)],
             framer=FramerType.RTU,
             port=self._server_device,
             baudrate=self.baud,
@@ -272,9 +278,9 @@ class MeterBus:
         unit_id, function = packet[0], packet[1]
         meter = self._meters.get(unit_id)
         entry = {"unix_ms": time.time_ns() // 1_000_000, "unit": unit_id, "function": function, **self._asked}
-        if meter is None or meter.dead:
+        if meter is None or meter.dead or not self._hears(meter):
             # pymodbus answers for every unit id; a real line stays silent.
-            self._record(entry, "dead" if meter else "foreign")
+            self._record(entry, "foreign" if meter is None else "dead" if meter.dead else "deaf")
             return b""
         if function & 0x80:
             entry.update(function=function & 0x7F, exception=packet[2])
@@ -288,6 +294,12 @@ class MeterBus:
         if self._loop and self._server:
             self._loop.call_later(delay_ms / 1000, self._send_late, changed)
         return b""
+
+    def _hears(self, meter: SimulatedMeter) -> bool:
+        """Whether the other end talks at the meter's baud rate; always, unless `strict_baud`."""
+        if not self._strict_baud or not self._descriptors:
+            return True
+        return termios.tcgetattr(self._descriptors[2])[4] == getattr(termios, f"B{meter.baud or self.baud}")
 
     def _send_late(self, packet: bytes) -> None:
         handler = self._server.handler if isinstance(self._server, _Server) else None
@@ -324,6 +336,15 @@ class MeterBus:
         if self._log:
             self._log.write(json.dumps({**entry, "fate": fate}) + "\n")
             self._log.flush()
+
+
+def _nobody() -> SimDevice:
+    """pymodbus asks device 0 for unit ids that it does not know, and answers; the answer is silenced by `_trace`."""
+
+    async def action(*_: Any):
+        return ExcCodes.ILLEGAL_FUNCTION
+
+    return SimDevice(0, simdata=[SimData(0, values=[0], datatype=DataType.REGISTERS)], action=action)
 
 
 class _Server(ModbusSerialServer):

@@ -1,8 +1,9 @@
-"""`parkgate meters`: the meter profiles, looked at, checked, and played by simulated meters.
+"""`parkgate meters`: the meter profiles, looked at, checked, recognised on a bus, and played by simulated meters.
 
 parkgate meters list                     every profile with its registers, variants and source
 parkgate meters show eastron-sdm630      its quantities, scales and the reads that the gateway makes
 parkgate meters check [FILE.json …]      the schema, with file and line of each fault
+parkgate meters scan /dev/ttyUSB0        who answers on a bus, and which profiles that may be
 parkgate meters simulate --meter …       simulated meters on a pseudo terminal (or a real port)
 """
 
@@ -14,6 +15,7 @@ import re
 import sys
 from pathlib import Path
 
+from host_tools import scan
 from host_tools.register_map import FOLDER, read_document
 from parkgate import profiles, quantities
 from parkgate.errors import ProfileError
@@ -21,7 +23,7 @@ from parkgate.errors import ProfileError
 
 def add_parser(subparsers) -> None:
     """Add the verb and its own verbs."""
-    parser = subparsers.add_parser("meters", help="list, check and simulate meter profiles")
+    parser = subparsers.add_parser("meters", help="list, check, scan for and simulate meters")
     verbs = parser.add_subparsers(dest="meters_verb", metavar="VERB", required=True)
     verbs.add_parser("list", help="every profile")
     show = verbs.add_parser("show", help="one profile: quantities, scales, reads")
@@ -30,6 +32,7 @@ def add_parser(subparsers) -> None:
     check.add_argument(
         "files", nargs="*", type=Path, metavar="FILE.json", help="default: all that are included"
     )
+    scan.add_arguments(verbs.add_parser("scan", help="who answers on a live bus, at which baud rate, as what"))
     simulate = verbs.add_parser("simulate", help="answer as meters on a serial line")
     if "simulate" in sys.argv:
         # pymodbus is slow to import: only when it is needed.
@@ -44,6 +47,8 @@ def run(args) -> int:
         return _show(args.profile)
     if args.meters_verb == "check":
         return _check(args.files or sorted(FOLDER.glob("*.json")))
+    if args.meters_verb == "scan":
+        return scan.run(args)
     return importlib.import_module("host_tools.meter_simulator").run(args)
 
 
