@@ -245,7 +245,7 @@ class App:
         meter = ModbusMeter(item["name"], item["unit_id"], item["period_ms"], profile.plan, bus)
         power_max_w = profile.ratings.get("power_max_w", counters.POWER_MAX_W)
         checks = [(c.quantity, counters.for_channel(c, power_max_w)) for c in profile.channels]
-        meter.check_counters(checks, self.mono_ms, self.log)
+        meter.check_counters(checks, self.mono_ms, self._note_counter)
         return meter, profile.schema()
 
     # What the tasks call.
@@ -260,6 +260,10 @@ class App:
     def note(self, event: list):
         """Make one event durable."""
         self._append(self.journal.EVENT, cbor.encode(event), 0)
+
+    def _note_counter(self, name, quantity, what, before, value):
+        self.log.info(name, "%s: %s, %d after %d" % (quantity, events.COUNTER_EVENTS[what], value, before))
+        self.note([events.COUNTER, name, quantity, what, before, value, list(self.clock.date(self.mono_ms()))])
 
     def _append(self, kind, payload, readings):
         """Append to the journal. A flash that fails takes this record at most: it is counted, and the journal begins

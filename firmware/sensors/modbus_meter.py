@@ -24,7 +24,7 @@ class ModbusMeter:
         self._unit_id = unit_id
         self._bus = bus
         self._samples = 0
-        self._mono_ms = self._log = None
+        self._mono_ms = self._note = None
 
     async def read(self):
         """(values, qualities), one entry a channel; qualities is None when all are good. Raises LinkError."""
@@ -60,11 +60,12 @@ class ModbusMeter:
             self._judge(values, qualities)
         return values, qualities if any(qualities) else None
 
-    def check_counters(self, checks: list, mono_ms, log):
-        """Flag what a counter cannot have done. `checks` is (quantity, counters.CounterCheck or None) a channel."""
+    def check_counters(self, checks: list, mono_ms, note):
+        """Flag what a counter cannot have done. `checks` is (quantity, counters.CounterCheck or None) a channel;
+        `note(name, quantity, event, before, value)` makes an event of it durable."""
         self._checks = [(i, quantity, check) for i, (quantity, check) in enumerate(checks) if check]
         self._mono_ms = mono_ms
-        self._log = log
+        self._note = note
 
     def restore(self, values: dict, age_ms):
         """The counters' values of the last sample before the restart; without its age nothing can be said of it."""
@@ -79,4 +80,4 @@ class ModbusMeter:
             if qualities[i] == GOOD:
                 qualities[i], event = check.judge(values[i], now_ms)
                 if event:
-                    self._log.info(self.name, "%s: %s" % (quantity, "rollover" if event == 1 else "another meter"))
+                    self._note(self.name, quantity, event, check.before, values[i])

@@ -229,9 +229,21 @@ def describe(event: list) -> str:
             return f"{event[3]} journal records that no longer check, sector {event[1]}"
         if kind == events.FLASH_FAULT:
             return f"sector {event[1]} given up ({event[2]})"
-    except (IndexError, TypeError, AttributeError):
+        if kind == events.COUNTER:
+            return _describe_counter(*event[1:])
+    except (IndexError, KeyError, TypeError, AttributeError):
         return "fields that this hub does not understand"
     return "a kind that this hub does not know"
+
+
+def _describe_counter(instrument: str, quantity: str, what: int, before: int, value: int, _when: list) -> str:
+    """A counter's event. Its values are in steps of the channel's scale."""
+    meaning = {
+        1: "began again at its end (rollover)",
+        2: "is another meter's, or was reset (exchange)",
+        3: "jumped as the meter cannot have counted (glitch)",
+    }[what]
+    return f"{instrument}: {quantity} {meaning}, {value} after {before} steps"
 
 
 def _plain(item):

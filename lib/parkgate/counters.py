@@ -4,12 +4,16 @@ An energy register may do four things. Each reading is judged against the last g
 
     it grows by no more than the meter can have counted in that time        good
     it passes its end and begins again (rollover)                           good, event ROLLOVER
-    it jumps: back, or further than the meter can count                     COUNTER_GLITCH
+    it jumps: back, or further than the meter can count                     COUNTER_GLITCH, event GLITCH
     it stays on the other side of a jump for CONFIRM readings in a row      good again, event EXCHANGE
 
 The last is a meter that was exchanged or reset. Until it is confirmed its readings are flagged, and they stay
 flagged: nothing is smoothed, filled in or held back, the value always is what the register said. A reading
 that jumps and comes back was a glitch, and the ones behind it are good again at once.
+
+Each event goes into the signed chain with the last good value before it and the one that caused it (SPEC 5.4). GLITCH
+comes with the first reading of a jump, and not again within GLITCH_APART_MS: a register that is never right must not
+fill the journal with events, its readings are flagged one by one.
 
 How far a counter can grow in `t` milliseconds, in units of its channel:
 
@@ -21,10 +25,10 @@ term is two units in the last place of a float register.
 
 from .reading import COUNTER_GLITCH, GOOD
 
-NO_EVENT, ROLLOVER, EXCHANGE = 0, 1, 2
-EVENT_NAMES = {NO_EVENT: "none", ROLLOVER: "rollover", EXCHANGE: "exchange"}
+NO_EVENT, ROLLOVER, EXCHANGE, GLITCH = 0, 1, 2, 3  # as in events.COUNTER_EVENTS
 
 CONFIRM = 3
+GLITCH_APART_MS = 600000
 UPDATE_MS = 60000
 POWER_MAX_W = 1000000  # a counter without a rating may grow as at one megawatt (or mega-var, or MVA)
 
@@ -47,9 +51,12 @@ class CounterCheck:
         self._other = None
         self._other_ms = 0
         self._other_count = 0
+        self._told_ms = None
+        self.before = None  # the last good value before the reading that was judged last
 
     def judge(self, value, time_ms):
         """(quality, event) of a reading taken at time_ms (of a clock that does not wrap)."""
+        self.before = self._value
         if self._value is None:
             self._accept(value, time_ms)
             return GOOD, NO_EVENT
@@ -65,7 +72,10 @@ class CounterCheck:
             self._accept(value, time_ms)
             return GOOD, EXCHANGE
         self._other, self._other_ms = value, time_ms
-        return COUNTER_GLITCH, NO_EVENT
+        if self._other_count > 1 or (self._told_ms is not None and time_ms - self._told_ms < GLITCH_APART_MS):
+            return COUNTER_GLITCH, NO_EVENT
+        self._told_ms = time_ms
+        return COUNTER_GLITCH, GLITCH
 
     def state(self):
         """(value, time_ms) of the last good reading, to be kept over a restart; value is None before the first."""

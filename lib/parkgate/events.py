@@ -9,6 +9,7 @@ GAP = 5  # [5, first_seq or null, last_seq or null, readings, why, details]: rea
 TORN = 6  # [6, count]: records cut short by a power cut, never acknowledged to the sampler
 CORRUPT = 7  # [7, sector, offset, count]: journal records that no longer check
 FLASH_FAULT = 8  # [8, sector, operation]: a sector was given up
+COUNTER = 9  # [9, instrument, quantity, what, before, value, [time_ms, trust]]: what a meter's counter did
 
 NAMES = {
     RESET: "reset",
@@ -19,9 +20,11 @@ NAMES = {
     TORN: "torn record",
     CORRUPT: "corrupt record",
     FLASH_FAULT: "flash fault",
+    COUNTER: "counter",
 }
 
 # Reset causes, by the order every board maps its own to.
 CAUSES = ("unknown", "power on", "hard reset", "watchdog", "deep sleep", "soft reset", "brown-out")
 EPOCH_REASONS = ("first start", "journal lost", "factory reset", "re-flash")
 GAP_REASONS = ("overflow", "corrupt", "flash fault")
+COUNTER_EVENTS = ("none", "rollover", "exchange", "glitch")

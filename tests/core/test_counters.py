@@ -2,7 +2,7 @@
 
 from check import equal, true
 from parkgate import profiles
-from parkgate.counters import CONFIRM, EXCHANGE, NO_EVENT, ROLLOVER, CounterCheck, for_channel
+from parkgate.counters import CONFIRM, EXCHANGE, GLITCH, GLITCH_APART_MS, NO_EVENT, ROLLOVER, CounterCheck, for_channel
 from parkgate.reading import COUNTER_GLITCH, GOOD
 
 SECOND = 1000
@@ -21,35 +21,54 @@ def test_a_counter_that_grows_or_stands_is_good():
 def test_growth_beyond_the_rated_power_is_flagged():
     # 100 kW for a second and the minute of update time: 1694 Wh, and two steps.
     equal(judged([1000, 1000 + 1696])[1], (GOOD, NO_EVENT))
-    equal(judged([1000, 1000 + 1697])[1], (COUNTER_GLITCH, NO_EVENT))
+    equal(judged([1000, 1000 + 1697])[1], (COUNTER_GLITCH, GLITCH))
 
 
 def test_a_long_gap_allows_more():
     equal(judged([0, 100000], every_ms=3600 * SECOND)[1], (GOOD, NO_EVENT))
-    equal(judged([0, 200000], every_ms=3600 * SECOND)[1], (COUNTER_GLITCH, NO_EVENT))
+    equal(judged([0, 200000], every_ms=3600 * SECOND)[1], (COUNTER_GLITCH, GLITCH))
 
 
 def test_a_single_glitch_is_flagged_and_the_rest_is_good():
     for glitch in (0, 999, 70000, (1 << 32) - 1):
         equal(
             judged([1000, 1001, glitch, 1002, 1003]),
-            [(GOOD, NO_EVENT)] * 2 + [(COUNTER_GLITCH, NO_EVENT)] + [(GOOD, NO_EVENT)] * 2,
+            [(GOOD, NO_EVENT)] * 2 + [(COUNTER_GLITCH, GLITCH)] + [(GOOD, NO_EVENT)] * 2,
             "glitch to %d" % glitch,
         )
 
 
 def test_glitches_of_all_kinds_never_confirm_each_other():
     result = judged([1000, 70000, 3, 900000, 12, 1001])
-    equal(result, [(GOOD, NO_EVENT)] + [(COUNTER_GLITCH, NO_EVENT)] * 4 + [(GOOD, NO_EVENT)])
+    told = [(COUNTER_GLITCH, GLITCH)] + [(COUNTER_GLITCH, NO_EVENT)] * 3
+    equal(result, [(GOOD, NO_EVENT)] + told + [(GOOD, NO_EVENT)])
+
+
+def test_a_register_that_is_never_right_is_told_every_ten_minutes():
+    values = [1000] + [n % 2 * 10**9 + n % 7 * 10**7 + 50000000 for n in range(3600)]
+    events = [event for _, event in judged(values)]
+    equal(events.count(GLITCH), 3600 * SECOND // GLITCH_APART_MS)
+    equal(events.count(EXCHANGE), 0)
+
+
+def test_the_good_value_before_is_told():
+    check = CounterCheck(RATE)
+    check.judge(1000, 0)
+    check.judge(70000, SECOND)
+    equal(check.before, 1000)
+    check.judge(70001, 2 * SECOND)
+    equal((check.judge(70002, 3 * SECOND)[1], check.before), (EXCHANGE, 1000))
+    check.judge(70003, 4 * SECOND)
+    equal(check.before, 70002)
 
 
 def test_rollover():
     top = 1 << 32
     equal(judged([top - 3, top - 1, 2, 3], top), [(GOOD, NO_EVENT)] * 2 + [(GOOD, ROLLOVER), (GOOD, NO_EVENT)])
     # From the middle it is none.
-    equal(judged([1 << 31, 2], top)[1], (COUNTER_GLITCH, NO_EVENT))
+    equal(judged([1 << 31, 2], top)[1], (COUNTER_GLITCH, GLITCH))
     # And an unknown end cannot be passed.
-    equal(judged([top - 3, 2])[1], (COUNTER_GLITCH, NO_EVENT))
+    equal(judged([top - 3, 2])[1], (COUNTER_GLITCH, GLITCH))
 
 
 def test_an_exchanged_meter_is_flagged_until_it_is_confirmed():
@@ -60,7 +79,7 @@ def test_an_exchanged_meter_is_flagged_until_it_is_confirmed():
             result,
             [
                 (GOOD, NO_EVENT),
-                (COUNTER_GLITCH, NO_EVENT),
+                (COUNTER_GLITCH, GLITCH),
                 (COUNTER_GLITCH, NO_EVENT),
                 (GOOD, EXCHANGE),
                 (GOOD, NO_EVENT),
@@ -74,7 +93,7 @@ def test_the_state_survives_a_restart():
     value, time_ms = before.state()
     after = CounterCheck(RATE)
     after.restore(value, time_ms - 60 * SECOND)
-    equal(after.judge(0, SECOND), (COUNTER_GLITCH, NO_EVENT), "a total that jumps after a restart")
+    equal(after.judge(0, SECOND), (COUNTER_GLITCH, GLITCH), "a total that jumps after a restart")
     equal(after.judge(5003, 2 * SECOND), (GOOD, NO_EVENT))
 
 
@@ -102,7 +121,7 @@ def test_which_channels_have_a_check():
     # 0.01 kWh a step: 10 kW·h in an hour are 10,000 steps, and 1,667 in the minute of update time.
     equal(energy.judge(0, 0), (GOOD, NO_EVENT))
     equal(energy.judge(169 + 2, SECOND), (GOOD, NO_EVENT))
-    equal(energy.judge(400, 2 * SECOND), (COUNTER_GLITCH, NO_EVENT))
+    equal(energy.judge(400, 2 * SECOND), (COUNTER_GLITCH, GLITCH))
     equal(seconds.judge(10, 0), (GOOD, NO_EVENT))
-    equal(seconds.judge(300, SECOND), (COUNTER_GLITCH, NO_EVENT))
+    equal(seconds.judge(300, SECOND), (COUNTER_GLITCH, GLITCH))
     equal(channels[0].rollover, 1 << 32)

@@ -3,7 +3,8 @@
 import struct
 
 from check import equal
-from parkgate.counters import CounterCheck
+from parkgate import counters
+from parkgate.counters import EXCHANGE, GLITCH, CounterCheck
 from parkgate.errors import ModbusTimeout
 from parkgate.read_plan import ReadPlan
 from parkgate.reading import COUNTER_GLITCH, GOOD, TIMEOUT
@@ -32,27 +33,19 @@ class Bus:
         return Reply(struct.pack(">II", 100, value))
 
 
-class Log:
-    def __init__(self):
-        self.said = []
-
-    def info(self, room, text):
-        self.said.append(text)
-
-
-def meter(values, world, log):
+def meter(values, world, note):
     """A meter of 10 kW that counts Wh."""
     uint32 = layout("uint32")
     made = ModbusMeter("m", 1, 1000, ReadPlan(3, [(0, uint32, 0), (2, uint32, 0)], 125), Bus(values))
     checks = [("active_power", None), ("import_active_energy", CounterCheck(10000, ROLLOVER))]
-    made.check_counters(checks, world.mono_ms, log)
+    made.check_counters(checks, world.mono_ms, note)
     return made
 
 
 def read_all(values, restore=None):
-    """((energy, quality), …) read every second, and what was said."""
-    world, log = World(), Log()
-    made = meter(values, world, log)
+    """((energy, quality), …) read every second, and what was noted as (event, value before, value)."""
+    world, noted = World(), []
+    made = meter(values, world, lambda name, quantity, *event: noted.append(event))
     if restore:
         made.restore({"import_active_energy": restore[0]}, restore[1])
     found = []
@@ -61,20 +54,21 @@ def read_all(values, restore=None):
         read, qualities = run(made.read())
         equal(qualities[0] if qualities else GOOD, GOOD if read[0] is not None else TIMEOUT, "power is not judged")
         found.append((read[1], qualities[1] if qualities else GOOD))
-    return found, log.said
+    return found, noted
 
 
 def test_a_jump_is_flagged_with_its_value_and_the_next_is_good_again():
-    found, _ = read_all([5000, 5001, 905002, 5003, 5004])
+    found, noted = read_all([5000, 5001, 905002, 5003, 5004])
+    equal(noted, [(GLITCH, 5001, 905002)])
     equal(found, [(5000, GOOD), (5001, GOOD), (905002, COUNTER_GLITCH), (5003, GOOD), (5004, GOOD)])
 
 
 def test_a_rollover_is_good_and_another_meter_after_three():
-    found, said = read_all([ROLLOVER - 2, 3, 4])
-    equal(([quality for _, quality in found], said), ([GOOD] * 3, ["import_active_energy: rollover"]))
-    found, said = read_all([5000, 77, 77, 78, 79])
+    found, noted = read_all([ROLLOVER - 2, 3, 4])
+    equal(([quality for _, quality in found], noted), ([GOOD] * 3, [(counters.ROLLOVER, ROLLOVER - 2, 3)]))
+    found, noted = read_all([5000, 77, 77, 78, 79])
     equal([quality for _, quality in found], [GOOD, COUNTER_GLITCH, COUNTER_GLITCH, GOOD, GOOD])
-    equal(said, ["import_active_energy: another meter"])
+    equal(noted, [(GLITCH, 5000, 77), (EXCHANGE, 5000, 78)])
 
 
 def test_a_hole_is_not_judged():

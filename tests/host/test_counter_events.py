@@ -1,0 +1,67 @@
+"""A meter is exchanged, another one jumps: flagged readings, signed events, and the hub says so in words."""
+
+import json
+import urllib.request
+
+import pytest
+
+from host_tools.hub import readings
+from host_tools.meter_simulator import SimulatedMeter
+from park import Park
+from parkgate import events
+
+METERS = (("press", "eastron-sdm120", 1), ("oven", "pzem-004t", 2))
+
+
+def hub_events(park):
+    """What the hub's page shows as signed by the gateway, newest first."""
+    address = f"{park.hub.page}api/gateways/{park.gateway_id}"
+    with urllib.request.urlopen(address, timeout=5) as answer:
+        return json.load(answer)["events"]
+
+
+@pytest.mark.timeout(120)
+def test_an_exchanged_meter_and_a_jump_are_events_at_the_hub(tmp_path):
+    with Park(tmp_path, METERS) as park:
+        park.start_gateway()
+        park.wait(lambda: park.at_hub().get("readings_stored", 0) > 20, 30, "the hub has readings")
+        first = park.bus._loads[1]
+        later = SimulatedMeter("eastron-sdm120", 1).load(first.curve, 1)
+        later.start_wh = 7_000.0  # a new meter has counted little
+        park.bus._loads[1] = later
+        jump = park.bus._loads[2]
+        park.wait(lambda: any("another" in e["what"] for e in hub_events(park)), 30, "the exchange is at the hub")
+        jump.start_wh += 900_000.0
+        park.wait(lambda: any("oven" in e["what"] for e in hub_events(park)), 30, "the jump is at the hub")
+        jump.start_wh -= 900_000.0
+        park.drain()
+        told = [e["event"] for e in reversed(hub_events(park)) if e["kind"] == "counter"]
+        rows = park.readings()
+    assert [(e[1], e[2], e[3]) for e in told[:2]] == [
+        ("press", "import_active_energy", 3),
+        ("press", "import_active_energy", 2),
+    ]
+    assert told[2][1:4] == ["oven", "import_active_energy", 3]
+    assert 1_000_000 < told[0][4] and told[1][5] < 8_000  # the old meter's last value, the new one's
+    press = [row for row in rows if (row["instrument"], row["quantity"]) == ("press", "import_active_energy")]
+    flags = [row["quality"] for row in press]
+    assert flags.count("counter glitch") == 2, "until it is confirmed"
+    at = flags.index("counter glitch")
+    assert float(press[at]["value"]) < 8_000 < float(press[at - 1]["value"]), "nothing is smoothed"
+    assert str(told[0][6][0]) < press[at + 1]["time_unix_ms"]
+
+
+@pytest.mark.parametrize(
+    "event, said",
+    [
+        ([9, "press", "import_active_energy", 1, 4294967290, 3, [0, 3]], "rollover"),
+        ([9, "press", "import_active_energy", 2, 90, 3, [0, 3]], "exchange"),
+        ([9, "press", "import_active_energy", 3, 90, 3, [0, 3]], "glitch"),
+        ([9, "press", "import_active_energy", 4, 90, 3, [0, 3]], "not understand"),
+        ([9, "press"], "not understand"),
+        ([99], "does not know"),
+    ],
+)
+def test_an_event_of_a_counter_in_words(event, said):
+    assert said in readings.describe(event)
+    assert events.NAMES[events.COUNTER] == "counter"
