@@ -23,8 +23,9 @@ from journal_cuts import Cuts, Tally  # noqa: E402
 from journal_world import World  # noqa: E402
 
 FULL = 16  # the size at which every operation is cut
-# On littlefs: name → (blocks, program unit, segments, samples). These run on MicroPython's Unix port.
-LITTLEFS = {"littlefs-rp2": (256, 256, 40, 3600), "littlefs-esp32": (240, 32, 40, 3600)}
+# On littlefs: name → (blocks, program unit, segments, samples, every how many states one is cut again). These run on
+# MicroPython's Unix port.
+LITTLEFS = {"littlefs-rp2": (256, 256, 40, 3600, 100), "littlefs-esp32": (240, 32, 40, 3200, 80)}
 # name → (geometry, samples of the full life at least, every how many states one is cut again)
 LIVES = {
     "rp2": ((4096, 256, 256), 4500, 10),
@@ -141,9 +142,8 @@ def _on_littlefs(name, seed, samples, every, part, parts, state=""):
     """What littlefs_cuts.py prints; a SystemExit with its output when it fails."""
     from host_tools import unix_port
 
-    blocks, unit, segments, _ = LITTLEFS[name]
-    # Of each state's recovery every operation is cut again, ten to thirty of them: every 80th state gives enough.
-    arguments = [blocks, unit, segments, seed, samples, every, part, parts, 80, *([state] if state else [])]
+    blocks, unit, segments, _, second_every = LITTLEFS[name]
+    arguments = [blocks, unit, segments, seed, samples, every, part, parts, second_every, *([state] if state else [])]
     process = unix_port.start(
         ROOT / "tests" / "sim" / "littlefs_cuts.py",
         [str(a) for a in arguments],
@@ -179,7 +179,7 @@ def run_littlefs(name: str, seed: int, size: int, samples: int, jobs: int) -> di
 def main_littlefs(name: str, seed: int, size: int, samples: int, jobs: int) -> bool:
     """Run and print one life on littlefs; True when nothing failed."""
     began_s = time.monotonic()
-    blocks, unit, segments, usual = LITTLEFS[name]
+    blocks, unit, segments, usual, _ = LITTLEFS[name]
     samples = samples or usual
     found = run_littlefs(name, seed, size, samples, jobs)
     print(
