@@ -1,14 +1,53 @@
-"""The start: this board's parts, the gateway made of them, run."""
+"""The start: this board's parts, the gateway made of them, run. MicroPython's prompt opens on purpose only."""
+
+try:
+    from micropython import kbd_intr
+
+    kbd_intr(-1)  # from here on Ctrl-C is a byte like any other, for the console
+    for _ in range(2):  # one that came in the instants before shows itself at this jump
+        pass
+except KeyboardInterrupt:
+    pass
 
 import gc
+import os
+import sys
 
-# What is loaded stays between what was only needed to load it: without many collections now, the heap is full of holes.
-gc.threshold(8192)
 
-from app import App  # noqa: E402
-from board import this_board  # noqa: E402
+def run():
+    # What is loaded stays between what was only needed to load it: without many collections now, the heap is full of
+    # holes.
+    gc.threshold(8192)
 
-app = App(this_board())
-gc.collect()
-gc.threshold(gc.mem_free() // 4)  # the same later: what lives long must not spread over all of the heap
-app.run()
+    from app import App
+    from board import this_board
+
+    app = App(this_board())
+    gc.collect()
+    gc.threshold(gc.mem_free() // 4)  # the same later: what lives long must not spread over all of the heap
+    app.run()
+
+
+def prompt_wanted() -> bool:
+    """Whether the console asked for MicroPython's prompt: true for one start."""
+    try:
+        os.remove("/data/repl")
+        return True
+    except OSError:
+        return False
+
+
+if sys.platform in ("linux", "darwin"):  # simulated: whoever started the process sees how it ends
+    run()
+elif not prompt_wanted():
+    try:
+        run()
+    except BaseException as e:
+        try:
+            from hal.device.prompt import fallen
+
+            fallen(e)
+        finally:
+            import machine
+
+            machine.reset()

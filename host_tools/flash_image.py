@@ -19,7 +19,29 @@ from host_tools import app_image, esp_image, littlefs_image, rp2_firmware, uf2
 from host_tools.boards import CHIP_TITLES, Board
 from parkgate.errors import ParkgateError
 
-MAIN = b"import sys\n\nsys.path.insert(0, '/lib')  # before what MicroPython has frozen\n"
+# Ctrl-C must not lead to the prompt, nor may firmware that is not whole, where a code was set.
+MAIN = b"""try:
+    from micropython import kbd_intr
+    kbd_intr(-1)
+    for _ in range(2):
+        pass  # a Ctrl-C that came before shows itself here
+except KeyboardInterrupt:
+    pass
+import sys
+sys.path.insert(0, '/lib')  # before what MicroPython has frozen
+"""
+RUN = b"""try:
+    import main
+except BaseException as e:
+    sys.print_exception(e)
+    try:
+        open('/data/access.code').close()
+        import machine, time
+        time.sleep(20)
+        machine.reset()
+    except OSError:
+        pass
+"""
 NO_NETWORK = b"sys.modules['usocket'] = sys  # no network here: the MQTT encoder only wants the name\n"
 OLDEST_VERSION = (1, 24)  # .mpy files of version 6.3; ours are tested with 1.28
 OWN_BUILD = b"Parkgate on "  # begins the board name of a firmware that was built with one of our folders
@@ -75,7 +97,7 @@ def app_files(board: Board, table_in_flash: bool) -> dict[str, bytes]:
     files = {f"lib/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in sorted(folder.rglob("*.mpy"))}
     if not table_in_flash:
         files[f"lib/{app_image.TABLE_FILE}"] = (folder / app_image.TABLE_FILE).read_bytes()
-    files["main.py"] = MAIN + (b"" if board.data["links"] else NO_NETWORK) + b"import main\n"
+    files["main.py"] = MAIN + (b"" if board.data["links"] else NO_NETWORK) + RUN
     return files
 
 

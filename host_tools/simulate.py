@@ -16,13 +16,14 @@ import tty
 from pathlib import Path
 
 from host_tools import app_image, unix_port
+from host_tools.simulated_prompt import Prompt
 from parkgate.profiles import split_name
 
 HEAP_BYTES = 390_000  # objects are twice as large as on a Pico W, which has 195 kB with Wi-Fi up
 REPOSITORY = Path(__file__).resolve().parent.parent
 METERS = REPOSITORY / "lib" / "meters"
 BOARD = "unix"
-RESTART_EXIT_CODE = 75  # as boards/unix has it
+RESTART_EXIT_CODE, PROMPT_EXIT_CODE = 75, 76  # as boards/unix has them
 
 
 class SimulatedGateway:
@@ -105,13 +106,30 @@ class SimulatedGateway:
         while self._process:
             process = self._process
             self._take(process)
-            if process.wait() != RESTART_EXIT_CODE:
+            code = process.wait()
+            if code not in (RESTART_EXIT_CODE, PROMPT_EXIT_CODE):
                 return
+            if code == PROMPT_EXIT_CODE:
+                self._prompt()
             with self._power:
                 if self._stopping.is_set():
                     return
                 self.status = {}
                 self._process = self._power_on()
+
+    def _prompt(self) -> None:
+        """Serve MicroPython's prompt on the console until the gateway is to start again."""
+        assert self._line is not None and self._app is not None
+
+        def started(process):
+            with self._power:
+                if self._stopping.is_set():
+                    process.kill()
+                self._process = process
+
+        self.status = {}
+        self.lines.append("MicroPython's prompt is on the console")
+        Prompt(self._line[0], self.folder, self._app, self.heap_bytes, started, self._stopping.is_set).run()
 
     def _take(self, process: subprocess.Popen) -> None:
         assert process.stdout is not None
@@ -133,8 +151,9 @@ class SimulatedGateway:
     def running(self) -> bool:
         if self._process is None:
             return False
-        code = self._process.poll()
-        return code is None or (code == RESTART_EXIT_CODE and not self._stopping.is_set())
+        if self._process.poll() is None:
+            return True
+        return self._reader is not None and self._reader.is_alive() and not self._stopping.is_set()
 
     def kill(self) -> None:
         """Cut the power."""

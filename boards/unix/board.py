@@ -19,7 +19,7 @@ from nor_flash import NorFlash
 from parkgate.errors import LinkError
 
 NAME = "unix"
-RESTART_EXIT_CODE = 75
+RESTART_EXIT_CODE, PROMPT_EXIT_CODE = 75, 76
 SECTOR_SIZE, SECTOR_COUNT, PROGRAM_SIZE = 4096, 256, 256  # as on RP2: 1 MiB, one page a program
 
 
@@ -36,6 +36,7 @@ class Board:
         self.clock = MonotonicClock()
         self.heap = HeapWatch()
         self._sensors = None
+        self._exit_code = RESTART_EXIT_CODE
 
     def comb_point(self):
         """Reader of the signing table for p256.use_table; None where the module p256_table is frozen."""
@@ -109,9 +110,13 @@ class Board:
         """The address of a name, as text. Raises LinkError. Blocks: only for a person who waits for it."""
         return net.resolve(host)
 
+    def leave_to_prompt(self):
+        """The next start leads to MicroPython's prompt."""
+        self._exit_code = PROMPT_EXIT_CODE
+
     def restart(self):
         """Start again: whoever started this process sees the exit code and does so."""
-        sys.exit(RESTART_EXIT_CODE)
+        sys.exit(self._exit_code)
 
 
 class StandardInput:

@@ -144,11 +144,9 @@ class Change:
         return self._gateway.restart
 
     async def repl(self, _request, say):
-        leave = getattr(self._gateway.board, "leave_to_repl", None)
-        if leave is None:
-            raise SettingsError("this board has no way to MicroPython's prompt")
-        await say("the gateway stops; restart the board to run it again")
-        return leave
+        self._gateway.board.leave_to_prompt()
+        await say("restarting into MicroPython's prompt; the start after that is the gateway's again")
+        return self._gateway.restart
 
     async def factory_reset(self, request, say):
         if request.args[0] != "ERASE":

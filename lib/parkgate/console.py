@@ -59,7 +59,7 @@ COMMANDS = (
     ("code", "CODE", LOCKED, 0, "set the code that unlocks this console"),
     ("unlock", "CODE", OPEN, 0, "allow everything for ten minutes"),
     ("lock", "", OPEN, 9, "end that"),
-    ("repl", "", LOCKED, 9, "stop the gateway and leave to MicroPython's prompt"),
+    ("repl", "", LOCKED, 9, "restart into MicroPython's prompt, once"),
     ("restart", "", LOCKED, 9, "start again"),
     ("factory reset", "WORD", LOCKED, 9, "erase key, settings, readings: type factory reset ERASE"),
     ("update", "", OPEN, 9, "reserved"),

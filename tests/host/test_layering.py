@@ -1,7 +1,7 @@
 """Who may import whom, read from the source of every file, and a few more promises about the code itself.
 
     boards/<b>            → firmware/hal → machine, network, socket, time, os, vfs ...
-    firmware/main         → board, firmware/app
+    firmware/main         → board, firmware/app; what stands between a fallen program and MicroPython's prompt
     firmware/app          → the rest of firmware (never hal), lib/parkgate
     firmware/* otherwise  → lib/parkgate, each other (never hal: its objects are handed in)
     host_tools            → lib/parkgate (never firmware, boards or tests)
@@ -51,7 +51,7 @@ def _room(rooms: str, *modules: set[str]) -> Room:
 ROOMS = {
     "lib": _room("lib", PURE),
     "hal": _room("hal lib", QUIET, HARDWARE),
-    "main": _room("board app", QUIET),
+    "main": _room("board app hal", QUIET, {"machine", "os"}),
     "app": _room("app firmware tasks sensors lib", QUIET),
     "firmware": _room("firmware lib", QUIET, {"umqtt"}),
     "tasks": _room("tasks firmware lib", QUIET),
