@@ -7,7 +7,6 @@ import sys
 
 from bus import ModbusBus
 from log import Log
-from mqtt import Session
 from parkgate import batch, beat, cbor, cose, events, modbus, reading, receipt
 from parkgate.access import Access
 from parkgate.clock import Clock
@@ -19,7 +18,6 @@ from sensors.modbus_meter import ModbusMeter
 from tasks.console import ConsoleTask
 from tasks.sample import Sampler
 from tasks.seal import Sealer, in_steps
-from tasks.send import Sender
 from totals import Totals, age_ms
 
 FLOOR_UNIX_MS = 1793491200000  # 2026-11-01: no clock that names an earlier time is believed
@@ -362,6 +360,8 @@ class App:
 
     def make_session(self, on_message, suffix=""):
         """A broker session, not yet open."""
+        from mqtt import Session  # not on a board without a network
+
         return Session(self.board.connect, "parkgate-" + self.topic_id + suffix, self.settings["broker"], on_message)
 
     def instruments(self) -> list:
@@ -467,7 +467,9 @@ class App:
             access = Access(files.read("access.code"), lambda data: files.write("access.code", data))
             loops.append(("console", ConsoleTask(line, self, access).run))
         loops += [("sample", sampler.run) for sampler in self.samplers]
-        if self.hub:
+        if self.hub and self.board.has_network:
+            from tasks.send import Sender
+
             self.sender = Sender(
                 self.journal,
                 self.make_session,

@@ -28,6 +28,7 @@ class Board:
 
     name = NAME
     journal_kind = "raw"
+    has_network = True
     watchdog = None
     connect = staticmethod(net.connect)
 

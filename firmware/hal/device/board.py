@@ -78,6 +78,11 @@ class DeviceBoard:
         except (SettingsError, ValueError):
             return None
 
+    @property
+    def has_network(self) -> bool:
+        """Whether this board can reach a broker; without, its batches are fetched by cable."""
+        return self.link is not None
+
     async def connect(self, host: str, port: int, timeout_ms: int):
         """(reader, writer) of a TCP connection; the network is brought up first. Raises LinkError."""
         if self.link is None:
