@@ -41,6 +41,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--app-only", action="store_true", help="only replace the compiled firmware, over the serial port"
     )
+    parser.add_argument("--code", help="with --app-only: code of the gateway (default: PARKGATE_CODE)")
     parser.add_argument("--drive", type=Path, metavar="DIR", help="where the RP2's boot loader drive is mounted")
     parser.add_argument(
         "--dry-run", type=Path, metavar="DIR", help="write the exact bytes and plan.json to DIR instead"
@@ -83,7 +84,7 @@ def _app_only(args, board: Board, console: Console) -> int:
         _write_outputs(args.dry_run, {**files, "lib/p256.tbl": table})
         console.print(f"written to {args.dry_run}; no board was touched")
         return 0
-    flash_write.write_app(board, files, table, args.port, console)
+    flash_write.write_app(board, files, table, args.port, console, args.code)
     return 0
 
 

@@ -22,6 +22,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from host_tools.boards import CHIP_TITLES, Board
 from host_tools.flash_image import FlashError, Plan
+from host_tools.prompt import to_prompt
+from parkgate.errors import LinkError, SettingsError
 
 DRIVE_TIMEOUT_S = 30.0
 START_TIMEOUT_S = 30.0
@@ -57,6 +59,16 @@ print(json.dumps([sys.implementation._machine, sys.implementation._mpy & 255, fo
 REMOVE_FILES = """
 import os
 for path in %r: os.remove(path)
+"""
+# Until all is written each start leads to the prompt (firmware/main.py looks for this mark): a cut leaves a way in.
+HOLD = """
+try: open('/data/repl', 'w').close()
+except OSError: pass
+"""
+RELEASE = """
+import os
+try: os.remove('/data/repl')
+except OSError: pass
 """
 CHECK_TABLE = """
 try:
@@ -94,7 +106,8 @@ def write_rp2(plan: Plan, port: str, drive: Path | None, console: Console) -> No
         console.print("nothing to read back: no file was written")
         return
     console.print("waiting for the board to start")
-    compare(_after_start(lambda: board_state(port, ["/lib", "/data"])), plan.board, plan.files)
+    compare(_after_start(lambda: _state_behind_console(port)), plan.board, plan.files)
+    _mpremote(port, "reset")
 
 
 def check_drive(folder: Path, board: Board) -> None:
@@ -119,9 +132,10 @@ def _find_drive(board: Board, port: str, console: Console) -> Path:
     found = _drives()
     if not found:
         try:
-            _mpremote(port, "bootloader")
-        except FlashError:
-            pass  # no MicroPython on it yet: the person presses the button
+            to_prompt(port)
+            _mpremote(port, "bootloader", timeout_s=20.0)
+        except (FlashError, LinkError, SettingsError):
+            pass  # no MicroPython on it yet, or a code is set: the person presses the button
         console.print("Hold BOOTSEL while you plug the board in (waiting for its drive).")
         deadline = time.monotonic() + DRIVE_TIMEOUT_S
         while not found and time.monotonic() < deadline:
@@ -166,11 +180,18 @@ def write_esp32(plan: Plan, port: str, console: Console) -> None:
 # The app alone
 
 
-def write_app(board: Board, files: dict[str, bytes], table: bytes, port: str, console: Console) -> dict[str, int]:
+def write_app(
+    board: Board, files: dict[str, bytes], table: bytes, port: str, console: Console, code: str | None = None
+) -> dict[str, int]:
     """Replace what differs in /lib, remove what no longer belongs there, compare, start; how many files were written
-    and removed. Raises FlashError."""
+    and removed. `code` unlocks a gateway that runs there. Raises FlashError, GatewayRefused, SettingsError."""
+    try:
+        to_prompt(port, code)
+    except LinkError as error:
+        raise FlashError(f"{error}. Is the cable a data cable, the port free, MicroPython on the board?") from error
     state = board_state(port, ["/lib"])
     check_board(state, board)
+    _mpremote(port, "exec", HOLD)
     if not _table_in_flash(port, table):
         files = {**files, "lib/p256.tbl": table}
     there = {**state["files"], "main.py": ""}
@@ -192,6 +213,7 @@ def write_app(board: Board, files: dict[str, bytes], table: bytes, port: str, co
     if stale:
         _mpremote(port, "exec", REMOVE_FILES % (stale,))
     compare(board_state(port, ["/lib", "/main.py"]), board, {k: v for k, v in files.items() if k != "main.py"})
+    _mpremote(port, "exec", RELEASE)
     _mpremote(port, "reset")
     console.print(f"{len(changed)} of {len(files)} files written, {len(stale)} removed; all compared, board started")
     return {"written": len(changed), "removed": len(stale)}
@@ -226,6 +248,15 @@ def board_state(port: str, folders: list[str]) -> dict:
     except (ValueError, IndexError) as error:
         raise FlashError(f"the board answers {text[-200:]!r}: is MicroPython on it?") from error
     return {"machine": machine, "mpy": mpy, "files": files}
+
+
+def _state_behind_console(port: str) -> dict:
+    """The state of a board on which the gateway runs since a moment, without a code."""
+    try:
+        to_prompt(port)
+    except (LinkError, SettingsError) as error:
+        raise FlashError(str(error)) from error
+    return board_state(port, ["/lib", "/data"])
 
 
 def check_board(state: dict, board: Board) -> None:
@@ -265,11 +296,11 @@ def _after_start(ask: Callable[[], dict]) -> dict:
             time.sleep(1)
 
 
-def _mpremote(port: str, *words: str, may_fail: bool = False) -> str:
+def _mpremote(port: str, *words: str, may_fail: bool = False, timeout_s: float = PROGRAM_TIMEOUT_S) -> str:
     """One run of mpremote as a program; what it printed. Raises FlashError."""
     command = [sys.executable, "-m", "mpremote", "connect", port, *words]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PROGRAM_TIMEOUT_S)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)
     except subprocess.TimeoutExpired as error:
         raise FlashError(f"no answer on port {port}: unplug the board and plug it in again") from error
     if done.returncode and not may_fail:

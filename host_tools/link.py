@@ -60,7 +60,7 @@ class Link:
         self._seq = random.randrange(1, SEQ_MAX)
         self._rest = b""
         try:
-            self._serial = serial.Serial(self.port, BAUD, timeout=_READ_S, write_timeout=5)
+            self._serial = serial.serial_for_url(self.port, BAUD, timeout=_READ_S, write_timeout=5)
         except (serial.SerialException, OSError) as error:
             raise LinkError(f"{self.port} does not open: {error}") from None
         self.discard()

@@ -180,8 +180,9 @@ class EmulatedPico:
         """Stop what runs on the board and make it listen to `run`."""
         deadline = time.monotonic() + timeout_s
         while True:
-            # Before the USB line is up, or while the board starts, nobody listens: ask again.
-            self.console.write(b"\r\x03\x03\x01")
+            # Before the USB line is up, or while the board starts, nobody listens: ask again. A gateway takes no
+            # Ctrl-C: its own command leads to the prompt, by way of a restart. (At the prompt it is an unknown name.)
+            self.console.write(b"\x03repl\r\x03\x03\x01")
             try:
                 self.console.read_until(b"raw REPL; CTRL-B to exit\r\n>", 2)
                 break

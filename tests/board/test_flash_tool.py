@@ -122,7 +122,8 @@ def test_a_file_system_that_does_not_mount_is_kept(tmp_path):
         data[STORAGE + block * 4096 + 8] ^= 0xFF  # the word "littlefs" of both copies of the root
     flash.write_bytes(data)
     with EmulatedPico(flash=flash) as pico:
-        text = pico.console.read_until(b">>> ", START_S)
-        assert b"nothing was erased" in text
+        text = pico.console.read_until(b"nothing was erased", START_S)
+        text += pico.console.read_until(b"Traceback", START_S)  # it starts again, with no prompt between: who may?
+        assert b">>>" not in text
         assert pico.stats()["flash"]["erases"] == pico.stats()["flash"]["programs"] == 0
     assert flash.read_bytes() == data

@@ -115,7 +115,7 @@ def test_a_uf2_holds_firmware_table_and_files(tmp_path, board, storage, size):
     assert head == b"parkgate p256 comb table 1\0\0" + struct.pack("<I", binascii.crc32(table))
     files = _mounted(flash_at(storage, size), 256)
     _check_files(files, plan)
-    assert files["main.py"].startswith(b"import sys") and files["lib/parkgate/journal.mpy"][:2] == b"M\x06"
+    assert files["main.py"].startswith(b"try:\n    from micropython import kbd_intr") and files["lib/parkgate/journal.mpy"][:2] == b"M\x06"
     assert not [path for path in files if "p256_table" in path or "p256.tbl" in path or "esp32" in path]
     assert not {"lib/_boot.mpy", "lib/manifest.mpy", "lib/tty.mpy"} & files.keys()
     assert max(pages) < FLASH_BASE + boards.load(board).data["flash_bytes"]
@@ -338,6 +338,8 @@ def test_the_uf2_is_copied_to_the_drive_and_compared(tmp_path, monkeypatch):
     there = {path: entry["sha256"] for path, entry in plan["files"].items()}
     state = {"machine": "Raspberry Pi Pico W with RP2040", "mpy": 6, "files": there}
     monkeypatch.setattr(flash_write, "board_state", lambda port, folders: state)
+    monkeypatch.setattr(flash_write, "to_prompt", lambda *_: None)
+    monkeypatch.setattr(flash_write, "_mpremote", lambda *_: "")
     words = ["flash", "--board", "pico_w", "--firmware", str(firmware), "--drive", str(drive)]
     assert cli.main(words) == 0
     assert (drive / "parkgate-pico_w.uf2").read_bytes() == (out / "parkgate-pico_w.uf2").read_bytes()
@@ -387,10 +389,11 @@ def test_the_app_alone_replaces_what_differs(monkeypatch):
     board = FakeMpremote()
     board.files = {"lib/app.mpy": b"old", "lib/gone.mpy": b"stale", "data/identity.key": b"secret", "main.py": b"x"}
     monkeypatch.setattr(flash_write, "_mpremote", board)
+    monkeypatch.setattr(flash_write, "to_prompt", lambda *_: None)
     assert cli.main(["flash", "--board", "pico_w", "--app-only"]) == 0
     assert board.files["data/identity.key"] == b"secret" and "lib/gone.mpy" not in board.files
     assert board.files["lib/app.mpy"][:2] == b"M\x06" and board.files["lib/p256.tbl"] == b"".join(TABLES)
-    assert board.files["main.py"].startswith(b"import sys") and board.resets == 1
+    assert board.files["main.py"].startswith(b"try:\n    from micropython import kbd_intr") and board.resets == 1
     before = dict(board.files)
     assert cli.main(["flash", "--board", "pico_w", "--app-only"]) == 0
     assert board.files == before
@@ -407,6 +410,7 @@ def test_the_app_alone_replaces_what_differs(monkeypatch):
 def test_the_app_is_not_written_to_another_board(monkeypatch, capsys, machine, mpy, word):
     board = FakeMpremote(machine, mpy)
     monkeypatch.setattr(flash_write, "_mpremote", board)
+    monkeypatch.setattr(flash_write, "to_prompt", lambda *_: None)
     assert cli.main(["flash", "--board", "pico_w", "--app-only"]) == 2
     assert word in capsys.readouterr().err and board.files == {}
 
