@@ -47,7 +47,7 @@ def build(board: str, folder: Path | None = None) -> Path:
     """Compile what has changed; the folder with the .mpy files. Raises CompileError."""
     folder = folder or REPOSITORY / "build" / f"app-{board}"
     files = {name: path.read_bytes() for name, path in sources(board).items()}
-    stamp = hashlib.sha256(repr(MPY_FLAGS).encode() + Path(shrink.__file__).read_bytes())
+    stamp = hashlib.sha256(repr((MPY_FLAGS, ROOTS)).encode() + Path(shrink.__file__).read_bytes())
     for name, data in files.items():
         stamp.update(name.encode() + b"\0" + data)
     if _read(folder / STAMP) == stamp.hexdigest():

@@ -15,7 +15,7 @@ import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from host_tools import app_image, esp_image, littlefs_image, rp2_firmware, uf2
+from host_tools import app_image, code_in_place, esp_image, littlefs_image, rp2_firmware, uf2
 from host_tools.boards import CHIP_TITLES, Board
 from parkgate.errors import ParkgateError
 
@@ -31,7 +31,7 @@ import sys
 sys.path.insert(0, '/lib')  # before what MicroPython has frozen
 """
 RUN = b"""try:
-    import main
+%s    import main
 except BaseException as e:
     sys.print_exception(e)
     try:
@@ -42,6 +42,7 @@ except BaseException as e:
     except OSError:
         pass
 """
+IN_PLACE = b"    from hal.rp2.in_place import install\n    install()\n"
 NO_NETWORK = b"sys.modules['usocket'] = sys  # no network here: the MQTT encoder only wants the name\n"
 OLDEST_VERSION = (1, 24)  # .mpy files of version 6.3; ours are tested with 1.28
 OWN_BUILD = b"Parkgate on "  # begins the board name of a firmware that was built with one of our folders
@@ -97,8 +98,18 @@ def app_files(board: Board, table_in_flash: bool) -> dict[str, bytes]:
     files = {f"lib/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in sorted(folder.rglob("*.mpy"))}
     if not table_in_flash:
         files[f"lib/{app_image.TABLE_FILE}"] = (folder / app_image.TABLE_FILE).read_bytes()
-    files["main.py"] = MAIN + (b"" if board.data["links"] else NO_NETWORK) + RUN
+    files["main.py"] = MAIN + (b"" if board.data["links"] else NO_NETWORK)
+    files["main.py"] += RUN % (IN_PLACE if board.port == "rp2" else b"")
     return files
+
+
+def _modules(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Dotted name → .mpy file of the compiled firmware."""
+    return {
+        path[len("lib/") : -len(".mpy")].replace("/", ".").removesuffix(".__init__"): data
+        for path, data in files.items()
+        if path.endswith(".mpy")
+    }
 
 
 def data_files(folder: Path | None, room: int, notes: list[str]) -> dict[str, bytes]:
@@ -200,6 +211,11 @@ def _plan_rp2(board: Board, firmware: bytes, data_folder: Path | None, keep_file
     room = table and len(flash) <= offset - -(-len(table) // uf2.SECTOR_BYTES) * uf2.SECTOR_BYTES
     if room:
         made.writes.append((offset - len(table), table, "signing table"))
+        code = code_in_place.build(_modules(app_files(board, True)))
+        if len(flash) <= offset - -(-(len(table) + len(code)) // uf2.SECTOR_BYTES) * uf2.SECTOR_BYTES:
+            made.writes.append((offset - len(table) - len(code), code, "code that runs in place"))
+        else:
+            made.notes.append("no room for the code beside MicroPython: it will be copied into the heap")
     if made.own_build:
         size = board.data["own_build"]["file_system_bytes"]
         made.notes.append("built with this board's folder: the app is frozen in, the journal has a raw region")

@@ -1,0 +1,194 @@
+"""Compiled code run where it lies in flash: bytecode and long texts of the modules take no heap.
+
+MicroPython copies a .mpy file into the heap. `parkgate flash` writes the same bytecode and texts once more, into the
+gap that MicroPython leaves in front of the storage area (host_tools/code_in_place.py says how). After each import the
+function objects of the new modules are pointed there, and the copies in the heap become garbage.
+
+Nothing is pointed to flash unless the bytes there equal those in the heap, and no word of the heap is read as an
+address unless it is one: where objects look different in another MicroPython, or the files are newer than what lies in
+the gap, all stays in the heap and works as before.
+
+A function that is running must stay where it is. So a module is moved only after the import that brought it has ended.
+"""
+
+import builtins
+import struct
+import sys
+from binascii import crc32
+
+import rp2
+import uctypes
+from machine import mem32
+
+from hal.rp2.mapped_table import HEAD_BYTES, TABLE_BYTES
+
+MAGIC = b"parkgate code 1\0"
+TAIL_BYTES = 28  # magic, then length of all, length of the index, CRC-32 of the index
+_RAM = 0x20000000
+
+moved_bytes = 0
+
+
+def _kinds():
+    """Addresses of the types: functions; what holds so many functions; texts; tuples."""
+
+    def function():
+        pass
+
+    def generator():
+        yield
+
+    closure = type(lambda: function)
+    wrappers = {id(closure): 1, id(staticmethod): 1, id(classmethod): 1, id(property): 3}
+    return (id(type(_kinds)), id(type(generator))), wrappers, (id(str), id(bytes)), id(tuple)
+
+
+class CodeInPlace:
+    """What lies in the gap. `find` and `move` are used by `install`."""
+
+    def __init__(self, begin, index):
+        self._begin = begin
+        self._index = index
+        self._at = 0
+        self._functions_are, self._wrappers, self._texts_are, self._tuple = _kinds()
+        self._ram_end = _RAM + (520 if "RP2350" in sys.implementation._machine else 264) * 1024
+
+    def _in_ram(self, address, size):
+        return address & 3 == 0 and _RAM <= address <= self._ram_end - size
+
+    def find(self, name: str):
+        """Number of functions, constants and texts of a module, and where in the index they are; None if unknown."""
+        index, wanted = self._index, name.encode()
+        for _ in range(2):  # modules come in about the order of the index: go on from the last one
+            while self._at < len(index):
+                size, functions, constants, texts, length = struct.unpack_from("<HHHHB", index, self._at)
+                at = self._at + 9
+                self._at += size
+                if index[at : at + length] == wanted:
+                    return functions, constants, texts, at + length
+            self._at = 0
+        return None
+
+    def move(self, name: str, module):
+        """Let a module's functions and texts lie in flash."""
+        record = self.find(name)
+        if record is None:
+            return
+        functions, constants, texts, at = record
+        entry = "<IHH"
+        self._functions = [struct.unpack_from(entry, self._index, at + 8 * i) for i in range(functions)]
+        self._first = [mem32[self._begin + each[0]] for each in self._functions]
+        at += 8 * functions
+        self._texts = [struct.unpack_from("<IH", self._index, at + 6 * i) for i in range(texts)]
+        for value in module.__dict__.values():
+            self._value(value)
+        if self._in_ram(id(module), 16):
+            self._constants(mem32[id(module) + 12], constants)
+        self._functions = self._first = self._texts = None
+
+    def _value(self, value):
+        if isinstance(value, type):
+            for member in value.__dict__.values():
+                if not isinstance(member, type):
+                    self._object(id(member))
+        else:
+            self._object(id(value))
+
+    def _object(self, address):
+        """Move the function at an address, or those that a static method, a property or a closure there holds."""
+        if not self._in_ram(address, 16):
+            return
+        kind = mem32[address]
+        if kind in self._functions_are:
+            code = mem32[address + 12]
+            if self._in_ram(code, 4):
+                number = self._same_code(code)
+                if number is not None:
+                    self._children(mem32[address + 8], number)
+                    mem32[address + 12] = self._begin + self._functions[number][0]
+        else:
+            for i in range(self._wrappers.get(kind, 0)):
+                self._object(mem32[address + 4 + 4 * i])
+
+    def _same_code(self, code):
+        word = mem32[code]
+        for number, first in enumerate(self._first):
+            if first == word and self._same(code, self._functions[number][0], self._functions[number][1]):
+                return number
+        return None
+
+    def _same(self, address, offset, size):
+        global moved_bytes
+        if not self._in_ram(address, size):
+            return False
+        if uctypes.bytearray_at(address, size) != uctypes.bytearray_at(self._begin + offset, size):
+            return False
+        moved_bytes += size
+        return True
+
+    def _children(self, table, number):
+        """Move the functions inside of a function; the number of the first entry behind them."""
+        count = self._functions[number][2]
+        number += 1
+        for i in range(count):
+            child = mem32[table + 4 * i] if self._in_ram(table, 4 * count) else 0
+            within = 0
+            if self._in_ram(child, 12):
+                offset, size, _ = self._functions[number]
+                if self._same(mem32[child + 4], offset, size):
+                    mem32[child + 4] = self._begin + offset
+                    within = mem32[child + 8]
+            number = self._children(within, number)
+        return number
+
+    def _constants(self, table, count):
+        """Move the texts of a table of constants, in the order in which the index has them."""
+        for i in range(count):
+            if not self._texts or not self._in_ram(table, 4 * count):
+                return
+            address = mem32[table + 4 * i]
+            if not self._in_ram(address, 16):
+                continue
+            kind = mem32[address]
+            if kind == self._tuple:
+                self._constants(address + 8, mem32[address + 4])
+            elif kind in self._texts_are:
+                for number, (offset, size) in enumerate(self._texts):
+                    if mem32[address + 8] == size and self._same(mem32[address + 12], offset, size):
+                        mem32[address + 12] = self._begin + offset
+                        self._texts = self._texts[number + 1 :]
+                        break
+
+
+def code_in_place():
+    """What lies in the gap, None when it is not whole."""
+    end = uctypes.addressof(rp2.Flash()) - TABLE_BYTES - HEAD_BYTES  # the storage area shows where flash is mapped
+    tail = uctypes.bytearray_at(end - TAIL_BYTES, TAIL_BYTES)
+    if tail[:16] != MAGIC:
+        return None
+    size, index_size, crc = struct.unpack_from("<III", tail, 16)
+    if not TAIL_BYTES + index_size <= size <= 1 << 20:
+        return None
+    index = uctypes.bytearray_at(end - TAIL_BYTES - index_size, index_size)
+    if crc32(index) != crc:
+        return None
+    return CodeInPlace(end - size, index)
+
+
+def install():
+    """From now on, each module is moved to flash when its import has ended."""
+    code = code_in_place()
+    if code is None:
+        return
+    load = builtins.__import__
+
+    def load_in_place(*args):
+        before = set(sys.modules)
+        module = load(*args)
+        if len(sys.modules) != len(before):
+            for new in sys.modules:
+                if new not in before:
+                    code.move(new, sys.modules[new])
+        return module
+
+    builtins.__import__ = load_in_place
