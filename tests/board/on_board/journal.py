@@ -11,7 +11,7 @@ from parkgate import journal
 from parkgate.journal_format import SAMPLE
 
 SECTOR_BYTES = 4096
-SECTORS = 64
+SECTORS = 256
 APPENDS = 400
 SAMPLE_BYTES = 24
 BATCH_BYTES = 1500
@@ -100,4 +100,22 @@ gc.collect()
 timed_us(times, again.recover)
 report("journal, recovery", times[0] / 1000, "ms")
 if again.next_seq != book.next_seq:
+    raise ValueError("recovered to another state")
+
+# Every sector in use: what a start takes then, and what the journal keeps in memory.
+sample = bytes(1000)
+while again.space.free > 1:
+    again.maintain()
+    again.append(SAMPLE, sample, 3)
+expected = again.counters
+book = again = None
+gc.collect()
+before = gc.mem_alloc()
+full = journal.Journal(flash, lambda: bytes(16))
+times = []
+timed_us(times, full.recover)
+report("journal of %d sectors, full, recovery" % SECTORS, times[0] / 1000, "ms")
+gc.collect()
+report("journal of %d sectors, full, heap kept" % SECTORS, gc.mem_alloc() - before, "bytes")
+if full.counters != expected:
     raise ValueError("recovered to another state")
