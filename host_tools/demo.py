@@ -26,7 +26,7 @@ from host_tools.broker import Broker
 from host_tools.hub.store import connect
 from host_tools.load_curve import read as read_curve
 from host_tools.meter_simulator import Faults, MeterBus, SimulatedMeter
-from host_tools.simulate import HEAP_BYTES, SimulatedGateway
+from host_tools.simulate import SimulatedGateway
 from parkgate.errors import LinkError, ParkgateError, SettingsError
 
 PAGE_PORT = 8080
@@ -208,7 +208,7 @@ def _start_gateways(args, stack: ExitStack, hub: Hub, broker_port: int) -> list[
         bus = MeterBus(meters, curve, log=folder / "meters.jsonl", seed=number, started_s=_since_first_start(folder))
         stack.callback(bus.stop)
         device = bus.start()
-        gateway = SimulatedGateway(folder, HEAP_BYTES + (workshop.PARTS_BYTES if furnished else 0))
+        gateway = SimulatedGateway(folder)
         settings = gateway_settings(name, device, broker_port, hub.about["public_key"], names)
         gateway.configure(workshop.furnish(settings, folder) if furnished else settings)
         stack.callback(gateway.kill)

@@ -22,8 +22,6 @@ METERS = (
     ("lathe", "eastron-sdm220", 7, "dead"),
     ("paint", "abb-b2x", 8, "dead"),
 )
-# What the simulated parts take of the heap (`make bench ARGS=drivers`): a board has real ones, and no code for them.
-PARTS_BYTES = 23_000
 
 ONE_PHASE = ("pzem-004t", "eastron-sdm120", "chint-ddsu666", "eastron-sdm220")
 METER_PERIOD_MS = 2000

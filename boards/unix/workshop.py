@@ -24,6 +24,7 @@ import time
 from parkgate.errors import SettingsError
 
 MM_S2_A_G = 9806.65
+FAULTS = ("unplugged", "damaged", "stuck", "noise")
 
 
 class Workshop:
@@ -54,7 +55,11 @@ class Workshop:
         from fake_bus import Faults
 
         self._seed += 1
-        return Faults(self._seed, **part.get("faults", {}))
+        given = part.get("faults", {})
+        for name in given:
+            if name not in FAULTS:
+                raise SettingsError("workshop.json: there is no fault %r; there are %s" % (name, ", ".join(FAULTS)))
+        return Faults(self._seed, *[given.get(name, 0) for name in FAULTS])
 
     def _once(self, name, make):
         if name not in self._made:
