@@ -25,7 +25,7 @@ from journal_world import World  # noqa: E402
 FULL = 16  # the size at which every operation is cut
 # On littlefs: name → (blocks, program unit, segments, samples, every how many states one is cut again). These run on
 # MicroPython's Unix port.
-LITTLEFS = {"littlefs-rp2": (256, 256, 40, 3600, 100), "littlefs-esp32": (240, 32, 40, 3200, 80)}
+LITTLEFS = {"littlefs-rp2": (256, 256, 40, 3600, 400), "littlefs-esp32": (240, 32, 40, 3200, 400)}
 # name → (geometry, samples of the full life at least, every how many states one is cut again)
 LIVES = {
     "rp2": ((4096, 256, 256), 4500, 10),
@@ -167,12 +167,18 @@ def run_littlefs(name: str, seed: int, size: int, samples: int, jobs: int) -> di
         futures = [
             pool.submit(_on_littlefs, name, seed, samples, max(1, FULL // size), part, parts) for part in range(parts)
         ]
-        for future in futures:
+        for part, future in enumerate(futures):
             for key, value in future.result().items():
                 if key in ("states", "seconds", "continued", "operations", "failures"):
                     total[key] = total.get(key, type(value)()) + value
                 else:
                     total[key] = value
+            if size == FULL:
+                print(
+                    f"  part {part + 1} of {parts}, so far {total['states']} states, {total['seconds']} double cuts, "
+                    f"{len(total['failures'])} failures",
+                    flush=True,
+                )
     return total
 
 

@@ -1,4 +1,4 @@
-"""What the hub makes of a gateway whose journal was wiped, re-flashed, lost or set back: journal, batches and hub whole."""
+"""What the hub makes of a gateway whose journal was wiped, re-flashed, lost or set back."""
 
 import copy
 
