@@ -264,15 +264,25 @@ class App:
         self.note([events.COUNTER, name, quantity, what, before, value, list(self.clock.date(self.mono_ms()))])
 
     def _append(self, kind, payload, readings):
-        """Append to the journal. A flash that fails takes this record at most: it is counted, and the journal begins
-        anew behind the bad place. Raises FlashError when it cannot."""
+        """Append to the journal. After a failure of flash, or without memory, the journal is recovered and the record
+        written behind the bad place; if that fails too, its readings are counted as lost. Raises FlashError,
+        MemoryError when nothing can be written any more."""
+        journal = self.journal
+        sampled = journal.ledger.sampled
+        if not journal.failed:
+            try:
+                journal.append(kind, payload, readings)
+                return
+            except (FlashError, MemoryError) as e:
+                self.log.error("journal", "%s; recovering" % (e or "out of memory"))
+        journal.recover(self.cause)
+        if readings and journal.ledger.sampled > sampled:
+            return  # it was on flash already
         try:
-            self.journal.append(kind, payload, readings)
-        except FlashError as e:
-            self.log.error("journal", "%s; recovering" % e)
-            self.journal.recover(self.cause)
+            journal.append(kind, payload, readings)
+        except FlashError:
             if readings:
-                self.journal.note_lost(readings)
+                journal.note_lost(readings)
 
     def take_hub_time(self, unix_ms: int, uncertainty_ms: int):
         """The hub's time, from a receipt: for a board that has no better source."""
@@ -402,7 +412,7 @@ class App:
                 quiet_ms = [sampler.quiet_ms() for sampler in self.samplers] if self.sampling else []
                 self.journal.maintain(min(quiet_ms or [MAINTAIN_MS]))
             now = self.mono_ms()
-            if now >= flush_due:
+            if now + MAINTAIN_MS > flush_due:  # the next look would be too late
                 self.flash.sync()  # on a file system this is what makes readings durable
                 flush_due = now + self.settings["journal"]["flush_interval_s"] * 1000
             if now >= status_due:
