@@ -20,6 +20,7 @@ VERBS = {
     "demo": ("host_tools.demo", "run gateways, meters, broker and hub on this computer"),
     "hub": ("host_tools.hub.command", "receive, verify and store batches, answer with receipts, show them"),
     "enrol": ("host_tools.enrol", "let the hub know a gateway's public key"),
+    "operator": ("host_tools.operators", "say who may enrol gateways at the hub over HTTP"),
     "simulate": ("host_tools.simulate", "run one gateway on MicroPython's Unix port"),
     "meters": ("host_tools.meters", "list, check, scan for and simulate meters"),
     "boards": ("host_tools.boards", "list the boards and what each has"),

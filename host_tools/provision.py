@@ -1,20 +1,23 @@
 """`parkgate provision`: give a new gateway its identity, its hub and its settings, by cable.
 
 The key is made on the gateway from its own randomness and this computer's, and never leaves it. The hub learns the
-public key (--hub DIR, or --public-key FILE to be carried there by hand); the gateway learns the hub's key, the broker
-and the settings of --settings FILE; its console gets a code; a label with a QR code is printed.
+public key: --hub DIR for one on this computer, --hub URL --token TOKEN for one elsewhere (`parkgate operator` makes
+tokens), or --hub-key FILE --public-key FILE and `parkgate enrol` there, carried by hand. The gateway learns the hub's
+key, the broker and the settings of --settings FILE; its console gets a code; a label with a QR code is printed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from parkgate.errors import SettingsError
+from parkgate.settings import validate
 
-from . import enrol
+from . import enrol, hub_client
 from .hub.store import connect
 from .keys import hub_key, read_public
 from .link import Link, add_port_argument
@@ -27,7 +30,10 @@ def add_parser(subparsers) -> None:
     """Arguments of `parkgate provision`."""
     parser = subparsers.add_parser("provision", help="give a gateway its identity and settings", description=__doc__)
     add_port_argument(parser)
-    parser.add_argument("--hub", type=Path, metavar="DIR", help="data directory of the hub on this computer")
+    parser.add_argument(
+        "--hub", metavar="DIR|URL", help="data directory of the hub on this computer, or address of its page"
+    )
+    parser.add_argument("--token", help="operator's token for --hub URL (default: PARKGATE_TOKEN)")
     parser.add_argument("--hub-key", metavar="FILE|HEX", help="public key of a hub elsewhere (hub_public.key there)")
     parser.add_argument("--public-key", type=Path, metavar="FILE", help="write the gateway's public key, for enrolling")
     parser.add_argument("--broker", metavar="URL", help="mqtt://[user[:password]@]host[:port] (default: the hub's own)")
@@ -40,27 +46,31 @@ def add_parser(subparsers) -> None:
 def run(args) -> int:
     """Raises SettingsError, LinkError, GatewayRefused."""
     if not args.hub and not args.hub_key:
-        raise SettingsError("name the hub: --hub DIR, or --hub-key FILE with --broker URL")
-    if args.hub:
-        args.hub.mkdir(parents=True, exist_ok=True)
-    hub_xy = hub_key(args.hub).xy if args.hub else read_public(args.hub_key)
+        raise SettingsError("name the hub: --hub DIR, --hub URL --token TOKEN, or --hub-key FILE with --broker URL")
+    folder = Path(args.hub) if args.hub and not hub_client.is_address(args.hub) else None
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
     given = read_file(args.settings) if args.settings else {}
+    validate(given)
     with Link(args.port) as link:
         link.unlock(args.code)
         _new_key(link)
         identity = link.facts("identity")
         public_key = bytes.fromhex(identity["public_key"])
         current = active(link)
-        wanted = given or current
-        wanted = {**wanted, "hub": {"public_key": hub_xy.hex()}}
-        wanted["broker"] = {**current["broker"], **wanted.get("broker", {}), **_broker(args)}
-        name = args.name or wanted.get("gateway", {}).get("name") or identity["name"]
+        name = args.name or given.get("gateway", {}).get("name") or identity["name"]
         if name == "gateway":
             name = "gateway-" + identity["gateway"][:6]
-        wanted["gateway"] = {**wanted.get("gateway", {}), "name": name}
+        hub_xy, broker = _hub(args, folder, public_key, name)
+        wanted = given or current
+        wanted = {**wanted, "hub": {"public_key": hub_xy.hex()}, "gateway": {**wanted.get("gateway", {}), "name": name}}
+        wanted["broker"] = {**current["broker"], **broker, **given.get("broker", {}), **_typed_broker(args)}
+        if wanted["broker"]["host"] in hub_client.LOOPBACK and identity["board"] != "unix":
+            raise SettingsError(
+                f"broker {wanted['broker']['host']} would be the board itself: name the broker as the gateway reaches "
+                "it, --broker mqtt://HOST:PORT"
+            )
         commands = changes(current, wanted)
-        if args.hub:
-            _enrol(args.hub, public_key, name)
         if args.public_key:
             args.public_key.write_text(public_key.hex() + "\n")
         if commands:
@@ -80,30 +90,43 @@ def _new_key(link: Link) -> None:
     link.wait_restart(int(journal["boot"]))
 
 
-def _broker(args) -> dict:
-    url = args.broker
-    if not url and args.hub and (args.hub / "hub.json").exists():
-        url = json.loads((args.hub / "hub.json").read_text())["broker"]
-    if not url:
+def _hub(args, folder: Path | None, public_key: bytes, name: str) -> tuple[bytes, dict]:
+    """(public key of the hub, its own broker as settings), the gateway enrolled where the hub can be reached."""
+    known = read_public(args.hub_key) if args.hub_key else None
+    if not args.hub:
+        return known or b"", {}
+    if folder is None:
+        answer = hub_client.enrol(args.hub, args.token, public_key, name)
+        xy, broker = answer.hub_xy, {"host": answer.broker_host, "port": answer.broker_port}
+    else:
+        xy, broker = hub_key(folder).xy, _broker_of(folder)
+        with contextlib.closing(connect(folder)) as database:
+            enrol.enrol(database, public_key, name)
+    if known not in (None, xy):
+        raise SettingsError("the hub has another public key than --hub-key says: is that the right hub?")
+    return xy, broker
+
+
+def _broker_of(folder: Path) -> dict:
+    # The hub's own name at the broker is not the gateway's: only the place is taken.
+    if not (folder / "hub.json").exists():
         return {}
-    parts = urlsplit(url if "://" in url else "mqtt://" + url)
+    parts = urlsplit(json.loads((folder / "hub.json").read_text())["broker"])
+    return {"host": parts.hostname, "port": parts.port or 1883}
+
+
+def _typed_broker(args) -> dict:
+    if not args.broker:
+        return {}
+    parts = urlsplit(args.broker if "://" in args.broker else "mqtt://" + args.broker)
     if parts.scheme != "mqtt" or not parts.hostname:
-        raise SettingsError(f"--broker {url!r} is not mqtt://host:port")
+        raise SettingsError(f"--broker {args.broker!r} is not mqtt://host:port")
     found: dict = {"host": parts.hostname, "port": parts.port or 1883}
-    # The hub's own name at the broker is not the gateway's: only what was typed is taken.
-    if args.broker and parts.username:
+    if parts.username:
         found["user"] = parts.username
-    if args.broker and parts.password:
+    if parts.password:
         found["password"] = parts.password
     return found
-
-
-def _enrol(folder: Path, public_key: bytes, name: str) -> None:
-    database = connect(folder)
-    try:
-        enrol.enrol(database, public_key, name)
-    finally:
-        database.close()
 
 
 def _set_code(link: Link, identity: dict, args) -> str | None:

@@ -1,8 +1,9 @@
-"""The hub's page and its JSON, read only: one process with the receiver, started and stopped with it.
+"""The hub's page and its JSON, read only but for enrolment: one process with the receiver, started and stopped with it.
 
     /                                  the page
     /api/summary                       the hub, totals, every gateway
     /api/gateways?since=REV            gateways that changed after REV, and the newest REV
+    POST /api/gateways                 enrol one, by an operator with a token (register)
     /api/gateways/ID                   one gateway with its channels, chains, events and refused messages
     /api/gateways/ID/readings          ?series=1,2 &from=MS &to=MS &last_s=S &points=N
     /api/gateways/ID/batches/EPOCH/SEQ the signed bytes of a batch
@@ -30,6 +31,7 @@ from starlette.staticfiles import StaticFiles
 from parkgate.errors import SettingsError
 
 from . import readings
+from .register import Registration
 from .service import Hub, now_unix_ms
 from .store import DATABASE_FILE, connect
 
@@ -92,6 +94,7 @@ def make_app(hub: Hub, host: str = "127.0.0.1", ready=None) -> Starlette:
             Route("/", pages.index),
             Route("/api/summary", pages.summary),
             Route("/api/gateways", pages.gateways),
+            Route("/api/gateways", Registration(hub).post, methods=["POST"]),
             Route("/api/gateways/{id}", pages.gateway),
             Route("/api/gateways/{id}/readings", pages.readings),
             Route("/api/gateways/{id}/batches/{epoch}/{seq:int}", pages.batch),

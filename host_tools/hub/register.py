@@ -1,0 +1,129 @@
+"""Enrolment over HTTP: `POST /api/gateways` by an operator with a token, for `parkgate provision --hub URL`.
+
+    Authorization: Bearer TOKEN
+    {"public_key": "128 hexadecimal digits", "name": "hall-3"}
+
+    201 or 200 {"gateway": …, "id": …, "name": …, "hub_public_key": …, "broker": {"host": …, "port": …}}
+    400 not such a body  401 no such operator  409 name taken, or the gateway is revoked  413 too large
+    429 too many requests: Retry-After says how long to wait
+
+Each address may ask so many times a minute, whoever it is. A browser cannot be made to send a token, so no page
+elsewhere can enrol. Without TLS in front, listen on loopback only.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import logging
+import math
+import time
+from urllib.parse import urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from parkgate import cose
+from parkgate.errors import FormatError, SettingsError
+
+from ..enrol import enrol
+from ..keys import parse_public
+from . import operators
+from .service import Hub
+from .store import connect
+
+log = logging.getLogger("parkgate.hub")
+
+BODY_BYTES_MAX = 4096
+REQUESTS_MAX, PERIOD_S = 12, 60.0  # an address
+ADDRESSES_MAX = 1024
+
+
+class Limit:
+    """At most `REQUESTS_MAX` in `PERIOD_S` from each address; the addresses seen longest ago are forgotten."""
+
+    def __init__(self, now_s=time.monotonic):
+        self._now_s = now_s
+        self._seen: collections.OrderedDict[str, collections.deque[float]] = collections.OrderedDict()
+
+    def wait_s(self, address: str) -> float:
+        """0 when this request is taken (and counted), else how long to wait."""
+        now = self._now_s()
+        times = self._seen.setdefault(address, collections.deque())
+        self._seen.move_to_end(address)
+        while len(self._seen) > ADDRESSES_MAX:
+            self._seen.popitem(last=False)
+        while times and times[0] <= now - PERIOD_S:
+            times.popleft()
+        if len(times) >= REQUESTS_MAX:
+            return times[0] + PERIOD_S - now
+        times.append(now)
+        return 0.0
+
+
+class Registration:
+    """Answers POST for `hub`."""
+
+    def __init__(self, hub: Hub):
+        self.hub = hub
+        self.limit = Limit()
+
+    async def post(self, request: Request) -> Response:
+        wait_s = self.limit.wait_s(request.client.host if request.client else "")
+        if wait_s:
+            return _refuse(429, "too many requests", {"Retry-After": str(math.ceil(wait_s))})
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BODY_BYTES_MAX:
+                return _refuse(413, f"at most {BODY_BYTES_MAX} bytes")
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        return await run_in_threadpool(self._answer, token if kind.lower() == "bearer" else "", bytes(body))
+
+    def _answer(self, token: str, body: bytes) -> Response:
+        try:
+            operator = operators.who(self.hub.data_dir, token)
+        except SettingsError as error:
+            log.error("%s", error)
+            return _refuse(500, "the hub cannot read who its operators are")
+        if operator is None:
+            return _refuse(401, "no operator has this token", {"WWW-Authenticate": "Bearer"})
+        try:
+            given = json.loads(body)
+            public_key, name = given["public_key"], given.get("name")
+            if not isinstance(public_key, str) or not isinstance(name, str | None):
+                raise TypeError
+            xy = parse_public(public_key)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return _refuse(400, "public_key is 128 hexadecimal digits, name is text")
+        except FormatError as error:
+            return _refuse(400, str(error))
+        return self._enrol(operator, xy, name)
+
+    def _enrol(self, operator: str, xy: bytes, name: str | None) -> Response:
+        with contextlib.closing(connect(self.hub.data_dir)) as db:
+            kid = cose.thumbprint(xy)
+            row = db.execute("SELECT revoked_unix_ms FROM gateway WHERE kid = ?", (kid,)).fetchone()
+            if row and row[0] is not None:
+                return _refuse(409, "this gateway is revoked: parkgate enrol --restore takes it back")
+            try:
+                enrol(db, xy, name)
+            except SettingsError as error:
+                return _refuse(409, str(error))
+            stored = db.execute("SELECT name FROM gateway WHERE kid = ?", (kid,)).fetchone()[0]
+        log.info("operator %s enrolled %s (%s)", operator, stored, kid.hex())
+        broker = urlsplit(self.hub.receiver.url)
+        answer = {
+            "gateway": kid[:16].hex(),
+            "id": kid.hex(),
+            "name": stored,
+            "hub_public_key": self.hub.key.xy.hex(),
+            "broker": {"host": broker.hostname, "port": broker.port, "tls": broker.scheme == "mqtts"},
+        }
+        return JSONResponse(answer, 200 if row else 201)
+
+
+def _refuse(status: int, why: str, headers: dict | None = None) -> Response:
+    return JSONResponse({"error": why}, status, headers)

@@ -1,0 +1,155 @@
+"""Enrolment over HTTP: by an operator's token only, slowed down, and by `parkgate provision --hub URL`."""
+
+import http.server
+import json
+import re
+import threading
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from host_tools import cli, hub_client, keys
+from host_tools.hub import operators, register
+from host_tools.hub.store import connect
+from parkgate import cose
+from parkgate.errors import LinkError, SettingsError
+from test_hub_web import Server
+
+
+def new_key() -> bytes:
+    return keys.public_xy(ec.generate_private_key(ec.SECP256R1()))
+
+
+@pytest.fixture
+def server(tmp_path):
+    with Server(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def token(tmp_path):
+    return operators.add(tmp_path, "anna")
+
+
+def post(server, token=None, **body):
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx.post(server.url + "/api/gateways", json=body, headers=headers)
+
+
+def test_an_operator_enrols_a_gateway(server, token, tmp_path):
+    xy = new_key()
+    answer = post(server, token, public_key=xy.hex(), name="hall-3")
+    assert answer.status_code == 201
+    found = answer.json()
+    assert found["id"] == cose.thumbprint(xy).hex() and found["name"] == "hall-3"
+    assert found["hub_public_key"] == server.hub.key.xy.hex()
+    assert found["broker"] == {"host": "127.0.0.1", "port": 1, "tls": False}
+    with connect(tmp_path) as db:
+        assert db.execute("SELECT name, public_key FROM gateway").fetchall() == [("hall-3", xy)]
+    assert post(server, token, public_key=xy.hex(), name="hall-3").status_code == 200, "again: no harm"
+    assert post(server, token, public_key=new_key().hex(), name="hall-3").status_code == 409, "the name is taken"
+    with connect(tmp_path) as db:
+        db.execute("UPDATE gateway SET revoked_unix_ms = 1")
+    assert post(server, token, public_key=xy.hex()).status_code == 409, "revoked stays revoked"
+
+
+def test_nobody_else_does(server, token, tmp_path):
+    xy = new_key().hex()
+    for wrong in (None, token[:-1], token + "x", token.upper(), "pgop_", "ä".encode().decode("latin-1")):
+        answer = httpx.post(
+            server.url + "/api/gateways",
+            json={"public_key": xy},
+            headers={} if wrong is None else {"Authorization": b"Bearer " + wrong.encode()},
+        )
+        assert answer.status_code == 401 and "www-authenticate" in answer.headers, wrong
+    basic = httpx.post(server.url + "/api/gateways", json={"public_key": xy}, headers={"Authorization": token})
+    assert basic.status_code == 401
+    assert httpx.put(server.url + "/api/gateways", json={}).status_code == 405
+    operators.remove(tmp_path, "anna")
+    assert post(server, token, public_key=xy).status_code == 401, "removed: at once"
+    with connect(tmp_path) as db:
+        assert db.execute("SELECT count(*) FROM gateway").fetchone()[0] == 0
+
+
+def test_what_is_no_request_is_refused(server, token):
+    assert post(server, token, public_key="00" * 64).status_code == 400, "not on the curve"
+    assert post(server, token, public_key=5).status_code == 400
+    assert post(server, token, name="x").status_code == 400
+    assert post(server, token, public_key=new_key().hex(), name="").status_code == 201, "named by its id"
+    assert post(server, token, public_key=new_key().hex(), name="a\nb").status_code == 409
+    for body, status in ((b"", 400), (b"[]", 400), (b"\xff", 400), (b'"x"', 400), (b"x" * 5000, 413)):
+        answer = httpx.post(server.url + "/api/gateways", content=body, headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == status, body[:10]
+    assert httpx.get(server.url + "/api/gateways").status_code == 200, "looking needs no token"
+
+
+def test_requests_are_slowed_down(server, token):
+    codes = [post(server, "pgop_wrong", public_key="x").status_code for _ in range(register.REQUESTS_MAX)]
+    assert codes == [401] * register.REQUESTS_MAX
+    answer = post(server, token, public_key=new_key().hex())
+    assert answer.status_code == 429 and 50 <= int(answer.headers["Retry-After"]) <= 60
+    assert httpx.get(server.url + "/api/gateways").status_code == 200
+
+
+def test_the_limit_counts_each_address_and_forgets():
+    now = [0.0]
+    limit = register.Limit(lambda: now[0])
+    assert all(limit.wait_s("a") == 0 for _ in range(register.REQUESTS_MAX))
+    assert limit.wait_s("a") == register.PERIOD_S and limit.wait_s("b") == 0
+    now[0] = register.PERIOD_S
+    assert limit.wait_s("a") == 0
+    for number in range(3 * register.ADDRESSES_MAX):
+        limit.wait_s(str(number))
+    assert len(limit._seen) == register.ADDRESSES_MAX
+
+
+def test_the_file_has_no_token_and_is_ours_alone(tmp_path, capsys):
+    assert cli.main(["operator", "anna", "--data", str(tmp_path)]) == 0
+    token = capsys.readouterr().out.strip()
+    assert re.fullmatch(r"pgop_[-\w]{43}", token)
+    file = tmp_path / operators.FILE
+    assert token not in file.read_text() and token[5:] not in file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+    assert operators.who(tmp_path, token) == "anna" and operators.who(tmp_path, token[:-1]) is None
+    assert cli.main(["operator", "anna", "--data", str(tmp_path)]) == 2
+    assert cli.main(["operator", "--data", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.split() == ["anna"]
+    assert cli.main(["operator", "--remove", "anna", "--data", str(tmp_path)]) == 0
+    assert operators.who(tmp_path, token) is None
+    file.write_text('{"x": 5}')
+    with pytest.raises(SettingsError):
+        operators.load(tmp_path)
+
+
+def test_the_client_says_what_is_wrong(server, token, monkeypatch, capsys):
+    xy = new_key()
+    monkeypatch.delenv("PARKGATE_TOKEN", raising=False)
+    with pytest.raises(SettingsError, match="--token"):
+        hub_client.enrol(server.url, None, xy, "a")
+    with pytest.raises(SettingsError, match="must not travel in the open"):
+        hub_client.enrol("http://hub.example:8080", token, xy, "a")
+    with pytest.raises(SettingsError, match="no operator has this token"):
+        hub_client.enrol(server.url, "pgop_wrong", xy, "a")
+    with pytest.raises(LinkError):
+        hub_client.enrol("http://127.0.0.1:9", token, xy, "a")
+    monkeypatch.setenv("PARKGATE_TOKEN", token)
+    found = hub_client.enrol(server.url + "/", None, xy, "a")
+    assert found == (server.hub.key.xy, "127.0.0.1", 1)
+
+
+def test_a_server_that_is_no_hub_is_noticed(token):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"hello": 1}).encode())
+
+        def log_message(self, *_):
+            pass
+
+    other = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=other.handle_request, daemon=True).start()
+    with pytest.raises(LinkError, match="not as a hub does"):
+        hub_client.enrol(f"http://127.0.0.1:{other.server_port}", token, new_key(), "a")
+    other.server_close()
