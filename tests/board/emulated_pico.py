@@ -166,6 +166,15 @@ class EmulatedPico:
         """Cut the power at the flash operation after the next `operations`; torn: in the middle of it."""
         self.command("cut_after", operations=operations, torn=torn)
 
+    def type_at(self, at_ms: float, data: bytes) -> None:
+        """Type on the console so many ms of the board after its start, whatever the speed of this machine. Forgotten
+        when the power goes. Only the plain Pico."""
+        self.command("type_at", at_ms=at_ms, bytes=data.hex())
+
+    def board_ms(self) -> float:
+        """The time that the board has been on, since the emulator began."""
+        return self.stats()["board_ms"]
+
     def stats(self) -> dict:
         """Counters since the emulator began; times in ms of the board."""
         return self.command("stats")

@@ -58,6 +58,7 @@ function leadMs() {
 }
 
 let cpuMs = 0;
+let typing = []; // [{ at_ms, bytes }], by time: what the computer will type
 let running = false; // one chain of slices at most
 
 function slice() {
@@ -70,7 +71,14 @@ function slice() {
   }
   if (lead < -LAG_FORGIVEN_MS) setOrigin();
   const start = performance.now();
-  board.run(SLICE_MS * 1e6);
+  const clock = board.clock; // another one after a reset
+  const end = clock.nanos + SLICE_MS * 1e6;
+  while (typing.length && board.clock === clock && typing[0].at_ms * 1e6 <= end) {
+    const { at_ms, bytes } = typing.shift();
+    if (at_ms * 1e6 > clock.nanos) board.run(at_ms * 1e6 - clock.nanos);
+    board.console?.send(Buffer.from(bytes, 'hex'));
+  }
+  if (board.on && board.clock === clock && clock.nanos < end) board.run(end - clock.nanos);
   cpuMs += performance.now() - start;
   flushWires();
   setImmediate(slice);
@@ -112,6 +120,7 @@ function connectWire(index, address) {
 
 const commands = {
   power_on() {
+    typing = [];
     board.powerOn();
     setOrigin();
     if (!running) setImmediate(slice);
@@ -120,6 +129,11 @@ const commands = {
   power_off: () => board.powerOff(),
   cut_after({ operations, torn }) {
     Object.assign(board.flash, { cutAfter: operations, tear: Boolean(torn) });
+  },
+  // Type on the console at a time of the board since its start, to the microsecond.
+  type_at({ at_ms, bytes }) {
+    typing.push({ at_ms, bytes });
+    typing.sort((a, b) => a.at_ms - b.at_ms);
   },
   set_pace({ pace: value }) {
     pace = value;
