@@ -4,13 +4,14 @@ import asyncio
 import io
 import json
 import sys
+from binascii import a2b_base64
 
 from bus import ModbusBus
 from log import Log
 from parkgate import batch, beat, cbor, cose, events, modbus, reading, receipt
 from parkgate.access import Access
 from parkgate.clock import Clock
-from parkgate.errors import FlashError, ParkgateError, SettingsError
+from parkgate.errors import JournalError, ParkgateError, SettingsError
 from parkgate.journal import Journal
 from parkgate.mac import hkdf_sha256
 from parkgate.p256 import SoftwareSigner, ecdh, key_from_entropy, on_curve, use_table
@@ -45,6 +46,7 @@ class App:
         self.mono_ms = board.clock.mono_ms
         self.log = Log(board.write_console, self.mono_ms)
         self.crashes = 0
+        self.lost = 0  # readings that the journal could not even count yet
         self.problem = None
         self.buses = {}
         self.sealer = None
@@ -53,6 +55,7 @@ class App:
         self.first_seq = None  # of the batches sealed under the settings of this start
         self.clock = Clock(FLOOR_UNIX_MS)
         self.settings = self._load_settings()
+        board.use_network(self.settings["network"])
         comb_point = board.comb_point()
         if comb_point:
             use_table(comb_point)
@@ -265,24 +268,26 @@ class App:
 
     def _append(self, kind, payload, readings):
         """Append to the journal. After a failure of flash, or without memory, the journal is recovered and the record
-        written behind the bad place; if that fails too, its readings are counted as lost. Raises FlashError,
-        MemoryError when nothing can be written any more."""
+        written behind the bad place. Raises JournalError, MemoryError when that fails too; the readings are told as
+        lost as soon as the journal can be written again."""
         journal = self.journal
         sampled = journal.ledger.sampled
+        lost, self.lost = self.lost, self.lost + readings
         if not journal.failed:
             try:
                 journal.append(kind, payload, readings)
-                return
-            except (FlashError, MemoryError) as e:
+                self.lost = lost
+            except (JournalError, MemoryError) as e:
                 self.log.error("journal", "%s; recovering" % (e or "out of memory"))
-        journal.recover(self.cause)
-        if readings and journal.ledger.sampled > sampled:
-            return  # it was on flash already
-        try:
-            journal.append(kind, payload, readings)
-        except FlashError:
-            if readings:
-                journal.note_lost(readings)
+                journal.failed = True
+        if journal.failed:
+            journal.recover(self.cause)
+            if not readings or journal.ledger.sampled == sampled:  # else it is on flash already
+                journal.append(kind, payload, readings)
+            self.lost = lost
+        if lost:
+            journal.note_lost(lost)
+            self.lost = 0
 
     def take_hub_time(self, unix_ms: int, uncertainty_ms: int):
         """The hub's time, from a receipt: for a board that has no better source."""
@@ -372,7 +377,16 @@ class App:
         """A broker session, not yet open."""
         from mqtt import Session  # not on a board without a network
 
-        return Session(self.board.connect, "parkgate-" + self.topic_id + suffix, self.settings["broker"], on_message)
+        return Session(self._connect, "parkgate-" + self.topic_id + suffix, self.settings["broker"], on_message)
+
+    async def _connect(self, host, port, timeout_ms):
+        """(reader, writer) to the broker, by TLS where the settings say so. Raises LinkError."""
+        broker = self.settings["broker"]
+        ca = a2b_base64(broker["ca"]) if broker["tls"] == "on" else b""
+        time_ms, trust = self.clock.date(self.mono_ms())
+        # Without a time, certificates are checked by the day this firmware was made.
+        known_ms = FLOOR_UNIX_MS if trust == reading.RELATIVE_ONLY else time_ms
+        return await self.board.connect(host, port, timeout_ms, ca, known_ms)
 
     def instruments(self) -> list:
         """All that are sampled."""

@@ -22,7 +22,7 @@ class Sealer:
         self._clock = clock
         self._rows_max = sealing["rows_max"]
         self._readings_max = sealing["readings_max"]
-        self._readings_limit = self._readings_max  # less after a batch that did not fit
+        self._readings_limit = self._readings_max  # less after a batch that was too large
         self._period_ms = sealing["period_s"] * 1000
         self._facts = facts
         self._mono_ms = mono_ms
@@ -61,13 +61,41 @@ class Sealer:
 
     async def seal_one(self):
         """Seal the oldest unsealed records of one boot into one batch."""
-        journal, facts = self._journal, self._facts
+        journal = self._journal
         dropped = journal.counters.dropped
         sampled_before = journal.counters.sampled - journal.unsealed_readings
-        taken = await self._collect()
-        if taken.position is None:
-            return
         seq = journal.next_seq
+        taken = None
+        try:
+            taken = await self._collect()
+            if taken.position is None:
+                return
+            sealed, meta = await self._make(seq, taken, sampled_before, dropped)
+        except (batch.BatchTooLarge, MemoryError) as e:
+            self._readings_limit = max(1, (taken.readings if taken else self._readings_limit) // 2)
+            self._log.error("seal", "%s; sealing at most %d readings" % (e or "out of memory", self._readings_limit))
+            return
+        for _ in range(QUIET_TRIES):
+            if journal.ready_for(len(sealed)):
+                break
+            await asyncio.sleep_ms(POLL_MS)  # sectors are being erased in the pauses of the bus
+        try:
+            journal.commit_batch(seq, sealed, batch.chain_hash(sealed), taken.position, taken.readings, meta)
+        except JournalError as e:
+            self._log.error("seal", "batch %d not kept: %s" % (seq, e))
+            if any(journal.sectors.bad):
+                journal.failed = True  # the next record recovers it, and sectors that were given up are tried again
+            return
+        except MemoryError:
+            journal.failed = True  # whatever was half done: the next record recovers it first
+            raise
+        self._say_schema = False
+        self._dropped_said = dropped
+        self._readings_limit = min(self._readings_max, self._readings_limit + self._readings_limit // 4 + 1)
+
+    async def _make(self, seq, taken, sampled_before, dropped):
+        """(the sealed batch of what was taken, its meta for the journal). Raises BatchTooLarge, MemoryError."""
+        journal, facts = self._journal, self._facts
         header = batch.Header(
             prev=journal.head_hash if seq else None,
             boot=taken.boot,
@@ -80,25 +108,8 @@ class Sealer:
             with_schema=self._say_schema or seq % SCHEMA_EVERY == 0 or dropped != self._dropped_said,
         )
         meta = cbor.encode([taken.first_ms, taken.last_ms, [[t.instrument, len(t.times)] for t in taken.tables]])
-        try:
-            payload = await in_steps(batch.payload_steps(header, taken.tables, taken.events))
-        except batch.BatchTooLarge as e:
-            self._readings_limit = max(1, taken.readings // 2)
-            self._log.error("seal", "%s; sealing half as much" % e)
-            return
-        sealed = await self._seal(payload, batch.CONTENT_TYPE)
-        for _ in range(QUIET_TRIES):
-            if journal.ready_for(len(sealed)):
-                break
-            await asyncio.sleep_ms(POLL_MS)  # sectors are being erased in the pauses of the bus
-        try:
-            journal.commit_batch(seq, sealed, batch.chain_hash(sealed), taken.position, taken.readings, meta)
-        except JournalError as e:
-            self._log.error("seal", "batch %d not kept: %s" % (seq, e))
-            return
-        self._say_schema = False
-        self._dropped_said = dropped
-        self._readings_limit = self._readings_max
+        payload = await in_steps(batch.payload_steps(header, taken.tables, taken.events))
+        return await self._seal(payload, batch.CONTENT_TYPE), meta
 
     async def _collect(self):
         """The oldest records of one boot as tables and events, up to the limits of a batch."""

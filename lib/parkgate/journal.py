@@ -89,7 +89,11 @@ class Journal(Batches):
         self._wanted = 0
         self._unsaved = False
         self._rate_ms = None
-        report = recover(self, blank_reason)
+        try:
+            report = recover(self, blank_reason)
+        except Exception:
+            self.failed = True  # half recovered: nothing may be written
+            raise
         self._to_scrub = self.sectors.free if report.foreign else 0
         return report
 

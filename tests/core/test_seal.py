@@ -1,0 +1,170 @@
+"""Sealing when memory or flash fail: later, in smaller batches, and nothing twice."""
+
+import asyncio
+
+import tasks.seal
+from app import App
+from check import equal, raises, true
+from flash_sim import FlashSim
+from parkgate import batch, columns, reading
+from parkgate.clock import Clock
+from parkgate.errors import FlashError, JournalError
+from parkgate.journal import Journal
+
+
+class QuickLoop:
+    """asyncio without its waits."""
+
+    @staticmethod
+    async def sleep_ms(_ms):
+        pass
+
+
+tasks.seal.asyncio = QuickLoop
+SEALING = {"rows_max": 240, "readings_max": 60, "period_s": 60}
+FACTS = {"cause": 1, "settings_id": bytes(16), "schema": batch.encode_schema([["m", "p", [["power", "W", 0]]]])}
+
+
+class Log:
+    def __init__(self):
+        self.said = []
+
+    def error(self, who, text):
+        self.said.append(text)
+
+
+class Writer(App):
+    """Of the gateway only what writes to the journal."""
+
+    def __init__(self, journal, log):
+        self.journal, self.log, self.cause, self.lost = journal, log, 1, 0
+
+
+class World:
+    """A journal with samples of one channel, and a sealer whose batches can be made to fail."""
+
+    def __init__(self, flash=None):
+        self.flash = flash or FlashSim(4096, 24, 32)
+        self.journal = Journal(self.flash, lambda: bytes(16))
+        self.journal.recover(1)
+        self.log = Log()
+        self.readings_that_fit = 1000
+        self.fail = None
+        self.sealer = tasks.seal.Sealer(self.journal, self.seal, Clock(0), SEALING, FACTS, lambda: 5000, self.log)
+        self.app = Writer(self.journal, self.log)
+        self.sampled = 0
+
+    def sample(self, count):
+        for _ in range(count):
+            payload = reading.encode_sample(0, 1000 + self.sampled, 0, [self.sampled])
+            self.app._append(self.journal.SAMPLE, payload, 1)
+            self.sampled += 1
+
+    async def seal(self, payload, _content_type):
+        if self.fail:
+            raise self.fail
+        tables = batch.cbor.decode(payload)[10]
+        if sum(table[1] for table in tables) > self.readings_that_fit:
+            raise MemoryError("memory allocation failed")
+        return payload
+
+    def work(self, times):
+        """Seal so many times, and erase what is needed."""
+        for _ in range(times):
+            asyncio.run(self.sealer.seal_one())
+            try:
+                while self.journal.needs_erase and self.journal.maintain():
+                    pass
+            except JournalError as e:
+                self.log.error("maintain", str(e))
+
+    def values(self):
+        """Every reading that is in a batch held, in order."""
+        found = []
+        for seq in self.journal.held():
+            for table in batch.cbor.decode(bytes(self.journal.read_batch(seq)))[10]:
+                column = table[5][0]
+                found += columns.decode(column[0], column[1:], table[1])
+        return found
+
+
+def test_without_memory_it_seals_less_at_a_time():
+    world = World()
+    world.readings_that_fit = 17
+    world.sample(150)
+    world.work(30)
+    equal(world.values(), list(range(150)))
+    true(2 <= len(world.log.said) <= 12, world.log.said)
+    equal(world.journal.unsealed_readings, 0)
+
+
+def test_the_batches_grow_again():
+    world = World()
+    world.readings_that_fit = 10
+    world.sample(60)
+    world.work(4)
+    world.readings_that_fit = 1000
+    world.sample(400)
+    world.work(25)
+    equal(world.values(), list(range(460)))
+    newest = batch.cbor.decode(bytes(world.journal.read_batch(list(world.journal.held())[-2])))[10]
+    equal([table[1] for table in newest], [60])
+
+
+class Breaking(FlashSim):
+    """Refuses to program for a while, or has no memory for it."""
+
+    error = None
+    refusals = 0
+
+    def program(self, address, data):
+        if self.error and self.refusals:
+            self.refusals -= 1
+            raise self.error
+        FlashSim.program(self, address, data)
+
+
+def test_a_batch_that_flash_refuses_is_sealed_later():
+    flash = Breaking(4096, 24, 32)
+    world = World(flash)
+    world.sample(40)
+    flash.error, flash.refusals = FlashError("refused"), 1000
+    world.work(1)
+    equal(world.values(), [])
+    flash.error = None
+    world.sample(20)  # recovers first
+    world.work(3)
+    equal(world.values(), list(range(60)))
+    counters = world.journal.counters
+    equal((counters.sampled, counters.dropped, counters.buffered), (60, 0, 60))
+
+
+def test_out_of_memory_while_committing_or_appending():
+    flash = Breaking(4096, 24, 32)
+    world = World(flash)
+    world.sample(40)
+    flash.error, flash.refusals = MemoryError("memory allocation failed"), 1
+    raises(MemoryError, world.work, 1)
+    true(world.journal.failed)
+    flash.refusals = 0
+    world.sample(10)
+    flash.refusals = 1
+    world.sample(10)
+    world.work(4)
+    equal(world.values(), list(range(60)))
+    equal(world.journal.counters.sampled, 60)
+
+
+def test_when_nothing_can_be_written_the_loss_is_counted_later():
+    flash = Breaking(4096, 24, 32)
+    world = World(flash)
+    world.sample(5)
+    flash.error, flash.refusals = FlashError("refused"), 100000
+    raises(JournalError, world.sample, 3)
+    equal(world.app.lost, 1)
+    flash.error = None
+    world.sample(3)
+    world.work(2)
+    equal(world.values(), [0, 1, 2, 3, 4, 5, 6, 7])
+    counters = world.journal.counters
+    equal((counters.sampled, counters.dropped, counters.buffered), (9, 1, 8))
