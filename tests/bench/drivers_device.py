@@ -182,4 +182,5 @@ def main(family, size):
     print(json.dumps(found))
 
 
-main(sys.argv[1], int(sys.argv[2]))
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
