@@ -21,8 +21,8 @@ def run(unix_port, *arguments):
 
 @pytest.mark.parametrize("unit", [256, 32])
 def test_nothing_that_was_synced_is_lost_at_any_cut(unix_port, unit):
-    every = 43 if unit == 256 else 131
-    tally = run(unix_port, 64, unit, 24, 1, 300, every, 0, 1, 30)
+    every, second_every = (65, 80) if unit == 256 else (131, 30)
+    tally = run(unix_port, 64, unit, 24, 1, 300, every, 0, 1, second_every)
     print(tally)
     assert tally["failures"] == []
     assert tally["states"] > 100 and tally["seconds"] > 100 and tally["continued"] > 5
