@@ -85,6 +85,8 @@ class RegisterMap:
         words: dict[int, int] = {}
         for quantity, address, type_name, decimals, unit, _ in self.document["registers"]:
             number = to_register(value_of(quantity), decimals, unit, self.units.get(quantity, unit))
+            if type_name.startswith(("uint", "bcd")):
+                number = abs(number)  # such a meter tells the size alone
             for i, word in enumerate(encode(type_name, self.document["order"], number)):
                 words[address + i] = word
         return words

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from parkgate import cbor, events
 from parkgate.batch import Batch
+from parkgate.quantities import STATES
 from parkgate.reading import QUALITY_NAMES, RELATIVE_ONLY, TRUST_NAMES
 
 from .summary import decimal_text
@@ -65,9 +66,16 @@ def channels(db: sqlite3.Connection, gw: int) -> list[dict]:
                 "clock_trust": TRUST_NAMES.get(row[10]) if row[10] is not None else None,
                 "quality": _quality(row[11]) if row[11] is not None else None,
                 "value": decimal_text(row[12], row[5]),
+                "state": _state(row[3], row[12]),
             }
         )
     return found
+
+
+def _state(quantity: str, value: int | None) -> str | None:
+    """The word for a number that stands for a machine's state."""
+    known = quantity == "machine_state" and value is not None and 0 <= value < len(STATES)
+    return STATES[value] if known else None  # type: ignore[index]
 
 
 def _quality(code: int) -> str:
@@ -216,7 +224,8 @@ def describe(event: list) -> str:
         if kind == events.EPOCH_BORN:
             return f"a new chain begins: {events.EPOCH_REASONS[event[1]]}"
         if kind == events.CLOCK_SET:
-            return "clock set" if event[2] is None else f"clock corrected by {event[2] / 1000:.3f} s"
+            step = event[2]
+            return "for the first time since the start" if step is None else f"clock corrected by {step / 1000:.3f} s"
         if kind == events.SETTINGS:
             problem = f"; the file's own were refused: {event[2]}" if event[2] else ""
             return f"settings {event[1].hex()[:8]} taken into use{problem}"

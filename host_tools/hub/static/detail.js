@@ -161,7 +161,7 @@ export class Detail {
         "data-colour": chosen.get(c.series), title: "Show in the plot" }, words(c.quantity));
       pick.addEventListener("click", () => this.toggle(c.series));
       rows.push(el("tr", {}, el("td", {}, pick),
-        el("td", { class: "num" }, c.value === null ? el("span", { class: "quiet" }, "no value") : el("b", {}, c.value)),
+        el("td", { class: "num" }, c.value === null ? el("span", { class: "quiet" }, "no value") : el("b", {}, c.state || c.value)),
         el("td", {}, unitText(c.unit)),
         el("td", {}, qualityBar(c)),
         el("td", { class: "num" }, count(c.readings)),
