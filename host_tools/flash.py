@@ -35,7 +35,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--firmware", type=Path, metavar="FILE", help="MicroPython's image; kept for the next time")
     parser.add_argument("--sha256", metavar="HEX", help="what the image's sha256 must be")
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="files for /data: settings.json, network.json, meters/"
+        "--data", type=Path, metavar="DIR", help="files for /data: settings.json, meters/"
     )
     parser.add_argument("--keep-files", action="store_true", help="leave the board's file system as it is")
     parser.add_argument(

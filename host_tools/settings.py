@@ -16,6 +16,8 @@ from parkgate.settings import LISTS, REQUIRED, TABLE, validate
 
 from .link import Link, add_port_argument, open_unlocked
 
+LONG, PIECE = 400, 384  # characters of a value in one line (console.LINE_BYTES_MAX holds the rest of the line too)
+
 
 def add_parser(subparsers) -> None:
     """Arguments of `parkgate settings`."""
@@ -120,9 +122,9 @@ def changes(before: dict[str, Any], given: dict[str, Any]) -> list[str]:
             name = field[0]
             if field[1] == "secret":
                 if name in given.get(section, {}):
-                    commands.append(_set(f"{section}.{name}", after[section][name]))
+                    commands += _set(f"{section}.{name}", after[section][name])
             elif before.get(section, {}).get(name) != after[section][name]:
-                commands.append(_set(f"{section}.{name}", after[section][name]))
+                commands += _set(f"{section}.{name}", after[section][name])
     return commands
 
 
@@ -143,15 +145,20 @@ def _list_changes(section, fields, before, after) -> list[str]:
             known.update(first)
         for field in fields:
             if known.get(field[0]) != item[field[0]]:
-                commands.append(_set(f"{section}.{name}.{field[0]}", item[field[0]]))
+                commands += _set(f"{section}.{name}.{field[0]}", item[field[0]])
     return commands
 
 
-def _set(path: str, value) -> str:
+def _set(path: str, value) -> list[str]:
+    """What sets one setting: a text that no line of the console can hold goes in pieces."""
     text = ",".join(value) if isinstance(value, (list, tuple)) else str(value)
     if isinstance(value, dict):
         text = json.dumps(value, separators=(",", ":"))
-    return f'settings set {path} {text or chr(34) * 2}'
+    first, rest = (text[:PIECE], text[PIECE:]) if " " not in text and len(text) > LONG else (text, "")
+    commands = [f"settings set {path} {first or chr(34) * 2}"]
+    for at in range(0, len(rest), PIECE):
+        commands.append(f"settings append {path} {PIECE + at} {rest[at : at + PIECE]}")
+    return commands
 
 
 def push(link: Link, commands: list[str]) -> None:

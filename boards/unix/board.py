@@ -30,7 +30,6 @@ class Board:
     journal_kind = "raw"
     has_network = True
     watchdog = None
-    connect = staticmethod(net.connect)
 
     def __init__(self, folder: str):
         self.files = Files(folder)
@@ -47,6 +46,13 @@ class Board:
         """Wall time from a source known to be right, None where there is none. Here it is the machine's own clock;
         PARKGATE_NO_CLOCK=1 makes a board that must learn the time from its hub."""
         return None if os.getenv("PARKGATE_NO_CLOCK") else rtc_unix_ms()
+
+    def use_network(self, _wanted: dict):
+        """The machine has a network of its own."""
+
+    async def connect(self, host: str, port: int, timeout_ms: int, ca: bytes = b"", _unix_ms: int = 0):
+        """(reader, writer) of a TCP connection, by TLS where `ca` is given. Raises LinkError."""
+        return await net.connect(host, port, timeout_ms, ca)
 
     def journal_flash(self):
         """The raw flash region of the journal."""

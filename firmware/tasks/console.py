@@ -119,7 +119,7 @@ def _is_public(args, word):
 
 
 def _candidates(name, index):
-    if name in ("settings set", "settings show", "settings help") and index == 0:
+    if name in ("settings set", "settings append", "settings show", "settings help") and index == 0:
         from parkgate.settings import TABLE
 
         return [section + "." + field[0] for section in sorted(TABLE) for field in TABLE[section]]

@@ -4,9 +4,11 @@ import json
 
 from parkgate.errors import SettingsError
 from parkgate.settings_slots import Slots
+from tasks.console_look import whole_number
 
 _SECRETS = ("identity.key", "public.key", "settings.json", "settings.good", "settings.a", "settings.b")
 _SECRETS += ("settings.mark", "settings.staged", "access.code", "taken.under")
+_SHOWN_CHARACTERS = 64  # to a person; a program gets all
 _FACTORY_RESET = 2  # index into events.EPOCH_REASONS
 
 
@@ -38,6 +40,8 @@ class Change:
         prefix = request.args[0] if request.args else ""
         for path, field, value in settings_edit.entries(self._gateway.settings, prefix):
             found = True
+            if len(str(value)) > _SHOWN_CHARACTERS and request.seq is None:
+                value = "%s… (%d characters)" % (str(value)[:_SHOWN_CHARACTERS], len(str(value)))
             unit = " " + field[5] if field[1] == "int" and field[5] else ""
             text = "%s = %s" % (path, settings_edit.shown(field, value))
             await say(text if request.seq is not None else "%s%s    (%s)" % (text, unit, field[6]))
@@ -64,6 +68,13 @@ class Change:
 
         path, value = request.args
         await self._stage(say, lambda staged: settings_edit.put(staged, path, value, json.loads))
+
+    async def settings_append(self, request, say):
+        from parkgate import settings_edit
+
+        path, at, value = request.args
+        at = whole_number(at, "AT", 0, 65535)
+        await self._stage(say, lambda staged: settings_edit.append(staged, path, at, value))
 
     async def settings_add(self, request, say):
         from parkgate import settings_edit

@@ -147,14 +147,24 @@ class Tests:
         return "ok"
 
     async def _tls(self):
-        if not self._gateway.settings["broker"].get("tls"):
-            return "skipped: broker.tls is not set"
-        return "tried with mqtt"
+        if self._gateway.settings["broker"]["tls"] != "on":
+            return "skipped: broker.tls is off"
+        from hal.net import TlsError
+
+        try:
+            return await self._mqtt()
+        except TlsError:
+            raise
+        except LinkError:
+            return "ok, the broker's certificate is good"  # what else is wrong, the next step says
 
     async def _mqtt(self):
-        session = self._gateway.make_session(lambda topic, message: None, "-test")
+        gateway = self._gateway
+        if gateway.sender and gateway.sender.connected:  # a second one could be more than the memory allows
+            return "ok, connected"
+        session = gateway.make_session(lambda topic, message: None, "-test")
         try:
-            await session.open(["cmd/%s/receipt" % self._gateway.topic_id])
+            await session.open(["cmd/%s/receipt" % gateway.topic_id])
         finally:
             await session.close()
         return "ok, the broker lets this gateway in"
@@ -171,10 +181,10 @@ class Tests:
 
 
 _ADVICE = {
-    "wi-fi": "check wifi.ssid and wifi.password, and move the board nearer",
+    "wi-fi": "check network.ssid and network.password, and move the board nearer",
     "dns": "check broker.host, or write the address in digits",
     "tcp": "check broker.host and broker.port, that the broker runs, and that no firewall is between",
-    "tls": "check the clock (time) and the certificates",
+    "tls": "check broker.ca (the certificate that the broker's comes from), broker.host, and the clock (time)",
     "mqtt": "check broker.user and broker.password, and what the broker lets this gateway do",
     "receipt": "wait one sealing period; then see that the hub runs, knows this gateway (parkgate enrol) and has the "
     "key in hub.public_key",

@@ -35,6 +35,7 @@ COMMANDS = (
     ("settings show", "[PATH]", LOCKED, 9, "settings with unit and meaning; PATH as broker or broker.port"),
     ("settings help", "[PATH]", OPEN, 9, "what each setting may be"),
     ("settings set", "PATH VALUE...", LOCKED, 1, "stage one setting; nothing changes before commit"),
+    ("settings append", "PATH AT VALUE...", LOCKED, 2, "stage more of a long text: behind its first AT characters"),
     ("settings add", "SECTION NAME=VALUE...", LOCKED, 1, "stage a new bus or instrument"),
     ("settings remove", "PATH", LOCKED, 9, "stage the removal of a bus or instrument"),
     ("settings diff", "", LOCKED, 9, "what is staged and differs from what is active"),
@@ -217,7 +218,7 @@ def _begins(words, word):
 
 class Console:
     """One line of input at a time, in memory of a fixed size. `is_public(args, word)` tells whether `word` (bytes),
-    begun behind the whole arguments `args` of `settings set` or `settings add`, may be shown; `candidates` is for
+    begun behind the whole arguments `args` of `settings set`, `append` or `add`, may be shown; `candidates` is for
     `complete`."""
 
     def __init__(self, is_public=_never, candidates=_nothing):
@@ -323,7 +324,7 @@ class Console:
             return not _begins(words, word)
         if len(typed) < entry[3]:
             return False
-        if entry[0] not in ("settings set", "settings add"):
+        if entry[0] not in ("settings set", "settings append", "settings add"):
             return True
         self._each_byte = entry[0] == "settings add"  # NAME=VALUE: what it is shows as it is typed
         return not self._is_public(typed, word)

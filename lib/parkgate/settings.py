@@ -6,6 +6,8 @@ and what is allowed, and it never changes its argument. `public` is the same wit
 batch, so that an auditor can tell under which settings a reading was taken.
 """
 
+from binascii import a2b_base64, b2a_base64
+
 from . import cbor
 from .batch import MAX_INSTRUMENTS, short_id
 from .errors import SettingsError
@@ -13,7 +15,7 @@ from .errors import SettingsError
 REQUIRED = ("required",)  # a default that cannot be meant by anybody
 
 # section → ((name, kind, default, low, high or choices, unit, help), …)
-# kind: int, text, secret, hex, choice, names, map (sensor_settings looks into maps)
+# kind: int, text, secret, hex, base64, choice, names, map (sensor_settings looks into maps)
 GATEWAY = "gateway"
 BUSES = "buses"
 INSTRUMENTS = "instruments"
@@ -21,9 +23,18 @@ SENSORS = "sensors"
 TABLE = {
     GATEWAY: (("name", "text", "gateway", 1, 32, "characters", "name on labels and at the hub"),),
     "hub": (("public_key", "hex", "", 64, 64, "bytes", "P-256 public key of the hub, x and y; empty until enrolled"),),
+    "network": (
+        ("ssid", "text", "", 0, 32, "characters", "name of the Wi-Fi network; empty for none, or where a cable is"),
+        ("password", "secret", "", 0, 64, "characters", "password of the Wi-Fi network"),
+        ("country", "text", "", 0, 2, "letters", "country whose radio rules hold, such as DE; empty: the board's own"),
+        ("hostname", "text", "", 0, 32, "characters", "name of the gateway in the network; empty: the board's own"),
+        ("ntp", "text", "", 0, 253, "characters", "address of a time server; empty: the hub's receipts set the clock"),
+    ),
     "broker": (
         ("host", "text", "127.0.0.1", 1, 253, "characters", "address of the MQTT broker"),
-        ("port", "int", 1883, 1, 65535, "", "TCP port of the MQTT broker"),
+        ("port", "int", 1883, 1, 65535, "", "TCP port of the MQTT broker; 8883 is usual with TLS"),
+        ("tls", "choice", "off", 0, ("off", "on"), "", "on: talk to the broker by TLS only"),
+        ("ca", "base64", "", 0, 2048, "characters", "certificate (DER) the broker's must come from; wanted with TLS"),
         ("user", "text", "", 0, 64, "characters", "MQTT user name; empty for none"),
         ("password", "secret", "", 0, 64, "characters", "MQTT password"),
         ("keepalive_s", "int", 30, 5, 600, "s", "MQTT keep-alive"),
@@ -90,6 +101,15 @@ def _field(path, kind, low, high, value):
         value = dict(value)
     elif type(value) is not str:
         raise SettingsError("%s: must be text" % path)
+    elif kind == "base64":
+        if len(value) > high:
+            raise SettingsError("%s: must have at most %d characters" % (path, high))
+        try:
+            bad = b2a_base64(a2b_base64(value)).strip() != value.encode()
+        except ValueError:
+            bad = True
+        if bad:
+            raise SettingsError("%s: must be base64 in one line, or empty" % path)
     elif kind == "hex":
         if value and (len(value) != 2 * low or any(c not in "0123456789abcdef" for c in value)):
             raise SettingsError("%s: must be %d bytes in lower-case hexadecimal, or empty" % (path, low))
@@ -134,6 +154,8 @@ def validate(given: dict) -> dict:
                 raise SettingsError("%s: two have the same name" % name)
         else:
             settings[name] = _section(name, fields, given.get(name, {}))
+    if settings["broker"]["tls"] == "on" and not settings["broker"]["ca"]:
+        raise SettingsError("broker.ca: is missing: without it anybody could be the broker; or set broker.tls to off")
     buses = [bus["name"] for bus in settings[BUSES]]
     for i, instrument in enumerate(settings[INSTRUMENTS]):
         if instrument["bus"] not in buses:

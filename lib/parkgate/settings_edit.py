@@ -66,6 +66,8 @@ def allowed(field) -> str:
         what = 'a map as {"name":value,…}'
     elif kind == "hex":
         what = "%d bytes in hexadecimal" % low
+    elif kind == "base64":
+        what = "base64 of up to %d characters" % high
     else:
         what = "%d to %d characters" % (low, high)
     said = "must be given" if default is REQUIRED else "default " + shown(field, default)
@@ -138,6 +140,19 @@ def put(settings: dict, path: str, text: str, parse=None):
     values[field[0]] = value_of(path, field, text, parse)
 
 
+def append(settings: dict, path: str, at: int, text: str):
+    """Put `text` behind the first `at` characters of one setting, in place: the way for what no line can hold. Sent
+    twice it does the same. Raises SettingsError."""
+    section, item, field = field_of(path)
+    if field is None or field[1] not in ("text", "base64"):
+        raise SettingsError("only a text can be continued, such as broker.ca")
+    values = settings[section] if item is None else _item(settings, section, item)
+    before = values[field[0]]
+    if len(before) < at:
+        raise SettingsError("%s: has %d characters so far" % (path, len(before)))
+    values[field[0]] = before[:at] + text
+
+
 def add(settings: dict, section: str, text: str, parse=None):
     """Add an item of a list in place: `text` is NAME=VALUE …, separated by spaces. Raises SettingsError."""
     if section not in LISTS:
@@ -184,7 +199,7 @@ def differences(before: dict, after: dict):
 
 
 def is_public(args: list, word: bytes) -> bool:
-    """Whether `word`, typed behind `args` of `settings set PATH` or `settings add SECTION`, may be shown."""
+    """Whether `word`, typed behind `args` of `settings set PATH`, `append PATH AT` or `add SECTION`, may be shown."""
     try:
         section, _, field = field_of(args[0])
     except SettingsError:

@@ -1,7 +1,7 @@
 """Settings: defaults, every wrong one named, secrets kept out."""
 
 from check import equal, raises, true
-from parkgate import cbor, settings
+from parkgate import cbor, settings, settings_edit
 from parkgate.errors import SettingsError
 
 BUS = {"name": "rs485", "device": "/dev/ttyUSB0"}
@@ -26,6 +26,12 @@ WRONG = (
     ({"hub": {"public_key": "zz"}}, "hub.public_key: must be 64 bytes"),
     ({"gateway": {"name": ""}}, "gateway.name"),
     ({"gateway": {"name": 7}}, "gateway.name: must be text"),
+    ({"broker": {"tls": "yes"}}, "broker.tls: 'yes' is not one of off, on"),
+    ({"broker": {"tls": "on"}}, "broker.ca: is missing"),
+    ({"broker": {"ca": "MII"}}, "broker.ca: must be base64"),
+    ({"broker": {"ca": "MIIB\nMIIB"}}, "broker.ca: must be base64"),
+    ({"broker": {"ca": "A" * 2052}}, "broker.ca: must have at most 2048"),
+    ({"network": {"ssid": "x" * 33}}, "network.ssid"),
     ({"buses": {}}, "buses: must be a list"),
     ({"buses": [{"name": "a"}]}, "buses.0.device: is missing"),
     ({"buses": [BUS, BUS]}, "buses: two have the same name"),
@@ -43,12 +49,25 @@ def test_names_what_is_wrong_and_what_is_allowed():
 
 
 def test_secrets_are_neither_shown_nor_named():
-    full = settings.validate({"broker": {"password": "canary"}})
+    full = settings.validate({"broker": {"password": "canary"}, "network": {"password": "canary"}})
     true("password" not in settings.public(full)["broker"])
+    true("password" not in settings.public(full)["network"])
     true(b"canary" not in cbor.encode(settings.public(full)))
     equal(settings.settings_id(full), settings.settings_id(settings.validate({})))
     error = str(raises(SettingsError, settings.validate, {"broker": {"password": "canary" * 20}}))
     true("canary" not in error, error)
+
+
+def test_a_text_can_be_continued():
+    full = settings.validate({})
+    settings_edit.put(full, "broker.ca", "MIIB")
+    settings_edit.append(full, "broker.ca", 4, "AAAA")
+    settings_edit.append(full, "broker.ca", 4, "BBBB")
+    equal(full["broker"]["ca"], "MIIBBBBB", "a piece that comes twice, or is corrected")
+    raises(SettingsError, settings_edit.append, full, "broker.ca", 9, "AAAA")
+    raises(SettingsError, settings_edit.append, full, "broker.password", 0, "AAAA")
+    raises(SettingsError, settings_edit.append, full, "broker", 0, "AAAA")
+    equal(settings.validate(full)["broker"]["ca"], "MIIBBBBB")
 
 
 LOOP = {"name": "tank", "family": "current_loop", "port": "i2c0"}

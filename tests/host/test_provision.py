@@ -1,5 +1,6 @@
 """From a bare gateway to verified readings by cable alone: provision, settings, doctor, pull, import."""
 
+import base64
 import json
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from host_tools.hub.store import connect
 from host_tools.link import GatewayRefused, Link
 from host_tools.meter_simulator import MeterBus, SimulatedMeter
 from host_tools.simulate import SimulatedGateway
+from parkgate import settings_edit
+from parkgate.console import LINE_BYTES_MAX, SEQ_MAX, frame
 from parkgate.errors import LinkError, SettingsError
 
 CANARY = "canary-password-7391"
@@ -190,7 +193,10 @@ def test_readings_travel_by_cable(tmp_path, bus, gateway):
 
 def test_changes_are_the_fewest_commands():
     before = settings_verb.validate({"buses": [{"name": "a", "device": "x"}], "broker": {"port": 7}})
-    assert settings_verb.changes(before, before) == ['settings set broker.password ""']
+    assert settings_verb.changes(before, before) == [
+        'settings set network.password ""',
+        'settings set broker.password ""',
+    ]
     after = {"buses": [{"name": "b", "device": "y", "baud": 19200}], "broker": {"port": 8}}
     assert settings_verb.changes(before, after) == [
         "settings set broker.port 8",
@@ -198,6 +204,21 @@ def test_changes_are_the_fewest_commands():
         "settings add buses name=b device=y",
         "settings set buses.b.baud 19200",
     ]
+
+
+def test_a_long_text_goes_in_pieces_that_lines_can_hold():
+    certificate = base64.b64encode(bytes(range(256)) * 5).decode()
+    before = settings_verb.validate({})
+    commands = settings_verb.changes(before, {"broker": {"tls": "on", "ca": certificate}})
+    assert all(len(frame(SEQ_MAX, "", command)) <= LINE_BYTES_MAX for command in commands)
+    staged = settings_verb.validate({})
+    for command in commands + commands[-2:]:  # an answer may be lost: sent again, a piece does the same
+        words = command.split(" ", 4)
+        if words[1] == "append":
+            settings_edit.append(staged, words[2], int(words[3]), words[4])
+        else:
+            settings_edit.put(staged, words[2], command.split(" ", 3)[3])
+    assert staged["broker"]["ca"] == certificate and staged["broker"]["tls"] == "on"
 
 
 def test_a_line_without_a_gateway_says_so(tmp_path):

@@ -4,13 +4,13 @@ Small files lie in /data, the compiled firmware in /lib: a new firmware replaces
 """
 
 import asyncio
-import json
 import os
 import sys
+import time
 
 import machine
 
-from hal.clock import MonotonicClock
+from hal.clock import EPOCH_OFFSET_S, MonotonicClock, rtc_unix_ms
 from hal.device.console import StandardConsole
 from hal.device.entropy import Entropy
 from hal.device.uart import Serial
@@ -21,10 +21,10 @@ from parkgate.errors import LinkError, SettingsError
 
 DATA = "/data"
 TABLE = "/lib/p256.tbl"
-NETWORK = "network.json"  # ssid, password, country, hostname, ntp: secrets that are no part of the settings
 I2C_HZ = 100000
 SPI_HZ = 1000000
 NTP_TIMEOUT_MS = 3000
+RTC_WRONG_MS = 60000
 NTP_AGAIN_MS = 6 * 3600 * 1000
 # The place in events.CAUSES of each cause that machine.reset_cause knows on some port.
 CAUSES = {"PWRON_RESET": 1, "HARD_RESET": 2, "WDT_RESET": 3, "DEEPSLEEP_RESET": 4, "SOFT_RESET": 5}
@@ -42,7 +42,6 @@ class DeviceBoard:
     adc_timer = -1  # a timer of its own, or one in software
     link = None
     journal_kind = None
-    wifi = None  # a section of the settings with ssid and password, for whoever has one
 
     def __init__(self):
         self._prepare_files()
@@ -51,6 +50,7 @@ class DeviceBoard:
         self.heap = HeapWatch()
         self.entropy = Entropy()
         self.watchdog = Watchdog()
+        self._network = {}
         self._counters = 0
         self._time_at = self._unix_ms = self._asking = None
 
@@ -68,30 +68,39 @@ class DeviceBoard:
             return None
         return CombTable(TABLE).point
 
-    def network(self):
-        """ssid, password, country, hostname and ntp, as far as they are set; from `wifi`, else from network.json."""
-        if self.wifi:
-            return self.wifi
-        try:
-            data = self.files.read(NETWORK, 2048)
-            return json.loads(data.decode()) if data else None
-        except (SettingsError, ValueError):
-            return None
+    def use_network(self, wanted: dict):
+        """Take the section `network` of the settings."""
+        self._network = wanted
+
+    def network(self) -> dict:
+        """ssid, password, country, hostname and ntp; empty before there are settings."""
+        return self._network
 
     @property
     def has_network(self) -> bool:
         """Whether this board can reach a broker; without, its batches are fetched by cable."""
         return self.link is not None
 
-    async def connect(self, host: str, port: int, timeout_ms: int):
-        """(reader, writer) of a TCP connection; the network is brought up first. Raises LinkError."""
+    async def connect(self, host: str, port: int, timeout_ms: int, ca: bytes = b"", unix_ms: int = 0):
+        """(reader, writer) of a TCP connection, by TLS where `ca` is given; the network is brought up first. `unix_ms`
+        is the best guess of the time, for a board without an NTP server. Raises LinkError."""
         if self.link is None:
             raise LinkError("this board has no network: its batches are fetched by cable")
         from hal import net  # not on a board without sockets
 
         await self.link.up(timeout_ms)
         self._ask_time()
-        return await net.connect(host, port, timeout_ms)
+        if ca:
+            if self._asking and self._time_at is None:
+                await self._asking  # ends within NTP_TIMEOUT_MS
+            self._set_tls_clock(self.wall_unix_ms() or unix_ms)
+        return await net.connect(host, port, timeout_ms, ca)
+
+    def _set_tls_clock(self, unix_ms):
+        """Set the real-time clock, by which TLS checks the dates of certificates; nothing else here looks at it."""
+        if abs(rtc_unix_ms() - unix_ms) > RTC_WRONG_MS:
+            now = time.gmtime(unix_ms // 1000 - EPOCH_OFFSET_S)
+            machine.RTC().datetime((now[0], now[1], now[2], now[6], now[3], now[4], now[5], 0))
 
     def wifi_state(self) -> str:
         """The state of the network in words. Raises LinkError when it is not there."""
@@ -107,7 +116,7 @@ class DeviceBoard:
         return net.resolve(host)
 
     def _ask_time(self):
-        wanted = (self.network() or {}).get("ntp")
+        wanted = self._network.get("ntp")
         mono_ms = self.clock.mono_ms()
         if wanted and not self._asking and (self._time_at is None or mono_ms - self._time_at > NTP_AGAIN_MS):
             self._asking = asyncio.create_task(self._learn_time(wanted))
@@ -124,7 +133,7 @@ class DeviceBoard:
             self._asking = None
 
     def wall_unix_ms(self):
-        """Wall time as an NTP server of network.json told it, None while none has."""
+        """Wall time as the NTP server of the settings told it, None while none has."""
         if self._time_at is None:
             return None
         return self._unix_ms + self.clock.mono_ms() - self._time_at

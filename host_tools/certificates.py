@@ -1,0 +1,123 @@
+"""Certificates for a broker of one's own: an authority in two files, and what it signs.
+
+    authority = Authority.at(folder)                  # made at the first call, then the same
+    certificate, key = authority.issue(folder, ["broker.example", "192.168.1.5"])
+    authority.setting                                 # what goes into a gateway's broker.ca
+
+Whoever has certificates from elsewhere needs none of this. All keys are P-256: a gateway checks them quickest.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import ipaddress
+import os
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
+
+from parkgate.errors import SettingsError
+
+DAYS = 3650
+# A gateway that knows no time takes the day its firmware was made (FLOOR_UNIX_MS of firmware/app.py): not later.
+NOT_BEFORE = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+class Authority:
+    """A certificate that signs others, with its key."""
+
+    def __init__(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey, path: Path):
+        self.certificate = certificate
+        self.path = path  # the certificate, PEM
+        self._key = key
+
+    @classmethod
+    def at(cls, folder: Path) -> Authority:
+        """The authority of a folder: files ca.pem and ca.key, made if they are not there."""
+        path, key_path = folder / "ca.pem", folder / "ca.key"
+        if path.exists() and key_path.exists():
+            key = load_pem_private_key(key_path.read_bytes(), None)
+            if not isinstance(key, ec.EllipticCurvePrivateKey):
+                raise SettingsError(f"{key_path}: not a P-256 key")
+            return cls(x509.load_pem_x509_certificate(path.read_bytes()), key, path)
+        folder.mkdir(parents=True, exist_ok=True)
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Parkgate broker authority")])
+        uses = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+        certificate = (
+            _builder(name, name, key, NOT_BEFORE, NOT_BEFORE + datetime.timedelta(days=2 * DAYS))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(uses, critical=True)
+            .sign(key, SHA256())
+        )
+        _write_key(key_path, key)
+        path.write_bytes(certificate.public_bytes(Encoding.PEM))
+        return cls(certificate, key, path)
+
+    @property
+    def setting(self) -> str:
+        """This certificate as a gateway's broker.ca."""
+        return base64.b64encode(self.certificate.public_bytes(Encoding.DER)).decode()
+
+    def issue(
+        self, folder: Path, hosts: list[str], begin: datetime.datetime = NOT_BEFORE, days: int = DAYS
+    ) -> tuple[Path, Path]:
+        """(certificate, key) for a broker that is reached under these names and addresses: files broker.pem and
+        broker.key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
+        built = _builder(name, self.certificate.subject, key, begin, begin + datetime.timedelta(days=days))
+        built = built.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        certificate = built.add_extension(
+            x509.SubjectAlternativeName([_name(host) for host in hosts]), critical=False
+        ).sign(self._key, SHA256())
+        folder.mkdir(parents=True, exist_ok=True)
+        path, key_path = folder / "broker.pem", folder / "broker.key"
+        _write_key(key_path, key)
+        path.write_bytes(certificate.public_bytes(Encoding.PEM))
+        return path, key_path
+
+
+def read(path: Path) -> str:
+    """A certificate file, PEM or DER, as a gateway's broker.ca. Raises SettingsError."""
+    try:
+        data = path.read_bytes()
+        found = x509.load_pem_x509_certificate(data) if b"-----BEGIN" in data else x509.load_der_x509_certificate(data)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path}: no certificate: {error}") from None
+    return base64.b64encode(found.public_bytes(Encoding.DER)).decode()
+
+
+def _builder(subject, issuer, key, begin, end) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(end)
+    )
+
+
+def _name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    data = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)

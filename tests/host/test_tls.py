@@ -1,0 +1,184 @@
+"""TLS from the gateway to the broker: the firmware under MicroPython against nats-server and mosquitto."""
+
+import asyncio
+import contextlib
+import datetime
+import socket
+import ssl
+import subprocess
+import time
+
+import pytest
+
+from host_tools import app_image, broker, certificates, unix_port
+from host_tools.broker import Broker
+from host_tools.certificates import NOT_BEFORE, Authority
+from host_tools.demo import Hub, gateway_settings
+from host_tools.enrol import enrol
+from host_tools.hub.store import connect
+from host_tools.link import Link
+from host_tools.meter_simulator import MeterBus, SimulatedMeter
+from host_tools.simulate import SimulatedGateway
+from parkgate.errors import SettingsError
+from test_broker import available
+
+# On MicroPython: one session by what argv names; prints how it went.
+SESSION = """
+import asyncio, gc, os, sys
+from binascii import a2b_base64
+from hal import net
+from mqtt import Session
+host, port, ca = sys.argv[1], int(sys.argv[2]), a2b_base64(os.getenv("CA"))
+
+async def main():
+    settings = {"host": host, "port": port, "user": "", "password": "", "keepalive_s": 30, "connect_timeout_s": 5}
+    found = []
+    session = Session(lambda h, p, t: net.connect(h, p, t, ca), "test", settings, lambda *m: found.append(m))
+    try:
+        await session.open(["cmd/x/receipt"])
+        await session.publish("cmd/x/receipt", b"hello" * 200)
+        task = asyncio.create_task(session.run())
+        while not found:
+            await asyncio.sleep_ms(10)
+        print("ok", len(found[0][1]))
+    except Exception as e:
+        print(type(e).__name__, e)
+    await session.close()
+
+asyncio.run(main())
+gc.collect()  # this port falls over a closed TLS socket that it finds at its own end
+"""
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority.at(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    path = tmp_path_factory.mktemp("script") / "session.py"
+    path.write_text(SESSION)
+    return path
+
+
+def session(script, host, port, ca):
+    """What a gateway's session with this broker comes to."""
+    process = unix_port.start(
+        script, [host, str(port)], path=[app_image.build("unix")], env={"CA": ca},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    return process.communicate(timeout=60)[0].strip()
+
+
+@contextlib.contextmanager
+def tls_broker(kind, folder, authority, hosts=("127.0.0.1",), **valid):
+    certificate, key = authority.issue(folder, list(hosts), **valid)
+    with Broker(available(kind), folder / "broker", tls=(certificate, key, authority.path)) as running:
+        yield running
+
+
+@pytest.mark.parametrize("kind", broker.KINDS)
+def test_a_session_over_tls(kind, tmp_path, authority, script):
+    with tls_broker(kind, tmp_path, authority) as running:
+        assert session(script, "127.0.0.1", running.port, authority.setting) == "ok 1000"
+
+
+def serve_tls(certificate, key):
+    """A server that does no more than the handshake; its port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    line = socket.create_server(("127.0.0.1", 0))
+    return line, context
+
+
+WRONG = {
+    "another authority": ("127.0.0.1", {}, "does not come from broker.ca"),
+    "another name": ("127.0.0.1", {"hosts": ["elsewhere.example"]}, "is not for the name 127.0.0.1"),
+    "not valid yet": ("127.0.0.1", {"begin": datetime.datetime(2040, 1, 1)}, "not valid yet by this gateway's clock"),
+    "expired": ("127.0.0.1", {"begin": datetime.datetime(2020, 1, 1), "days": 9}, "has expired, by this gateway's"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_broker_that_is_not_ours_is_refused_in_words(case, tmp_path, authority, script):
+    host, change, says = WRONG[case]
+    signer = Authority.at(tmp_path / "other") if case == "another authority" else authority
+    certificate, key = signer.issue(tmp_path, change.pop("hosts", [host]), **change)
+    line, context = serve_tls(certificate, key)
+
+    async def shake_hands():
+        async def serve(reader, writer):
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                assert not await reader.read(1), "nothing may be sent to it"
+                writer.close()
+
+        async with await asyncio.start_server(serve, sock=line, ssl=context):
+            return await asyncio.to_thread(session, script, host, line.getsockname()[1], authority.setting)
+
+    said = asyncio.run(shake_hands())
+    assert said.startswith("TlsError TLS: ") and says in said
+
+
+def test_a_broker_without_tls_is_told(tmp_path, authority, script):
+    with Broker(available("nats"), tmp_path) as running:
+        said = session(script, "127.0.0.1", running.port, authority.setting)
+    assert said.startswith("TlsError TLS: ") and "does it talk TLS?" in said
+
+
+def test_a_broker_that_says_nothing_is_given_up_in_time(authority, script):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        begun = time.monotonic()
+        said = session(script, "127.0.0.1", silent.getsockname()[1], authority.setting)
+    assert said.startswith("LinkError ") and time.monotonic() - begun < 20
+
+
+def test_a_certificate_that_is_none_is_told(tmp_path, script):
+    said = session(script, "127.0.0.1", 1, "AAAA")
+    assert said.startswith("TlsError broker.ca is no certificate")
+    wrong = tmp_path / "x.pem"
+    wrong.write_text("nothing")
+    with pytest.raises(SettingsError, match="no certificate"):
+        certificates.read(wrong)
+
+
+def test_an_authority_stays_the_same(tmp_path, authority):
+    first = Authority.at(tmp_path / "a")
+    assert Authority.at(tmp_path / "a").setting == first.setting != authority.setting
+    assert certificates.read(first.path) == first.setting and len(first.setting) < 2048
+    assert (tmp_path / "a" / "ca.key").stat().st_mode & 0o077 == 0
+    assert first.certificate.not_valid_before_utc == NOT_BEFORE
+
+
+def test_readings_reach_the_hub_over_tls(tmp_path, authority):
+    gateway = SimulatedGateway(tmp_path / "gateway")
+    bus = MeterBus([SimulatedMeter("eastron-sdm120", 1)])
+    with tls_broker("nats", tmp_path, authority) as running:
+        hub = Hub(tmp_path / "hub", running.url, "127.0.0.1:0", ca=authority.path)
+        try:
+            hub.start()
+            meters = [("m", "eastron-sdm120", 1)]
+            settings = gateway_settings("tls", bus.start(), running.port, hub.about["public_key"], meters)
+            settings["broker"].update(tls="on", ca=authority.setting)
+            settings["sealing"]["period_s"] = 2
+            gateway.configure(settings)
+            gateway.start()
+            database = connect(hub.folder)
+            enrol(database, gateway.public_key(), "tls")
+            database.close()
+            deadline = time.monotonic() + 60
+            while not gateway.status.get("acknowledged"):
+                assert time.monotonic() < deadline, gateway.lines
+                time.sleep(0.1)
+            with Link(str(tmp_path / "gateway")) as link:
+                said = link.ask("link test", 30.0)
+                boot = link.boot()
+                link.ask("restart", repeat=False)
+                link.wait_restart(boot)
+            assert any(line.startswith("tls: ok") for line in said) and not [s for s in said if "FAILED" in s], said
+            found = next(iter(hub.gateways().values()))
+            assert found["batches_verified"] > 0
+        finally:
+            gateway.kill()
+            hub.stop()
+            bus.stop()
