@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import sys
-from binascii import a2b_base64
 
 from bus import ModbusBus
 from log import Log
@@ -377,16 +376,8 @@ class App:
         """A broker session, not yet open."""
         from mqtt import Session  # not on a board without a network
 
-        return Session(self._connect, "parkgate-" + self.topic_id + suffix, self.settings["broker"], on_message)
-
-    async def _connect(self, host, port, timeout_ms):
-        """(reader, writer) to the broker, by TLS where the settings say so. Raises LinkError."""
-        broker = self.settings["broker"]
-        ca = a2b_base64(broker["ca"]) if broker["tls"] == "on" else b""
-        time_ms, trust = self.clock.date(self.mono_ms())
-        # Without a time, certificates are checked by the day this firmware was made.
-        known_ms = FLOOR_UNIX_MS if trust == reading.RELATIVE_ONLY else time_ms
-        return await self.board.connect(host, port, timeout_ms, ca, known_ms)
+        name, broker = "parkgate-" + self.topic_id + suffix, self.settings["broker"]
+        return Session(self.board.connect, name, broker, on_message, lambda: self.clock.not_before(self.mono_ms()))
 
     def instruments(self) -> list:
         """All that are sampled."""
@@ -495,15 +486,8 @@ class App:
             from tasks.send import Sender
 
             self.sender = Sender(
-                self.journal,
-                self.make_session,
-                self.topic_id,
-                self.open_receipt,
-                self.make_beat,
-                sending,
-                self.take_hub_time,
-                self.mono_ms,
-                self.log,
+                self.journal, self.make_session, self.topic_id, self.open_receipt, self.make_beat, sending,
+                self.take_hub_time, self.mono_ms, self.log
             )
             loops.append(("send", self.sender.run))
         tasks = [asyncio.create_task(self._keep(name, run)) for name, run in loops]

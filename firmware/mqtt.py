@@ -8,6 +8,7 @@ here, with a deadline.
 
 import asyncio
 import struct
+from binascii import a2b_base64
 
 import umqtt.simple as umqtt
 
@@ -62,10 +63,14 @@ class _Codec(umqtt.MQTTClient):
 
 
 class Session:
-    """One connection to a broker. After LinkError it is closed; make another."""
+    """One connection to a broker. After LinkError it is closed; make another.
 
-    def __init__(self, connect, client_id: str, broker: dict, on_message):
+    `connect(host, port, timeout_ms, ca, unix_ms)` gives (reader, writer); `broker` is that section of the settings;
+    `unix_ms()` the best guess of the time, by which TLS checks the dates of certificates."""
+
+    def __init__(self, connect, client_id: str, broker: dict, on_message, unix_ms):
         self._connect = connect
+        self._unix_ms = unix_ms
         self._client_id = client_id
         self._broker = broker
         self._timeout_ms = broker["connect_timeout_s"] * 1000
@@ -80,7 +85,10 @@ class Session:
     async def open(self, topics: list):
         """Connect and subscribe. Raises LinkError."""
         broker, buffer = self._broker, self._buffer
-        self._reader, self._writer = await self._connect(broker["host"], broker["port"], self._timeout_ms)
+        ca = a2b_base64(broker["ca"]) if broker["tls"] == "on" else b""
+        self._reader, self._writer = await self._connect(
+            broker["host"], broker["port"], self._timeout_ms, ca, self._unix_ms()
+        )
         try:
             user = broker["user"] or None
             self._codec = _Codec(

@@ -10,11 +10,7 @@ import gc
 import socket
 import time
 
-from parkgate.errors import LinkError
-
-
-class TlsError(LinkError):
-    """The connection is there, but not as a secure one."""
+from parkgate.errors import LinkError, TlsError
 
 
 async def connect(host: str, port: int, timeout_ms: int, ca: bytes = b""):

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from parkgate.errors import LinkError, ModbusError, ModbusExceptionReply, SettingsError
+from parkgate.errors import LinkError, ModbusError, ModbusExceptionReply, SettingsError, TlsError
 from parkgate.reading import QUALITY_NAMES
 from tasks.console_look import whole_number
 
@@ -149,8 +149,6 @@ class Tests:
     async def _tls(self):
         if self._gateway.settings["broker"]["tls"] != "on":
             return "skipped: broker.tls is off"
-        from hal.net import TlsError
-
         try:
             return await self._mqtt()
         except TlsError:

@@ -43,6 +43,10 @@ class Clock:
         fresh = mono_ms - self.synced_mono_ms < HOLD_OVER_MS
         return mono_ms + self.offset_ms, SYNCHRONISED if fresh else HELD_OVER
 
+    def not_before(self, mono_ms: int) -> int:
+        """Wall time at `mono_ms`, which is now; while it is unknown, the day this firmware was made."""
+        return self.floor_unix_ms if self.offset_ms is None else mono_ms + self.offset_ms
+
     def date_later(self, time_ms: int, trust: int):
         """(time_ms, trust) of a sample of *this* boot, dated now if it could not be when it was taken."""
         if trust == RELATIVE_ONLY and self.offset_ms is not None:

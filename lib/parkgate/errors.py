@@ -15,6 +15,7 @@ ParkgateError
 ├── SettingsError         a setting is unknown, out of range or inconsistent
 ├── ProfileError          a meter profile breaks its schema
 └── LinkError             the network or broker failed; the outbox keeps everything and tries again
+    └── TlsError          the broker is not the one that the settings mean
 """
 
 
@@ -80,3 +81,7 @@ class ProfileError(ParkgateError):
 
 class LinkError(ParkgateError):
     """The network or broker failed; nothing is lost by it."""
+
+
+class TlsError(LinkError):
+    """The broker is there, but the connection to it is not a secure one."""

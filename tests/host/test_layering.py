@@ -31,7 +31,7 @@ QUIET = {
     "micropython", "struct", "sys",
 }  # fmt: skip
 HARDWARE = {
-    "bluetooth", "btree", "cryptolib", "deflate", "dht", "esp", "esp32", "framebuf", "lwip",
+    "bluetooth", "btree", "builtins", "cryptolib", "deflate", "dht", "esp", "esp32", "framebuf", "lwip",
     "machine", "neopixel", "network", "ntptime", "onewire", "os", "platform", "random", "rp2",
     "select", "socket", "ssl", "time", "tls", "uctypes", "vfs",
 }  # fmt: skip

@@ -25,15 +25,15 @@ from test_broker import available
 # On MicroPython: one session by what argv names; prints how it went.
 SESSION = """
 import asyncio, gc, os, sys
-from binascii import a2b_base64
 from hal import net
 from mqtt import Session
-host, port, ca = sys.argv[1], int(sys.argv[2]), a2b_base64(os.getenv("CA"))
+host, port, ca = sys.argv[1], int(sys.argv[2]), os.getenv("CA")
 
 async def main():
     settings = {"host": host, "port": port, "user": "", "password": "", "keepalive_s": 30, "connect_timeout_s": 5}
     found = []
-    session = Session(lambda h, p, t: net.connect(h, p, t, ca), "test", settings, lambda *m: found.append(m))
+    settings.update(tls="on", ca=ca)
+    session = Session(lambda *a: net.connect(*a[:4]), "test", settings, lambda *m: found.append(m), lambda: 0)
     try:
         await session.open(["cmd/x/receipt"])
         await session.publish("cmd/x/receipt", b"hello" * 200)
