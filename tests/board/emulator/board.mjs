@@ -8,6 +8,7 @@ import { Console } from './console.mjs';
 import { FlashCache, FlashPins, SerialFlashController } from './flash_bus.mjs';
 import { FlashChip, FlashStore } from './flash_chip.mjs';
 import { Random } from './random.mjs';
+import { StateMachines } from './state_machines.mjs';
 import { Uart } from './uart.mjs';
 
 const AT = {
@@ -73,6 +74,7 @@ export class Board {
     this.fitUarts(mcu);
     this.fitOddities(mcu, reason);
     this.fitWatchdog(mcu, reason, scratch);
+    this.stateMachines = new StateMachines(mcu, this.clock);
     if (this.options.usb !== false) {
       this.console = new Console(mcu.usbCtrl);
       this.console.onSerialData = (bytes) => this.hooks.onConsole(Buffer.from(bytes));
@@ -211,6 +213,7 @@ export class Board {
     }
     this.instructions += count;
     this.cycles += cycles;
+    this.stateMachines.catchUp();
     if (this.on && this.resetWanted) {
       const wanted = this.resetWanted;
       this.resets.push(wanted.reason);

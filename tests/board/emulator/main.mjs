@@ -140,6 +140,8 @@ const commands = {
     setOrigin();
   },
   set_pin: ({ pin, value }) => board.mcu.gpio[pin].setInputValue(Boolean(value)),
+  // steps: [ms of the board after the step before, value]
+  play_pin: ({ pin, steps }) => board.stateMachines.play(pin, steps),
   get_pin({ pin }) {
     const { outputEnable, outputValue, inputValue } = board.mcu.gpio[pin];
     return { drives: Boolean(outputEnable), out: Boolean(outputValue), in: Boolean(inputValue) };
