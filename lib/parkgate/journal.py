@@ -147,7 +147,8 @@ class Journal(Batches):
         self.ledger.position = position + 1
         self.ledger.sampled += readings
         if self.sectors.faults:
-            sector, operation = self.sectors.faults.pop(0)
+            sector, operation = self.sectors.faults[0]
+            self.sectors.faults = self.sectors.faults[1:]
             self.append(EVENT, cbor.encode([events.FLASH_FAULT, sector, operation]))
         return position
 

@@ -208,25 +208,49 @@ class Header:
     def __init__(self):
         self.stream = self.inside = self.reason = 0
         self.epoch = b""
-        self.serial = self.boot = self.wear = 0
+        self.serial = self.wear = 0
         self.position = self.sampled = self.next_seq = self.sealed = 0
 
     def unpack(self, buffer, sector: int) -> bool:
         """Take the header of `sector` from the start of `buffer`; False when it is not one of ours, whole and true."""
-        magic, version, stream, inside, reason, epoch = struct.unpack_from(_HEADER, buffer, 0)
-        if magic != MAGIC or version != VERSION or stream not in (RAW, SEALED):
+        if not _is_header(buffer, sector):
             return False
-        if struct.unpack_from("<I", buffer, _HEADER_CRC_AT)[0] != header_crc(buffer, sector):
-            return False
-        self.stream = stream
-        self.inside = inside
-        self.reason = reason
-        self.epoch = epoch
-        self.serial, self.boot = struct.unpack_from("<QI", buffer, _LEDGER_AT)
-        self.wear = struct.unpack_from("<I", buffer, _WEAR_AT)[0]
+        _, _, self.stream, self.inside, self.reason, epoch = struct.unpack_from(_HEADER, buffer, 0)
+        if self.epoch != epoch:  # else one copy is enough: the journal's is this one
+            self.epoch = epoch
+        (self.serial,) = struct.unpack_from("<Q", buffer, _LEDGER_AT)
+        (self.wear,) = struct.unpack_from("<I", buffer, _WEAR_AT)
         self.position, self.sampled = struct.unpack_from("<QQ", buffer, _LEDGER_AT + 16)
         self.next_seq, self.sealed = struct.unpack_from("<QQ", buffer, _LEDGER_AT + 48)
         return True
+
+
+class Top:
+    """What the header of the loaded sector says of the records below it."""
+
+    def __init__(self):
+        self.stream = 0
+        self.epoch = b""
+        self.serial = self.boot = self.position = self.sampled = 0
+
+    def unpack(self, buffer, sector: int, epoch: bytes) -> bool:
+        """As Header.unpack; `epoch` is a copy of the epoch that is kept anyway."""
+        if not _is_header(buffer, sector):
+            return False
+        self.stream = buffer[5]
+        self.epoch = bytes(memoryview(buffer)[8:24])
+        if self.epoch == epoch:
+            self.epoch = epoch
+        self.serial, self.boot = struct.unpack_from("<QI", buffer, _LEDGER_AT)
+        self.position, self.sampled = struct.unpack_from("<QQ", buffer, _LEDGER_AT + 16)
+        return True
+
+
+def _is_header(buffer, sector):
+    magic, version, stream = struct.unpack_from("<4sBB", buffer, 0)
+    if magic != MAGIC or version != VERSION or stream not in (RAW, SEALED):
+        return False
+    return struct.unpack_from("<I", buffer, _HEADER_CRC_AT)[0] == header_crc(buffer, sector)
 
 
 def pack_header(buffer, sector: int, wear: int, stream: int, inside: int, reason: int, epoch: bytes, ledger):

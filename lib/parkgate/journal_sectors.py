@@ -7,7 +7,7 @@ least often is taken next (each header has that number; of equal ones the next b
 after weeks in which most of them held batches. A sector that fails an erase or two programs is bad until the next
 start: what it holds is still read, but nothing is written to it again.
 
-Every program is read back and compared (by CRC, in the same page buffer), unless the device says that it does so
+Every program is read back and compared (by CRC, in the same buffer), unless the device says that it does so
 itself (`flash.verified`): a NOR chip that drops or weakens a write gives no error.
 """
 
@@ -26,6 +26,7 @@ from .journal_format import (
     SEALED,
     STATE,
     Header,
+    Top,
     header_ledger,
     pack_header,
     record_seed,
@@ -73,12 +74,11 @@ class Sectors:
         if (self.size - page) // self.unit * 255 >= 1 << 16:
             raise JournalError("sectors of %d bytes hold more records than their heads can count" % self.size)
         self.first = page  # offset of the first record
-        self.page = bytearray(page)
-        self.view = memoryview(self.page)
-        self.buffer = bytearray(self.size)
+        self.buffer = bytearray(self.size)  # the loaded sector from `first` on, and before that a page for all else
         self.whole = memoryview(self.buffer)
+        self.view = self.whole[:page]
         self.header = Header()  # the one read last
-        self.top = Header()  # that of the loaded sector
+        self.top = Top()  # of the loaded sector
         self.verified = getattr(flash, "verified", False)
         self.wear = bytearray(self.count)  # erases of each sector, less `wear_base`; 255 is that or more
         self.wear_base = 0
@@ -88,12 +88,12 @@ class Sectors:
         """Forget every sector; nothing on flash changes."""
         self.raw = self._no_sectors()
         self.sealed = self._no_sectors()
-        self.tails = {RAW: Tail(), SEALED: Tail()}
+        self.tails = (None, Tail(), Tail())  # by stream
         self.spares = self._no_sectors()
         self.used = bytearray((self.count + 7) // 8)
         self.bad = bytearray((self.count + 7) // 8)
         self.free = self.count
-        self.faults = []  # (sector, operation) given up and not yet told
+        self.faults = ()  # (sector, operation) given up and not yet told
         self.cursor = 0
         self.loaded = -1
         self.shape = 0  # changes whenever a list of sectors does
@@ -154,18 +154,20 @@ class Sectors:
         """True when `sector` has a header of ours, which is then in `header`; None when it cannot be read at all."""
         if not self._read(sector * self.size, self.view[:HEADER_BYTES]):
             return None
-        return self.header.unpack(self.page, sector)
+        return self.header.unpack(self.buffer, sector)
 
     def ledger_read(self):
         """The ledger in the header that `read_header` has just read."""
-        return header_ledger(self.page)
+        return header_ledger(self.buffer)
 
     def load(self, sector: int) -> bool:
-        """Bring the whole of `sector` into the buffer, its header into `top`; False when it cannot be read."""
+        """Bring the records of `sector` into the buffer, its header into `top`; False when it cannot be read."""
         if self.loaded == sector:
             return True
         self.loaded = -1
-        if not self._read(sector * self.size, self.buffer) or not self.top.unpack(self.buffer, sector):
+        if not self._read(sector * self.size, self.buffer) or not self.top.unpack(
+            self.buffer, sector, self.header.epoch
+        ):
             return False
         self.seed = record_seed(self.top.epoch, self.top.serial, sector)
         self.loaded = sector
@@ -208,7 +210,7 @@ class Sectors:
         end = self.size
         step = min(self.unit, HEADER_BYTES)
         blank = memoryview(BLANK)[:step]
-        while end > 0 and self.whole[end - step : end] == blank:
+        while end > self.first and self.whole[end - step : end] == blank:
             end -= step
         return self._aligned(end)
 
@@ -260,8 +262,8 @@ class Sectors:
             self.free -= 1
         self._mark(self.bad, sector, True)
         if len(self.faults) < 8:
-            self.faults.append((sector, operation))
-        for tail in self.tails.values():
+            self.faults += ((sector, operation),)
+        for tail in self.tails[RAW:]:
             if tail.sector == sector:
                 tail.close()
 
@@ -332,7 +334,7 @@ class Sectors:
             sector = self.spares[0]
             self.spares[0:1] = self._no_sectors()
             ledger.serial += 1
-            pack_header(self.page, sector, self.wear_base + self.wear[sector], stream, inside, reason, epoch, ledger)
+            pack_header(self.buffer, sector, self.wear_base + self.wear[sector], stream, inside, reason, epoch, ledger)
             if self._program(sector * self.size, HEADER_BYTES):
                 break
             self.give_up(sector, 1)
@@ -381,7 +383,7 @@ class Sectors:
         length = 0
         for piece in pieces:
             length += len(piece)
-        page, view = self.page, self.view
+        page, view = self.buffer, self.view
         low = 0xFFFF  # struct would not say that a number is too large
         struct.pack_into(HEAD, page, 4, tag[0] | tag[1] << 8, kind, count, length, boot & low, a & low, b & low)
         crc = crc32(view[4:HEAD_BYTES], tail.seed)
@@ -397,11 +399,11 @@ class Sectors:
             piece = memoryview(piece)
             at = 0
             while at < len(piece):
-                step = min(len(piece) - at, len(page) - filled)
+                step = min(len(piece) - at, len(view) - filled)
                 view[filled : filled + step] = piece[at : at + step]
                 at += step
                 filled += step
-                if filled == len(page):
+                if filled == len(view):
                     good = good and self._program(address, filled)
                     address += filled
                     filled = 0
@@ -423,7 +425,8 @@ class Sectors:
         foreign = strange = unreadable = mine = known = total = 0
         self.wear_base = -1
         # 2 × serial + stream of every sector, 0 for none of ours; the sector buffer is not needed before the end.
-        keys = self.buffer if self.count * 8 <= self.size else bytearray(self.count * 8)
+        fits = self.first + self.count * 8 <= self.size
+        keys = self.whole[self.first :] if fits else memoryview(bytearray(self.count * 8))
         for sector in range(self.count):
             ours = self.read_header(sector)
             header = self.header

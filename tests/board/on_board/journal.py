@@ -60,9 +60,9 @@ os.umount("/")
 flash = RawFlash()
 for sector in range(SECTORS):
     flash.erase(sector)
+times = []
 gc.collect()
 before = gc.mem_alloc()
-times = []
 book = timed_us(times, journal.Journal, flash, lambda: bytes(range(16)))
 timed_us(times, book.recover)
 report("journal, first start", times[-1] / 1000, "ms")
@@ -109,10 +109,10 @@ while again.space.free > 1:
     again.append(SAMPLE, sample, 3)
 expected = again.counters
 book = again = None
+times = []
 gc.collect()
 before = gc.mem_alloc()
 full = journal.Journal(flash, lambda: bytes(16))
-times = []
 timed_us(times, full.recover)
 report("journal of %d sectors, full, recovery" % SECTORS, times[0] / 1000, "ms")
 gc.collect()
