@@ -22,7 +22,7 @@ LONG, PIECE = 400, 384  # characters of a value in one line (console.LINE_BYTES_
 def add_parser(subparsers) -> None:
     """Arguments of `parkgate settings`."""
     parser = subparsers.add_parser("settings", help="show, check and change a gateway's settings", description=__doc__)
-    actions = parser.add_subparsers(dest="action", required=True, metavar="pull|push|diff|check|help")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="pull|push|diff|check|help|docs")
     for name, text in (
         ("pull", "write the gateway's settings into FILE"),
         ("push", "make the gateway's settings those of FILE; it goes back by itself when its hub accepts nothing then"),
@@ -34,7 +34,9 @@ def add_parser(subparsers) -> None:
     check = actions.add_parser("check", help="check FILE without a gateway")
     check.add_argument("file", type=Path, metavar="FILE.toml")
     explain = actions.add_parser("help", help="every setting: what it means and may be")
-    explain.add_argument("prefix", nargs="?", default="")
+    explain.add_argument("prefix", nargs="?", default="", help="such as broker, broker.port or sensors.pulses")
+    docs = actions.add_parser("docs", help="write the page of all settings")
+    docs.add_argument("file", type=Path, metavar="FILE.md")
 
 
 def run(args) -> int:
@@ -42,6 +44,11 @@ def run(args) -> int:
     if args.action == "help":
         for path, text in settings_edit.help_entries(args.prefix):
             print(f"{path:34} {text}")
+        return 0
+    if args.action == "docs":
+        from .settings_docs import markdown
+
+        args.file.write_text(markdown(), encoding="utf-8")
         return 0
     if args.action == "check":
         validate(read_file(args.file))

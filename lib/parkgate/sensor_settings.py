@@ -13,11 +13,19 @@ FAMILIES = (
     "pulses", "machine_state", "current_loop", "ct_clamp", "ds18b20", "sht3x", "bme280", "lis3dh", "adxl345",
 )  # fmt: skip
 
+# Rows of settings.TABLE for `report`.
+REPORT = (
+    ("reductions", "names", ("last",), 0, len(REDUCTIONS), "", "which of %s" % ", ".join(REDUCTIONS)),
+    ("every", "int", 1, 1, 3600, "samples", "make one row of so many samples"),
+    ("heartbeat_s", "int", 0, 0, 86400, "s", "keep a row when something moved, or after so long; 0: keep all"),
+    ("deadbands", "map", {}, 0, 64, "steps", "quantity to how far it may move unseen, in steps of its scale"),
+)
+
 SCALE_MIN, SCALE_MAX = -9, 9
 _VALUE_MAX = 1 << 53
 
 
-def _fields(family, required):
+def option_fields(family, required):
     """Rows of settings.TABLE for the options of one family."""
     scale = ("scale", "int", None, SCALE_MIN, SCALE_MAX, "", "decimals of the channel; the quantity's own if absent")
     if family == "pulses":
@@ -51,7 +59,7 @@ def _fields(family, required):
             ("mains_hz", "choice", 50, 0, (50, 60), "Hz", "nominal frequency"),
             ("calibration_id", "text", required, 1, 32, "characters", "name of the calibration, kept in the data"),
             ("ma_numerator", "int", required, 1, _VALUE_MAX, "mA", "what a step of 65,536 is: numerator / denominator"),
-            ("ma_denominator", "int", 1, 1, _VALUE_MAX, "", ""),
+            ("ma_denominator", "int", 1, 1, _VALUE_MAX, "", "the divisor of ma_numerator"),
             ("noise_256", "int", 0, 0, 1 << 20, "1/256 step", "RMS without current"),
             ("quantity", "text", "current", 1, 32, "", "current or current_l1, current_l2, current_l3, current_n"),
         )
@@ -88,7 +96,7 @@ _WANTED = {
 def options(path: str, family: str, given: dict, section, required) -> dict:
     """The options of a sensor, defaults filled in. `section(path, fields, given)` checks a map by its table, as
     settings does. Raises SettingsError naming what is wrong."""
-    fields = _fields(family, required)
+    fields = option_fields(family, required)
     given = dict(given)
     quantity = None
     if family in _WANTED:
@@ -113,13 +121,7 @@ def options(path: str, family: str, given: dict, section, required) -> dict:
 
 def report(path: str, given: dict, section) -> dict:
     """How samples are reduced and reported, defaults filled in; see reduction. Raises SettingsError."""
-    fields = (
-        ("reductions", "names", ("last",), 0, len(REDUCTIONS), "", "which of %s" % ", ".join(REDUCTIONS)),
-        ("every", "int", 1, 1, 3600, "samples", "make one row of so many samples"),
-        ("heartbeat_s", "int", 0, 0, 86400, "s", "keep a row when something moved, or after so long; 0: keep all"),
-        ("deadbands", "map", {}, 0, 64, "steps", "quantity to how far it may move unseen, in steps of its scale"),
-    )
-    complete = section(path, fields, given)
+    complete = section(path, REPORT, given)
     for name in complete["reductions"]:
         if name not in REDUCTIONS:
             raise SettingsError("%s.reductions: %r is not one of %s" % (path, name, ", ".join(REDUCTIONS)))

@@ -76,7 +76,7 @@ TABLE = {
         ("family", "text", REQUIRED, 1, 16, "", "what it is: pulses, machine_state, current_loop, ct_clamp, sht3x …"),
         ("port", "text", REQUIRED, 1, 32, "characters", "pin, input or bus as the board names it"),
         ("period_ms", "int", 1000, 100, 86400000, "ms", "sampling period"),
-        ("options", "map", {}, 0, 16, "", "what this family needs"),
+        ("options", "map", {}, 0, 16, "", "what this family needs: settings help sensors.FAMILY"),
         ("report", "map", {}, 0, 4, "", "how samples are reduced; empty: each is kept"),
     ),
 }

@@ -7,7 +7,7 @@ Secrets can be set and never read: they show as (set) or (not set).
 """
 
 from .errors import SettingsError
-from .settings import LISTS, REQUIRED, TABLE
+from .settings import LISTS, REQUIRED, SENSORS, TABLE
 
 
 def field_of(path: str):
@@ -70,7 +70,12 @@ def allowed(field) -> str:
         what = "base64 of up to %d characters" % high
     else:
         what = "%d to %d characters" % (low, high)
-    said = "must be given" if default is REQUIRED else "default " + shown(field, default)
+    if default is REQUIRED:
+        said = "must be given"
+    elif default is None:
+        said = "found by itself"
+    else:
+        said = "default " + shown(field, default)
     return "%s; %s (%s)" % (text, what, said)
 
 
@@ -98,6 +103,13 @@ def help_entries(prefix: str = ""):
                 if prefix.count(".") and not path.endswith("." + prefix.split(".")[-1]) and prefix not in path:
                     continue
                 yield path, allowed(field)
+    if prefix.startswith(SENSORS + "."):
+        from . import sensor_settings  # only where it is needed: it is large
+
+        family = prefix[len(SENSORS) + 1 :]
+        if family in sensor_settings.FAMILIES:
+            for field in sensor_settings.option_fields(family, REQUIRED):
+                yield "%s.NAME.options.%s" % (SENSORS, field[0]), allowed(field)
 
 
 def value_of(path, field, text, parse=None):

@@ -115,7 +115,8 @@ def test_a_uf2_holds_firmware_table_and_files(tmp_path, board, storage, size):
     assert head == b"parkgate p256 comb table 1\0\0" + struct.pack("<I", binascii.crc32(table))
     files = _mounted(flash_at(storage, size), 256)
     _check_files(files, plan)
-    assert files["main.py"].startswith(b"try:\n    from micropython import kbd_intr") and files["lib/parkgate/journal.mpy"][:2] == b"M\x06"
+    assert files["main.py"].startswith(b"try:\n    from micropython import kbd_intr")
+    assert files["lib/parkgate/journal.mpy"][:2] == b"M\x06"
     assert not [path for path in files if "p256_table" in path or "p256.tbl" in path or "esp32" in path]
     assert not {"lib/_boot.mpy", "lib/manifest.mpy", "lib/tty.mpy"} & files.keys()
     assert max(pages) < FLASH_BASE + boards.load(board).data["flash_bytes"]

@@ -1,0 +1,117 @@
+"""The page lib/SETTINGS.md, written from the one table of settings that gateway, console and host tools use."""
+
+from __future__ import annotations
+
+from parkgate import sensor_settings
+from parkgate.settings import BUSES, INSTRUMENTS, LISTS, REQUIRED, SENSORS, TABLE
+from parkgate.settings_edit import shown
+
+FAMILY_TITLES = {
+    "pulses": "Meter pulses (S0) and other contacts that count",
+    "machine_state": "A machine's lamp or relay: on, off, alarm",
+    "current_loop": "4 to 20 mA, over a shunt and an ADS1115",
+    "ct_clamp": "A current clamp with voltage output (SCT-013)",
+    "ds18b20": "A temperature on a 1-Wire line",
+    "sht3x": "Temperature and humidity, I2C",
+    "bme280": "Temperature, humidity and air pressure, I2C",
+    "lis3dh": "Vibration, I2C or SPI",
+    "adxl345": "Vibration, I2C or SPI",
+}
+TEXT = {
+    "gateway": "",
+    "hub": "`parkgate provision` sets it.",
+    BUSES: "A list, at most {}: the serial lines with meters.",
+    INSTRUMENTS: "A list, at most {}: the meters, each on a bus. `parkgate meters list` shows the profiles.",
+    SENSORS: "A list, at most {}: what is wired to the board itself. `options` depends on the family, see below.",
+}
+HEAD = """# Settings
+
+Written by `parkgate settings docs lib/SETTINGS.md` from the table in `lib/parkgate/settings.py`; do not edit it here.
+
+A file of settings is TOML (or JSON, named .json) with a section for each heading; what is left out has its default.
+`parkgate settings check FILE` checks it without a gateway, `diff` shows what it would change, `push` makes it active:
+stored whole, on trial until the hub has accepted a batch under it, else the gateway goes back by itself. At the console
+the same settings are set one by one as `settings set SECTION.NAME VALUE`, or `settings set SECTION.ITEM.NAME VALUE` in
+a list. A secret can be set and never read; it comes off a gateway by no command.
+"""
+EXAMPLE = """
+## Example
+
+```toml
+[gateway]
+name = "hall-3"
+
+[[buses]]
+name = "rs485"
+device = "rs485"       # as `parkgate boards NAME` lists it
+baud = 9600
+
+[[instruments]]
+name = "press"
+profile = "pzem-004t"
+bus = "rs485"
+unit_id = 2
+
+[[sensors]]
+name = "gas"
+family = "pulses"
+port = "s0_1"
+options = { quantity = "gas_volume", numerator = 10, denominator = 1 }
+```
+"""
+
+
+def markdown() -> str:
+    """The whole page."""
+    parts = [HEAD, EXAMPLE]
+    for section, fields in TABLE.items():
+        title = f"[[{section}]]" if section in LISTS else f"[{section}]"
+        parts.append(f"\n## `{title}`\n")
+        text = TEXT.get(section, "").format(LISTS.get(section))
+        if text:
+            parts.append(f"\n{text}\n")
+        parts.append(_table(fields))
+    parts.append("\n## `report` of an instrument or sensor\n\nHow samples are reduced before they are kept.\n")
+    parts.append(_table(sensor_settings.REPORT))
+    for family in sensor_settings.FAMILIES:
+        parts.append(f"\n## `options` of family `{family}`\n\n{FAMILY_TITLES[family]}.\n")
+        parts.append(_table(sensor_settings.option_fields(family, REQUIRED)))
+    return "".join(parts)
+
+
+def _table(fields) -> str:
+    rows = ["", "| setting | default | may be | meaning |", "|---|---|---|---|"]
+    rows += [f"| `{field[0]}` | {_default(field)} | {_allowed(field)} | {_cell(field[6])} |" for field in fields]
+    return "\n".join(rows) + "\n"
+
+
+def _default(field) -> str:
+    if field[2] is REQUIRED:
+        return "must be given"
+    if field[1] == "secret":
+        return "not set"
+    if field[2] is None:
+        return "found by itself"
+    text = shown(field, field[2])
+    return "empty" if text in ('""', "{}") else f"`{text}`"
+
+
+def _allowed(field) -> str:
+    _, kind, _, low, high, unit, _ = field
+    if kind == "int":
+        return f"{low:,} to {high:,} {unit}".strip()
+    if kind == "choice":
+        return _cell(", ".join(f"`{choice}`" for choice in high) + (f" {unit}" if unit else ""))
+    if kind == "names":
+        return f"list of up to {high} names"
+    if kind == "map":
+        return "map"
+    if kind == "hex":
+        return f"{low} bytes in hexadecimal, or empty"
+    if kind == "base64":
+        return f"base64, up to {high:,} characters"
+    return f"{'secret, ' if kind == 'secret' else ''}{low} to {high} characters"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
