@@ -6,10 +6,15 @@ from parkgate.errors import SettingsError
 
 
 class Files:
-    """Files of one folder, read and replaced whole."""
+    """Files of one folder, read and replaced whole. `stays` are names that are not the gateway's to remove."""
 
-    def __init__(self, folder: str):
+    def __init__(self, folder: str, stays=()):
         self.folder = folder
+        self._stays = stays
+
+    def names(self) -> list:
+        """The names of all files there, without those that stay."""
+        return [row[0] for row in os.ilistdir(self.folder) if row[1] == 0x8000 and row[0] not in self._stays]
 
     def read(self, name: str, limit: int = 32768):
         """The content (bytes), None when there is no such file. Raises SettingsError when it is larger than `limit`."""
@@ -31,7 +36,7 @@ class Files:
 
     def remove(self, name: str):
         """Overwrite a file and delete it; nothing happens when there is none. (A file system that copies on write
-        keeps the old bytes in free blocks: there only erasing the whole storage removes them.)"""
+        keeps the old bytes in free blocks: hal.device.scrub overwrites those.)"""
         for path in (self.folder + "/" + name, self.folder + "/" + name + ".new"):
             try:
                 size = os.stat(path)[6]

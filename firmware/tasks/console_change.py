@@ -6,8 +6,6 @@ from parkgate.errors import SettingsError
 from parkgate.settings_slots import Slots
 from tasks.console_look import whole_number
 
-_SECRETS = ("identity.key", "public.key", "settings.json", "settings.good", "settings.a", "settings.b")
-_SECRETS += ("settings.mark", "settings.staged", "access.code", "taken.under")
 _SHOWN_CHARACTERS = 64  # to a person; a program gets all
 _FACTORY_RESET = 2  # index into events.EPOCH_REASONS
 
@@ -162,13 +160,21 @@ class Change:
     async def factory_reset(self, request, say):
         if request.args[0] != "ERASE":
             raise SettingsError("type: factory reset ERASE")
+        await say("erasing key, settings, code and readings; restarts when nothing is left of them (up to a minute)")
+        return self._erase
+
+    def _erase(self):
+        """All at once: no other task may write meanwhile."""
         gateway = self._gateway
-        for name in _SECRETS:
-            gateway.board.files.remove(name)
-        gateway.journal.wipe(_FACTORY_RESET)
-        gateway.journal.scrub()
-        await say("key, settings, code and readings are erased; restarting")
-        return gateway.restart
+        board, journal = gateway.board, gateway.journal
+        feed = board.watchdog.feed if board.watchdog else int
+        journal.wipe(_FACTORY_RESET)
+        for name in board.files.names():
+            board.files.remove(name)
+        while journal.scrub_next():
+            feed()
+        board.scrub_files(feed)
+        gateway.restart()
 
 
 def _copy(settings):

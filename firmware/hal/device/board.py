@@ -20,6 +20,7 @@ from hal.memory import HeapWatch
 from parkgate.errors import LinkError, SettingsError
 
 DATA = "/data"
+JOURNAL = "/journal"  # where there is no raw region: folders of files
 TABLE = "/lib/p256.tbl"
 I2C_HZ = 100000
 SPI_HZ = 1000000
@@ -199,6 +200,17 @@ class DeviceBoard:
     def console(self):
         """The technician's line."""
         return StandardConsole()
+
+    def scrub_files(self, feed):
+        """Overwrite what the file system keeps of files that are gone; `feed` is called all the while."""
+        from hal.device.scrub import scrub
+
+        folders = [DATA]
+        try:
+            folders += [JOURNAL + "/" + row[0] for row in os.ilistdir(JOURNAL)]
+        except OSError:
+            pass  # it is not in files here
+        scrub(folders, feed)
 
     def leave_to_prompt(self):
         """The next start, and no other, leads to MicroPython's prompt: main.py looks for this mark."""

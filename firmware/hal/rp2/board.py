@@ -2,13 +2,12 @@
 
 import sys
 
-from hal.device.board import DeviceBoard
+from hal.device.board import JOURNAL, DeviceBoard
 from hal.device.raw_flash import BlockFlash
 from hal.rp2.mapped_table import mapped_point
 from parkgate.errors import FlashError
 
 PROGRAM_SIZE = 256  # one page of the flash chip
-JOURNAL = "/journal"
 MODE_PM = 0xA11140  # the Wi-Fi chip without power saving: with it each answer may take 100 ms longer
 
 
