@@ -9,7 +9,9 @@ key, the broker and the settings of --settings FILE; its console gets a code; a 
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
+import os
 import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,7 +19,7 @@ from urllib.parse import urlsplit
 from parkgate.errors import SettingsError
 from parkgate.settings import validate
 
-from . import enrol, hub_client
+from . import certificates, enrol, hub_client
 from .hub.store import connect
 from .keys import hub_key, read_public
 from .link import Link, add_port_argument
@@ -36,7 +38,11 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--token", help="operator's token for --hub URL (default: PARKGATE_TOKEN)")
     parser.add_argument("--hub-key", metavar="FILE|HEX", help="public key of a hub elsewhere (hub_public.key there)")
     parser.add_argument("--public-key", type=Path, metavar="FILE", help="write the gateway's public key, for enrolling")
-    parser.add_argument("--broker", metavar="URL", help="mqtt://[user[:password]@]host[:port] (default: the hub's own)")
+    parser.add_argument("--broker", metavar="URL", help="mqtt[s]://[user[:password]@]host[:port] (default: the hub's)")
+    parser.add_argument(
+        "--broker-ca", type=Path, metavar="FILE", help="certificate that the broker's comes from; asks for TLS"
+    )
+    parser.add_argument("--wifi", metavar="SSID", help="Wi-Fi network; asks its password (or PARKGATE_WIFI_PASSWORD)")
     parser.add_argument("--settings", type=Path, metavar="FILE.toml", help="buses, instruments and the rest")
     parser.add_argument("--name", help="what the gateway is called")
     parser.add_argument("--label", type=Path, metavar="FILE.svg", help="write the label with its QR code")
@@ -52,6 +58,8 @@ def run(args) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     given = read_file(args.settings) if args.settings else {}
     validate(given)
+    ca = {"tls": "on", "ca": certificates.read(args.broker_ca)} if args.broker_ca else {}
+    network = _wifi(args)
     with Link(args.port) as link:
         link.unlock(args.code)
         _new_key(link)
@@ -64,7 +72,11 @@ def run(args) -> int:
         hub_xy, broker = _hub(args, folder, public_key, name)
         wanted = given or current
         wanted = {**wanted, "hub": {"public_key": hub_xy.hex()}, "gateway": {**wanted.get("gateway", {}), "name": name}}
-        wanted["broker"] = {**current["broker"], **broker, **given.get("broker", {}), **_typed_broker(args)}
+        wanted["broker"] = {**current["broker"], **broker, **given.get("broker", {}), **_typed_broker(args), **ca}
+        if wanted["broker"]["tls"] == "on" and not wanted["broker"]["ca"]:
+            raise SettingsError("TLS to the broker needs --broker-ca FILE, the certificate that the broker's comes from")
+        if network:
+            wanted["network"] = {**wanted.get("network", {}), **network}
         if wanted["broker"]["host"] in hub_client.LOOPBACK and identity["board"] != "unix":
             raise SettingsError(
                 f"broker {wanted['broker']['host']} would be the board itself: name the broker as the gateway reaches "
@@ -112,16 +124,30 @@ def _broker_of(folder: Path) -> dict:
     if not (folder / "hub.json").exists():
         return {}
     parts = urlsplit(json.loads((folder / "hub.json").read_text())["broker"])
-    return {"host": parts.hostname, "port": parts.port or 1883}
+    return _place(parts)
+
+
+def _place(parts) -> dict:
+    tls = parts.scheme == "mqtts"
+    return {"host": parts.hostname, "port": parts.port or (8883 if tls else 1883), "tls": "on" if tls else "off"}
+
+
+def _wifi(args) -> dict:
+    if not args.wifi:
+        return {}
+    password = os.environ.get("PARKGATE_WIFI_PASSWORD")
+    if password is None:
+        password = getpass.getpass(f"password of {args.wifi!r} (empty for none): ")
+    return {"ssid": args.wifi, "password": password}
 
 
 def _typed_broker(args) -> dict:
     if not args.broker:
         return {}
     parts = urlsplit(args.broker if "://" in args.broker else "mqtt://" + args.broker)
-    if parts.scheme != "mqtt" or not parts.hostname:
-        raise SettingsError(f"--broker {args.broker!r} is not mqtt://host:port")
-    found: dict = {"host": parts.hostname, "port": parts.port or 1883}
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+        raise SettingsError(f"--broker {args.broker!r} is not mqtt://host:port or mqtts://host:port")
+    found = _place(parts)
     if parts.username:
         found["user"] = parts.username
     if parts.password:

@@ -15,11 +15,9 @@ from parkgate.errors import LinkError, TlsError
 
 async def connect(host: str, port: int, timeout_ms: int, ca: bytes = b""):
     """(reader, writer) of a TCP connection; `ca` (DER) asks for TLS. Raises LinkError saying what failed."""
-    context = _context(ca) if ca else None
+    tls = {"ssl": _context(ca), "server_hostname": host} if ca else {}
     try:
-        reader, writer = await asyncio.wait_for_ms(
-            asyncio.open_connection(host, port, context, host if ca else None), timeout_ms
-        )
+        reader, writer = await asyncio.wait_for_ms(asyncio.open_connection(host, port, **tls), timeout_ms)
     except asyncio.TimeoutError:
         raise LinkError("no connection to %s:%d within %d ms" % (host, port, timeout_ms)) from None
     except OSError as e:
