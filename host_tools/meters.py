@@ -19,6 +19,7 @@ from host_tools import scan
 from host_tools.register_map import FOLDER, read_document
 from parkgate import profiles, quantities
 from parkgate.errors import ProfileError
+from parkgate.profile_lines import line_of
 
 
 def add_parser(subparsers) -> None:
@@ -122,11 +123,11 @@ def check_text(text: str, name: str) -> tuple[int, str] | None:
     except json.JSONDecodeError as error:
         return error.lineno, f"{name}: not JSON: {error.msg}"
     except ProfileError as error:
-        return _line_of_text(text, str(error)), f"{name}: {error}"
+        return line_of(text, str(error)), f"{name}: {error}"
     try:
         profiles.check(document, name)
     except ProfileError as error:
-        return _line_of(text, document, str(error)), str(error)
+        return line_of(text, str(error), document), str(error)
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         return 1, f"{name}: the file's name is maker and model in lower case with hyphens"
     return None
@@ -139,40 +140,3 @@ def _no_duplicates(pairs: list) -> dict:
             raise ProfileError(f"{key!r} stands twice; keep one")
         seen.add(key)
     return dict(pairs)
-
-
-def _line_of(text: str, document, message: str) -> int:
-    """Line of the row or field that the message names: "registers entry N", "name+variant" or 'field'."""
-    variant = re.match(r"[^:]*\+([^:]+):", message)
-    start = 0
-    if variant:
-        start = max(0, text.find(json.dumps(variant.group(1), ensure_ascii=False) + ":"))
-    entry = re.search(r"registers entry (\d+)", message)
-    if entry:
-        rows = (
-            profiles.with_variant(document, variant.group(1))["registers"]
-            if variant
-            else document["registers"]
-        )
-        row = rows[int(entry.group(1)) - 1]
-        at = _find_row(text, row, start)
-        return text.count("\n", 0, at) + 1
-    return _line_of_text(text, message, start)
-
-
-def _find_row(text: str, row, start: int) -> int:
-    """Where a row begins that has these first two items, after `start` if there, else anywhere."""
-    if not isinstance(row, list) or not row:
-        return start
-    pattern = r"\[\s*" + r"\s*,\s*".join(re.escape(json.dumps(item, ensure_ascii=False)) for item in row[:2])
-    found = re.compile(pattern).search(text, start) or re.search(pattern, text)
-    return found.start() if found else start
-
-
-def _line_of_text(text: str, message: str, start: int = 0) -> int:
-    """Line of the first quoted or named field of the message that stands in the text."""
-    for word in re.findall(r"'([^']+)'|\b([a-z_]+):", message):
-        at = text.find(json.dumps(word[0] or word[1], ensure_ascii=False), start)
-        if at >= 0:
-            return text.count("\n", 0, at) + 1
-    return text.count("\n", 0, start) + 1
