@@ -68,6 +68,20 @@ BUGS = {
         "the start believes the first sector it finds, not the newest",
         ("sectors", "                if header.serial > newest_serial:\n", "                if newest < 0:\n"),
     ),
+    "head pointer in a file": (
+        "where the next record goes is kept beside the journal, and is not always the newest",
+        ("sectors", "FAULTS_MAX = 2  # failed", "HEADS = {}\nFAULTS_MAX = 2  # failed"),
+        (
+            "sectors",
+            "        tail.offset = self.first\n        tail.faults = 0\n",
+            "        tail.offset = HEADS[ledger.serial] = self.first\n        tail.faults = 0\n",
+        ),
+        (
+            "sectors",
+            "        tail.offset = max(used, behind)\n",
+            "        tail.offset = HEADS.get(self.top.serial, max(used, behind))\n",
+        ),
+    ),
     "off by one in the gap": (
         "a gap record tells of one batch too many",
         ("space", "gap.first_seq, gap.last_seq = ledger.low, end - 1", "gap.first_seq, gap.last_seq = ledger.low, end"),
