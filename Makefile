@@ -33,7 +33,7 @@ cuts: build/venv.ready build/device_lib.ready ## cut the power at every flash op
 	@$(BIN)/python -m tests.cuts --size $(SIZE) $(ARGS)
 
 fuzz: build/venv.ready build/device_lib.ready ## run the property tests on many more random cases [SIZE=1 ARGS=]
-	@PARKGATE_FUZZ_SIZE=$(SIZE) $(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fuzz --timeout=0 $(ARGS)
+	@PARKGATE_FUZZ_SIZE=$(SIZE) $(BIN)/python -m pytest -m "hypothesis or fuzz" --hypothesis-profile=fuzz --timeout=0 $(ARGS)
 
 # The newest versions that pyproject.toml allows, for every platform and Python at once, with all their hashes.
 lock: build/venv-lock.ready ## write the lock files anew (needs the network)

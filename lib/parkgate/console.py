@@ -322,6 +322,11 @@ class Console:
         if not entry[1] and not typed:
             self._each_byte = True
             return not _begins(words, word)
+        if entry[0] == "help":
+            self._each_byte = True
+            return not _begins(typed, word)
+        if len(typed) >= len(entry[1].split()) and _REST not in entry[1]:
+            return True  # more than it takes: typed for something else
         if len(typed) < entry[3]:
             return False
         if entry[0] not in ("settings set", "settings append", "settings add"):

@@ -79,6 +79,7 @@ def _start(pico, moments, until_ms):
     return said + pico.console.everything()
 
 
+@pytest.mark.fuzz
 def test_ctrl_c_at_each_moment_of_the_start_opens_no_prompt(pico):
     opened = []
     for turn in range(MOMENTS):

@@ -101,6 +101,7 @@ def test_no_prompt_without_the_code(gateway):
         assert link.boot() == 1  # mpremote's Ctrl-C, Ctrl-A and Ctrl-D did nothing
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("by", ["byte", "signal"])
 def test_ctrl_c_at_any_moment_of_the_start_opens_no_prompt(gateway, by):
     """As a byte on the console, and as the signal by which the Unix port knows Ctrl-C."""
