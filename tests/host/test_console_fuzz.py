@@ -42,6 +42,9 @@ def _stream(draw):
         data = bytearray(frame(draw.randrange(1, 1_000_000), "", line))
         data[draw.randrange(len(data))] ^= 1 << draw.randrange(8) if draw.random() < 0.5 else 0
         return bytes(data), False
+    if kind < 0.35:
+        words = draw.choice(COMMANDS)
+        return b"\x15%s%s\r" % (words[0].encode(), b" 7" * len(words[1].split())), False
     parts = []
     for _ in range(draw.randrange(1, 14)):
         choice = draw.random()
@@ -61,6 +64,8 @@ def test_no_stream_sticks_shows_a_secret_or_grows():
     fed = requests = 0
     for _ in range(STREAMS):
         stream, secret = _stream(draw)
+        if draw.random() < 0.3:
+            stream = b"\x15" + stream  # on a line of its own
         fed += len(stream)
         at = 0
         said = bytearray()
