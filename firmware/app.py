@@ -83,7 +83,7 @@ class App:
         from parkgate.settings_slots import TRIAL_MS, Slots
 
         files = self.board.files
-        slots = Slots(files, validate, json.loads)
+        slots = Slots(files, validate, self._parse_settings)
         try:
             imported = files.read("settings.json")
         except SettingsError as e:
@@ -98,8 +98,21 @@ class App:
         self.generation, self.on_trial = slots.generation, slots.on_trial
         self.trial_ms = self.mono_ms() + TRIAL_MS if slots.on_trial and slots.can_revert() else None
         self.settings_id = settings_id(settings)
-        _forget("settings", "settings_slots", "sensor_settings", "reduction")
+        _forget("settings", "settings_slots", "sensor_settings", "reduction", "profile_check", "profile_lines")
         return settings
+
+    def _parse_settings(self, text: str) -> dict:
+        """What a new settings.json says. Raises ValueError; SettingsError also for a profile that it names."""
+        from parkgate.profile_check import check
+        from parkgate.settings import validate
+
+        given = json.loads(text)
+        check(self.read_profile, json.loads, validate(given)["instruments"])
+        return given
+
+    def read_profile(self, name: str):
+        """The bytes of a profile file, None when there is none."""
+        return self.board.files.read("meters/%s.json" % name)
 
     def _slots(self):
         """The slots without the schema: enough to confirm or to revert."""
@@ -237,7 +250,7 @@ class App:
         from parkgate import counters, profiles
 
         name = item["profile"]
-        data = self.board.files.read("meters/%s.json" % profiles.split_name(name)[0])
+        data = self.read_profile(profiles.split_name(name)[0])
         if data is None:
             raise SettingsError("there is no profile %r on this gateway" % name)
         profile = profiles.load(json.loads(data.decode()), name, item["channels"])

@@ -112,11 +112,16 @@ def _modules(files: dict[str, bytes]) -> dict[str, bytes]:
     }
 
 
+def _without_indent(text: str) -> bytes:
+    """A profile as the board keeps it: each line where it was, since faults are named by line."""
+    return "\n".join(line.strip() for line in text.splitlines()).encode() + b"\n"
+
+
 def data_files(folder: Path | None, room: int, notes: list[str]) -> dict[str, bytes]:
     """What goes into /data: the files of `folder`, and all meter profiles where there is room for them."""
     files = {}
     meters = {
-        f"data/meters/{path.name}": json.dumps(json.loads(path.read_text("utf-8")), separators=(",", ":")).encode()
+        f"data/meters/{path.name}": _without_indent(path.read_text("utf-8"))
         for path in sorted(METERS.glob("*.json"))
     }
     if len(meters) * BLOCK_BYTES * METERS_PART <= room:

@@ -10,11 +10,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from parkgate import settings_edit
+from parkgate import profile_check, settings_edit
 from parkgate.errors import SettingsError
 from parkgate.settings import LISTS, REQUIRED, TABLE, validate
 
 from .link import Link, add_port_argument, open_unlocked
+from .register_map import FOLDER
 
 LONG, PIECE = 400, 384  # characters of a value in one line (console.LINE_BYTES_MAX holds the rest of the line too)
 
@@ -51,7 +52,7 @@ def run(args) -> int:
         args.file.write_text(markdown(), encoding="utf-8")
         return 0
     if args.action == "check":
-        validate(read_file(args.file))
+        check_profiles(validate(read_file(args.file)))
         print(f"{args.file}: good")
         return 0
     with open_unlocked(args) as link:
@@ -105,6 +106,16 @@ def active(link: Link) -> dict[str, Any]:
             settings[section].append({"name": item})
         settings[section][-1][field[0]] = value
     return settings
+
+
+def check_profiles(settings: dict[str, Any]) -> None:
+    """Look into the profiles that settings name, as the gateway does when they are staged. Raises SettingsError."""
+
+    def read(name: str) -> bytes | None:
+        path = FOLDER / f"{name}.json"
+        return path.read_bytes() if path.is_file() else None
+
+    profile_check.check(read, json.loads, settings["instruments"])
 
 
 def _without_secrets(given: dict[str, Any]) -> dict[str, Any]:

@@ -56,10 +56,19 @@ class Change:
     async def _stage(self, say, change):
         """Apply `change` to a copy of what is staged; only what is allowed as it stands is kept."""
         slots = self._slots()
-        staged = _copy(self._base(slots))
+        base = self._base(slots)
+        staged = _copy(base)
         change(staged)
+        self._check_profiles(staged, base)
         slots.stage(staged)
         await say("staged; settings commit makes it active")
+
+    def _check_profiles(self, staged, before):
+        """Refuse what could not be sampled: a profile that is not there or has a fault, a quantity it has not."""
+        from parkgate.profile_check import check
+
+        instruments = staged.get("instruments", ())
+        check(self._gateway.read_profile, json.loads, instruments, before.get("instruments", ()))
 
     async def settings_set(self, request, say):
         from parkgate import settings_edit
@@ -104,6 +113,7 @@ class Change:
         staged = slots.staged()
         if staged is None:
             raise SettingsError("nothing is staged: settings set PATH VALUE")
+        self._check_profiles(staged, self._gateway.settings)
         generation = slots.commit(staged)
         slots.discard()
         await say("settings = %d, on trial until the hub accepts a batch" % generation)
