@@ -11,7 +11,7 @@ _IDLE_MS = 30000
 _REQUEST_MS_MAX = 120000
 _WRITE_MS_MAX = 3000
 _BY_COMMAND = ("parkgate.settings", "parkgate.settings_edit", "parkgate.settings_slots", "parkgate.sensor_settings")
-_BY_COMMAND += ("parkgate.profile_check", "parkgate.profile_lines", "parkgate.profiles")
+_BY_COMMAND += ("parkgate.profile_check", "parkgate.profile_lines", "parkgate.profiles", "parkgate.identify")
 _BY_COMMAND += ("parkgate.quantities", "tasks.console_look", "tasks.console_change", "tasks.console_test")
 
 

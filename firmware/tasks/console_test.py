@@ -1,8 +1,9 @@
 """Console commands that try things out: meters, sensors, and the way to the hub step by step."""
 
 import asyncio
+import json
 
-from parkgate.errors import LinkError, ModbusError, ModbusExceptionReply, SettingsError, TlsError
+from parkgate.errors import LinkError, ModbusError, ModbusExceptionReply, ParkgateError, SettingsError, TlsError
 from parkgate.reading import QUALITY_NAMES
 from tasks.console_look import whole_number
 
@@ -44,6 +45,12 @@ class Tests:
             if answer:
                 found += 1
                 await say("unit id %d: %s" % (unit_id, answer))
+                known = unit_id in bus.client.units
+                try:
+                    await self._say_likely(bus, unit_id, say)
+                finally:
+                    if not known:
+                        bus.client.units.pop(unit_id, None)
         await say("%d of %d unit ids answered" % (found, last - first + 1))
 
     async def _ask(self, bus, unit_id):
@@ -63,6 +70,46 @@ class Tests:
         finally:
             if not known:
                 bus.client.units.pop(unit_id, None)
+
+    async def _say_likely(self, bus, unit_id, say):
+        """Which of the profiles in use the unit answers plausibly; `parkgate meters scan` tries all there are."""
+        from parkgate import identify
+
+        likely = []
+        for name in sorted(set([item["profile"] for item in self._gateway.settings["instruments"]])):
+            candidate = self._candidate(name)
+            while candidate and candidate.wanted(True):
+                channel = candidate.wanted(True)
+                try:
+                    reply = await bus.exchange(unit_id, candidate.function, channel.address, channel.wide)
+                    candidate.take(reply.data, False)
+                except ModbusExceptionReply:
+                    candidate.take(None, True)
+                except ModbusError:
+                    candidate.take(None, False)
+            if candidate:
+                likely.append(candidate)
+        for candidate in identify.ranking(likely):
+            shown = [
+                "%s %s %s" % (quantity, _decimal(value, scale), unit)
+                for quantity, (value, scale, unit) in sorted(candidate.values.items())
+                if unit in ("V", "Hz")
+            ]
+            await say("unit id %d: plausible as %s: %s" % (unit_id, candidate.name, ", ".join(shown[:4])))
+
+    def _candidate(self, name):
+        """A profile of the settings on trial; None where its file has a fault."""
+        from parkgate import identify, profiles
+
+        file_name, variant = profiles.split_name(name)
+        try:
+            document = json.loads(str(self._gateway.read_profile(file_name), "utf-8"))
+            if variant:
+                document = profiles.with_variant(document, variant)
+            document["variants"] = {}
+            return identify.Candidate(name, document["function"], profiles.check(document, name))
+        except (ParkgateError, ValueError, TypeError, KeyError):
+            return None
 
     def _instrument(self, name):
         there = self._gateway.instruments()
