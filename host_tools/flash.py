@@ -37,6 +37,9 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="files for /data: settings.json, meters/"
     )
+    parser.add_argument(
+        "--meters", metavar="NAME,…", default="", help="meter profiles to bring along, where there is no room for all"
+    )
     parser.add_argument("--keep-files", action="store_true", help="leave the board's file system as it is")
     parser.add_argument(
         "--app-only", action="store_true", help="only replace the compiled firmware, over the serial port"
@@ -56,7 +59,8 @@ def run(args) -> int:
     firmware, name = find_firmware(board, args.firmware, args.sha256)
     console.print(f"{name}: sha256 {hashlib.sha256(firmware).hexdigest()}")
     with console.status("compiling the firmware, making the images"):
-        plan = flash_image.plan(board, firmware, args.data, args.keep_files)
+        meters = tuple(name.strip() for name in args.meters.split(",") if name.strip())
+        plan = flash_image.plan(board, firmware, args.data, args.keep_files, meters)
     keep(board, name, firmware)
     for address, data, what in plan.writes:
         console.print(f"  {address:#010x}  {len(data):>9,} bytes  {what}")

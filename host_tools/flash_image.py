@@ -88,6 +88,14 @@ class Plan:
         }
 
 
+@dataclass
+class _Data:
+    """What /data shall hold beside what is always there."""
+
+    folder: Path | None
+    meters: tuple[str, ...]
+
+
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
@@ -117,17 +125,24 @@ def _without_indent(text: str) -> bytes:
     return "\n".join(line.strip() for line in text.splitlines()).encode() + b"\n"
 
 
-def data_files(folder: Path | None, room: int, notes: list[str]) -> dict[str, bytes]:
-    """What goes into /data: the files of `folder`, and all meter profiles where there is room for them."""
+def data_files(
+    folder: Path | None, room: int, notes: list[str], wanted: tuple[str, ...] = ()
+) -> dict[str, bytes]:
+    """What goes into /data: the files of `folder`, and the meter profiles that are wanted: all, where there is room,
+    if none is named."""
     files = {}
     meters = {
         f"data/meters/{path.name}": _without_indent(path.read_text("utf-8"))
         for path in sorted(METERS.glob("*.json"))
+        if not wanted or path.stem in wanted
     }
-    if len(meters) * BLOCK_BYTES * METERS_PART <= room:
+    unknown = [name for name in wanted if f"data/meters/{name}.json" not in meters]
+    if unknown:
+        raise FlashError(f"--meters: there is no {', '.join(unknown)}; `parkgate meters list` has all")
+    if wanted or len(meters) * BLOCK_BYTES * METERS_PART <= room:
         files.update(meters)
     else:
-        notes.append("the meter profiles are left out, there is no room for all: give those in use with --data")
+        notes.append("the meter profiles are left out, there is no room for all: name those in use, --meters NAME,NAME")
     if folder is not None:
         if not folder.is_dir():
             raise FlashError(f"--data {folder}: there is no such folder")
@@ -137,12 +152,20 @@ def data_files(folder: Path | None, room: int, notes: list[str]) -> dict[str, by
     return files
 
 
-def plan(board: Board, firmware: bytes, data_folder: Path | None, keep_files: bool = False) -> Plan:
-    """Everything that is to be written. `keep_files` leaves the board's file system as it is. Raises FlashError,
-    ImageError, CompileError."""
+def plan(
+    board: Board,
+    firmware: bytes,
+    data_folder: Path | None,
+    keep_files: bool = False,
+    meters: tuple[str, ...] = (),
+) -> Plan:
+    """Everything that is to be written. `keep_files` leaves the board's file system as it is; `meters` are the profiles
+    to bring along, all if there is room and none is named. Raises FlashError, ImageError, CompileError."""
     if board.port == "unix":
         raise FlashError("this board is simulated: `parkgate simulate FOLDER` starts it")
-    made = (_plan_rp2 if board.port == "rp2" else _plan_esp32)(board, firmware, data_folder, keep_files)
+    made = (_plan_rp2 if board.port == "rp2" else _plan_esp32)(
+        board, firmware, _Data(data_folder, meters), keep_files
+    )
     made.outputs["plan.json"] = json.dumps(made.describe(), indent=1).encode() + b"\n"
     return made
 
@@ -160,10 +183,10 @@ def _page(board: Board) -> str:
     return board.data["micropython"]["page"]
 
 
-def _file_system(made: Plan, data_folder: Path | None, size: int, table_in_flash: bool) -> bytes:
+def _file_system(made: Plan, data: _Data, size: int, table_in_flash: bool) -> bytes:
     board = made.board
     made.files = {} if made.own_build else app_files(board, table_in_flash)
-    made.files.update(data_files(data_folder, size, made.notes))
+    made.files.update(data_files(data.folder, size, made.notes, data.meters))
     try:
         image = littlefs_image.build(made.files, size, board.port)
     except littlefs_image.ImageError as error:
@@ -190,7 +213,7 @@ def _check_journal_fits(board: Board, image: bytes) -> None:
 # RP2: one UF2 file.
 
 
-def _plan_rp2(board: Board, firmware: bytes, data_folder: Path | None, keep_files: bool) -> Plan:
+def _plan_rp2(board: Board, firmware: bytes, data: _Data, keep_files: bool) -> Plan:
     image = _rp2_image(board, firmware)
     flash = image.flash()
     told = rp2_firmware.describe(flash)
@@ -231,7 +254,7 @@ def _plan_rp2(board: Board, firmware: bytes, data_folder: Path | None, keep_file
     if keep_files:
         made.notes.append("the file system is not written")
     else:
-        made.writes.append((offset, _file_system(made, data_folder, size, bool(room)), "file system"))
+        made.writes.append((offset, _file_system(made, data, size, bool(room)), "file system"))
     regions = {uf2.FLASH_BASE + address: data for address, data, _ in made.writes}
     made.outputs[f"parkgate-{board.name}.uf2"] = _checked_uf2(image, regions)
     return made
@@ -274,7 +297,7 @@ def _checked_uf2(image: uf2.Uf2, regions: dict[int, bytes]) -> bytes:
 # ESP32: one call of esptool.
 
 
-def _plan_esp32(board: Board, firmware: bytes, data_folder: Path | None, keep_files: bool) -> Plan:
+def _plan_esp32(board: Board, firmware: bytes, data: _Data, keep_files: bool) -> Plan:
     start = board.data["layout"]["image_offset"]
     try:
         told = esp_image.describe(firmware, start)
@@ -304,7 +327,7 @@ def _plan_esp32(board: Board, firmware: bytes, data_folder: Path | None, keep_fi
         made.notes.append("the file system is not written")
     else:
         vfs = places["vfs"]
-        image = _file_system(made, data_folder, vfs.size, table_in_flash=False)
+        image = _file_system(made, data, vfs.size, table_in_flash=False)
         made.writes.append((vfs.offset, image, "file system"))
         made.outputs["littlefs.bin"] = image
     made.notes.append(f"the journal's partition at {places['journal'].offset:#x} is left as it is")

@@ -21,6 +21,7 @@ from parkgate.errors import LinkError, SettingsError
 
 BAUD = 115200
 REPLY_TIMEOUT_S = 5.0
+PATIENCE = "PARKGATE_PATIENCE"  # environment: how many times slower than a board the other end is, for emulators
 TRIES = 3
 _READ_S = 0.05
 _DAMAGED_S = 1.0
@@ -57,6 +58,7 @@ class Link:
     def __init__(self, port: str, timeout_s: float = REPLY_TIMEOUT_S):
         self.port = find_port(port)
         self.timeout_s = timeout_s
+        self._patience = float(os.environ.get(PATIENCE, "1"))
         self._seq = random.randrange(1, SEQ_MAX)
         self._rest = b""
         try:
@@ -105,7 +107,7 @@ class Link:
             self._seq = self._seq % SEQ_MAX + 1
             self.write(frame(self._seq, "", line))
             try:
-                return self._reply(timeout_s or self.timeout_s)
+                return self._reply((timeout_s or self.timeout_s) * self._patience)
             except _Damaged as error:
                 why = str(error)
         raise LinkError(f"{self.port}: {why}")
@@ -122,7 +124,7 @@ class Link:
                 continue
             seq, text = found
             if seq == 0 and text.startswith("! damaged"):
-                deadline = min(deadline, time.monotonic() + _DAMAGED_S)  # ours, or of somebody before us
+                deadline = min(deadline, time.monotonic() + _DAMAGED_S * self._patience)  # or another's
                 continue
             if seq != self._seq:
                 continue
@@ -173,7 +175,7 @@ class Link:
 
     def wait_restart(self, boot_before: int, timeout_s: float = 60.0) -> None:
         """Wait until the gateway has started again. Raises LinkError."""
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + timeout_s * self._patience
         while time.monotonic() < deadline:
             try:
                 if int(self.facts("journal status")["boot"]) != boot_before:

@@ -74,7 +74,7 @@ def run(args) -> int:
         wanted = {**wanted, "hub": {"public_key": hub_xy.hex()}, "gateway": {**wanted.get("gateway", {}), "name": name}}
         wanted["broker"] = {**current["broker"], **broker, **given.get("broker", {}), **_typed_broker(args), **ca}
         if wanted["broker"]["tls"] == "on" and not wanted["broker"]["ca"]:
-            raise SettingsError("TLS to the broker needs --broker-ca FILE, the certificate that the broker's comes from")
+            raise SettingsError("TLS to the broker needs --broker-ca FILE: what the broker's certificate comes from")
         if network:
             wanted["network"] = {**wanted.get("network", {}), **network}
         if wanted["broker"]["host"] in hub_client.LOOPBACK and identity["board"] != "unix":

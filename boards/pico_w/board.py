@@ -8,7 +8,7 @@ class Board(Rp2Board):
     """See boards/unix/board.py for what every board has."""
 
     name = "pico_w"
-    segments = 80
+    segments = 72
     ports = {
         "rs485": (1, 4, 5, 2),
         "rs485_b": (0, 0, 1, 3),

@@ -14,6 +14,8 @@ const FIFO_BYTES = 32;
 const LEVELS = [4, 8, 16, 24, 28];
 const RECEIVE_TIMEOUT_BITS = 32;
 const DATA_OVERRUN = 0x800;
+const QUIET_NANOS = 400e6; // what is sent after such a silence begins a new turn of the bus
+const TURNS_MAX = 10000;
 
 export class Uart extends BasePeripheral {
   // onSent(byte) is called when a byte has left; driverOn() tells whether the RS-485 driver is enabled now.
@@ -29,6 +31,8 @@ export class Uart extends BasePeripheral {
     this.overrunFlag = false;
     this.sending = false;
     this.receiving = false;
+    this.turnsMs = []; // when each turn began, since power on
+    this.sentNanos = -QUIET_NANOS;
     this.counts = {
       sent: 0, received: 0, overruns: 0, received_while_off: 0, sent_without_driver: 0, received_while_driving: 0,
     };
@@ -107,6 +111,9 @@ export class Uart extends BasePeripheral {
 
   startSending() {
     this.sending = true;
+    const now = this.rp2040.clock.nanos;
+    if (now - this.sentNanos > QUIET_NANOS && this.turnsMs.length < TURNS_MAX) this.turnsMs.push(Math.round(now / 1e3) / 1e3);
+    this.sentNanos = now;
     this.driverWasOn = this.driverOn() !== false;
     this.sendAlarm.schedule(this.byteNanos);
   }
@@ -169,6 +176,6 @@ export class Uart extends BasePeripheral {
   }
 
   summary() {
-    return { baud_rate: Math.round(this.baudRate), bits_per_byte: this.bitsPerByte, ...this.counts };
+    return { baud_rate: Math.round(this.baudRate), bits_per_byte: this.bitsPerByte, ...this.counts, turns_ms: this.turnsMs };
   }
 }

@@ -19,6 +19,8 @@ FIFO_LEVELS = (4, 8, 16, 24, 28, 28, 28, 28)
 RECEIVE_TIMEOUT_BITS = 32
 DATA_OVERRUN = 0x800
 ADDRESSES = (0x40034, 0x40038)
+QUIET_NANOS = 400e6  # what is sent after such a silence begins a new turn of the bus
+TURNS_MAX = 10000
 CLOCK_HZ = 48_000_000  # MicroPython runs the UARTs from the USB clock
 
 
@@ -39,6 +41,8 @@ class Uart(BasePeripheral):
         self.timeout_alarm = mcu.clock.create_alarm(self._receive_timeout)
         self.on_the_wire = deque()
         self.receiving = False
+        self.turns_ms = []  # when each turn began, since power on
+        self.sent_nanos = -QUIET_NANOS
         self.reset()
         mcu.uart[index] = self
         mcu.peripherals[ADDRESSES[index]] = self
@@ -122,6 +126,10 @@ class Uart(BasePeripheral):
 
     def _start_sending(self):
         self.sending = True
+        now = self.rp2040.clock.nanos
+        if now - self.sent_nanos > QUIET_NANOS and len(self.turns_ms) < TURNS_MAX:
+            self.turns_ms.append(round(now / 1e6, 3))
+        self.sent_nanos = now
         self.driver_was_on = self.driver_on() is not False
         self.send_alarm.schedule(self.byte_nanos)
 
@@ -179,4 +187,5 @@ class Uart(BasePeripheral):
             self.registers[offset] = value
 
     def summary(self):
-        return {"baud_rate": round(self.baud_rate), "bits_per_byte": self.bits_per_byte, **self.counts}
+        line = {"baud_rate": round(self.baud_rate), "bits_per_byte": self.bits_per_byte}
+        return {**line, **self.counts, "turns_ms": self.turns_ms}
