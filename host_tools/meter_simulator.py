@@ -117,6 +117,7 @@ class MeterBus:
         self.device = device
         self.baud = baud
         self.counts: dict[str, int] = {}
+        self.meters = tuple(meters)
         self._meters = {meter.unit_id: meter for meter in meters}
         self._maps = {meter.unit_id: RegisterMap(meter.profile) for meter in meters}
         curve = curve or read_curve()
@@ -124,7 +125,7 @@ class MeterBus:
             meter.unit_id: meter.load(curve, 3 if "voltage_l3" in self._maps[meter.unit_id].units else 1)
             for meter in meters
         }
-        self._parity = parity
+        self.parity = parity
         self._own_pair = not device
         self._link = link
         self._log_path = log
@@ -245,7 +246,7 @@ class MeterBus:
             framer=FramerType.RTU,
             port=self._server_device,
             baudrate=self.baud,
-            parity=self._parity,
+            parity=self.parity,
             trace_packet=self._trace,
         )
         await self._server.serve_forever(background=True)
@@ -385,6 +386,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--parity", choices=("N", "E", "O"), default="N")
     parser.add_argument("--paced", action="store_true", help="let bytes take their time at the baud rate")
     parser.add_argument("--echo", action="store_true", help="echo requests as some RS-485 adapters do")
+    parser.add_argument("--settings", type=Path, metavar="FILE.toml", help="write a gateway's settings to read them")
     parser.add_argument("--log", type=Path, metavar="FILE.jsonl", help="record every answer, word by word")
     parser.add_argument("--seed", type=int, default=1, help="of all faults (default 1)")
 
@@ -414,10 +416,24 @@ def from_arguments(args) -> MeterBus:
     )
 
 
+def settings_text(bus: MeterBus, link: Path | None) -> str:
+    """Settings of a gateway whose bus this is, sealing often so that one sees something soon."""
+    device = link.absolute() if link else bus.device
+    lines = ["[sealing]", "period_s = 10", "", "[[buses]]", 'name = "rs485"', f'device = "{device}"']
+    lines += [f"baud = {bus.baud}", f'parity = "{bus.parity}"']
+    for number, meter in enumerate(bus.meters, 1):
+        lines += ["", "[[instruments]]", f'name = "meter-{number}"', f'profile = "{meter.profile}"']
+        lines += ['bus = "rs485"', f"unit_id = {meter.unit_id}"]
+    return "\n".join(lines) + "\n"
+
+
 def run(args) -> int:
     """Serve until Ctrl-C."""
     bus = from_arguments(args)
     with bus:
+        if args.settings:
+            args.settings.write_text(settings_text(bus, args.link), encoding="utf-8")
+            print(f"settings of a gateway that reads them: {args.settings}")
         print(f"meters answer on {args.link or bus.device} at {bus.baud} baud; Ctrl-C ends", flush=True)
         try:
             while True:

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 import tty
@@ -23,6 +24,9 @@ HEAP_BYTES = 390_000  # objects are twice as large as on a Pico W, which has 195
 REPOSITORY = Path(__file__).resolve().parent.parent
 METERS = REPOSITORY / "lib" / "meters"
 BOARD = "unix"
+STATUS_S = 10.0  # between two status lines where they cannot be overwritten
+SHOWN = ("sampled", "acknowledged", "buffered", "dropped", "batches", "errors", "crashes")
+CLEAR = "\r\x1b[K" if sys.stdout.isatty() else ""
 RESTART_EXIT_CODE, PROMPT_EXIT_CODE = 75, 76  # as boards/unix has them
 
 
@@ -33,7 +37,8 @@ class SimulatedGateway:
         self.folder = Path(folder)
         self.heap_bytes = heap_bytes
         self.status: dict = {}
-        self.lines: list[str] = []  # the last lines of its console, without the status lines
+        self.lines: list[str] = []  # the last lines of its log, without the status lines
+        self.lines_said = 0  # all of them so far
         self._process: subprocess.Popen | None = None
         self._reader: threading.Thread | None = None
         self._environment: dict[str, str] = {}
@@ -91,8 +96,9 @@ class SimulatedGateway:
         assert self._line is not None and self._app is not None
         return unix_port.start(
             "main",
-            [str(self.folder)],
+            [str(self.folder.absolute())],
             path=[self._app],
+            cwd=self._app,  # MicroPython looks for modules where it is started: a folder named "board" is none
             heapsize=str(self.heap_bytes),
             env=self._environment,
             stdin=self._line[0],
@@ -128,7 +134,7 @@ class SimulatedGateway:
                 self._process = process
 
         self.status = {}
-        self.lines.append("MicroPython's prompt is on the console")
+        self._add_line("MicroPython's prompt is on the console")
         Prompt(self._line[0], self.folder, self._app, self.heap_bytes, started, self._stopping.is_set).run()
 
     def _take(self, process: subprocess.Popen) -> None:
@@ -141,8 +147,12 @@ class SimulatedGateway:
                     continue
                 except ValueError:
                     pass  # a line cut by the end of the process: show it like any other
-            self.lines.append(line)
-            del self.lines[:-200]
+            self._add_line(line)
+
+    def _add_line(self, line: str) -> None:
+        self.lines.append(line)
+        del self.lines[:-200]
+        self.lines_said += 1
 
     @property
     def pid(self) -> int | None:
@@ -191,16 +201,22 @@ def run(args) -> int:
     gateway = SimulatedGateway(args.folder)
     gateway.bring_meters()
     gateway.start()
-    print(f"console: {args.folder / 'console'} ({gateway.console()})", flush=True)
+    print(f"console: {args.folder / 'console'} ({gateway.console()})")
+    if not (args.folder / "settings.a").exists() and not (args.folder / "settings.b").exists():
+        print(f"a bare board; in another terminal: parkgate provision --port {args.folder} --hub …", flush=True)
     shown = 0
+    told_s = -STATUS_S
     try:
         while gateway.running():
             time.sleep(0.5)
-            for line in gateway.lines[shown:]:
-                print(line)
-            shown = len(gateway.lines)
-            if gateway.status:
-                print("\r" + " ".join(f"{k}={v}" for k, v in gateway.status.items()), end="", flush=True)
+            said = gateway.lines_said
+            if said > shown:
+                print(CLEAR + "\n".join(gateway.lines[shown - said :]), flush=True)
+            shown = said
+            if gateway.status and (sys.stdout.isatty() or time.monotonic() - told_s >= STATUS_S):
+                told_s = time.monotonic()
+                end = "" if sys.stdout.isatty() else "\n"
+                print(CLEAR + ", ".join(f"{gateway.status[k]} {k}" for k in SHOWN), end=end, flush=True)
     except KeyboardInterrupt:
         print()
     finally:

@@ -1,5 +1,6 @@
 """`parkgate hub`: run the hub with its page until Ctrl-C or SIGTERM."""
 
+import contextlib
 import json
 import logging
 import os
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from parkgate.errors import SettingsError
 
+from ..broker import Broker
 from .service import Hub
 from .web import HUB_FILE, serve
 
@@ -20,6 +22,14 @@ def add_parser(subparsers) -> None:
         default="mqtt://127.0.0.1:1883",
         metavar="URL",
         help="mqtt://[user:password@]host:port, or mqtts://…",
+    )
+    parser.add_argument(
+        "--own-broker",
+        nargs="?",
+        const="127.0.0.1:1883",
+        metavar="HOST:PORT",
+        help="run a broker too (the nats-server that comes with Parkgate), for trying things out: it asks nobody for a "
+        "name; gateways on a network reach it when HOST is an address of this computer there",
     )
     parser.add_argument("--ca", metavar="FILE", help="certificates the broker's is checked against (mqtts)")
     parser.add_argument("--cert", metavar="FILE", help="client certificate (mqtts)")
@@ -39,11 +49,21 @@ def run(args) -> int:
     logging.basicConfig(
         level=logging.WARNING if args.quiet else logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
-    host, colon, port = args.http.rpartition(":")
+    host, port = _address("--http", args.http)
+    with contextlib.ExitStack() as stack:
+        url = args.broker
+        if args.own_broker:
+            place = _address("--own-broker", args.own_broker)
+            url = stack.enter_context(Broker("nats", Path(args.data) / "broker", *place)).url
+        hub = Hub(args.data, url, args.ca, args.cert, args.cert_key)
+        return serve(hub, host, port, ready=_tell)
+
+
+def _address(option: str, text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdigit() or int(port) > 65535:
-        raise SettingsError(f"--http {args.http!r} is not HOST:PORT")
-    hub = Hub(args.data, args.broker, args.ca, args.cert, args.cert_key)
-    return serve(hub, host.strip("[]"), int(port), ready=_tell)
+        raise SettingsError(f"{option} {text!r} is not HOST:PORT")
+    return host.strip("[]"), int(port)
 
 
 def _tell(hub: Hub, url: str) -> None:
