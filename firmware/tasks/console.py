@@ -8,6 +8,7 @@ import sys
 from parkgate.errors import LinkError, ParkgateError
 
 _IDLE_MS = 30000
+_PIECE_BYTES = 32
 _REQUEST_MS_MAX = 120000
 _WRITE_MS_MAX = 3000
 _BY_COMMAND = ("parkgate.settings", "parkgate.settings_edit", "parkgate.settings_slots", "parkgate.sensor_settings")
@@ -45,14 +46,15 @@ class ConsoleTask:
 
             self._console = Console(_is_public, _candidates)
         console = self._console
-        for item in console.feed(data):
-            try:
-                if isinstance(item, bytes):
-                    await self._write(item)
-                else:
-                    await self._carry_out(console, item)
-            except LinkError:
-                pass  # nobody reads what is said: the rest of it is dropped
+        for at in range(0, len(data), _PIECE_BYTES):  # each line may be answered: not all answers at once in memory
+            for item in console.feed(data[at : at + _PIECE_BYTES]):
+                try:
+                    if isinstance(item, bytes):
+                        await self._write(item)
+                    else:
+                        await self._carry_out(console, item)
+                except LinkError:
+                    pass  # nobody reads what is said: the rest of it is dropped
 
     async def _write(self, data):
         try:

@@ -22,6 +22,7 @@ from binascii import crc32
 from .errors import ParkgateError
 
 LINE_BYTES_MAX = 512
+ECHO_BYTES_MAX = 1024  # of what one call of feed echoes: who sends more at once is no person
 SEQ_MAX = 999999
 _REST = "..."
 
@@ -229,6 +230,7 @@ class Console:
         self._long = False
         self._after_cr = False
         self._each_byte = False
+        self._listed = False  # the choices for Tab stand above the line already
         self._masked = None  # for the line as it is: whether its next bytes are masked; None: not known yet
 
     @property
@@ -254,6 +256,8 @@ class Console:
                 self._after_cr = False
                 self._state = _PLAIN  # a control byte ends an escape sequence that is not complete
                 self._take(byte, echo)
+                if len(echo) > ECHO_BYTES_MAX:
+                    echo = echo[:ECHO_BYTES_MAX]
         if echo:
             out.append(bytes(echo))
         return out
@@ -266,6 +270,7 @@ class Console:
 
     def _take(self, byte, echo):
         line = self._line
+        listed, self._listed = self._listed, False
         if byte == 0x1B:
             self._state = _ESCAPE
         elif byte in (0x03, 0x15):
@@ -281,7 +286,7 @@ class Console:
                 echo.extend(b"\b \b")
         elif byte == 9:
             if not self._framed():
-                self._tab(echo)
+                self._listed = self._tab(echo, listed)
         elif byte >= 32:
             if len(line) >= LINE_BYTES_MAX:
                 self._long = True
@@ -343,18 +348,22 @@ class Console:
             self._echo(byte, shown)
         return shown
 
-    def _tab(self, echo):
+    def _tab(self, echo, listed):
+        """Complete the line, or show what may come, once. Gives whether the choices have been shown."""
         try:
             text, choices = complete(str(bytes(self._line), "utf-8"), self._candidates)
         except ValueError:
-            return
+            return False
+        if choices and not text and listed:
+            return True
         if choices and not text:
             echo.extend(b"\r\n" + printable("  ".join(choices)).encode() + b"\r\n" + _PROMPT + self._shown())
-            return
+            return True
         for byte in text.encode():
             if len(self._line) < LINE_BYTES_MAX:
                 self._line.append(byte)
                 self._echo(byte, echo)
+        return False
 
     def _reset(self):
         self._line = bytearray()
