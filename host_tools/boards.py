@@ -81,11 +81,14 @@ def modules() -> list[dict]:
 def add_parser(subparsers) -> None:
     parser = subparsers.add_parser("boards", help="list the boards; with a name, show how to wire it")
     parser.add_argument("name", nargs="?", help="show this board and the wiring of the usual modules")
+    parser.add_argument("--page", type=Path, metavar="FILE.md", help="write the page of modules for all boards")
 
 
 def run(args) -> int:
     console = Console(highlight=False)
-    if args.name:
+    if args.page:
+        args.page.write_text(page(), encoding="utf-8")
+    elif args.name:
         _show(load(args.name), console)
     else:
         _list(console)
@@ -94,14 +97,19 @@ def run(args) -> int:
 
 def _list(console: Console) -> None:
     table = Table(box=None, pad_edge=False)
-    for title in ("board", "what", "chip", "network", "serial ports"):
+    for title in ("board", "what", "chip", "network", "RS-485: TX, RX, DE"):
         table.add_column(title)
     for name in names():
-        data = load(name).data
+        board = load(name)
+        data = board.data
         links = ", ".join(data["links"]) or "none: by cable"
-        table.add_row(name, data["title"], CHIP_TITLES[data["chip"]], links, ", ".join(data["ports"]))
+        wires = "\n".join(
+            ", ".join(board.wire(f"pin:{port}.{role}") or "by itself" for role in ("tx", "rx", "de"))
+            for port in data["ports"]
+        )
+        table.add_row(name, data["title"], CHIP_TITLES[data["chip"]], links, wires)
     console.print(table)
-    console.print("\n`parkgate boards NAME` shows the wiring, `parkgate flash --board NAME` writes a board.")
+    console.print("\n`parkgate boards NAME` shows all of its wiring, `parkgate flash --board NAME` writes a board.")
 
 
 def _show(board: Board, console: Console) -> None:
@@ -124,3 +132,28 @@ def _show(board: Board, console: Console) -> None:
         for note in module["notes"]:
             console.print(f"  - {note}")
     console.print("\nSources: " + ", ".join(data["sources"]))
+
+
+PAGE_HEAD = """# The usual modules, and where their wires go
+
+Written by `parkgate boards --page boards/WIRING.md` from the boards' data; do not edit it here. `parkgate boards NAME`
+shows the same for one board. Pins are named as they are printed on the board; a dash: this board has no such pin to
+spare. All signals are 3.3 V. Wire with the power off.
+"""
+
+
+def page() -> str:
+    """The page of modules, a table each with a column for every real board."""
+    real = [board for board in map(load, names()) if board.port != "unix"]
+    lines = [PAGE_HEAD]
+    for module in modules():
+        lines += [f"## {module['name']}", "", module["what"][0].upper() + module["what"][1:] + ".", ""]
+        lines += ["| wire | " + " | ".join(board.name for board in real) + " |", "|---" * (len(real) + 1) + "|"]
+        for end, there in module["wires"]:
+            places = [board.wire(there) or "-" for board in real]
+            if len(set(places)) == 1 and places[0] == there:
+                lines.append(f"| {end} | {there} |" + " |" * (len(real) - 1))
+            else:
+                lines.append(f"| {end} | " + " | ".join(places) + " |")
+        lines += ["", *[f"- {note}" for note in module["notes"]], ""]
+    return "\n".join(lines)

@@ -406,3 +406,18 @@ def test_ntp_answers_are_judged():
     ):
         with pytest.raises(LinkError):
             unix_ms_of(packet, sent)
+
+
+def test_the_page_of_modules_is_current():
+    text = (ROOT / "boards" / "WIRING.md").read_text(encoding="utf-8")
+    assert text == boards.page(), "run: parkgate boards --page boards/WIRING.md"
+    for word in ("MAX3485", "SCT-013", "ADS1115", "DS18B20", "S0"):
+        assert word in text
+    for name in REAL:
+        assert name in text
+
+
+def test_the_list_shows_the_wiring(capsys):
+    assert cli.main(["boards"]) == 0
+    listed = capsys.readouterr().out
+    assert "GP4, GP5, GP2" in listed and all(name in listed for name in boards.names())
