@@ -10,12 +10,15 @@ BIN := build/venv/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 LOCK_FLAGS := --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet
 
-.PHONY: help demo test check bench cuts fuzz lock clean
+.PHONY: help setup demo test check bench cuts fuzz lock clean
 
 help: ## show these targets
 	@echo "Parkgate. Variables in brackets are optional."
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1 \2/p' Makefile | \
 	    while read -r name purpose; do printf '  make %-7s%s\n' "$$name" "$$purpose"; done
+
+setup: build/venv.ready build/device_lib.ready ## only make build/venv, where the command parkgate is
+	@echo ". build/venv/bin/activate    makes it the command of this terminal"
 
 demo: build/venv.ready build/device_lib.ready ## run gateways, meters, broker and hub here [GATEWAYS=3 DURATION=60 ARGS=]
 	@$(BIN)/parkgate demo --gateways $(GATEWAYS) $(if $(DURATION),--duration $(DURATION)) $(ARGS)
