@@ -27,7 +27,7 @@ def _check_one(read, parse, path, item):
     data = read(file_name)
     if data is None:
         raise SettingsError("%s.profile: there is no profile %r here" % (path, file_name))
-    document = None
+    text, document = "", None
     try:
         text = str(data, "utf-8")
         document = parse(text)
