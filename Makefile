@@ -10,12 +10,12 @@ BIN := build/venv/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 LOCK_FLAGS := --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet
 
-.PHONY: help setup demo test check bench cuts fuzz lock clean
+.PHONY: help setup demo test check bench bench-board cuts fuzz lock clean
 
 help: ## show these targets
 	@echo "Parkgate. Variables in brackets are optional."
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1 \2/p' Makefile | \
-	    while read -r name purpose; do printf '  make %-7s%s\n' "$$name" "$$purpose"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1 \2/p' Makefile | \
+	    while read -r name purpose; do printf '  make %-12s%s\n' "$$name" "$$purpose"; done
 
 setup: build/venv.ready build/device_lib.ready ## only make build/venv, where the command parkgate is
 	@echo ". build/venv/bin/activate    makes it the command of this terminal"
@@ -31,6 +31,9 @@ check: build/venv.ready build/device_lib.ready build/stubs.ready ## lint with ru
 
 bench: build/venv-bench.ready build/device_lib.ready ## measure against other encodings and libraries [SIZE=1 ARGS=]
 	@build/venv-bench/bin/python -m tests.bench --size $(SIZE) $(ARGS)
+
+bench-board: build/venv-board.ready build/board.ready build/device_lib.ready ## measure on emulated boards, PICO_IMAGE=FILE.uf2 [ARGS=]
+	@build/venv-board/bin/python -m tests.board.bench $(ARGS)
 
 cuts: build/venv.ready build/device_lib.ready ## cut the power at every flash operation, recover, compare [SIZE=1 ARGS=]
 	@$(BIN)/python -m tests.cuts --size $(SIZE) $(ARGS)
@@ -48,6 +51,8 @@ lock: build/venv-lock.ready ## write the lock files anew (needs the network)
 	    -c requirements.lock -o tests/requirements-bench.lock
 	build/venv-lock/bin/uv pip compile $(LOCK_FLAGS) --upgrade --group pyproject.toml:cwt \
 	    -o tests/requirements-cwt.lock
+	build/venv-lock/bin/uv pip compile $(LOCK_FLAGS) --upgrade --group pyproject.toml:board \
+	    -c requirements.lock -o tests/requirements-board.lock
 
 clean: ## remove build/ (the demo's gateways, journals and database too) and all caches
 	rm -rf build .pytest_cache .ruff_cache .hypothesis parkgate.egg-info lib/parkgate.egg-info
@@ -77,6 +82,21 @@ build/venv-bench.ready: requirements.lock tests/requirements-bench.lock pyprojec
 build/venv-cwt.ready: tests/requirements-cwt.lock
 	@$(call new_environment,build/venv-cwt)
 	@build/venv-cwt/bin/python -m pip install $(PIP_FLAGS) --require-hashes -r tests/requirements-cwt.lock
+	@touch $@
+
+build/venv-board.ready: requirements.lock tests/requirements-board.lock pyproject.toml
+	@$(call new_environment,build/venv-board)
+	@echo "installing the pinned packages into build/venv-board (once, a minute or two)"
+	@build/venv-board/bin/python -m pip install $(PIP_FLAGS) --require-hashes \
+	    -r requirements.lock -r tests/requirements-board.lock
+	@build/venv-board/bin/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The emulator of the plain Pico is a package of npm; without node its figures are left out.
+build/board.ready: tests/board/emulator/package-lock.json
+	@mkdir -p build/board && cp tests/board/emulator/package.json tests/board/emulator/package-lock.json build/board
+	@command -v npm >/dev/null || echo "npm is not installed: the plain Pico cannot be emulated"
+	@! command -v npm >/dev/null || npm ci --prefix build/board --silent --no-audit --no-fund
 	@touch $@
 
 build/venv-lock.ready:
