@@ -89,6 +89,11 @@ def _app_only(args, board: Board, console: Console) -> int:
         console.print(f"written to {args.dry_run}; no board was touched")
         return 0
     flash_write.write_app(board, files, table, args.port, console, args.code)
+    if board.port == "rp2":
+        console.print(
+            "What changed takes heap now, for the code that runs in place is still the one before: bring it up "
+            f"to date with `parkgate flash --board {board.name} --keep-files`, which leaves all files as they are."
+        )
     return 0
 
 
