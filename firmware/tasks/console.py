@@ -3,6 +3,7 @@ nobody does: a gateway on the wall pays only for this file.
 """
 
 import asyncio
+import gc
 import sys
 
 from parkgate.errors import LinkError, ParkgateError
@@ -80,10 +81,14 @@ class ConsoleTask:
             error = str(e)
         except ParkgateError as e:
             error = str(e)
+        except MemoryError:
+            error = "out of memory just now: try again"
         except Exception as e:  # its text could hold what was typed
             gateway.crashes += 1
             error = "a fault of the firmware: " + type(e).__name__
         _drop(_BY_COMMAND)
+        if error is not None:
+            gc.collect()
         await self._write(console.end(request, error))
         if after is not None:
             await asyncio.sleep_ms(200)  # let the answer leave
