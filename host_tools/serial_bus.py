@@ -20,9 +20,11 @@ from parkgate.errors import (
 from parkgate.modbus import Client, Reply
 
 try:
-    from termios import error as _TermiosError
+    import termios
+
+    _REFUSED: tuple[type[Exception], ...] = (termios.error, ValueError)
 except ImportError:  # not on Windows
-    _TermiosError = OSError
+    _REFUSED = (ValueError,)
 
 _POLL_S = 0.0005
 _PROBES = (1, 2, 3)
@@ -42,9 +44,9 @@ class SerialBus:
         self.client = Client(baud, reply_timeout_ms * 1000)
         try:
             self._serial = serial.Serial(port, baud, parity=parity, timeout=0, exclusive=True)
-        except (_TermiosError, ValueError) as error:
+        except _REFUSED as error:
             raise SettingsError(f"{port} cannot do {baud} baud with parity {parity}: {error}") from None
-        except (serial.SerialException, OSError) as error:
+        except OSError as error:  # and serial.SerialException, which is one
             raise LinkError(f"{port} does not open: {error}") from None
         self.port = port
 
@@ -85,7 +87,7 @@ class SerialBus:
         request = client.request(unit_id, function, address, count, clock_us(), probe)
         try:
             self._serial.write(request)
-        except (serial.SerialException, OSError) as error:
+        except OSError as error:
             raise LinkError(f"{self.port}: {error}") from None
         while True:
             due_us = client.due_us(clock_us())
@@ -100,6 +102,6 @@ class SerialBus:
             while not (waiting := self._serial.in_waiting) and time.monotonic() < deadline:
                 time.sleep(_POLL_S)
             data = self._serial.read(waiting)
-        except (serial.SerialException, OSError, _TermiosError) as error:
+        except (OSError, *_REFUSED) as error:
             raise LinkError(f"{self.port}: {error}") from None
         return self.client.receive(data, clock_us()) if data else self.client.poll(clock_us())

@@ -18,7 +18,12 @@ UP = "../.."  # from SETTINGS to ROOT: pyright wants relative paths
 TEST_PATH = (".", "lib", "tests/core", "tests/sim", "tests/host", "firmware", "boards/unix")
 
 # Test code that runs on MicroPython only.
-DEVICE_TESTS = [f"{UP}/tests/bench/*_device.py", f"{UP}/tests/board/on_board/*.py"]
+DEVICE_TESTS = [
+    f"{UP}/tests/bench/*_device.py",
+    f"{UP}/tests/board/on_board/*.py",
+    f"{UP}/tests/host/replay_device.py",
+    f"{UP}/tests/host/sampling_memory_device.py",
+]
 
 # MicroPython has no `typing`, so code that runs there cannot say "an int, or None before the start". Rules
 # that only such words could satisfy are off; names, imports, the attributes of modules and of `self`, and the
@@ -134,7 +139,8 @@ def main() -> int:
     boards = [folder.name for folder in sorted((ROOT / "boards").glob("*")) if any(folder.glob("*.py"))]
     generated = {"lib and tests on CPython": cpython_settings()}
     generated.update({f"lib and firmware on board {board}": board_settings(board) for board in boards})
-    test_path = [f"{UP}/lib", f"{UP}/tests/core", f"{UP}/tests/sim", f"{UP}/tests/board/on_board", f"{UP}/boards/unix"]
+    folders = ("lib", "firmware", "tests/core", "tests/sim", "tests/bench", "tests/board/on_board", "boards/unix")
+    test_path = [f"{UP}/{folder}" for folder in folders]
     generated["tests on MicroPython"] = device_settings("rp2", DEVICE_TESTS, test_path)
     runs = {"host_tools on CPython": ROOT / "pyproject.toml"}
     SETTINGS.mkdir(parents=True, exist_ok=True)

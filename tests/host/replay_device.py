@@ -59,7 +59,7 @@ class ReplayBoard(Board):
         with open(folder + "/clock.csv") as file:
             self._walls = [int(line) for line in file]
 
-    def comb_point(self):
+    def comb_point(self):  # pyright: ignore[reportIncompatibleMethodOverride]
         return None
 
     def wall_unix_ms(self):
