@@ -57,8 +57,8 @@ def run(args) -> int:
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
     given = read_file(args.settings) if args.settings else {}
-    validate(given)
     ca = {"tls": "on", "ca": certificates.read(args.broker_ca)} if args.broker_ca else {}
+    validate({**given, "broker": {**given.get("broker", {}), **ca}})
     network = _wifi(args)
     with Link(args.port) as link:
         link.unlock(args.code)
@@ -88,7 +88,7 @@ def run(args) -> int:
         if commands:
             push(link, commands)
         code = _set_code(link, identity, args)
-    _label(args, identity["gateway"], name, code)
+    _label(args, identity["gateway"], name, code, validate(wanted)["sealing"]["period_s"])
     return 0
 
 
@@ -163,7 +163,7 @@ def _set_code(link: Link, identity: dict, args) -> str | None:
     return code
 
 
-def _label(args, gateway: str, name: str, code: str | None) -> None:
+def _label(args, gateway: str, name: str, code: str | None, period_s: int) -> None:
     import segno
 
     text = f"parkgate:{gateway}:{name}"
@@ -175,4 +175,4 @@ def _label(args, gateway: str, name: str, code: str | None) -> None:
         print(f"label written to {args.label}")
     if code:
         print(f"code of its console, shown only now: {code}")
-    print("provisioned; its first batch reaches the hub within a sealing period")
+    print(f"provisioned; it seals every {period_s} s: so soon its first batch is at the hub, and its settings are kept")

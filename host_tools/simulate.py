@@ -200,6 +200,7 @@ def add_parser(subparsers) -> None:
 def run(args) -> int:
     gateway = SimulatedGateway(args.folder)
     gateway.bring_meters()
+    print("compiling the firmware where it has changed …", flush=True)
     gateway.start()
     print(f"console: {args.folder / 'console'} ({gateway.console()})")
     if not (args.folder / "settings.a").exists() and not (args.folder / "settings.b").exists():

@@ -127,7 +127,9 @@ class Tests:
         values, qualities = await instrument.read()
         for i, (quantity, unit, scale) in enumerate(channels):
             quality = qualities[i] if qualities else 0
-            value = "none" if values[i] is None else "%s %s" % (_decimal(values[i], scale), unit)
+            value = "none" if values[i] is None else _decimal(values[i], scale)
+            if values[i] is not None and unit != "1":
+                value += " " + unit
             await say("%s = %s (%s)" % (quantity, value, QUALITY_NAMES.get(quality, quality)))
 
     async def meters_test(self, request, say):
