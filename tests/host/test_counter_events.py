@@ -1,4 +1,5 @@
-"""A meter is exchanged, another one jumps: flagged readings, signed events, and the hub says so in words."""
+"""A meter is exchanged, another one jumps: flagged readings, signed events, and the hub says so in words. And what the
+console finds on their bus."""
 
 import json
 import urllib.request
@@ -6,6 +7,7 @@ import urllib.request
 import pytest
 
 from host_tools.hub import readings
+from host_tools.link import Link
 from host_tools.meter_simulator import SimulatedMeter
 from park import Park
 from parkgate import events
@@ -20,10 +22,23 @@ def hub_events(park):
         return json.load(answer)["events"]
 
 
+class TwoPeriods(Park):
+    """The press is listed twice: all of it at the usual period, its energy four times as slowly."""
+
+    def settings(self, meters=None):
+        settings = super().settings(meters)
+        if meters is None:
+            slow = {**settings["instruments"][0], "name": "press-slow", "channels": ["import_active_energy"]}
+            settings["instruments"].append({**slow, "period_ms": 4 * self.period_ms})
+        return settings
+
+
 @pytest.mark.timeout(120)
 def test_an_exchanged_meter_and_a_jump_are_events_at_the_hub(tmp_path):
-    with Park(tmp_path, METERS) as park:
+    with TwoPeriods(tmp_path, METERS) as park:
         park.start_gateway()
+        with Link(str(park.gateway.folder), timeout_s=60) as link:
+            scanned = link.ask("meters scan rs485 1 3")
         park.wait(lambda: park.at_hub().get("readings_stored", 0) > 20, 30, "the hub has readings")
         first = park.bus._loads[1]
         later = SimulatedMeter("eastron-sdm120", 1).load(first.curve, 1)
@@ -36,7 +51,16 @@ def test_an_exchanged_meter_and_a_jump_are_events_at_the_hub(tmp_path):
         jump.start_wh -= 900_000.0
         park.drain()
         told = [e["event"] for e in reversed(hub_events(park)) if e["kind"] == "counter"]
+        told = [event for event in told if event[1] != "press-slow"]
         rows = park.readings()
+    plausible = [line.rsplit(":", 1)[0] for line in scanned if "plausible" in line]
+    assert plausible == ["unit id 1: plausible as eastron-sdm120", "unit id 2: plausible as pzem-004t"]
+    assert scanned[-1] == "2 of 3 unit ids answered"
+    fast, slow = (
+        len([row for row in rows if (row["instrument"], row["quantity"]) == (name, "import_active_energy")])
+        for name in ("press", "press-slow")
+    )
+    assert slow == pytest.approx(fast / 4, abs=3), "each entry keeps its own period"
     assert [(e[1], e[2], e[3]) for e in told[:2]] == [
         ("press", "import_active_energy", 3),
         ("press", "import_active_energy", 2),
