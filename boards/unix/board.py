@@ -106,6 +106,9 @@ class Board:
         """One line of text for the log."""
         sys.stdout.write(text + "\n")
 
+    def hush(self, _ms: int):
+        """Somebody types at the console: the log has a way of its own here."""
+
     def console(self):
         """The technician's line. PARKGATE_CONSOLE names a tty, or is "-" for a standard input that is open both ways
         and never blocks (the simulator's pseudo-terminal); without it there is no console."""

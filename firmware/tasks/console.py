@@ -10,6 +10,7 @@ from parkgate.errors import LinkError, ParkgateError
 
 _IDLE_MS = 30000
 _PIECE_BYTES = 32
+_HUSH_MS = 30000
 _REQUEST_MS_MAX = 120000
 _WRITE_MS_MAX = 3000
 _BY_COMMAND = ("parkgate.settings", "parkgate.settings_edit", "parkgate.settings_slots", "parkgate.sensor_settings")
@@ -50,6 +51,9 @@ class ConsoleTask:
         for at in range(0, len(data), _PIECE_BYTES):  # each line may be answered: not all answers at once in memory
             for item in console.feed(data[at : at + _PIECE_BYTES]):
                 try:
+                    by_hand = not console.resting if isinstance(item, bytes) else item.seq is None
+                    if by_hand:
+                        self._gateway.board.hush(_HUSH_MS)  # no log between what somebody types and reads
                     if isinstance(item, bytes):
                         await self._write(item)
                     else:

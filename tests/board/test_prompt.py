@@ -165,3 +165,25 @@ def test_a_fallen_program_waits_for_the_code_and_starts_again(pico, tmp_path):
     pico.wait_for_event("reset", START_S)
     _wait_prompt(pico)
     pico.run("import os\nos.rename('/data/k', '/data/identity.key')")
+
+
+def test_no_log_comes_between_what_somebody_types(pico):
+    pico.power_off()
+    pico.power_on()
+    pico.console.read_until(b"status {", START_S)
+    pico.console.read_until(b"\n", START_S)
+    pico.console.write(b"sta")
+    pico.console.read_until(b"sta", START_S)
+    said = _hear(pico, 3000)
+    pico.console.write(b"tus\r")
+    said += pico.console.read_until(b"> ", START_S) + _hear(pico, 3000)
+    assert b"sampled = 0" in said and b"status {" not in said and b"\nerror" not in said, said
+
+
+def _hear(pico, board_ms):
+    """What is said in the next so many ms of the board."""
+    end = pico.board_ms() + board_ms
+    said = b""
+    while pico.board_ms() < end:
+        said += pico.console.everything()
+    return said

@@ -45,6 +45,7 @@ class DeviceBoard:
     journal_kind = None
 
     def __init__(self):
+        self._hush_until = None
         self._prepare_files()
         self.files = Files(DATA)
         self.clock = MonotonicClock()
@@ -194,8 +195,14 @@ class DeviceBoard:
         return 0
 
     def write_console(self, text: str):
-        """One line of text to the console."""
-        sys.stdout.write(text + "\n")
+        """One line of the log to the console, while nobody types there."""
+        if self._hush_until is None or time.ticks_diff(self._hush_until, time.ticks_ms()) <= 0:
+            self._hush_until = None
+            sys.stdout.write(text + "\n")
+
+    def hush(self, ms: int):
+        """Somebody types at the console: keep the log out of it so long."""
+        self._hush_until = time.ticks_add(time.ticks_ms(), ms)
 
     def console(self):
         """The technician's line."""
