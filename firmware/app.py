@@ -14,7 +14,6 @@ from parkgate.errors import JournalError, ParkgateError, SettingsError
 from parkgate.journal import Journal
 from parkgate.mac import hkdf_sha256
 from parkgate.p256 import SoftwareSigner, ecdh, key_from_entropy, on_curve, use_table
-from sensors.modbus_meter import ModbusMeter
 from tasks.console import ConsoleTask
 from tasks.sample import Sampler
 from tasks.seal import Sealer, in_steps
@@ -184,6 +183,8 @@ class App:
 
     def _build_samplers(self) -> list:
         """One sampler a bus or port; an instrument that cannot be built is left out and said, the others run."""
+        from sensors import build
+
         buses = {}
         for item in self.settings["buses"]:
             client = modbus.Client(item["baud"], item["reply_timeout_ms"] * 1000)
@@ -193,12 +194,12 @@ class App:
         schema = []
         for item in self.settings["instruments"]:
             try:
-                meter, channels = self._build_meter(buses[item["bus"]], item)
-                self._place(meter, item, item["profile"], channels, schema)
+                made = build.meter(item, buses[item["bus"]], self.read_profile, self.mono_ms, self._note_counter)
+                self._place(made[0], item, item["profile"], made[1], schema)
             except (ParkgateError, ValueError) as e:
                 self.log.error("settings", "%s: %s; it is not sampled" % (item["name"], e))
                 continue
-            by_bus[item["bus"]].append(meter)
+            by_bus[item["bus"]].append(made[0])
         by_port = self._build_sensors(schema)
         self.schema = batch.encode_schema(schema)
         samplers = [Sampler(meters, self.record, self.mono_ms, self.log) for meters in by_bus.values() if meters]
@@ -244,22 +245,6 @@ class App:
                 if instrument.name in last and hasattr(instrument, "restore"):
                     time_ms, trust, values = last[instrument.name]
                     instrument.restore(values, age_ms(time_ms, trust, self.clock, self.mono_ms()))
-
-    def _build_meter(self, bus, item):
-        """(meter, its part of the schema). Raises ProfileError, SettingsError."""
-        from parkgate import counters, profiles
-
-        name = item["profile"]
-        data = self.read_profile(profiles.split_name(name)[0])
-        if data is None:
-            raise SettingsError("there is no profile %r on this gateway" % name)
-        profile = profiles.load(json.loads(data.decode()), name, item["channels"])
-        bus.client.unit(item["unit_id"], turnaround_us=profile.turnaround_ms * 1000)
-        meter = ModbusMeter(item["name"], item["unit_id"], item["period_ms"], profile.plan, bus)
-        power_max_w = profile.ratings.get("power_max_w", counters.POWER_MAX_W)
-        checks = [(c.quantity, counters.for_channel(c, power_max_w)) for c in profile.channels]
-        meter.check_counters(checks, self.mono_ms, self._note_counter)
-        return meter, profile.schema()
 
     # What the tasks call.
 

@@ -69,6 +69,29 @@ def build(item: dict, board, sleep_ms):
     return Accelerometer(name, period_ms, Chip(registers, o["rate_hz"], o["range_g"]), sleep_ms, clock.mono_ms)
 
 
+def meter(item: dict, bus, read_profile, mono_ms, note):
+    """(meter, its part of the schema) of one entry of settings `instruments`; `note` as ModbusMeter.check_counters
+    wants it. Raises ProfileError, SettingsError."""
+    import json
+
+    from parkgate import counters, profiles
+    from parkgate.errors import SettingsError
+
+    from .modbus_meter import ModbusMeter
+
+    name = item["profile"]
+    data = read_profile(profiles.split_name(name)[0])
+    if data is None:
+        raise SettingsError("there is no profile %r on this gateway" % name)
+    profile = profiles.load(json.loads(data.decode()), name, item["channels"])
+    bus.client.unit(item["unit_id"], turnaround_us=profile.turnaround_ms * 1000)
+    made = ModbusMeter(item["name"], item["unit_id"], item["period_ms"], profile.plan, bus)
+    power_max_w = profile.ratings.get("power_max_w", counters.POWER_MAX_W)
+    checks = [(c.quantity, counters.for_channel(c, power_max_w)) for c in profile.channels]
+    made.check_counters(checks, mono_ms, note)
+    return made, profile.schema()
+
+
 def reporter(schema: list, report: dict):
     """(reduction.Reporter, the schema of what it lets through) for a complete `report` of the settings. Raises
     SettingsError when a deadband is for a quantity that the instrument does not give."""

@@ -92,7 +92,8 @@ def replay():
     app = App(board)
     journal, sampler = app.journal, app.samplers[0]
     rows_max = app.settings["sealing"]["rows_max"]
-    sealer = Sealer(journal, app.seal, app.clock, app.settings["sealing"], app._facts(), app.mono_ms, app.log)
+    facts = {"cause": app.cause, "settings_id": app.settings_id, "schema": app.schema}
+    sealer = Sealer(journal, app.seal, app.clock, app.settings["sealing"], facts, app.mono_ms, app.log)
     for row in range(FIRST, LAST):
         time.us = (row - FIRST) * STEP_S * 1000000 + 1000
         app._set_clock_from_board()  # as every minute
