@@ -15,7 +15,7 @@ from parkgate.journal import Journal
 from parkgate.mac import hkdf_sha256
 from parkgate.p256 import SoftwareSigner, ecdh, key_from_entropy, on_curve, use_table
 from tasks.console import ConsoleTask
-from tasks.sample import Sampler
+from tasks.sample import QUIET_MS, Sampler, quiet_ms, until_quiet
 from tasks.seal import Sealer, in_steps
 from totals import Totals, age_ms
 
@@ -326,6 +326,8 @@ class App:
 
     async def seal(self, payload: bytes, content_type: str) -> bytes:
         """`payload` signed at the journal's next place in the chain."""
+        buses = self.samplers if self.sampling and content_type == batch.CONTENT_TYPE else ()
+        await until_quiet(buses)
         if content_type == batch.CONTENT_TYPE:
             self.totals.write()  # its samples may leave the journal
         steps = batch.seal_steps(
@@ -333,6 +335,7 @@ class App:
         )
         sealed = await in_steps(steps)
         self.board.heap.look()  # here most is in use
+        await until_quiet(buses)  # what is given will be written to flash at once
         return sealed
 
     async def make_beat(self) -> bytes:
@@ -398,6 +401,7 @@ class App:
             "connected": self.sender.connected if self.sender else False,
             "boot": self.journal.boot,
             "storage": self.board.journal_kind,
+            "heap_used": self.board.heap.used_bytes,
         }
         status.update(self.health())
         return status
@@ -408,16 +412,18 @@ class App:
         """Erase flash while every bus is quiet, keep the clock, say how things are."""
         self.board.heap.look()
         clock_due = status_due = flush_due = 0
+        flush_ms = self.settings["journal"]["flush_interval_s"] * 1000
         while True:
             if self.board.watchdog:
                 self.board.watchdog.feed()
+            pause_ms = quiet_ms(self.samplers if self.sampling else ())
             if self.journal.needs_erase:
-                quiet_ms = [sampler.quiet_ms() for sampler in self.samplers] if self.sampling else []
-                self.journal.maintain(min(quiet_ms or [MAINTAIN_MS]))
+                self.journal.maintain(pause_ms)
             now = self.mono_ms()
-            if now + MAINTAIN_MS > flush_due:  # the next look would be too late
+            # In a pause of the buses, if there is one before the next look would be too late.
+            if now + (max(MAINTAIN_MS, flush_ms // 8) if pause_ms >= QUIET_MS else MAINTAIN_MS) > flush_due:
                 self.flash.sync()  # on a file system this is what makes readings durable
-                flush_due = now + self.settings["journal"]["flush_interval_s"] * 1000
+                flush_due = now + flush_ms
             if now >= status_due:
                 self.board.heap.look()
                 self.log.raw("status " + json.dumps(self.status()))
@@ -443,8 +449,9 @@ class App:
                 self.log.error(name, text.getvalue())
             await asyncio.sleep_ms(RESTART_MS)
 
-    def _facts(self):
-        return {"cause": self.cause, "settings_id": self.settings_id, "schema": self.schema}
+    def _sealer(self, settings_id, schema):
+        facts = {"cause": self.cause, "settings_id": settings_id, "schema": schema}
+        return Sealer(self.journal, self.seal, self.clock, self.settings["sealing"], facts, self.mono_ms, self.log)
 
     async def _seal_what_older_settings_took(self):
         """Samples left from before a change of settings mean what the old schema says: seal them under it first."""
@@ -454,23 +461,15 @@ class App:
         if before == now:
             return
         if before is not None:
-            settings_id, schema = cbor.decode(before)
-            facts = {"cause": self.cause, "settings_id": settings_id, "schema": schema}
-            sealer = Sealer(
-                self.journal, self.seal, self.clock, self.settings["sealing"], facts, self.mono_ms, self.log
-            )
-            await sealer.seal_older_boots()
+            await self._sealer(*cbor.decode(before)).seal_older_boots()
         files.write(TAKEN_UNDER, now)
 
     async def main(self):
         """Start every task and stay."""
-        sealing, sending = self.settings["sealing"], self.settings["sending"]
         maintain = asyncio.create_task(self._keep("maintain", self._maintain))
         await self._seal_what_older_settings_took()
         self.sampling = True
-        self.sealer = Sealer(
-            self.journal, self.seal, self.clock, sealing, self._facts(), self.mono_ms, self.log
-        )
+        self.sealer = self._sealer(self.settings_id, self.schema)
         self.first_seq = self.journal.next_seq
         loops = [("seal", self.sealer.run)]
         console = getattr(self.board, "console", None)
@@ -484,8 +483,8 @@ class App:
             from tasks.send import Sender
 
             self.sender = Sender(
-                self.journal, self.make_session, self.topic_id, self.open_receipt, self.make_beat, sending,
-                self.take_hub_time, self.mono_ms, self.log
+                self.journal, self.make_session, self.topic_id, self.open_receipt, self.make_beat,
+                self.settings["sending"], self.take_hub_time, self.mono_ms, self.log
             )
             loops.append(("send", self.sender.run))
         tasks = [asyncio.create_task(self._keep(name, run)) for name, run in loops]

@@ -17,11 +17,13 @@ import sys
 def run():
     # What is loaded stays between what was only needed to load it: without many collections now, the heap is full of
     # holes.
-    gc.threshold(8192)
+    gc.threshold(16384)
 
     from app import App
     from board import this_board
 
+    gc.collect()
+    gc.threshold(32768)  # keys are made in far more than they leave behind: collecting for each 16 kB took seconds
     app = App(this_board())
     gc.collect()
     gc.threshold(gc.mem_free() // 4)  # the same later: what lives long must not spread over all of the heap

@@ -8,10 +8,11 @@ class HeapWatch:
 
     def __init__(self):
         self.peak_bytes = 0
+        self.used_bytes = 0  # at the last look
 
     def look(self) -> int:
         gc.collect()
-        used = gc.mem_alloc()
+        used = self.used_bytes = gc.mem_alloc()
         if used > self.peak_bytes:
             self.peak_bytes = used
         return used

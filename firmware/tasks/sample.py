@@ -12,6 +12,24 @@ from parkgate.reading import SENSOR_FAULT, TIMEOUT
 _WAIT_MS_MAX = 1000  # the monotonic clock wants to be asked now and then
 
 
+QUIET_MS = 500  # a file system may take about so long to keep a batch
+QUIET_LOOK_MS = 50
+QUIET_LOOKS = 20  # then flash is written whether a bus is quiet or not
+
+
+def quiet_ms(samplers) -> int:
+    """How long all buses will be idle from now on."""
+    return min([sampler.quiet_ms() for sampler in samplers] or [_WAIT_MS_MAX])
+
+
+async def until_quiet(samplers):
+    """Wait for a pause of all buses that is long enough to write flash in it, but not for ever."""
+    for _ in range(QUIET_LOOKS):
+        if quiet_ms(samplers) >= QUIET_MS:
+            return
+        await asyncio.sleep_ms(QUIET_LOOK_MS)
+
+
 class Sampler:
     """`instruments` are read one at a time and have `name`, `index`, `period_ms`, `channels`, `taken_ms`, `report` and
     `async read()`, which returns (values, qualities or None). `record(instrument, values, qualities, taken_ms)` makes

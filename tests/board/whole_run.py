@@ -65,6 +65,7 @@ def measure(board: str, folder: Path, measured_s: int = 120) -> list[dict]:
     late = lateness_ms([turn for turn in line["turns_ms"] if turn >= began_ms])
     title = TITLES[board]
     found = [
+        ("heap free", status["heap_limit"] - status["heap_used"], "bytes"),
         ("heap free at the worst moment", status["heap_limit"] - status["heap_peak"], "bytes"),
         ("power on to first sample", line["turns_ms"][0] / 1000, "s"),
         ("UART bytes lost", line["overruns"] + line["received_while_off"], "bytes"),

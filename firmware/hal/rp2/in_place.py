@@ -12,6 +12,7 @@ A function that is running must stay where it is. So a module is moved only afte
 """
 
 import builtins
+import gc
 import struct
 import sys
 from binascii import crc32
@@ -64,13 +65,13 @@ class CodeInPlace:
                 size, functions, constants, texts, length = struct.unpack_from("<HHHHB", index, self._at)
                 at = self._at + 9
                 self._at += size
-                if index[at : at + length] == wanted:
+                if length == len(wanted) and index[at : at + length] == wanted:
                     return functions, constants, texts, at + length
             self._at = 0
         return None
 
-    def move(self, name: str, module):
-        """Let a module's functions and texts lie in flash."""
+    def move(self, name: str, module, inner=None):
+        """Let a module's functions and texts lie in flash; `inner` is a function that its names do not lead to."""
         record = self.find(name)
         if record is None:
             return
@@ -82,6 +83,8 @@ class CodeInPlace:
         self._texts = [struct.unpack_from("<IH", self._index, at + 6 * i) for i in range(texts)]
         for value in module.__dict__.values():
             self._value(value)
+        if inner is not None:
+            self._object(id(inner))
         if self._in_ram(id(module), 16):
             self._constants(mem32[id(module) + 12], constants)
         self._functions = self._first = self._texts = None
@@ -192,3 +195,7 @@ def install():
         return module
 
     builtins.__import__ = load_in_place
+    # This module itself: what runs just now runs on in its copy, which must not be collected before it has returned.
+    gc.disable()
+    code.move(__name__, sys.modules[__name__], load_in_place)
+    gc.enable()
