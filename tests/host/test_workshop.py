@@ -60,9 +60,11 @@ def test_a_workshop_at_once_each_with_its_quality(tmp_path):
         qualities = {name: {row["quality"] for row in rows if row["instrument"] == name} for name in instruments}
         for name in DEAD:
             assert qualities[name] == {"timeout"}
-        for name in ("incomer", "press", "oven", "mill", "crane", "air", "press-state", "spindle"):
+        for name in ("incomer", "press", "oven", "mill", "crane", "air", "press-state"):
             assert qualities[name] == {"good"}, name
         assert "good" in qualities["saw"]
+        # A machine that runs much else stops the process for longer than a FIFO lasts (24 ms): lost samples are said.
+        assert "good" in qualities["spindle"] and qualities["spindle"] <= {"good", "sensor fault"}
         # Live meters keep their period though two are dead and one is noisy.
         times = [int(row["time_unix_ms"]) for row in series["incomer", "voltage_l1"]]
         gaps = [b - a for a, b in pairwise(times)]
