@@ -52,4 +52,4 @@ elif not prompt_wanted():
         finally:
             import machine
 
-            machine.reset()
+            machine.reset()  # pyright: ignore[reportAttributeAccessIssue]

@@ -145,7 +145,7 @@ def test_a_server_that_is_no_hub_is_noticed(token):
             self.end_headers()
             self.wfile.write(json.dumps({"hello": 1}).encode())
 
-        def log_message(self, *_):
+        def log_message(self, format, *args):
             pass
 
     other = http.server.HTTPServer(("127.0.0.1", 0), Handler)
