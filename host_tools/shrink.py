@@ -18,6 +18,7 @@ import ast
 import builtins
 from collections.abc import Iterator
 from itertools import chain
+from typing import Any
 
 SMALL = 1 << 30  # a larger number is an object in the heap, and would be one at each place
 PURE_CALLS = ("namedtuple", "bytes", "tuple", "len", "const")
@@ -292,7 +293,8 @@ def _import_only(module: _Module, statement: ast.Import | ast.ImportFrom, wanted
     """Leave only the wanted names of an import."""
     names = [alias for alias in statement.names if (alias.asname or alias.name.split(".")[0]) in wanted]
     if len(names) < len(statement.names):
-        kept = ast.copy_location(type(statement)(**{**vars(statement), "names": names}), statement)
+        fields: dict[str, Any] = {**vars(statement), "names": names}
+        kept = ast.copy_location(type(statement)(**fields), statement)
         text = ast.unparse(kept) if names else "" if statement in module.tree.body else "pass"
         statement.names = names
         module.replace(statement, text)
