@@ -164,10 +164,11 @@ class WholePark:
     def wait(self, condition, what: str, timeout_s: float = START_S) -> dict:
         """The first status for which `condition(status)` is true. Raises AssertionError with what the board said."""
         deadline = time.monotonic() + timeout_s
+        status = self.status()
         while time.monotonic() < deadline:
-            status = self.status()
             if condition(status):
                 return status
+            status = self.status()
         raise AssertionError(f"not within {timeout_s} s: {what}; {status}\n{bytes(self.heard[-3000:]).decode()}")
 
     def at_hub(self) -> dict:
