@@ -48,18 +48,19 @@ class ConsoleTask:
 
             self._console = Console(_is_public, _candidates)
         console = self._console
+        deaf = False  # nobody reads what is said: the echo of what is left is dropped, not waited for
         for at in range(0, len(data), _PIECE_BYTES):  # each line may be answered: not all answers at once in memory
             for item in console.feed(data[at : at + _PIECE_BYTES]):
                 try:
                     by_hand = not console.resting if isinstance(item, bytes) else item.seq is None
                     if by_hand:
                         self._gateway.board.hush(_HUSH_MS)  # no log between what somebody types and reads
-                    if isinstance(item, bytes):
-                        await self._write(item)
-                    else:
+                    if not isinstance(item, bytes):
                         await self._carry_out(console, item)
+                    elif not deaf:
+                        await self._write(item)
                 except LinkError:
-                    pass  # nobody reads what is said: the rest of it is dropped
+                    deaf = True
 
     async def _write(self, data):
         try:

@@ -1,0 +1,53 @@
+"""On an emulated plain Pico: after a factory reset no byte of a secret is anywhere in the flash chip."""
+
+import json
+
+import pytest
+
+from host_tools import boards, flash_image
+from host_tools.link import Link
+from parkgate.access import Access
+from tests.board.emulated_pico import EmulatedPico
+from tests.board.flash_image import FLASH_BYTES, firmware_bytes, missing_for
+from tests.board.test_prompt import _image
+
+MISSING = missing_for("pico")
+pytestmark = [pytest.mark.skipif(bool(MISSING), reason=MISSING), pytest.mark.timeout(1800)]
+
+CANARY = "Zq9canary7-of-the-chip"
+CODE = "richtig-1"
+START_S = 240
+ERASE_S = 900
+
+
+@pytest.mark.parametrize("image", ["stock", "own"])
+def test_nothing_secret_is_left_in_the_chip(image, tmp_path):
+    records = []
+    Access(None, records.append).set_code(CODE, bytes(range(16)))
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "access.code").write_bytes(records[-1])
+    (data / "settings.json").write_text(json.dumps({"broker": {"password": CANARY}}))
+    plan = flash_image.plan(boards.load("pico"), _image(image), data)
+    uf2 = tmp_path / "parkgate.uf2"
+    uf2.write_bytes(plan.outputs["parkgate-pico.uf2"])
+    flash = tmp_path / "flash.bin"
+    flash.write_bytes(firmware_bytes(uf2).ljust(FLASH_BYTES, b"\xff"))
+    with EmulatedPico(flash=flash, pace=0) as pico:
+        pico.console.read_until(b"status {", START_S)
+        with Link(f"socket://127.0.0.1:{pico.ports['console']}", 60) as link:
+            link.unlock(CODE)
+            for number in range(3):  # as a technician does who mistypes
+                link.ask(f"settings set broker.password {CANARY}-{number}", 60)
+            key = bytes.fromhex(link.facts("identity")["public_key"])
+            before = flash.read_bytes()
+            assert before.count(CANARY.encode()) >= 3 and records[-1][20:52] in before and key.hex().encode() in before
+            link.ask("factory reset ERASE", 60, repeat=False)
+        pico.wait_for_event("reset", ERASE_S)
+        said = pico.console.read_until(b"status {", START_S)
+        assert b"made a new key" in said and b"Traceback" not in said
+        stats = pico.stats()
+    after = flash.read_bytes()
+    for secret in (CANARY.encode(), records[-1][20:52], key.hex().encode()):
+        assert after.count(secret) == 0
+    print(f"{image}: {before.count(CANARY.encode())} canaries before, 0 after, {stats['flash']['erases']} erases")
