@@ -35,7 +35,7 @@ MPY_VERSION = 6
 
 # Run on the board: the sha256 of every file below some folders, as JSON.
 HASH_FILES = """
-import hashlib, binascii, os, sys, json
+import gc, hashlib, binascii, os, sys, json
 def walk(folder):
     for row in os.ilistdir(folder or '/'):
         path = folder + '/' + row[0]
@@ -46,9 +46,12 @@ def digest(path):
     h = hashlib.sha256()
     with open(path, 'rb') as f:
         while True:
-            b = f.read(1024)
-            if not b: return binascii.hexlify(h.digest()).decode()
-            h.update(b)
+            n = f.readinto(b)
+            if not n: break
+            h.update(memoryview(b)[:n])
+    gc.collect()  # what stays must not lie scattered over all of the heap
+    return binascii.hexlify(h.digest()).decode()
+b = bytearray(1024)
 found = {}
 for folder in %r:
     try:
