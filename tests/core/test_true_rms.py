@@ -4,16 +4,9 @@ import math
 
 from check import equal, true
 from parkgate.roots import square_root
+from parkgate.steps import finish
 from parkgate.true_rms import burst_steps, clamp_ma
 from sensor_fakes import Dice
-
-
-def finish(steps):
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 def sine(amplitude, hz, phase=0.0, rate_hz=5000, count=500, bias=32000, noise=0, shape=None):

@@ -3,18 +3,11 @@
 import math
 
 from check import equal, true
+from parkgate.steps import finish
 from parkgate.vibration import Analyser, quarter_sine
 
 UM_S2 = 38307  # an ADXL345's step
 MM_S2 = 1000
-
-
-def finish(steps):
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 def fill(analyser, axis, tones, rate_hz, um_s2, gravity=0.0):
