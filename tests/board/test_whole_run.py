@@ -4,37 +4,16 @@ verified readings at the hub by Wi-Fi and TLS, and through a power cut in the mi
 Needs what flash_image.py names. A few minutes on a quiet machine, half an hour on a slow one.
 """
 
-import csv
-import json
-
 import pytest
 
 from tests.board.flash_image import missing_for
-from tests.board.whole_park import ACCESS_POINT, THIS_MACHINE, WholePark, parkgate
+from tests.board.whole_park import WholePark, parkgate
 
 MISSING = missing_for("pico_w")
 pytestmark = [pytest.mark.skipif(bool(MISSING), reason=MISSING), pytest.mark.timeout(3600)]
 
 HEAP_FREE_BYTES = 60 * 1000
 LATER_OPERATIONS = 7  # flash operations until the cut
-
-
-def provision(park):
-    settings = park.folder / "workshop.json"
-    settings.write_text(json.dumps(park.settings()))
-    return parkgate(
-        "provision", "--port", park.port, "--hub", park.hub.folder, "--settings", settings, "--name", "hall-3",
-        "--broker", f"mqtts://{THIS_MACHINE}:{park.broker.port}", "--broker-ca", park.authority.path,
-        "--wifi", ACCESS_POINT, "--no-code", environment={"PARKGATE_WIFI_PASSWORD": ""},
-    )  # fmt: skip
-
-
-def exported(park):
-    """All readings that the hub has, as rows of the CSV export."""
-    path = park.folder / "export.csv"
-    parkgate("export", "--data", park.hub.folder, "--format", "csv", "--out", path)
-    with path.open(newline="", encoding="utf-8") as rows:
-        return list(csv.DictReader(rows))
 
 
 def test_from_a_bare_chip_to_verified_readings_and_through_a_cut(tmp_path):
@@ -44,7 +23,8 @@ def test_from_a_bare_chip_to_verified_readings_and_through_a_cut(tmp_path):
         park.on()
         first = park.status()
         assert first["boot"] == 1 and first["storage"] == "segment files"
-        assert "provisioned" in provision(park)
+        words, environment = park.provisioning()
+        assert "provisioned" in parkgate(*words, environment=environment)
 
         status = park.wait(lambda status: status["acknowledged"], "the first receipt")
         assert status["connected"] and status["crashes"] == 0
@@ -68,7 +48,7 @@ def test_from_a_bare_chip_to_verified_readings_and_through_a_cut(tmp_path):
         assert stats["flash"]["not_erased"] == 0
         assert stats["uart"][1]["overruns"] == stats["uart"][1]["sent_without_driver"] == 0
 
-        rows = exported(park)
+        rows = park.exported()
         at_hub = park.at_hub()
     assert len(rows) >= status["acknowledged"] >= taken
     assert len({tuple(row.values()) for row in rows}) == len(rows), "each reading once"

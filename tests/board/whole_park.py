@@ -6,6 +6,7 @@ that waits for the board is patient.
 """
 
 import contextlib
+import csv
 import json
 import os
 import select
@@ -129,6 +130,21 @@ class WholePark:
             wanted["broker"] = {"keepalive_s": 600, "connect_timeout_s": 60}
             wanted["sending"] = {"beat_period_s": 20}
         return wanted
+
+    def provisioning(self) -> tuple[list, dict]:
+        """What a technician types to provision the board, as the words of `parkgate`, and the environment for it."""
+        settings = self.folder / "workshop.json"
+        settings.write_text(json.dumps(self.settings()))
+        words = ["provision", "--port", self.port, "--hub", self.hub.folder, "--settings", settings, "--name", "hall-3"]
+        words += ["--broker", f"mqtts://{THIS_MACHINE}:{self.broker.port}", "--broker-ca", self.authority.path]
+        return [*words, "--wifi", ACCESS_POINT, "--no-code"], {"PARKGATE_WIFI_PASSWORD": ""}
+
+    def exported(self) -> list[dict]:
+        """All readings that the hub has, as rows of the CSV export."""
+        path = self.folder / "export.csv"
+        parkgate("export", "--data", self.hub.folder, "--format", "csv", "--out", path)
+        with path.open(newline="", encoding="utf-8") as rows:
+            return list(csv.DictReader(rows))
 
     def on(self):
         """Power on: with the flash as it is."""
