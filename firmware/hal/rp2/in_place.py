@@ -82,15 +82,17 @@ class CodeInPlace:
         at += 8 * functions
         self._texts = [struct.unpack_from("<IH", self._index, at + 6 * i) for i in range(texts)]
         for value in module.__dict__.values():
-            self._value(value)
+            self._value(value, name)
         if inner is not None:
             self._object(id(inner))
         if self._in_ram(id(module), 16):
             self._constants(mem32[id(module) + 12], constants)
         self._functions = self._first = self._texts = None
 
-    def _value(self, value):
+    def _value(self, value, name):
         if isinstance(value, type):
+            if value.__dict__.get("__module__") != name:
+                return  # a class of another module, which has been moved with that one
             for member in value.__dict__.values():
                 if not isinstance(member, type):
                     self._object(id(member))
@@ -178,6 +180,25 @@ def code_in_place():
     return CodeInPlace(end - size, index)
 
 
+def brought_by(name, variables=None, _=None, names=None, level=0):
+    """Full names of the modules that one import may bring, from the arguments of __import__. What those import in turn
+    comes through imports of its own, so only these need a look."""
+    if level:
+        package = variables["__name__"]
+        for _ in range(level - ("__path__" in variables)):
+            package = package[: package.rfind(".")]
+        name = package + "." + name if name else package
+    found = []
+    at = name.find(".")
+    while at >= 0:
+        found.append(name[:at])
+        at = name.find(".", at + 1)
+    found.append(name)
+    for each in names if isinstance(names, tuple) else ():  # asyncio gives True
+        found.append(name + "." + each)
+    return found
+
+
 def install():
     """From now on, each module is moved to flash when its import has ended."""
     code = code_in_place()
@@ -186,12 +207,11 @@ def install():
     load = builtins.__import__
 
     def load_in_place(*args):
-        before = set(sys.modules)
+        new = [name for name in brought_by(*args) if name not in sys.modules]
         module = load(*args)
-        if len(sys.modules) != len(before):
-            for new in sys.modules:
-                if new not in before:
-                    code.move(new, sys.modules[new])
+        for name in new:
+            if name in sys.modules:
+                code.move(name, sys.modules[name])
         return module
 
     builtins.__import__ = load_in_place
