@@ -417,8 +417,7 @@ class App:
             if self.board.watchdog:
                 self.board.watchdog.feed()
             pause_ms = quiet_ms(self.samplers if self.sampling else ())
-            if self.journal.needs_erase:
-                self.journal.maintain(pause_ms)
+            self.journal.maintain(pause_ms)
             now = self.mono_ms()
             # In a pause of the buses, if there is one before the next look would be too late.
             if now + (max(MAINTAIN_MS, flush_ms // 8) if pause_ms >= QUIET_MS else MAINTAIN_MS) > flush_due:

@@ -60,6 +60,8 @@ from .journal_space import FLASH_FAULT
 
 PAYLOAD_MAX = 2048
 RATE_SPAN_MS = 86400000
+OPEN_MS = 5  # what beginning a sector may take on an RP2040
+LARGE_PART = 16  # of a sector at most is left unused for its header to be written ahead
 
 Counters = namedtuple("Counters", ("sampled", "acked", "buffered", "dropped"))
 SpaceLeft = namedtuple("SpaceLeft", ("total", "free", "raw", "sealed"))
@@ -87,6 +89,7 @@ class Journal(Batches):
         self._taken = -1
         self._first_boot = None
         self._wanted = 0
+        self._largest = 0
         self._unsaved = False
         self._rate_ms = None
         try:
@@ -141,7 +144,10 @@ class Journal(Batches):
             raise JournalError("no record of kind %d with %d readings" % (kind, readings))
         if len(payload) > PAYLOAD_MAX:
             raise JournalError("a record of %d bytes, %d are allowed" % (len(payload), PAYLOAD_MAX))
-        self._make_room(RAW, self.sectors.space_for(len(payload)))
+        size = self.sectors.space_for(len(payload))
+        self._make_room(RAW, size)
+        if size > self._largest:
+            self._largest = size
         position = self.ledger.position
         self._put(RAW, kind, readings, position, self.ledger.sampled, (payload,))
         self.ledger.position = position + 1
@@ -169,9 +175,16 @@ class Journal(Batches):
         return len(self.sectors.spares) < max(self.spare_sectors, self._wanted)
 
     def maintain(self, quiet_ms=None) -> bool:
-        """Do the next erase if one is needed and fits into `quiet_ms` (None: it does); True when it was done. Nothing
-        else ever erases, but a journal that runs out of sectors in hand (`forced_erases` counts those)."""
-        if self.failed or not self.needs_erase or quiet_ms is not None and quiet_ms < self.erase_ms:
+        """Do what the next append would else wait for, if it fits into `quiet_ms` (None: it does): begin a sector when
+        the open one has no room for such a record as those in it, or erase one when `needs_erase`. True when something
+        was done. Nothing else ever erases, but a journal without a sector in hand (`forced_erases` counts those)."""
+        if self.failed:
+            return False
+        full = self.sectors.room(RAW) < min(self._largest, self.sectors.size // LARGE_PART)
+        if full and len(self.sectors.spares) and (quiet_ms is None or quiet_ms >= OPEN_MS):
+            self._open(RAW)
+            return True
+        if not self.needs_erase or quiet_ms is not None and quiet_ms < self.erase_ms:
             return False
         if self.sectors.free <= len(self.sectors.spares):
             self._free_one()

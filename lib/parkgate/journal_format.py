@@ -19,6 +19,7 @@ import struct
 from binascii import crc32
 
 from .errors import FormatError
+from .single_bit import mend
 
 MAGIC = b"PkJ1"
 VERSION = 1
@@ -247,10 +248,18 @@ class Top:
 
 
 def _is_header(buffer, sector):
-    magic, version, stream = struct.unpack_from("<4sBB", buffer, 0)
-    if magic != MAGIC or version != VERSION or stream not in (RAW, SEALED):
+    alike = 0
+    for i in range(4):
+        alike += buffer[i] == MAGIC[i]
+    if alike < 3:
         return False
-    return struct.unpack_from("<I", buffer, _HEADER_CRC_AT)[0] == header_crc(buffer, sector)
+    # One flipped bit is corrected, in `buffer` only: of the open sector's header there is no other copy.
+    (stored,) = struct.unpack_from("<I", buffer, _HEADER_CRC_AT)
+    crc = header_crc(buffer, sector)
+    if crc != stored and not mend(memoryview(buffer)[:_HEADER_CRC_AT], crc, stored):
+        return False
+    magic, version, stream = struct.unpack_from("<4sBB", buffer, 0)
+    return magic == MAGIC and version == VERSION and stream in (RAW, SEALED)
 
 
 def pack_header(buffer, sector: int, wear: int, stream: int, inside: int, reason: int, epoch: bytes, ledger):
@@ -277,6 +286,26 @@ def header_crc(buffer, sector: int) -> int:
 def record_seed(epoch: bytes, serial: int, sector: int) -> int:
     """Start value of the CRC of a sector's records: a record of an older use of the sector never fits."""
     return crc32(struct.pack("<QH", serial, sector), crc32(epoch))
+
+
+def mend_record(sector, offset: int, seed: int) -> bool:
+    """Correct the record at `offset` of `sector` (a whole one, writable) if one flipped bit is all that is wrong with
+    it; True when it was. `seed` is that of the sector's records."""
+    if offset + HEAD_BYTES > len(sector):
+        return False
+    stored, _, _, _, length = struct.unpack_from("<IHBBH", sector, offset)
+    for bit in range(17):  # 0: the length is right; else one of its bits is not
+        claimed = length ^ 1 << bit >> 1
+        end = offset + HEAD_BYTES + claimed
+        if end <= len(sector):
+            struct.pack_into("<H", sector, offset + 8, claimed)
+            checked = sector[offset + 4 : end]
+            crc = crc32(checked, seed)
+            if crc == stored or not bit and mend(checked, crc, stored):
+                struct.pack_into("<I", sector, offset, crc32(checked, seed))
+                return True
+    struct.pack_into("<H", sector, offset + 8, length)
+    return False
 
 
 class Gap:

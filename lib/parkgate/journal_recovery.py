@@ -6,7 +6,9 @@
     (of two with the same, a record torn and written anew, the one with the higher position).
  3. Raw records behind that ledger are counted. Bytes behind the last true record that are not blank are a torn tail:
     a record that was being written when the power went, never reported as stored. It keeps its position, so that it
-    cannot be taken for another if its cells read well later; the TORN event stands in its place.
+    cannot be taken for another if its cells read well later; the TORN event stands in its place. But if turning back
+    one bit makes a true record of them, it was stored and a bit has flipped since: nothing else tells of its readings,
+    so they are counted by it, and told as damaged.
  4. A BOOT record makes the new boot number durable. From then on appending goes on, in the same sector behind the
     torn tail, or in a new one.
 
@@ -16,7 +18,7 @@ a new epoch and says why.
 
 from . import events
 from .errors import FlashError, FormatError
-from .journal_format import BOOT, BORN, COMMIT, COMMIT_BYTES, GAP, RAW, SEALED, STATE, TORN, Ledger
+from .journal_format import BOOT, BORN, COMMIT, COMMIT_BYTES, GAP, RAW, SEALED, STATE, TORN, Gap, Ledger, mend_record
 from .journal_sectors import Record
 from .journal_space import CORRUPT
 
@@ -152,7 +154,19 @@ def _read_raw_tail(journal, report):
         offset = sectors.behind(record)
         if record.kind in (GAP, BOOT, STATE):
             _take_ledger(journal, sectors.content(record), 0)
-    report.torn = 1 if sectors.end_of_use() > offset else 0
+    used = sectors.end_of_use()
+    mended = used > offset and mend_record(sectors.whole, offset, sectors.seed) and sectors.find(offset, record)
+    if mended:
+        offset = sectors.behind(record)
+        report.missing += 1
+        if record.kind in (GAP, BOOT, STATE):
+            _take_ledger(journal, sectors.content(record), 0)
+        if record.kind == GAP:  # it cannot be read: what it told is owed again
+            gap = Gap(CORRUPT)
+            content = bytes(sectors.content(record))
+            gap.unpack(content[Ledger().unpack(content, 0) :])
+            journal.ledger.unreported += gap.readings
+    report.torn = 1 if used > offset else 0
     ledger = journal.ledger
     top = sectors.top
     offset = sectors.first
@@ -164,6 +178,8 @@ def _read_raw_tail(journal, report):
             ledger.position = position + 1
             ledger.sampled = top.sampled + (record.b - top.sampled & 0xFFFF) + record.count
     sectors.resume(RAW, sector, offset)
+    if mended:
+        sectors.loaded = -1
 
 
 def _take_ledger(journal, content, at):

@@ -70,6 +70,7 @@ class Space:
         self.flash_faults = 0
         self._unsaved = False  # settled batches that no ledger on flash tells yet
         self._tight = False  # the last free sector may be taken
+        self._largest = 0  # bytes that the largest raw record of the open sector takes
         self._sealing = -1  # sector in which the batch being written begins
         self._inside = 0
 
@@ -135,6 +136,8 @@ class Space:
             self.forced_erases += 1
             if not self._tight:
                 self.rotate()
+        if stream == RAW:
+            self._largest = 0
         inside = self._inside if stream == SEALED else 0
         self.sectors.open(stream, inside, self.epoch_reason, self.epoch, self.ledger)
         self._unsaved = False

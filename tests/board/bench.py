@@ -47,7 +47,7 @@ AT_MOST = {
     "ecdh, longest step": 10,
     "payload, longest step": 10,
     "seal, longest step": 10,
-    "append of 24 bytes, median": 2,
+    "append of 24 bytes, longest": 2,
     "journal of 256 sectors, full, heap kept": 2048 + 4096,
     "gateway, 20 channels at 1 Hz: busy": 40,
     "Pico, serial only: power on to first sample": 8,

@@ -297,6 +297,40 @@ def test_sectors_in_hand_and_quiet_windows():
     equal((flash.erases, j.forced_erases), (erases, forced))
 
 
+def test_an_append_waits_for_no_sector_where_there_are_quiet_windows():
+    for unit in (256, 32):
+        flash = FlashSim(4096, 16, unit)
+        j = started(flash)
+        flash.trace = []
+        headers = 0
+        for i in range(400):
+            while j.maintain():
+                pass
+            before = len(flash.trace)
+            j.append(j.SAMPLE, bytes(unit - 16 if i % 3 else 8), 1)
+            equal([len(data) for _, data in flash.trace[before:]], [unit], "append %d" % i)
+        for place, data in flash.trace:
+            headers += data is not None and place % 4096 == 0
+        true(headers >= 400 * unit // 4096, "%d sectors begun" % headers)
+
+
+def test_a_sector_is_begun_ahead_only_when_there_is_time_and_need():
+    flash = FlashSim(4096, 16, 256)
+    j = started(flash)
+    while j.maintain():
+        pass
+    while j.sectors.room(1) >= 256:
+        true(not j.maintain(), "%d bytes are left" % j.sectors.room(1))
+        j.append(j.SAMPLE, bytes(100), 1)
+    raw = len(j.sectors.raw)
+    true(not j.maintain(4))
+    equal(len(j.sectors.raw), raw)
+    true(j.maintain(5))
+    equal(len(j.sectors.raw), raw + 1)
+    true(j.needs_erase and not j.maintain(5))
+    equal(started(flash).counters, j.counters)
+
+
 def test_receipts_in_any_order_take_bounded_memory():
     for flash in storages():
         j = started(flash)

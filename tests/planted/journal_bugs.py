@@ -128,6 +128,14 @@ BUGS = {
             "        if self.view[:HEADER_BYTES] != BLANK and not self._erase(sector):\n",
         ),
     ),
+    "flipped newest record is torn": (
+        "a bit that flips in the newest record takes its readings out of all counts",
+        ("recovery", "used > offset and mend_record(sectors.whole, offset, sectors.seed) and", "False and"),
+    ),
+    "flipped header is strange": (
+        "a bit that flips in the header of the open sector takes all its readings out of all counts",
+        ("format", "    if crc != stored and not mend(", "    if crc != stored or not mend("),
+    ),
     "torn number used again": (
         "a torn record's position is given to the next record",
         ("recovery", "_write_boot(journal, TORN if report.torn else 0)", "_write_boot(journal, 0)"),
@@ -194,7 +202,7 @@ def load(name: str):
         if module.split(".")[0] == "planted_journal":
             del sys.modules[module]
     sys.modules["planted_journal"] = package
-    for shared in ("errors", "cbor", "events"):
+    for shared in ("errors", "cbor", "events", "single_bit"):
         sys.modules["planted_journal." + shared] = module = __import__("parkgate." + shared, fromlist=[shared])
         setattr(package, shared, module)
     for part in MODULES:
