@@ -15,7 +15,7 @@ from parkgate.journal import Journal
 from parkgate.mac import hkdf_sha256
 from parkgate.p256 import SoftwareSigner, ecdh, key_from_entropy, on_curve, use_table
 from tasks.console import ConsoleTask
-from tasks.sample import QUIET_MS, Sampler, quiet_ms, until_quiet
+from tasks.sample import Sampler, flush_is_due, quiet_ms, until_quiet
 from tasks.seal import Sealer, in_steps
 from totals import Totals, age_ms
 
@@ -419,8 +419,7 @@ class App:
             pause_ms = quiet_ms(self.samplers if self.sampling else ())
             self.journal.maintain(pause_ms)
             now = self.mono_ms()
-            # In a pause of the buses, if there is one before the next look would be too late.
-            if now + (max(MAINTAIN_MS, flush_ms // 8) if pause_ms >= QUIET_MS else MAINTAIN_MS) > flush_due:
+            if flush_is_due(now, flush_due, flush_ms, pause_ms, MAINTAIN_MS):
                 self.flash.sync()  # on a file system this is what makes readings durable
                 flush_due = now + flush_ms
             if now >= status_due:

@@ -30,6 +30,14 @@ async def until_quiet(samplers):
         await asyncio.sleep_ms(QUIET_LOOK_MS)
 
 
+def flush_is_due(now_ms: int, due_ms: int, interval_ms: int, pause_ms: int, look_ms: int) -> bool:
+    """Whether to make readings durable now that must be so at `due_ms`, `interval_ms` after the last time: in a pause
+    of the buses that is long enough, if it comes in the last eighth; and in any case while there is still a look to
+    spare (they come every `look_ms`), for the loss bound is a promise."""
+    ahead_ms = interval_ms // 8 if pause_ms >= QUIET_MS else 0
+    return now_ms + max(2 * look_ms, ahead_ms) > due_ms
+
+
 class Sampler:
     """`instruments` are read one at a time and have `name`, `index`, `period_ms`, `channels`, `taken_ms`, `report` and
     `async read()`, which returns (values, qualities or None). `record(instrument, values, qualities, taken_ms)` makes
