@@ -10,7 +10,7 @@ BIN := build/venv/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 LOCK_FLAGS := --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet
 
-.PHONY: help setup demo test check bench bench-board cuts fuzz lock clean
+.PHONY: help setup demo demo-board test check bench bench-board cuts fuzz lock clean
 
 help: ## show these targets
 	@echo "Parkgate. Variables in brackets are optional."
@@ -22,6 +22,9 @@ setup: build/venv.ready build/device_lib.ready ## only make build/venv, where th
 
 demo: build/venv.ready build/device_lib.ready ## run gateways, meters, broker and hub here [GATEWAYS=3 DURATION=60 ARGS=]
 	@$(BIN)/parkgate demo --gateways $(GATEWAYS) $(if $(DURATION),--duration $(DURATION)) $(ARGS)
+
+demo-board: build/venv-board.ready build/device_lib.ready ## the gateway on an emulated Pico W, live [PICO_IMAGE=FILE.uf2 DURATION=60]
+	@build/venv-board/bin/python -m tests.board.demo $(if $(DURATION),--duration $(DURATION)) $(ARGS)
 
 test: build/venv.ready build/device_lib.ready build/venv-cwt.ready ## run all tests, on CPython and on MicroPython [ARGS='-k journal']
 	@$(BIN)/python -m pytest $(ARGS)

@@ -21,6 +21,7 @@ from parkgate.errors import LinkError, SettingsError
 
 BAUD = 115200
 REPLY_TIMEOUT_S = 5.0
+RESTART_REPLY_TIMEOUT_S = 1.5
 PATIENCE = "PARKGATE_PATIENCE"  # environment: how many times slower than a board the other end is, for emulators
 TRIES = 3
 _READ_S = 0.05
@@ -178,9 +179,11 @@ class Link:
         deadline = time.monotonic() + timeout_s * self._patience
         while time.monotonic() < deadline:
             try:
-                if int(self.facts("journal status")["boot"]) != boot_before:
+                # What was asked during the start is lost: ask again soon.
+                lines = self.ask("journal status", RESTART_REPLY_TIMEOUT_S, repeat=False)
+                if [line for line in lines if line.startswith("boot = ")] not in ([], [f"boot = {boot_before}"]):
                     return
-            except (LinkError, GatewayRefused, KeyError):
+            except (LinkError, GatewayRefused):
                 time.sleep(0.2)
         raise LinkError(f"{self.port}: the gateway did not come back within {timeout_s:.0f} s")
 

@@ -105,7 +105,8 @@ class EmulatedPico:
         options.update(flash=str(self.flash), boot_rom=str(rom))
         self._process = subprocess.Popen(
             [*COMMANDS[board], json.dumps(options)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "RP2040JS": str(rp2040js_folder())}, cwd=REPOSITORY)
+            env={**os.environ, "RP2040JS": str(rp2040js_folder())}, cwd=REPOSITORY,
+            start_new_session=True)  # Ctrl-C at the terminal is for us; it ends when its standard input does
         self.events: list[dict] = []
         self._lines: queue.Queue = queue.Queue()
         threading.Thread(target=self._read_lines, daemon=True).start()
