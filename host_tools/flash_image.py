@@ -30,8 +30,18 @@ except KeyboardInterrupt:
 import sys
 sys.path.insert(0, '/lib')  # before what MicroPython has frozen
 """
+# While `parkgate flash --app-only` writes, and after a cut in the middle of it, nothing runs that is not whole.
+HELD = b"""try:
+    with open('/data/repl') as f:
+        held = f.read()
+except OSError:
+    held = ''
+"""
 RUN = b"""try:
-%s    import main
+    if held:
+        print('the firmware is not whole: run parkgate flash --app-only again')
+    else:
+%s        import main
 except BaseException as e:
     sys.print_exception(e)
     try:
@@ -42,7 +52,7 @@ except BaseException as e:
     except OSError:
         pass
 """
-IN_PLACE = b"    from hal.rp2.in_place import install\n    install()\n"
+IN_PLACE = b"        from hal.rp2.in_place import install\n        install()\n"
 NO_NETWORK = b"sys.modules['usocket'] = sys  # no network here: the MQTT encoder only wants the name\n"
 OLDEST_VERSION = (1, 24)  # .mpy files of version 6.3; ours are tested with 1.28
 OWN_BUILD = b"Parkgate on "  # begins the board name of a firmware that was built with one of our folders
@@ -107,7 +117,7 @@ def app_files(board: Board, table_in_flash: bool) -> dict[str, bytes]:
     if not table_in_flash:
         files[f"lib/{app_image.TABLE_FILE}"] = (folder / app_image.TABLE_FILE).read_bytes()
     files["main.py"] = MAIN + (b"" if board.data["links"] else NO_NETWORK)
-    files["main.py"] += RUN % (IN_PLACE if board.port == "rp2" else b"")
+    files["main.py"] += HELD + RUN % (IN_PLACE if board.port == "rp2" else b"")
     return files
 
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from host_tools.boards import CHIP_TITLES, Board
-from host_tools.flash_image import FlashError, Plan
+from host_tools.flash_image import OWN_BUILD, FlashError, Plan
 from host_tools.prompt import to_prompt
 from parkgate.errors import LinkError, SettingsError
 
@@ -63,16 +63,22 @@ REMOVE_FILES = """
 import os
 for path in %r: os.remove(path)
 """
-# Until all is written each start leads to the prompt (firmware/main.py looks for this mark): a cut leaves a way in.
+# Until all is written each start leads to the prompt (main.py looks for this mark): no start mixes old and new code.
 HOLD = """
-try: open('/data/repl', 'w').close()
+import os
+try: os.mkdir('/data')
 except OSError: pass
+with open('/data/repl', 'w') as f: f.write('flash')
 """
 RELEASE = """
 import os
 try: os.remove('/data/repl')
 except OSError: pass
 """
+NOT_WHOLE = (
+    "The firmware on the board is old and new in parts now. It waits at MicroPython's prompt, after a restart too, and "
+    "samples nothing; settings, key and readings are untouched. Run the same command again: it goes on from there"
+)
 CHECK_TABLE = """
 try:
     import rp2, uctypes, binascii
@@ -194,10 +200,30 @@ def write_app(
         raise FlashError(f"{error}. Is the cable a data cable, the port free, MicroPython on the board?") from error
     state = board_state(port, ["/lib"])
     check_board(state, board)
-    _mpremote(port, "exec", HOLD)
+    if OWN_BUILD.decode() in state["machine"]:
+        raise FlashError(
+            "this board's MicroPython was built with our board folder and has the firmware in it, before any file: "
+            "build it anew and write it with --firmware FILE --keep-files"
+        )
+    try:
+        _mpremote(port, "exec", HOLD)
+        said = _replace(board, files, table, port, console, state["files"])
+    except (FlashError, KeyboardInterrupt) as error:
+        raise FlashError(f"{error or 'interrupted'}. {NOT_WHOLE}") from error
+    _mpremote(port, "reset")
+    console.print(
+        f"{said['written']} of {len(files)} files written, {said['removed']} removed; all compared, board started"
+    )
+    return said
+
+
+def _replace(
+    board: Board, files: dict[str, bytes], table: bytes, port: str, console: Console, there: dict[str, str]
+) -> dict[str, int]:
+    """Write, remove, compare, take the mark away; `there` are the hashes of what the board has. Raises FlashError."""
     if not _table_in_flash(port, table):
         files = {**files, "lib/p256.tbl": table}
-    there = {**state["files"], "main.py": ""}
+    there = {**there, "main.py": ""}
     changed = {path: data for path, data in files.items() if there.get(path) != hashlib.sha256(data).hexdigest()}
     stale = ["/" + path for path in there if path.startswith("lib/") and path not in files]
     with tempfile.TemporaryDirectory(prefix="parkgate-") as name, progress(console) as bar:
@@ -205,7 +231,8 @@ def write_app(
         folders = sorted({parent for path in changed for parent in _parents(path)})
         for folder in folders:
             _mpremote(port, "fs", "mkdir", f":/{folder}", may_fail=True)
-        for batch in _batches(changed):
+        # main.py, which looks for the mark, comes first: one from before may not know that it stays.
+        for batch in (["main.py"], *_batches({path: data for path, data in changed.items() if path != "main.py"})):
             words: list[str] = []
             for path in batch:
                 local = Path(name) / path.replace("/", "__")
@@ -217,8 +244,6 @@ def write_app(
         _mpremote(port, "exec", REMOVE_FILES % (stale,))
     compare(board_state(port, ["/lib", "/main.py"]), board, {k: v for k, v in files.items() if k != "main.py"})
     _mpremote(port, "exec", RELEASE)
-    _mpremote(port, "reset")
-    console.print(f"{len(changed)} of {len(files)} files written, {len(stale)} removed; all compared, board started")
     return {"written": len(changed), "removed": len(stale)}
 
 

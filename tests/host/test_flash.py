@@ -365,8 +365,12 @@ class FakeMpremote:
         self.machine, self.mpy = machine, mpy
         self.files: dict[str, bytes] = {}
         self.resets = 0
+        self.calls_left = -1  # then the cable is pulled
 
     def __call__(self, port, *words, may_fail=False):
+        self.calls_left -= 1
+        if self.calls_left == -1:
+            raise FlashError("the cable was pulled")
         if words[0] == "exec" and "ilistdir" in words[1]:
             hashes = {path: hashlib.sha256(data).hexdigest() for path, data in self.files.items()}
             return json.dumps([self.machine, self.mpy, hashes]) + "\n"
@@ -374,6 +378,10 @@ class FakeMpremote:
             for path in list(self.files):
                 if f"'/{path}'" in words[1]:
                     del self.files[path]
+            if words[1] == flash_write.RELEASE:
+                self.files.pop("data/repl", None)
+        elif words[0] == "exec" and words[1] == flash_write.HOLD:
+            self.files["data/repl"] = b"flash"
         elif words[0] == "exec":
             return "-1\n"
         elif words[0] == "reset":
@@ -400,9 +408,41 @@ def test_the_app_alone_replaces_what_differs(monkeypatch):
     assert board.files == before
 
 
+def test_a_cut_while_the_app_is_replaced_is_mended_by_the_same_command(monkeypatch, capsys):
+    """After any of the tool's steps: the old firmware, or the new one, or none until the command has run again."""
+    words = ["flash", "--board", "pico_w", "--app-only"]
+    monkeypatch.setattr(flash_write, "to_prompt", lambda *_: None)
+    board = FakeMpremote()
+    monkeypatch.setattr(flash_write, "_mpremote", board)
+    assert cli.main(words) == 0
+    new = dict(board.files)
+    old = {path: b"old" if path.endswith("s.mpy") else data for path, data in new.items()}
+    old.update({"lib/gone.mpy": b"stale", "main.py": b"old", "data/identity.key": b"secret"})
+    steps = 0
+    while True:
+        board = FakeMpremote()
+        monkeypatch.setattr(flash_write, "_mpremote", board)
+        board.files = dict(old)
+        board.calls_left = steps
+        capsys.readouterr()
+        if cli.main(words) == 0:
+            break
+        assert "cable was pulled" in (said := capsys.readouterr().err)
+        if "data/repl" in board.files:
+            assert "Run the same command again" in said and board.files["data/repl"]  # empty would hold for one start
+        else:
+            assert board.files in (old, {**new, "data/identity.key": b"secret"})
+        board.calls_left = -1
+        assert cli.main(words) == 0
+        assert board.files == {**new, "data/identity.key": b"secret"} and board.resets == 1
+        steps += 1
+    assert steps > 12
+
+
 @pytest.mark.parametrize(
     "machine, mpy, word",
     [
+        ("Parkgate on Raspberry Pi Pico W with RP2040", 6, "build it anew"),
         ("Generic ESP32 module with ESP32", 6, "wrong chip"),
         ("Raspberry Pi Pico 2 W with RP2350", 6, "wrong chip"),
         ("Raspberry Pi Pico W with RP2040", 5, "without --app-only"),
