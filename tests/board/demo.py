@@ -299,7 +299,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo-board", description=__doc__)
     parser.add_argument("--duration", type=float, metavar="S", help="end so many seconds behind the first receipt")
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell that started us lets Ctrl-C be ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         return run(args.duration)
     except (ParkgateError, EmulatorError) as error:

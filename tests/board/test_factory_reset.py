@@ -1,11 +1,12 @@
-"""On an emulated plain Pico: after a factory reset no byte of a secret is anywhere in the flash chip."""
+"""On an emulated plain Pico: after a factory reset no byte of a secret, nor of the journal before, is anywhere in the
+flash chip. PICO_IMAGE and PARKGATE_PICO_IMAGE: as for test_flash_tool.py."""
 
 import json
 
 import pytest
 
 from host_tools import boards, flash_image
-from host_tools.link import Link
+from host_tools.link import PATIENCE, Link
 from parkgate.access import Access
 from tests.board.emulated_pico import EmulatedPico
 from tests.board.flash_image import FLASH_BYTES, firmware_bytes, missing_for
@@ -16,19 +17,22 @@ pytestmark = [pytest.mark.skipif(bool(MISSING), reason=MISSING), pytest.mark.tim
 
 CANARY = "Zq9canary7-of-the-chip"
 CODE = "richtig-1"
+PICO = boards.load("pico")
+JOURNAL = PICO.data["layout"]["storage"][0] + PICO.data["own_build"]["file_system_bytes"]  # on an image of our own
 START_S = 240
 ERASE_S = 900
 
 
 @pytest.mark.parametrize("image", ["stock", "own"])
-def test_nothing_secret_is_left_in_the_chip(image, tmp_path):
+def test_nothing_secret_is_left_in_the_chip(image, tmp_path, monkeypatch):
+    monkeypatch.setenv(PATIENCE, "10")
     records = []
     Access(None, records.append).set_code(CODE, bytes(range(16)))
     data = tmp_path / "data"
     data.mkdir()
     (data / "access.code").write_bytes(records[-1])
-    (data / "settings.json").write_text(json.dumps({"broker": {"password": CANARY}}))
-    plan = flash_image.plan(boards.load("pico"), _image(image), data)
+    (data / "settings.json").write_text(json.dumps({"gateway": {"name": "hall-3"}, "broker": {"password": CANARY}}))
+    plan = flash_image.plan(PICO, _image(image), data)
     uf2 = tmp_path / "parkgate.uf2"
     uf2.write_bytes(plan.outputs["parkgate-pico.uf2"])
     flash = tmp_path / "flash.bin"
@@ -39,15 +43,24 @@ def test_nothing_secret_is_left_in_the_chip(image, tmp_path):
             link.unlock(CODE)
             for number in range(3):  # as a technician does who mistypes
                 link.ask(f"settings set broker.password {CANARY}-{number}", 60)
-            key = bytes.fromhex(link.facts("identity")["public_key"])
+            identity = link.facts("identity")
+            key = bytes.fromhex(identity["public_key"])
+            noted = bytes.fromhex(identity["settings_id"])  # in the journal's first records
+            epoch = bytes.fromhex(link.facts("journal status")["epoch"])
             before = flash.read_bytes()
             assert before.count(CANARY.encode()) >= 3 and records[-1][20:52] in before and key.hex().encode() in before
+            journal = before[JOURNAL:] if image == "own" else before  # a raw region, or files somewhere
+            assert noted in journal and epoch in journal
             link.ask("factory reset ERASE", 60, repeat=False)
         pico.wait_for_event("reset", ERASE_S)
         pico.console.read_until(b"made a new key", START_S)
         assert b"Traceback" not in pico.console.read_until(b"status {", START_S)
         stats = pico.stats()
     after = flash.read_bytes()
-    for secret in (CANARY.encode(), records[-1][20:52], key.hex().encode()):
-        assert after.count(secret) == 0
-    print(f"{image}: {before.count(CANARY.encode())} canaries before, 0 after, {stats['flash']['erases']} erases")
+    secrets = {"canary": CANARY.encode(), "code": records[-1][20:52], "key": key.hex().encode()}
+    secrets.update(noted=noted, epoch=epoch, name=b"hall-3")
+    assert [name for name, secret in secrets.items() if secret in after] == []
+    print(
+        f"{image}: {before.count(CANARY.encode())} canaries, {journal.count(noted) + journal.count(epoch)} of the "
+        f"journal before, 0 after, {stats['flash']['erases']} erases"
+    )
