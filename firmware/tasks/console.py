@@ -40,7 +40,7 @@ class ConsoleTask:
                 await self._take(data)
             elif self._console is not None and self._console.resting:
                 self._console = None
-                _drop(("parkgate.console",))
+                drop(("parkgate.console",))
 
     async def _take(self, data):
         if self._console is None:
@@ -91,9 +91,9 @@ class ConsoleTask:
         except Exception as e:  # its text could hold what was typed
             gateway.crashes += 1
             error = "a fault of the firmware: " + type(e).__name__
-        _drop(_BY_COMMAND)
         if error is not None:
             gc.collect()
+        drop(_BY_COMMAND)
         await self._write(console.end(request, error))
         if after is not None:
             await asyncio.sleep_ms(200)  # let the answer leave
@@ -116,7 +116,7 @@ class ConsoleTask:
         return getattr(commands, request.name.replace(" ", "_"))
 
 
-def _drop(names):
+def drop(names):
     """Take modules out of memory until they are wanted again."""
     for name in names:
         sys.modules.pop(name, None)

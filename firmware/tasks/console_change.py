@@ -1,13 +1,15 @@
 """Console commands that change things: settings, identity, code, restart, factory reset."""
 
+import gc
 import json
 
 from parkgate.errors import SettingsError
-from parkgate.settings_slots import Slots
-from tasks.console_look import whole_number
+from tasks.console import drop
 
 _SHOWN_CHARACTERS = 64  # to a person; a program gets all
 _FACTORY_RESET = 2  # index into events.EPOCH_REASONS
+_SETTINGS = ("parkgate.settings", "parkgate.settings_edit", "parkgate.settings_slots", "parkgate.sensor_settings")
+_PROFILES = ("parkgate.profile_check", "parkgate.profile_lines", "parkgate.profiles", "parkgate.quantities")
 
 
 class Change:
@@ -19,17 +21,18 @@ class Change:
 
     # Settings.
 
-    def _slots(self):
+    def _slots(self, loaded=True):
+        """The slots; not `loaded` does for what is staged, and takes less memory."""
+        from parkgate.settings_slots import Slots
+
+        files = self._gateway.board.files
+        if not loaded:
+            return Slots(files, None)
         from parkgate.settings import validate
 
-        slots = Slots(self._gateway.board.files, validate)
+        slots = Slots(files, validate)
         slots.load(None, False)
         return slots
-
-    def _base(self, slots):
-        """What a change starts from: what is staged, or else what is active."""
-        staged = slots.staged()
-        return self._gateway.settings if staged is None else staged
 
     async def settings_show(self, request, say):
         from parkgate import settings_edit
@@ -53,51 +56,58 @@ class Change:
         for path, text in settings_edit.help_entries(request.args[0] if request.args else ""):
             await say("%s: %s" % (path, text))
 
-    async def _stage(self, say, change):
-        """Apply `change` to a copy of what is staged; only what is allowed as it stands is kept."""
-        slots = self._slots()
-        base = self._base(slots)
-        staged = _copy(base)
-        change(staged)
-        self._check_profiles(staged, base)
-        slots.stage(staged)
+    async def _stage(self, say, edit, *args):
+        """Apply a function of settings_edit to a copy of what is staged; only what is allowed as it stands is kept.
+        In steps, with as little in memory at once as can be: a Pico W with its links up has 60 kB."""
+        from parkgate import settings_edit
+        from parkgate.settings_slots import STAGED, pack
+
+        staged = self._slots(False).staged()
+        if staged is None:
+            staged = _copy(self._gateway.settings)
+        known = _profiles(staged)
+        getattr(settings_edit, edit)(staged, *args)
+        wanted = _profiles(staged)
+        packed = pack(staged)
+        del settings_edit, pack, staged
+        self._check_profiles(wanted, known)
+        self._gateway.board.files.write(STAGED, packed)
         await say("staged; settings commit makes it active")
 
-    def _check_profiles(self, staged, before):
+    def _check_profiles(self, wanted, known):
         """Refuse what could not be sampled: a profile that is not there or has a fault, a quantity it has not."""
+        if all([each in known for each in wanted]):
+            return
+        drop(_SETTINGS)
+        gc.collect()
         from parkgate.profile_check import check
 
-        instruments = staged.get("instruments", ())
-        check(self._gateway.read_profile, json.loads, instruments, before.get("instruments", ()))
+        check(self._gateway.read_profile, json.loads, wanted, known)
+        del check
+        drop(_PROFILES)
+        gc.collect()
 
     async def settings_set(self, request, say):
-        from parkgate import settings_edit
-
         path, value = request.args
-        await self._stage(say, lambda staged: settings_edit.put(staged, path, value, json.loads))
+        await self._stage(say, "put", path, value, json.loads)
 
     async def settings_append(self, request, say):
-        from parkgate import settings_edit
+        from tasks.console_look import whole_number
 
         path, at, value = request.args
-        at = whole_number(at, "AT", 0, 65535)
-        await self._stage(say, lambda staged: settings_edit.append(staged, path, at, value))
+        await self._stage(say, "append", path, whole_number(at, "AT", 0, 65535), value)
 
     async def settings_add(self, request, say):
-        from parkgate import settings_edit
-
         section, values = request.args
-        await self._stage(say, lambda staged: settings_edit.add(staged, section, values, json.loads))
+        await self._stage(say, "add", section, values, json.loads)
 
     async def settings_remove(self, request, say):
-        from parkgate import settings_edit
-
-        await self._stage(say, lambda staged: settings_edit.remove(staged, request.args[0]))
+        await self._stage(say, "remove", request.args[0])
 
     async def settings_diff(self, _request, say):
         from parkgate import settings_edit
 
-        staged = self._slots().staged()
+        staged = self._slots(False).staged()
         if staged is None:
             await say("nothing is staged")
             return
@@ -105,15 +115,18 @@ class Change:
             await say(line)
 
     async def settings_discard(self, _request, say):
-        self._slots().discard()
+        self._slots(False).discard()
         await say("nothing is staged")
 
     async def settings_commit(self, _request, say):
-        slots = self._slots()
-        staged = slots.staged()
+        staged = self._slots(False).staged()
         if staged is None:
             raise SettingsError("nothing is staged: settings set PATH VALUE")
-        self._check_profiles(staged, self._gateway.settings)
+        wanted = _profiles(staged)
+        del staged
+        self._check_profiles(wanted, _profiles(self._gateway.settings))
+        slots = self._slots()
+        staged = slots.staged()
         generation = slots.commit(staged)
         slots.discard()
         await say("settings = %d, on trial until the hub accepts a batch" % generation)
@@ -185,6 +198,12 @@ class Change:
             feed()
         board.scrub_files(feed)
         gateway.restart()
+
+
+def _profiles(settings):
+    """What profile_check looks at of each instrument."""
+    names = ("profile", "channels", "report")
+    return [{name: item[name] for name in names if name in item} for item in settings.get("instruments", ())]
 
 
 def _copy(settings):

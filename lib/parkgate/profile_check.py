@@ -4,7 +4,6 @@ then, and no instrument fails at run time for it.
 Pure: `read(name)` gives a profile file's bytes (None when there is none), `parse` is a JSON parser.
 """
 
-from . import profiles
 from .errors import ProfileError, SettingsError
 
 
@@ -22,15 +21,19 @@ def _wanted(item):
 
 
 def _check_one(read, parse, path, item):
+    from . import profiles  # only where it is needed: it is large
+
     name = item["profile"]
     file_name = profiles.split_name(name)[0]
     data = read(file_name)
     if data is None:
         raise SettingsError("%s.profile: there is no profile %r here" % (path, file_name))
-    text, document = "", None
+    document = None
     try:
         text = str(data, "utf-8")
+        del data  # file, text and what it says together are more than a small board has to spare
         document = parse(text)
+        del text
         profile = profiles.load(document, name, list(item.get("channels", ())))
     except ProfileError as e:
         from .profile_lines import line_of
@@ -41,7 +44,8 @@ def _check_one(read, parse, path, item):
         if "there is no variant" in message:
             raise SettingsError("%s.profile: %s" % (path, message)) from None
         raise SettingsError(
-            "%s.profile: %s.json line %d: %s" % (path, file_name, line_of(text, message, document), message)
+            "%s.profile: %s.json line %d: %s"
+            % (path, file_name, line_of(str(read(file_name), "utf-8"), message, document), message)
         ) from None
     except ValueError as e:  # not UTF-8, not JSON
         raise SettingsError("%s.profile: %s.json is not JSON: %s" % (path, file_name, e)) from None

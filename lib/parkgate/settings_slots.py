@@ -54,6 +54,11 @@ def _unwrap(data, length):
     return item if type(item) is list and len(item) == length and item[0] == _VERSION else None
 
 
+def pack(settings: dict) -> bytes:
+    """Settings as the file STAGED holds them. Raises SettingsError when they are too large."""
+    return _wrap([_VERSION, settings])
+
+
 class Slots:
     """See the module. `validate(given)` gives complete settings or raises SettingsError; `parse(text)` reads the text
     of settings.json or raises ValueError."""
@@ -198,7 +203,7 @@ class Slots:
 
     def stage(self, settings: dict):
         """Replace what is staged. Raises SettingsError when it is too large."""
-        self._files.write(STAGED, _wrap([_VERSION, settings]))
+        self._files.write(STAGED, pack(settings))
 
     def discard(self):
         """Forget what is staged."""
