@@ -4,7 +4,8 @@
     certificate, key = authority.issue(folder, ["broker.example", "192.168.1.5"])
     authority.setting                                 # what goes into a gateway's broker.ca
 
-Whoever has certificates from elsewhere needs none of this. All keys are P-256: a gateway checks them quickest.
+Whoever has certificates from elsewhere needs none of this. All keys are RSA with 2,048 bits: an RP2040 checks such a
+signature in 0.16 s, one with P-256 in 0.6 s.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -29,14 +30,18 @@ from cryptography.x509.oid import NameOID
 from parkgate.errors import SettingsError
 
 DAYS = 3650
+KEY_BITS = 2048
 # A gateway that knows no time takes the day its firmware was made (FLOOR_UNIX_MS of firmware/app.py): not later.
 NOT_BEFORE = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey  # authorities of the first versions have EC keys
 
 
 class Authority:
     """A certificate that signs others, with its key."""
 
-    def __init__(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey, path: Path):
+    def __init__(self, certificate: x509.Certificate, key: Key, path: Path):
         self.certificate = certificate
         self.path = path  # the certificate, PEM
         self._key = key
@@ -47,11 +52,11 @@ class Authority:
         path, key_path = folder / "ca.pem", folder / "ca.key"
         if path.exists() and key_path.exists():
             key = load_pem_private_key(key_path.read_bytes(), None)
-            if not isinstance(key, ec.EllipticCurvePrivateKey):
-                raise SettingsError(f"{key_path}: not a P-256 key")
+            if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
+                raise SettingsError(f"{key_path}: neither an RSA nor an EC key")
             return cls(x509.load_pem_x509_certificate(path.read_bytes()), key, path)
         folder.mkdir(parents=True, exist_ok=True)
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = _new_key()
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Parkgate broker authority")])
         uses = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
         certificate = (
@@ -74,7 +79,7 @@ class Authority:
     ) -> tuple[Path, Path]:
         """(certificate, key) for a broker that is reached under these names and addresses: files broker.pem and
         broker.key."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = _new_key()
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
         built = _builder(name, self.certificate.subject, key, begin, begin + datetime.timedelta(days=days))
         built = built.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -117,7 +122,11 @@ def _name(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+def _new_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
+
+
+def _write_key(path: Path, key: rsa.RSAPrivateKey) -> None:
     data = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(data)
