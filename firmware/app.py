@@ -6,19 +6,22 @@ import json
 import sys
 
 from bus import ModbusBus
+from enrolled import known_hub
 from log import Log
-from parkgate import batch, beat, cbor, cose, events, modbus, reading, receipt
+from parkgate import batch, beat, cbor, cose, events, modbus, reading
 from parkgate.access import Access
 from parkgate.clock import Clock
 from parkgate.errors import JournalError, ParkgateError, SettingsError
 from parkgate.journal import Journal
 from parkgate.mac import hkdf_sha256
-from parkgate.p256 import SoftwareSigner, ecdh, key_from_entropy, on_curve, use_table
+from parkgate.p256 import SoftwareSigner, key_from_entropy, use_table
 from tasks.console import ConsoleTask
 from tasks.sample import Sampler, flush_is_due, quiet_ms, until_quiet
 from tasks.seal import Sealer, in_steps
 from totals import Totals, age_ms
 
+TLS_PAUSE_MS = 700  # the longest step of a TLS handshake on an RP2040, and some
+FIRST_SAMPLE_MS = 3000  # then the network is brought up whether there is a sample or not
 FLOOR_UNIX_MS = 1793491200000  # 2026-11-01: no clock that names an earlier time is believed
 MAINTAIN_MS = 100
 STATUS_MS = 1000
@@ -53,7 +56,7 @@ class App:
         self.first_seq = None  # of the batches sealed under the settings of this start
         self.clock = Clock(FLOOR_UNIX_MS)
         self.settings = self._load_settings()
-        board.use_network(self.settings["network"])
+        board.use_network(self.settings["network"], self.settings["broker"]["tls"] == "on")
         comb_point = board.comb_point()
         if comb_point:
             use_table(comb_point)
@@ -66,7 +69,7 @@ class App:
         self.flash = board.journal_flash()
         self.journal = Journal(self.flash, lambda: board.entropy(16))
         self._start_journal()
-        self.hub = self._load_hub(key)
+        self.hub = known_hub(self.settings["hub"]["public_key"], self.signer, self.gateway_id, self.log)
         self.totals = Totals(board.files, self.log)
         self.samplers = self._build_samplers()
         self._restore_totals()
@@ -160,19 +163,6 @@ class App:
         shown = self.signer.public_key.hex().encode()
         if self.board.files.read("public.key") != shown:
             self.board.files.write("public.key", shown)
-
-    def _load_hub(self, key):
-        """(hub id, receipt key), or None while not enrolled."""
-        text = self.settings["hub"]["public_key"]
-        if not text:
-            self.log.error("hub", "no hub key in the settings: readings are kept, none are sent")
-            return None
-        hub_key = bytes.fromhex(text)
-        if not on_curve(hub_key):
-            self.log.error("hub", "hub.public_key is not a P-256 point: readings are kept, none are sent")
-            return None
-        hub_id = cose.thumbprint(hub_key)
-        return hub_id, receipt.shared_key(ecdh(key, hub_key), self.gateway_id, hub_id)
 
     def _start_journal(self):
         report = self.journal.recover(self.cause)
@@ -360,8 +350,7 @@ class App:
     def open_receipt(self, message: bytes):
         """(epoch, seq, batch hash, commit time) of an authentic receipt. Raises FormatError, IntegrityError.
         The first one for a batch under the settings on trial confirms them."""
-        hub_id, key = self.hub
-        found = receipt.decode_receipt(key, hub_id, self.gateway_id, message)
+        found = self.hub.open_receipt(message)
         self.receipt_ms = self.mono_ms()
         if self.on_trial and self._is_of_this_start(*found[:3]):
             self.confirm_settings()
@@ -378,7 +367,15 @@ class App:
         from mqtt import Session  # not on a board without a network
 
         name, broker = "parkgate-" + self.topic_id + suffix, self.settings["broker"]
-        return Session(self.board.connect, name, broker, on_message, lambda: self.clock.not_before(self.mono_ms()))
+        return Session(self._connect, name, broker, on_message, lambda: self.clock.not_before(self.mono_ms()))
+
+    async def _connect(self, *where):
+        """Connect as the board does, with TLS in the pauses of the buses."""
+
+        async def pause():
+            await until_quiet(self.samplers if self.sampling else (), TLS_PAUSE_MS, 10)
+
+        return await self.board.connect(*where, pause)
 
     def instruments(self) -> list:
         """All that are sampled."""
@@ -447,6 +444,14 @@ class App:
                 self.log.error(name, text.getvalue())
             await asyncio.sleep_ms(RESTART_MS)
 
+    async def _send(self):
+        """Keep the connection to the hub, after the first samples: the network and the key take their time."""
+        until = self.mono_ms() + FIRST_SAMPLE_MS
+        while self.mono_ms() < until and not all(sampler.begun for sampler in self.samplers):
+            await asyncio.sleep_ms(10)
+        await in_steps(self.hub.key_steps())
+        await self.sender.run()
+
     def _sealer(self, settings_id, schema):
         facts = {"cause": self.cause, "settings_id": settings_id, "schema": schema}
         return Sealer(self.journal, self.seal, self.clock, self.settings["sealing"], facts, self.mono_ms, self.log)
@@ -484,7 +489,7 @@ class App:
                 self.journal, self.make_session, self.topic_id, self.open_receipt, self.make_beat,
                 self.settings["sending"], self.take_hub_time, self.mono_ms, self.log
             )
-            loops.append(("send", self.sender.run))
+            loops.append(("send", self._send))
         tasks = [asyncio.create_task(self._keep(name, run)) for name, run in loops]
         await asyncio.gather(maintain, *tasks)
 

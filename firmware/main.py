@@ -19,12 +19,15 @@ def run():
     # holes.
     gc.threshold(16384)
 
-    from app import App
     from board import this_board
+
+    board = this_board()  # first: it keeps a place in the heap that must lie near its beginning
+
+    from app import App
 
     gc.collect()
     gc.threshold(32768)  # keys are made in far more than they leave behind: collecting for each 16 kB took seconds
-    app = App(this_board())
+    app = App(board)
     gc.collect()
     gc.threshold(gc.mem_free() // 4)  # the same later: what lives long must not spread over all of the heap
     app.run()

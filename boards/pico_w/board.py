@@ -8,6 +8,7 @@ class Board(Rp2Board):
     """See boards/unix/board.py for what every board has."""
 
     name = "pico_w"
+    tls_room_bytes = 32768
     segments = 72
     ports = {
         "rs485": (1, 4, 5, 2),

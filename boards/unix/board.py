@@ -48,12 +48,12 @@ class Board:
         PARKGATE_NO_CLOCK=1 makes a board that must learn the time from its hub."""
         return None if os.getenv("PARKGATE_NO_CLOCK") else rtc_unix_ms()
 
-    def use_network(self, _wanted: dict):
+    def use_network(self, _wanted: dict, _tls: bool):
         """The machine has a network of its own."""
 
-    async def connect(self, host: str, port: int, timeout_ms: int, ca: bytes = b"", _unix_ms: int = 0):
-        """(reader, writer) of a TCP connection, by TLS where `ca` is given. Raises LinkError."""
-        return await net.connect(host, port, timeout_ms, ca)
+    async def connect(self, host: str, port: int, timeout_ms: int, ca: bytes = b"", _unix_ms: int = 0, pause=None):
+        """(reader, writer) of a TCP connection, by TLS where `ca` is given; `pause`: see hal.net. Raises LinkError."""
+        return await net.connect(host, port, timeout_ms, ca, pause)
 
     def journal_flash(self):
         """The raw flash region of the journal."""

@@ -47,7 +47,7 @@ class Look:
         await say("public_key = " + gateway.signer.public_key.hex())
         await say("name = " + gateway.settings["gateway"]["name"])
         await say("board = " + gateway.board.name)
-        await say("hub = " + (gateway.hub[0].hex() if gateway.hub else "none"))
+        await say("hub = " + (gateway.hub.id.hex() if gateway.hub else "none"))
         await say("code = " + ("damaged" if access.damaged else "set" if access.has_code else "not set"))
         await say("unlocked = " + ("yes" if access.open(gateway.mono_ms()) else "no"))
         await say("settings = %d%s" % (gateway.generation, ", on trial" if gateway.on_trial else ""))

@@ -14,7 +14,7 @@ _WAIT_MS_MAX = 1000  # the monotonic clock wants to be asked now and then
 
 QUIET_MS = 500  # a file system may take about so long to keep a batch
 QUIET_LOOK_MS = 50
-QUIET_LOOKS = 20  # then flash is written whether a bus is quiet or not
+QUIET_WAIT_MS = 2500  # then it is done whether a bus is quiet or not
 
 
 def quiet_ms(samplers) -> int:
@@ -22,12 +22,12 @@ def quiet_ms(samplers) -> int:
     return min([sampler.quiet_ms() for sampler in samplers] or [_WAIT_MS_MAX])
 
 
-async def until_quiet(samplers):
-    """Wait for a pause of all buses that is long enough to write flash in it, but not for ever."""
-    for _ in range(QUIET_LOOKS):
-        if quiet_ms(samplers) >= QUIET_MS:
+async def until_quiet(samplers, wanted_ms: int = QUIET_MS, look_ms: int = QUIET_LOOK_MS):
+    """Wait for a pause of all buses that lasts so long (usual: to write flash in it), but not for ever."""
+    for _ in range(QUIET_WAIT_MS // look_ms):
+        if quiet_ms(samplers) >= wanted_ms:
             return
-        await asyncio.sleep_ms(QUIET_LOOK_MS)
+        await asyncio.sleep_ms(look_ms)
 
 
 def flush_is_due(now_ms: int, due_ms: int, interval_ms: int, pause_ms: int, look_ms: int) -> bool:
@@ -56,6 +56,7 @@ class Sampler:
         else:
             self._schedule = BusSchedule(periods_ms, mono_ms(), backoff_max_ms=0)
         self.faults = 0
+        self.begun = False  # whether a first sample was tried
         self._busy = False
 
     def quiet_ms(self) -> int:
@@ -82,6 +83,7 @@ class Sampler:
             self._busy = True
             answered = await self._one(self.instruments[turn])
             self._busy = False
+            self.begun = True
             schedule.done(turn, answered, self._mono_ms())
 
     async def _one(self, instrument):

@@ -7,9 +7,11 @@ import socket
 import ssl
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from hal import memory, net
 from host_tools import app_image, broker, certificates, unix_port
 from host_tools.broker import Broker
 from host_tools.certificates import NOT_BEFORE, Authority
@@ -182,3 +184,92 @@ def test_readings_reach_the_hub_over_tls(tmp_path, authority):
             gateway.kill()
             hub.stop()
             bus.stop()
+
+
+# On MicroPython: how often a handshake asks for a pause, and in how many pieces the broker's words come.
+PAUSES = """
+import asyncio, os, sys
+from binascii import a2b_base64
+from hal import net
+pauses = []
+
+async def pause():
+    pauses.append(1)
+    await asyncio.sleep_ms(5)
+
+async def main():
+    ca = a2b_base64(os.getenv("CA"))
+    reader, writer = await net.connect(sys.argv[1], int(sys.argv[2]), 5000, ca, pause)
+    print("pauses", len(pauses))
+    writer.write(b"x" * 9000)
+    await writer.drain()
+    got = await reader.readexactly(9000)
+    print("back", got == b"x" * 9000, await reader.read(10))
+    writer.close()
+
+asyncio.run(main())
+"""
+
+
+def echo_once(line, context):
+    """Serve one connection: 9,000 bytes back, then the end."""
+    connection = context.wrap_socket(line.accept()[0], server_side=True)
+    data = b""
+    while len(data) < 9000:
+        data += connection.recv(9000)
+    connection.sendall(data)
+    with contextlib.suppress(OSError):  # it does not say goodbye
+        connection.unwrap()
+
+
+KINDS = {"rsa": certificates.rsa.generate_private_key, "ec": certificates.ec.generate_private_key}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_costly_step_of_a_handshake_waits_for_a_pause(kind, tmp_path, monkeypatch):
+    if kind == "ec":
+        monkeypatch.setattr(certificates, "_new_key", lambda: KINDS["ec"](certificates.ec.SECP256R1()))
+    authority = Authority.at(tmp_path)
+    line, context = serve_tls(*authority.issue(tmp_path, ["127.0.0.1"]))
+    script = tmp_path / "pauses.py"
+    script.write_text(PAUSES)
+    with line, ThreadPoolExecutor(1) as pool:
+        served = pool.submit(echo_once, line, context)
+        said = session(script, "127.0.0.1", line.getsockname()[1], authority.setting)
+        served.result(10)
+    # To make ready; the certificate; the key exchange's signature; the exchange.
+    assert said.splitlines() == ["pauses 4", "back True b''"]
+
+
+def test_messages_of_a_handshake_in_one_record_are_taken_one_by_one():
+    certificate, exchange, done = b"\x0b\0\1\x2c" + bytes(300), b"\x0c\0\0\2ab", b"\x0e\0\0\0"
+
+    def record(body, kind=22):
+        return bytes((kind, 3, 3)) + len(body).to_bytes(2, "big") + body
+
+    whole = record(certificate + exchange + done)
+    assert list(net._messages(whole)) == [record(certificate), record(exchange), record(done)]
+    for as_it_is in (record(done), record(certificate[:-1]), record(done + b"\x0b\0"), record(done, 21), record(b"")):
+        assert b"".join(net._messages(as_it_is)) == as_it_is
+
+
+def test_an_authority_of_an_earlier_version_is_still_good(tmp_path, monkeypatch):
+    monkeypatch.setattr(certificates, "_new_key", lambda: KINDS["ec"](certificates.ec.SECP256R1()))
+    made = Authority.at(tmp_path)
+    monkeypatch.undo()
+    assert Authority.at(tmp_path).setting == made.setting
+    assert Authority.at(tmp_path).issue(tmp_path, ["a.example"])[0].exists()
+
+
+def test_room_for_tls_is_kept_while_nobody_needs_it():
+    room = memory.Room()
+    room.take()
+    room.keep(64)
+    assert room._kept is None
+    room.take()
+    room.give_back()
+    assert room._kept is None, "one still needs it"
+    room.give_back()
+    assert len(room._kept) == 64
+    room.keep(0)
+    assert room._kept is None

@@ -16,7 +16,7 @@ from hal.device.entropy import Entropy
 from hal.device.uart import Serial
 from hal.device.watchdog import Watchdog
 from hal.files import CombTable, Files
-from hal.memory import HeapWatch
+from hal.memory import HeapWatch, tls_room
 from parkgate.errors import LinkError, SettingsError
 
 DATA = "/data"
@@ -43,8 +43,10 @@ class DeviceBoard:
     adc_timer = -1  # a timer of its own, or one in software
     link = None
     journal_kind = None
+    tls_room_bytes = 0  # of the heap, where mbedTLS lives there
 
     def __init__(self):
+        tls_room.keep(self.tls_room_bytes)
         self._hush_until = None
         self._prepare_files()
         self.files = Files(DATA)
@@ -70,9 +72,11 @@ class DeviceBoard:
             return None
         return CombTable(TABLE).point
 
-    def use_network(self, wanted: dict):
-        """Take the section `network` of the settings."""
+    def use_network(self, wanted: dict, tls: bool):
+        """Take the section `network` of the settings, and whether there will be TLS."""
         self._network = wanted
+        if not tls:
+            tls_room.keep(0)
 
     def network(self) -> dict:
         """ssid, password, country, hostname and ntp; empty before there are settings."""
@@ -83,20 +87,22 @@ class DeviceBoard:
         """Whether this board can reach a broker; without, its batches are fetched by cable."""
         return self.link is not None
 
-    async def connect(self, host: str, port: int, timeout_ms: int, ca: bytes = b"", unix_ms: int = 0):
+    async def connect(self, host: str, port: int, timeout_ms: int, ca: bytes = b"", unix_ms: int = 0, pause=None):
         """(reader, writer) of a TCP connection, by TLS where `ca` is given; the network is brought up first. `unix_ms`
-        is the best guess of the time, for a board without an NTP server. Raises LinkError."""
+        is the best guess of the time, for a board without an NTP server; `pause`: see hal.net. Raises LinkError."""
         if self.link is None:
             raise LinkError("this board has no network: its batches are fetched by cable")
         from hal import net  # not on a board without sockets
 
+        if pause:
+            await pause()  # to start a radio takes a second
         await self.link.up(timeout_ms)
         self._ask_time()
         if ca:
             if self._asking and self._time_at is None:
                 await self._asking  # ends within NTP_TIMEOUT_MS
             self._set_tls_clock(self.wall_unix_ms() or unix_ms)
-        return await net.connect(host, port, timeout_ms, ca)
+        return await net.connect(host, port, timeout_ms, ca, pause)
 
     def _set_tls_clock(self, unix_ms):
         """Set the real-time clock, by which TLS checks the dates of certificates; nothing else here looks at it."""

@@ -1,0 +1,40 @@
+"""The hub that this gateway is enrolled at, and the key of its receipts."""
+
+from parkgate import cose, receipt
+from parkgate.p256 import on_curve
+from parkgate.steps import finish
+
+
+class EnrolledHub:
+    """`id` is the hub's. The key is made when it is first wanted: it is 2 s of work for an RP2040, and no reading
+    should wait for it."""
+
+    def __init__(self, public_key: bytes, signer, gateway_id: bytes):
+        self.id = cose.thumbprint(public_key)
+        self._public_key = public_key
+        self._signer = signer
+        self._gateway_id = gateway_id
+        self._key = None
+
+    def key_steps(self):
+        """Generator that makes the key in short steps."""
+        if self._key is None:
+            secret = yield from self._signer.ecdh_steps(self._public_key)
+            self._key = receipt.shared_key(secret, self._gateway_id, self.id)
+
+    def open_receipt(self, message: bytes):
+        """(epoch, seq, batch hash, commit time) of an authentic receipt. Raises FormatError, IntegrityError."""
+        finish(self.key_steps())
+        return receipt.decode_receipt(self._key, self.id, self._gateway_id, message)
+
+
+def known_hub(public_key: str, signer, gateway_id: bytes, log):
+    """The hub whose public key (hexadecimal) the settings have, None while not enrolled."""
+    if not public_key:
+        log.error("hub", "no hub key in the settings: readings are kept, none are sent")
+        return None
+    key = bytes.fromhex(public_key)
+    if not on_curve(key):
+        log.error("hub", "hub.public_key is not a P-256 point: readings are kept, none are sent")
+        return None
+    return EnrolledHub(key, signer, gateway_id)
