@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from batches import FakeGateway
 from host_tools.unix_port import ForkServer
+from hub_rig import Rig
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -46,3 +48,19 @@ def reference():
     if not folder.is_dir():
         pytest.skip("no reference data beside the repository")
     return folder
+
+
+@pytest.fixture
+def rig(tmp_path):
+    """Give a hub without broker and page."""
+    rig = Rig(tmp_path)
+    yield rig
+    rig.store.close()
+
+
+@pytest.fixture
+def gateway(rig):
+    """Give a gateway that the hub of `rig` knows."""
+    gateway = FakeGateway(1)
+    rig.enrol(gateway)
+    return gateway

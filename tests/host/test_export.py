@@ -13,17 +13,9 @@ from hypothesis import strategies as st
 
 from batches import METER, ROOM, START_MS, FakeGateway
 from host_tools import export
-from hub_rig import Rig
 from parkgate.errors import SettingsError
 
 KWH = ["old meter", "DDSU666", [["import_active_energy", "kWh", 2], ["frequency", "Hz", 2]]]
-
-
-@pytest.fixture
-def rig(tmp_path):
-    rig = Rig(tmp_path)
-    yield rig
-    rig.store.close()
 
 
 def run(rig, form, **fields):

@@ -15,20 +15,6 @@ from parkgate import receipt
 from parkgate.errors import IntegrityError
 
 
-@pytest.fixture
-def rig(tmp_path):
-    rig = Rig(tmp_path)
-    yield rig
-    rig.store.close()
-
-
-@pytest.fixture
-def gateway(rig):
-    gateway = FakeGateway(1)
-    rig.enrol(gateway)
-    return gateway
-
-
 def test_batches_become_readings_and_are_answered(rig, gateway):
     outcomes = rig.batches(gateway, gateway.batch(rows=10), gateway.batch(rows=10))
     assert [outcome.kind for outcome in outcomes] == ["new", "new"]

@@ -11,18 +11,10 @@ from batches import START_MS, FakeGateway
 from host_tools.hub import decode, readings
 from host_tools.hub.store import connect
 from host_tools.hub.summary import decimal_text
-from hub_rig import Rig
 from parkgate.batch import Batch
 from parkgate.errors import FormatError
 
 VALUES = st.integers(-(2**63) + 1, 2**63 - 1)
-
-
-@pytest.fixture
-def rig(tmp_path):
-    rig = Rig(tmp_path)
-    yield rig
-    rig.store.close()
 
 
 def ask(rig, gateway, series, from_ms=None, to_ms=None, last_s=None, points=100_000):

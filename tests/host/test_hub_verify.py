@@ -4,23 +4,8 @@ import pytest
 
 from batches import FakeGateway, sign
 from host_tools.hub import store as store_module
-from hub_rig import Rig
 from parkgate import batch as batch_format
 from parkgate import cose
-
-
-@pytest.fixture
-def rig(tmp_path):
-    rig = Rig(tmp_path)
-    yield rig
-    rig.store.close()
-
-
-@pytest.fixture
-def gateway(rig):
-    gateway = FakeGateway(1)
-    rig.enrol(gateway)
-    return gateway
 
 
 def refused(rig, outcome, reason, gateway=None):

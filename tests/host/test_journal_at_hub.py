@@ -6,7 +6,6 @@ import pytest
 
 from batches import START_MS, FakeGateway
 from flash_sim import Chance, FlashSim
-from hub_rig import Rig
 from parkgate import cbor, events, reading
 from parkgate.batch import chain_hash
 from parkgate.journal import Journal
@@ -68,13 +67,6 @@ class Journalled(FakeGateway):
                 self.journal.acknowledge(seq)
             found.append(outcome.kind)
         return found
-
-
-@pytest.fixture
-def rig(tmp_path):
-    rig = Rig(tmp_path)
-    yield rig
-    rig.store.close()
 
 
 @pytest.fixture
