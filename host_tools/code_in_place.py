@@ -136,3 +136,19 @@ def build(modules: dict[str, bytes]) -> bytes:
     block.extend(bytes(-(len(block) + len(index) + TAIL_BYTES) % 4))
     size = len(block) + len(index) + TAIL_BYTES
     return bytes(block + index) + MAGIC + struct.pack("<III", size, len(index), binascii.crc32(index))
+
+
+def modules_in(block: bytes) -> dict[str, list[int]]:
+    """Name of each module in a block → how many bytes of it lie there, and their CRC-32. CODE_STATE in flash_write.py
+    asks a board the same of the block in its flash."""
+    size, length = struct.unpack_from("<II", block, len(block) - TAIL_BYTES + len(MAGIC))
+    at = size - TAIL_BYTES - length
+    found = {}
+    while at < size - TAIL_BYTES:
+        step, functions, _, texts, name = struct.unpack_from("<HHHHB", block, at)
+        entries = at + 9 + name
+        first = struct.unpack_from("<I", block, entries)[0]
+        place, long = struct.unpack_from("<IH", block, entries + 8 * functions + (6 * texts - 6 if texts else -8))
+        found[block[at + 9 : entries].decode()] = [place + long - first, binascii.crc32(block[first : place + long])]
+        at += step
+    return found

@@ -88,11 +88,12 @@ def _app_only(args, board: Board, console: Console) -> int:
         _write_outputs(args.dry_run, {**files, "lib/p256.tbl": table})
         console.print(f"written to {args.dry_run}; no board was touched")
         return 0
-    flash_write.write_app(board, files, table, args.port, console, args.code)
-    if board.port == "rp2":
+    said = flash_write.write_app(board, files, table, args.port, console, args.code)
+    if said["in_heap"] and not said["waits"]:
         console.print(
-            "What changed takes heap now, for the code that runs in place is still the one before: bring it up "
-            f"to date with `parkgate flash --board {board.name} --keep-files`, which leaves all files as they are."
+            f"Up to {said['in_heap']:,} bytes of changed code take heap now, for the code that runs in place is still "
+            f"the one before: `parkgate flash --board {board.name} --keep-files` brings it up to date, and leaves all "
+            "files as they are."
         )
     return 0
 

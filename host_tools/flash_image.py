@@ -130,6 +130,11 @@ def _modules(files: dict[str, bytes]) -> dict[str, bytes]:
     }
 
 
+def code_block(files: dict[str, bytes]) -> bytes:
+    """The code that runs in place, of these files of an RP2. Raises MpyError."""
+    return code_in_place.build(_modules(files))
+
+
 def _without_indent(text: str) -> bytes:
     """A profile as the board keeps it: each line where it was, since faults are named by line."""
     return "\n".join(line.strip() for line in text.splitlines()).encode() + b"\n"
@@ -249,7 +254,7 @@ def _plan_rp2(board: Board, firmware: bytes, data: _Data, keep_files: bool) -> P
     room = table and len(flash) <= offset - -(-len(table) // uf2.SECTOR_BYTES) * uf2.SECTOR_BYTES
     if room:
         made.writes.append((offset - len(table), table, "signing table"))
-        code = code_in_place.build(_modules(app_files(board, True)))
+        code = code_block(app_files(board, True))
         if len(flash) <= offset - -(-(len(table) + len(code)) // uf2.SECTOR_BYTES) * uf2.SECTOR_BYTES:
             made.writes.append((offset - len(table) - len(code), code, "code that runs in place"))
         else:

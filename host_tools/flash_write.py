@@ -16,17 +16,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from host_tools.boards import CHIP_TITLES, Board
-from host_tools.flash_image import OWN_BUILD, FlashError, Plan
-from host_tools.prompt import to_prompt
+from host_tools.code_in_place import modules_in
+from host_tools.flash_image import OWN_BUILD, FlashError, Plan, app_files, code_block
+from host_tools.link import find_port
+from host_tools.prompt import to_prompt, wait_prompt
 from parkgate.errors import LinkError, SettingsError
 
 DRIVE_TIMEOUT_S = 30.0
 START_TIMEOUT_S = 30.0
+LOOK_TIMEOUT_S = 10.0
 PROGRAM_TIMEOUT_S = 600.0
 DRIVE_IDS = {"rp2040": "RPI-RP2", "rp2350": "RP2350"}
 _DRIVES = ("/media/*/*", "/run/media/*/*", "/Volumes/*", "[D-Z]:/")
@@ -79,6 +83,34 @@ NOT_WHOLE = (
     "The firmware on the board is old and new in parts now. It waits at MicroPython's prompt, after a restart too, and "
     "samples nothing; settings, key and readings are untouched. Run the same command again: it goes on from there"
 )
+MARK = """
+try: print(open('/data/repl').read())
+except OSError: print()
+"""
+# The modules whose code lies in flash to be run in place, with bytes and CRC-32 (host_tools/code_in_place.py).
+CODE_STATE = """
+import json
+found = {}
+try:
+    import rp2, struct, uctypes
+    from binascii import crc32
+    end = uctypes.addressof(rp2.Flash()) - 32768 - 32
+    tail = uctypes.bytearray_at(end - 28, 28)
+    size, length, crc = struct.unpack_from('<III', tail, 16)
+    if tail[:16] == b'parkgate code 1\\0' and 28 + length <= size <= 1 << 20:
+        index = uctypes.bytearray_at(end - 28 - length, length)
+        at = 0 if crc32(index) == crc else length
+        while at < length:
+            step, functions, _, texts, name = struct.unpack_from('<HHHHB', index, at)
+            entries = at + 9 + name
+            first = struct.unpack_from('<I', index, entries)[0]
+            place, long = struct.unpack_from('<IH', index, entries + 8 * functions + (6 * texts - 6 if texts else -8))
+            code = uctypes.bytearray_at(end - size + first, place + long - first)
+            found[str(index[at + 9:entries], 'utf-8')] = [len(code), crc32(code)]
+            at += step
+except ImportError: pass
+print(json.dumps(found))
+"""
 CHECK_TABLE = """
 try:
     import rp2, uctypes, binascii
@@ -111,12 +143,42 @@ def write_rp2(plan: Plan, port: str, drive: Path | None, console: Console) -> No
             bar.update(task, advance=_CHUNK)
     if drive is not None and not (folder / "INFO_UF2.TXT").exists():
         raise FlashError(f"{folder} vanished while it was written: plug the board in again with BOOTSEL held")
-    if not plan.files:
-        console.print("nothing to read back: no file was written")
-        return
     console.print("waiting for the board to start")
+    if not plan.files:
+        _let_go(plan.board, port, console)
+        return
     compare(_after_start(lambda: _state_behind_console(port)), plan.board, plan.files)
     _mpremote(port, "reset")
+
+
+def _let_go(board: Board, port: str, console: Console) -> None:
+    """Let the gateway start where it waits, by `write_app`, for the code that was written just now."""
+
+    def mark() -> str:
+        try:
+            wait_prompt(find_port(port), LOOK_TIMEOUT_S)
+        except (LinkError, SettingsError) as error:
+            raise FlashError(str(error)) from error
+        return _mpremote(port, "exec", MARK).strip()
+
+    try:
+        waits = _after_start(mark, LOOK_TIMEOUT_S)
+    except FlashError:
+        waits = ""
+    if not waits:
+        console.print("nothing to read back: no file was written")
+        return
+    files = {p: data for p, data in app_files(board, table_in_flash=True).items() if p != "main.py"}
+    try:
+        compare(board_state(port, ["/lib"]), board, files)
+    except FlashError as error:
+        raise FlashError(
+            f"the code is written, but the board's files are others: {error}. It waits at MicroPython's prompt. "
+            f"Next: parkgate flash --board {board.name} --app-only"
+        ) from error
+    _mpremote(port, "exec", RELEASE)
+    _mpremote(port, "reset")
+    console.print("the files are those of this code: the board started")
 
 
 def check_drive(folder: Path, board: Board) -> None:
@@ -210,6 +272,14 @@ def write_app(
         said = _replace(board, files, table, port, console, state["files"])
     except (FlashError, KeyboardInterrupt) as error:
         raise FlashError(f"{error or 'interrupted'}. {NOT_WHOLE}") from error
+    if said["waits"]:
+        console.print(
+            f"{said['written']} of {len(files)} files written, {said['removed']} removed; all compared. The board "
+            "waits at MicroPython's prompt until the code that runs in place is the same: with up to "
+            f"{said['in_heap']:,} bytes of it in the heap the gateway would want for memory. "
+            f"Next: parkgate flash --board {board.name} --keep-files"
+        )
+        return said
     _mpremote(port, "reset")
     console.print(
         f"{said['written']} of {len(files)} files written, {said['removed']} removed; all compared, board started"
@@ -243,8 +313,17 @@ def _replace(
     if stale:
         _mpremote(port, "exec", REMOVE_FILES % (stale,))
     compare(board_state(port, ["/lib", "/main.py"]), board, {k: v for k, v in files.items() if k != "main.py"})
-    _mpremote(port, "exec", RELEASE)
-    return {"written": len(changed), "removed": len(stale)}
+    in_heap = _code_in_heap(port, files) if board.port == "rp2" else 0
+    waits = in_heap > board.data["stock_build"].get("changed_code_max", in_heap) if in_heap else False
+    if not waits:
+        _mpremote(port, "exec", RELEASE)
+    return {"written": len(changed), "removed": len(stale), "in_heap": in_heap, "waits": waits}
+
+
+def _code_in_heap(port: str, files: dict[str, bytes]) -> int:
+    """Bytes of these files' code that do not lie in flash to be run in place: no more than that will be in the heap."""
+    there = json.loads(_mpremote(port, "exec", CODE_STATE).strip().splitlines()[-1])
+    return sum(entry[0] for name, entry in modules_in(code_block(files)).items() if there.get(name) != entry)
 
 
 def _parents(path: str) -> Iterator[str]:
@@ -313,8 +392,8 @@ def compare(state: dict, board: Board, files: dict[str, bytes]) -> None:
         )
 
 
-def _after_start(ask: Callable[[], dict]) -> dict:
-    deadline = time.monotonic() + START_TIMEOUT_S
+def _after_start(ask: Callable[[], Any], timeout_s: float = START_TIMEOUT_S) -> Any:
+    deadline = time.monotonic() + timeout_s
     while True:
         try:
             return ask()

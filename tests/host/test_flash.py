@@ -17,7 +17,7 @@ import pytest
 from littlefs import LittleFS, UserContext
 
 import firmware_images
-from host_tools import boards, cli, flash_write
+from host_tools import boards, cli, code_in_place, flash_image, flash_write
 from host_tools.flash_image import FlashError
 from parkgate.p256_table import TABLES
 
@@ -366,6 +366,7 @@ class FakeMpremote:
         self.files: dict[str, bytes] = {}
         self.resets = 0
         self.calls_left = -1  # then the cable is pulled
+        self.code = flash_image.code_block(flash_image.app_files(boards.load("pico_w"), table_in_flash=True))
 
     def __call__(self, port, *words, may_fail=False):
         self.calls_left -= 1
@@ -382,6 +383,10 @@ class FakeMpremote:
                 self.files.pop("data/repl", None)
         elif words[0] == "exec" and words[1] == flash_write.HOLD:
             self.files["data/repl"] = b"flash"
+        elif words[0] == "exec" and words[1] == flash_write.MARK:
+            return self.files.get("data/repl", b"").decode() + "\n"
+        elif words[0] == "exec" and words[1] == flash_write.CODE_STATE:
+            return json.dumps(code_in_place.modules_in(self.code) if self.code else {}) + "\n"
         elif words[0] == "exec":
             return "-1\n"
         elif words[0] == "reset":
@@ -437,6 +442,33 @@ def test_a_cut_while_the_app_is_replaced_is_mended_by_the_same_command(monkeypat
         assert board.files == {**new, "data/identity.key": b"secret"} and board.resets == 1
         steps += 1
     assert steps > 12
+
+
+def test_code_that_must_follow_keeps_the_board_at_the_prompt(tmp_path, monkeypatch, capsys):
+    """A board that would want for heap waits between --app-only and --keep-files."""
+    board = FakeMpremote()
+    monkeypatch.setattr(flash_write, "_mpremote", board)
+    for name in ("to_prompt", "wait_prompt"):
+        monkeypatch.setattr(flash_write, name, lambda *_: None)
+    monkeypatch.setattr(flash_write, "find_port", lambda port: port)
+    new = board.code
+    board.code = b""  # nothing in place: what an older tool left, or a damaged block
+    assert cli.main(["flash", "--board", "pico_w", "--app-only"]) == 0
+    assert "--keep-files" in capsys.readouterr().out and board.resets == 0 and board.files["data/repl"]
+    drive = tmp_path / "drive"
+    drive.mkdir()
+    (drive / "INFO_UF2.TXT").write_text("Board-ID: RPI-RP2\n")
+    firmware = _image(tmp_path, "firmware.uf2", firmware_images.uf2(PICO_W))
+    words = ["flash", "--board", "pico_w", "--firmware", str(firmware), "--drive", str(drive), "--keep-files"]
+    newer = board.files["lib/app.mpy"]
+    board.files["lib/app.mpy"] = b"older"
+    assert cli.main(words) == 2 and "data/repl" in board.files, "old files and new code do not start"
+    board.files["lib/app.mpy"] = newer
+    assert cli.main(words) == 0
+    assert "data/repl" not in board.files and board.resets == 1
+    board.code = new
+    assert cli.main(["flash", "--board", "pico_w", "--app-only"]) == 0
+    assert "take heap" not in capsys.readouterr().out and board.resets == 2
 
 
 @pytest.mark.parametrize(
