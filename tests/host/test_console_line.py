@@ -129,7 +129,7 @@ def taker(tmp_path):
     settings = {
         "sealing": {"period_s": 1},
         "buses": [{"name": "rs485", "device": str(tmp_path / "no line"), "reply_timeout_ms": 20}],
-        "instruments": [{"name": "press", "profile": "pzem-004t", "bus": "rs485", "period_ms": 500}],
+        "instruments": [{"name": "press", "profile": "pzem-004t", "bus": "rs485", "period_ms": 2000}],
     }
     for path in SECRET_PATHS:
         section, name = path.split(".")
