@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hal import memory, net
+from hal import handshake, memory
 from host_tools import app_image, broker, certificates, unix_port
 from host_tools.broker import Broker
 from host_tools.certificates import NOT_BEFORE, Authority
@@ -248,9 +248,9 @@ def test_messages_of_a_handshake_in_one_record_are_taken_one_by_one():
         return bytes((kind, 3, 3)) + len(body).to_bytes(2, "big") + body
 
     whole = record(certificate + exchange + done)
-    assert list(net._messages(whole)) == [record(certificate), record(exchange), record(done)]
+    assert list(handshake.messages(whole)) == [record(certificate), record(exchange), record(done)]
     for as_it_is in (record(done), record(certificate[:-1]), record(done + b"\x0b\0"), record(done, 21), record(b"")):
-        assert b"".join(net._messages(as_it_is)) == as_it_is
+        assert b"".join(handshake.messages(as_it_is)) == as_it_is
 
 
 def test_an_authority_of_an_earlier_version_is_still_good(tmp_path, monkeypatch):
