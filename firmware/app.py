@@ -25,6 +25,7 @@ FIRST_SAMPLE_MS = 3000  # then the network is brought up whether there is a samp
 FLOOR_UNIX_MS = 1793491200000  # 2026-11-01: no clock that names an earlier time is believed
 MAINTAIN_MS = 100
 STATUS_MS = 1000
+SAY_MS = 200
 RESTART_MS = 1000
 CLOCK_MS = 60000
 CLOCK_ERROR_MS = 20  # of the board's own source: smaller differences are not worth a step
@@ -324,8 +325,8 @@ class App:
             self.signer, self.gateway_id, self.journal.epoch, self.journal.next_seq, payload, content_type
         )
         sealed = await in_steps(steps)
-        self.board.heap.look()  # here most is in use
         await until_quiet(buses)  # what is given will be written to flash at once
+        self.board.heap.look()  # here most is in use
         return sealed
 
     async def make_beat(self) -> bytes:
@@ -413,13 +414,15 @@ class App:
         while True:
             if self.board.watchdog:
                 self.board.watchdog.feed()
-            pause_ms = quiet_ms(self.samplers if self.sampling else ())
+            buses = self.samplers if self.sampling else ()
+            pause_ms = quiet_ms(buses)
             self.journal.maintain(pause_ms)
             now = self.mono_ms()
             if flush_is_due(now, flush_due, flush_ms, pause_ms, MAINTAIN_MS):
                 self.flash.sync()  # on a file system this is what makes readings durable
                 flush_due = now + flush_ms
-            if now >= status_due:
+            # To look and to say takes 50 ms of an RP2040: not just before a sample.
+            if now >= status_due and (quiet_ms(buses) >= SAY_MS or now >= status_due + STATUS_MS):
                 self.board.heap.look()
                 self.log.raw("status " + json.dumps(self.status()))
                 status_due = now + STATUS_MS
