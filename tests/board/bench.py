@@ -30,7 +30,7 @@ STEEL_FIRST_ROW = 5000  # a working day
 SCRIPT_TIMEOUT_S = 600
 
 SCRIPTS = {
-    "library": "imports.py", "app": "imports.py", "app with radio": "imports.py",
+    "library": "imports.py",
     "columns": "columns.py", "sign": "sign.py", "seal": "seal.py", "journal": "journal.py",
     "sensing": "sensing.py",
     "gateway": "",  # the firmware itself: see gateway_share.py
@@ -58,8 +58,6 @@ AT_MOST = {
     "Pico W, link up by TLS: UART bytes lost": 0,
 }
 AT_LEAST = {
-    "heap free, app imported": 90 * 1024,
-    "heap free, app with radio imported": 60 * 1024,
     "Pico, serial only: heap free": 90 * 1000,
     "Pico W, link up by TLS: heap free": 60 * 1000,
 }
@@ -161,17 +159,12 @@ def board_files() -> dict[str, bytes]:
     return files
 
 
-def imports_file(name: str) -> bytes:
-    """What on_board/imports.py imports: the whole library, or all that a running gateway imports."""
+def imports_file() -> bytes:
+    """What on_board/imports.py imports: the whole library, as it is. (What a gateway has of it, made small and left in
+    flash, is in the figures of the whole run.)"""
     modules = modules_under(LIBRARY, "parkgate")
     del modules["parkgate.p256_table"]  # the gateway reads it from a file
-    wanted = list(modules)
-    if name != "library":
-        modules.update({**modules_under(FIRMWARE), **modules_under(OTHERS_LIBRARIES)})
-        wanted = ["app"]
-    radio = "radio" in name
-    plan = {"what": name, "show_each": not radio, "radio": radio, "names": in_order(modules, wanted)}
-    return json.dumps(plan).encode()
+    return json.dumps({"what": "library", "names": in_order(modules, list(modules))}).encode()
 
 
 def measure(name: str, cache: bool) -> list[dict]:
@@ -188,14 +181,11 @@ def measure(name: str, cache: bool) -> list[dict]:
             return whole_run.measure(name.split()[1], Path(folder))
     files = board_files()
     if SCRIPTS[name] == "imports.py":
-        files["imports.json"] = imports_file(name)
-    board = "pico_w" if "radio" in name else "pico"
-    with EmulatedPico(board=board, files=files, cache=cache) as pico:
+        files["imports.json"] = imports_file()
+    with EmulatedPico(files=files, cache=cache) as pico:
         output = pico.run((ON_BOARD / SCRIPTS[name]).read_text(encoding="utf-8"), SCRIPT_TIMEOUT_S)
         flash = pico.stats()["flash"]
     found = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-    if board == "pico_w":
-        found = [figure for figure in found if figure["unit"] == "bytes"]  # this emulator's times are rough
     if name == "journal":
         found.append({"name": "journal, flash programmed where not erased", "value": flash["not_erased"],
                       "unit": "bytes"})
@@ -219,7 +209,7 @@ def figures(size: int = 1, cache: bool = False, only: list[str] | None = None) -
     for name in SCRIPTS:
         if only and name not in only:
             continue
-        if ("radio" in name or "pico_w" in name) and missing_for("pico_w"):
+        if "pico_w" in name and missing_for("pico_w"):
             print(f"{name}: skipped, {missing_for('pico_w')}", file=sys.stderr)
             continue
         began_s = time.monotonic()

@@ -200,6 +200,11 @@ def lateness_ms(turns_ms: list[float], period_ms: int = 1000) -> list[float]:
     return sorted(phase - min(phases) for phase in phases)
 
 
+def missed(turns_ms: list[float], period_ms: int = 1000) -> int:
+    """How many turns are missing between the first and the last."""
+    return round((turns_ms[-1] - turns_ms[0]) / period_ms) + 1 - len(turns_ms) if turns_ms else 0
+
+
 def quantile(values: list[float], part: float) -> float:
     """The value that `part` of the sorted values do not exceed."""
     return values[min(len(values) - 1, int(part * len(values)))]

@@ -25,22 +25,7 @@ for absent in ("socket", "usocket", "ssl", "ussl", "tls", "network"):
 
 with open("imports.json") as file:
     plan = json.load(file)
-what, show_each, names = plan["what"], plan["show_each"], plan["names"]
-
-
-def join_access_point():
-    """The emulated one; the radio's driver takes its share of the heap."""
-    import network
-
-    radio = network.WLAN(network.STA_IF)
-    radio.active(True)
-    radio.connect("RP2040PY-GUEST", "")
-    while not radio.isconnected():
-        time.sleep_ms(50)
-
-
-if plan["radio"]:
-    join_access_point()
+what, names = plan["what"], plan["names"]
 gc.collect()
 first_free = gc.mem_free()
 report("heap free, before %s" % what, first_free, "bytes")
@@ -53,9 +38,8 @@ for name in names:
     taken_us = time.ticks_diff(time.ticks_us(), begun)
     total_us += taken_us
     gc.collect()
-    if show_each:
-        report("import %s" % name, taken_us / 1000, "ms")
-        report("import %s, heap" % name, free - gc.mem_free(), "bytes")
+    report("import %s" % name, taken_us / 1000, "ms")
+    report("import %s, heap" % name, free - gc.mem_free(), "bytes")
 report("import of %s" % what, total_us / 1000, "ms")
 report("import of %s, heap" % what, first_free - gc.mem_free(), "bytes")
 report("heap free, %s imported" % what, gc.mem_free(), "bytes")
