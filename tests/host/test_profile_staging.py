@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 
 import pytest
 
@@ -58,6 +59,32 @@ def test_staging_refuses_by_name_and_line(gateway):
             link.ask('settings set instruments.press.channels voltage_l3')
         assert link.ask("settings diff") == ["nothing is staged"]
         link.ask('settings set instruments.press.channels voltage')
+
+
+@pytest.mark.parametrize("room_bytes, fits", [(126_000, True), (96_000, False)])
+def test_a_large_profile_is_staged_in_steps_or_refused_for_want_of_memory(gateway, room_bytes, fits):
+    """On a Pico W, with half the bytes an object and its code in flash, 50 kB do for what takes 120 kB here."""
+    gateway.configure(SETTINGS)
+    gateway.bring_meters()
+    gateway.start()
+    deadline = time.monotonic() + 20
+    while not gateway.status and time.monotonic() < deadline:
+        time.sleep(0.05)
+    gateway.kill()
+    gateway.heap_bytes = gateway.status["heap_used"] + room_bytes
+    gateway.start()
+    gateway.public_key()
+    with Link(str(gateway.folder)) as link:
+        before = link.ask("settings set broker.port 1999") and link.ask("settings diff")
+        wanted = "settings add instruments name=oven profile=eastron-sdm630 bus=rs485 unit_id=2"
+        if fits:
+            link.ask(wanted)
+            assert "+ instruments.oven.profile = eastron-sdm630" in link.ask("settings diff")
+        else:
+            with pytest.raises(GatewayRefused, match="out of memory just now"):
+                link.ask(wanted)
+            assert link.ask("settings diff") == before, "what was staged before is still staged"
+        assert link.facts("status")["crashes"] == "0"
 
 
 def test_settings_from_a_file_with_a_bad_profile_are_not_taken_in(gateway):
