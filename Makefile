@@ -87,8 +87,9 @@ build/venv-cwt.ready: tests/requirements-cwt.lock
 	@build/venv-cwt/bin/python -m pip install $(PIP_FLAGS) --require-hashes -r tests/requirements-cwt.lock
 	@touch $@
 
+# Python 3.10 if there is one: for it rp2040py comes built without the stable ABI, and is several times faster.
 build/venv-board.ready: requirements.lock tests/requirements-board.lock pyproject.toml
-	@$(call new_environment,build/venv-board)
+	@$(call new_environment,build/venv-board,python3.10)
 	@echo "installing the pinned packages into build/venv-board (once, a minute or two)"
 	@build/venv-board/bin/python -m pip install $(PIP_FLAGS) --require-hashes \
 	    -r requirements.lock -r tests/requirements-board.lock
@@ -119,7 +120,7 @@ build/device_lib.ready: lib/third_party.lock build/venv.ready
 
 define new_environment
 mkdir -p build; \
-for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
+for python in $(PYTHON) $(2) python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
     if $$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null; then break; fi; \
     python=; \
 done; \
