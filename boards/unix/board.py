@@ -13,7 +13,8 @@ from tty import Serial
 
 from hal import net
 from hal.clock import MonotonicClock, rtc_unix_ms
-from hal.files import CombTable, Files
+from hal.comb_table import CombTable
+from hal.files import Files
 from hal.memory import HeapWatch
 from nor_flash import NorFlash
 from parkgate.errors import LinkError

@@ -15,7 +15,7 @@ from hal.device.console import StandardConsole
 from hal.device.entropy import Entropy
 from hal.device.uart import Serial
 from hal.device.watchdog import Watchdog
-from hal.files import CombTable, Files
+from hal.files import Files
 from hal.memory import HeapWatch, tls_room
 from parkgate.errors import LinkError, SettingsError
 
@@ -70,6 +70,8 @@ class DeviceBoard:
             os.stat(TABLE)
         except OSError:
             return None
+        from hal.comb_table import CombTable
+
         return CombTable(TABLE).point
 
     def use_network(self, wanted: dict, tls: bool):

@@ -3,7 +3,6 @@
 import sys
 
 from hal.device.board import JOURNAL, DeviceBoard
-from hal.device.raw_flash import BlockFlash
 from hal.rp2.mapped_table import mapped_point
 from parkgate.errors import FlashError
 
@@ -30,6 +29,8 @@ class Rp2Board(DeviceBoard):
 
             self.journal_kind = "segment files"
             return SegmentFiles(JOURNAL, self.segments)
+        from hal.device.raw_flash import BlockFlash
+
         self.journal_kind = "raw"
         return BlockFlash(boot.region, PROGRAM_SIZE)
 

@@ -3,7 +3,7 @@ import struct
 
 from measure import Steps, report
 
-from hal.files import CombTable
+from hal.comb_table import CombTable
 from parkgate import batch, p256
 
 

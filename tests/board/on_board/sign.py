@@ -1,7 +1,7 @@
 """Runs on the board: what the public-key operations take."""
 from measure import Steps, once_us, report
 
-from hal.files import CombTable
+from hal.comb_table import CombTable
 from parkgate import mac, p256
 
 KEY = p256.key_from_entropy(bytes(range(40)))
