@@ -29,6 +29,8 @@ SAY_MS = 200
 RESTART_MS = 1000
 CLOCK_MS = 60000
 CLOCK_ERROR_MS = 20  # of the board's own source: smaller differences are not worth a step
+START_ONLY = ("_load_settings", "_parse_settings", "_load_key", "_show_public_key", "_start_journal", "_build_samplers")
+START_ONLY += ("_build_sensors", "_place", "_restore_totals")  # methods that are out of memory after the start
 TAKEN_UNDER = "taken.under"  # file: settings id and schema of the samples that may still be unsealed
 
 
@@ -76,6 +78,8 @@ class App:
         self._restore_totals()
         _forget("profiles", "counters", "quantities", "reduction")
         _forget("build", package="sensors")
+        for name in START_ONLY:
+            delattr(App, name)
         self.sender = None
 
     # What is read once at the start.
@@ -237,8 +241,6 @@ class App:
                     time_ms, trust, values = last[instrument.name]
                     instrument.restore(values, age_ms(time_ms, trust, self.clock, self.mono_ms()))
 
-    # What the tasks call.
-
     def record(self, instrument, values, qualities, taken_ms):
         """Make one sample durable that was acquired at `taken_ms`."""
         time_ms, trust = self.clock.date(taken_ms)
@@ -368,15 +370,15 @@ class App:
         from mqtt import Session  # not on a board without a network
 
         name, broker = "parkgate-" + self.topic_id + suffix, self.settings["broker"]
-        return Session(self._connect, name, broker, on_message, lambda: self.clock.not_before(self.mono_ms()))
 
-    async def _connect(self, *where):
-        """Connect as the board does, with TLS in the pauses of the buses."""
+        def connect(*where):
+            return self.board.connect(*where, self._pause)
 
-        async def pause():
-            await until_quiet(self.samplers if self.sampling else (), TLS_PAUSE_MS, 10)
+        return Session(connect, name, broker, on_message, lambda: self.clock.not_before(self.mono_ms()))
 
-        return await self.board.connect(*where, pause)
+    async def _pause(self):
+        """Until the buses leave time for a step of TLS."""
+        await until_quiet(self.samplers if self.sampling else (), TLS_PAUSE_MS, 10)
 
     def instruments(self) -> list:
         """All that are sampled."""
@@ -403,8 +405,6 @@ class App:
         }
         status.update(self.health())
         return status
-
-    # Tasks.
 
     async def _maintain(self):
         """Erase flash while every bus is quiet, keep the clock, say how things are."""

@@ -14,6 +14,8 @@ import umqtt.simple as umqtt
 
 from parkgate.errors import LinkError
 
+for _unused in ("set_last_will", "check_msg", "disconnect"):
+    delattr(umqtt.MQTTClient, _unused)  # what is not there takes no memory
 MAX_PACKET_BYTES = 2048  # what a hub sends is far smaller; a larger packet is drained, counted and dropped
 _CONNACK, _PUBLISH, _PUBACK, _SUBACK = 0x20, 0x30, 0x40, 0x90
 _PID_LIMIT = 65000  # umqtt would wrap to packet id 0, which the standard forbids
