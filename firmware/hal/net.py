@@ -47,6 +47,7 @@ async def _secured(stream, host, port, timeout_ms, ca, pause):
         return secured
     except BaseException as e:
         secured.close()
+        await secured.wait_closed()  # close() alone leaves the socket to the collector
         if isinstance(e, MemoryError):
             raise TlsError("not enough memory for TLS") from None
         if isinstance(e, asyncio.TimeoutError):
