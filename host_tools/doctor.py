@@ -25,7 +25,8 @@ def run(args) -> int:
         for good, text in findings(link):
             wrong += not good
             print(("  ok  " if good else "WRONG ") + text)
-    print("nothing is wrong" if not wrong else f"{wrong} things are wrong; mend the first one first")
+    many = "1 thing is wrong" if wrong == 1 else f"{wrong} things are wrong; mend the first one first"
+    print(many if wrong else "nothing is wrong")
     return 1 if wrong else 0
 
 
@@ -36,9 +37,8 @@ def findings(link: Link):
     if "problem" in status:
         yield False, f"its settings: {status['problem']}; it runs with older ones. Mend and push them again."
     trial = "on trial" in identity["settings"]
-    yield True, "its settings are " + (
-        "on trial: it goes back to those before unless the hub accepts a batch" if trial else "confirmed"
-    )
+    back = "on trial: it goes back to those before unless the hub accepts a batch (`settings revert`: at once)"
+    yield True, "its settings are " + (back if trial else "confirmed")
     if identity["hub"] == "none":
         yield False, "it knows no hub: run parkgate provision"
     if identity["code"] == "not set":
@@ -73,8 +73,11 @@ def _journal(status, journal):
     yield int(journal["dropped"]) == 0, f"{journal['dropped']} readings were lost so far (the hub is told which)"
     seconds = journal["seconds_to_loss"]
     if seconds.isdigit():
-        days = int(seconds) // 86400
-        yield days >= 1, f"without a hub its memory is full in {days} days"
+        days, hours = int(seconds) // 86400, int(seconds) // 3600
+        if days >= 1:
+            yield True, f"without a hub its memory is full in {days} days"
+        else:
+            yield False, f"its memory is full in {hours} h if no receipts come: does its hub run and know it?"
     yield int(status["crashes"]) == 0, f"{status['crashes']} faults of its own program since the start"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import os
 import random
 import time
@@ -26,6 +27,7 @@ PATIENCE = "PARKGATE_PATIENCE"  # environment: how many times slower than a boar
 TRIES = 3
 _READ_S = 0.05
 _DAMAGED_S = 1.0
+_GONE = " (is the cable out, or the board without power? Then do it again)"
 _USB_BOARDS = (0x2E8A, 0x303A, 0x10C4, 0x1A86, 0x0403)  # Raspberry Pi, Espressif, CP210x, CH340, FTDI
 
 
@@ -46,11 +48,25 @@ def find_port(port: str) -> str:
     if port != "auto":
         path = Path(port)
         return str(path / "console") if path.is_dir() else port
-    found = [p.device for p in list_ports.comports() if p.vid in _USB_BOARDS]
+    found = _on_usb()
     if len(found) == 1:
         return found[0]
-    there = ", ".join(found) or "none found"
-    raise LinkError(f"name the port with --port; boards on USB: {there}")
+    raise LinkError(f"name the port with --port; boards on USB: {', '.join(found) or 'none found'}")
+
+
+def _on_usb() -> list[str]:
+    return [p.device for p in list_ports.comports() if p.vid in _USB_BOARDS]
+
+
+def _why_closed(port: str, error: Exception) -> str:
+    """In words, with what to do, why a port does not open."""
+    if getattr(error, "errno", None) == errno.ENOENT:
+        if Path(port).name == "console" and Path(port).parent.is_dir():
+            return f"no simulated gateway runs in the folder {Path(port).parent}"
+        return f"there is no such port; boards on USB: {', '.join(_on_usb()) or 'none found'}"
+    if getattr(error, "errno", None) == errno.EACCES:
+        return f"{error}; on Linux join its group (often dialout: sudo usermod -aG dialout $USER) and log in anew"
+    return str(error)
 
 
 class Link:
@@ -65,7 +81,7 @@ class Link:
         try:
             self._serial = serial.serial_for_url(self.port, BAUD, timeout=_READ_S, write_timeout=5)
         except (serial.SerialException, OSError) as error:
-            raise LinkError(f"{self.port} does not open: {error}") from None
+            raise LinkError(f"{self.port} does not open: {_why_closed(self.port, error)}") from None
         self.discard()
 
     def __enter__(self) -> Link:
@@ -90,14 +106,14 @@ class Link:
         try:
             self._serial.write(data)
         except (serial.SerialException, OSError) as error:
-            raise LinkError(f"{self.port}: {error}") from None
+            raise LinkError(f"{self.port}: {error}{_GONE}") from None
 
     def read(self) -> bytes:
         """What has arrived; b"" when nothing did for a moment. Raises LinkError."""
         try:
             return self._serial.read(max(1, self._serial.in_waiting))
         except (serial.SerialException, OSError) as error:
-            raise LinkError(f"{self.port}: {error}") from None
+            raise LinkError(f"{self.port}: {error}{_GONE}") from None
 
     def ask(self, line: str, timeout_s: float | None = None, repeat: bool = True) -> list[str]:
         """The lines of the reply to one command. Raises LinkError; GatewayRefused with the gateway's own words.

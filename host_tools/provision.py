@@ -96,7 +96,7 @@ def _new_key(link: Link) -> None:
     """Have a key made with entropy of this computer, unless the gateway's has been used."""
     journal = link.facts("journal status")
     if journal["sampled"] != "0" or journal["next_batch"] != "0":
-        print("the gateway has readings under its key: the key stays")
+        print("the gateway has already signed under its key: the key stays")
         return
     link.ask(f"identity new {secrets.token_hex(32)}", 10.0, repeat=False)
     link.wait_restart(int(journal["boot"]))
