@@ -37,7 +37,7 @@ def findings(link: Link):
     if "problem" in status:
         yield False, f"its settings: {status['problem']}; it runs with older ones. Mend and push them again."
     trial = "on trial" in identity["settings"]
-    back = "on trial: it goes back to those before unless the hub accepts a batch (`settings revert`: at once)"
+    back = "on trial: it goes back to those before unless the hub accepts a batch (settings revert: at once)"
     yield True, "its settings are " + (back if trial else "confirmed")
     if identity["hub"] == "none":
         yield False, "it knows no hub: run parkgate provision"

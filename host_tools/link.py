@@ -27,7 +27,7 @@ PATIENCE = "PARKGATE_PATIENCE"  # environment: how many times slower than a boar
 TRIES = 3
 _READ_S = 0.05
 _DAMAGED_S = 1.0
-_GONE = " (is the cable out, or the board without power? Then do it again)"
+_GONE = "the line broke off: look at cable and power, then do it again"
 _USB_BOARDS = (0x2E8A, 0x303A, 0x10C4, 0x1A86, 0x0403)  # Raspberry Pi, Espressif, CP210x, CH340, FTDI
 
 
@@ -65,7 +65,7 @@ def _why_closed(port: str, error: Exception) -> str:
             return f"no simulated gateway runs in the folder {Path(port).parent}"
         return f"there is no such port; boards on USB: {', '.join(_on_usb()) or 'none found'}"
     if getattr(error, "errno", None) == errno.EACCES:
-        return f"{error}; on Linux join its group (often dialout: sudo usermod -aG dialout $USER) and log in anew"
+        return f"{error}; on Linux join its group (sudo usermod -aG dialout $USER) and log in anew"
     return str(error)
 
 
@@ -106,14 +106,14 @@ class Link:
         try:
             self._serial.write(data)
         except (serial.SerialException, OSError) as error:
-            raise LinkError(f"{self.port}: {error}{_GONE}") from None
+            raise LinkError(f"{self.port}: {_GONE} ({error})") from None
 
     def read(self) -> bytes:
         """What has arrived; b"" when nothing did for a moment. Raises LinkError."""
         try:
             return self._serial.read(max(1, self._serial.in_waiting))
         except (serial.SerialException, OSError) as error:
-            raise LinkError(f"{self.port}: {error}{_GONE}") from None
+            raise LinkError(f"{self.port}: {_GONE} ({error})") from None
 
     def ask(self, line: str, timeout_s: float | None = None, repeat: bool = True) -> list[str]:
         """The lines of the reply to one command. Raises LinkError; GatewayRefused with the gateway's own words.

@@ -118,8 +118,8 @@ class Demo:
             self._estimated = True
             minutes = FIRST_RECEIPT_S * self.slower() / 60
             self.say(
-                f"   this machine needs {self.slower():.0f} s for a second of the board: the first receipt comes in "
-                f"about {minutes:.0f} minutes"
+                f"   so far {self.slower():.0f} s here for a second of the board; at this pace the first receipt "
+                f"takes {minutes:.0f} minutes, but its start is the slowest: mostly it is a fraction of that"
             )
         self._progress(waiting_for)
 
