@@ -76,7 +76,7 @@ class App:
         self.totals = Totals(board.files, self.log)
         self.samplers = self._build_samplers()
         self._restore_totals()
-        _forget("profiles", "counters", "quantities", "reduction")
+        _forget("profiles", "counters", "quantities", "reduction", "journal_recovery")
         _forget("build", package="sensors")
         for name in START_ONLY:
             delattr(App, name)

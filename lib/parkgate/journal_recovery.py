@@ -20,9 +20,8 @@ from . import events
 from .errors import FlashError, FormatError
 from .journal_format import BOOT, BORN, COMMIT, COMMIT_BYTES, GAP, RAW, SEALED, STATE, TORN, Gap, Ledger, mend_record
 from .journal_sectors import Record
-from .journal_space import CORRUPT
+from .journal_space import CORRUPT, JOURNAL_LOST
 
-FIRST_START, JOURNAL_LOST, FACTORY_RESET, RE_FLASH = 0, 1, 2, 3  # indices into events.EPOCH_REASONS
 LOST_SERIAL = 1 << 48  # where serials begin after a loss: above all that a sector read wrongly now may show later
 
 

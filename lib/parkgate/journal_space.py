@@ -35,6 +35,7 @@ from .journal_sectors import Record, Sectors
 
 PUT_TRIES = 6
 OVERFLOW, CORRUPT, FLASH_FAULT = 0, 1, 2  # indices into events.GAP_REASONS
+FIRST_START, JOURNAL_LOST, FACTORY_RESET, RE_FLASH = 0, 1, 2, 3  # indices into events.EPOCH_REASONS
 
 
 class Commit:

@@ -6,7 +6,7 @@ from check import equal, true
 from flash_sim import Chance, FlashSim
 from parkgate import cbor, events
 from parkgate.journal import Journal
-from parkgate.journal_recovery import FACTORY_RESET, FIRST_START, JOURNAL_LOST, RE_FLASH
+from parkgate.journal_space import FACTORY_RESET, FIRST_START, JOURNAL_LOST, RE_FLASH
 
 
 def started(flash, seed=1, reason=FIRST_START):

@@ -9,7 +9,7 @@ from flash_sim import Chance, FlashSim
 from parkgate import cbor, events, reading
 from parkgate.batch import chain_hash
 from parkgate.journal import Journal
-from parkgate.journal_recovery import FACTORY_RESET, FIRST_START, JOURNAL_LOST, RE_FLASH
+from parkgate.journal_space import FACTORY_RESET, FIRST_START, JOURNAL_LOST, RE_FLASH
 
 LEVEL = [["level", "test", [["level", "mm", 0]]]]
 epochs = Chance(40)
