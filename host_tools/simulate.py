@@ -16,8 +16,9 @@ import time
 import tty
 from pathlib import Path
 
-from host_tools import app_image, unix_port
+from host_tools import app_image, folder_lock, unix_port
 from host_tools.simulated_prompt import Prompt
+from parkgate.errors import ParkgateError
 from parkgate.profiles import split_name
 
 HEAP_BYTES = 390_000  # objects are twice as large as on a Pico W, which has 195 kB with Wi-Fi up
@@ -26,8 +27,13 @@ METERS = REPOSITORY / "lib" / "meters"
 BOARD = "unix"
 STATUS_S = 10.0  # between two status lines where they cannot be overwritten
 SHOWN = ("sampled", "acknowledged", "buffered", "dropped", "batches", "errors", "crashes")
+LOCK_FILE = "lock"
 CLEAR = "\r\x1b[K" if sys.stdout.isatty() else ""
 RESTART_EXIT_CODE, PROMPT_EXIT_CODE = 75, 76  # as boards/unix has them
+
+
+class GatewayBusy(ParkgateError):
+    """Another process simulates a gateway on this folder."""
 
 
 class SimulatedGateway:
@@ -46,6 +52,7 @@ class SimulatedGateway:
         self._stopping = threading.Event()
         self._power = threading.Lock()
         self._line: tuple[int, int] | None = None
+        self._held: int | None = None  # the lock of the folder; the gateway's process holds a copy of it
 
     def console(self) -> str:
         """The tty of its console: a pseudo-terminal that stays over restarts; FOLDER/console is a link to it."""
@@ -79,11 +86,14 @@ class SimulatedGateway:
             shutil.copyfile(path, meters / path.name)
 
     def start(self, environment: dict[str, str] | None = None) -> None:
-        """Power on."""
+        """Power on. Raises GatewayBusy."""
         if self._process and self._process.poll() is None:
             raise RuntimeError("the gateway is running already")
         self.status = {}
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self._reader:
+            self._reader.join(5)  # of a process that was killed from outside: it lets the folder go
+        self._hold()
         self.console()
         self._environment = {"PARKGATE_CONSOLE": "-", **(environment or {})}
         self._app = app_image.build(BOARD)
@@ -92,8 +102,24 @@ class SimulatedGateway:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
+    def _hold(self) -> None:
+        """Take the folder: two gateways on one flash would ruin its journal."""
+        if self._held is None:
+            try:
+                self._held = folder_lock.hold(self.folder / LOCK_FILE)
+            except OSError:
+                raise GatewayBusy(
+                    f"a gateway runs on {self.folder} already: stop it first, or give this one a folder of its own"
+                ) from None
+
+    def _let_go(self) -> None:
+        with self._power:
+            if self._held is not None:
+                os.close(self._held)
+                self._held = None
+
     def _power_on(self) -> subprocess.Popen:
-        assert self._line is not None and self._app is not None
+        assert self._line is not None and self._app is not None and self._held is not None
         return unix_port.start(
             "main",
             [str(self.folder.absolute())],
@@ -104,6 +130,7 @@ class SimulatedGateway:
             stdin=self._line[0],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            pass_fds=(self._held,),  # whoever is killed, the folder is taken while the gateway runs
             start_new_session=True,  # Ctrl-C at the terminal is for the one who started us
         )
 
@@ -114,6 +141,7 @@ class SimulatedGateway:
             self._take(process)
             code = process.wait()
             if code not in (RESTART_EXIT_CODE, PROMPT_EXIT_CODE):
+                self._let_go()
                 return
             if code == PROMPT_EXIT_CODE:
                 self._prompt()
@@ -174,6 +202,7 @@ class SimulatedGateway:
                 self._process.wait()
         if self._reader:
             self._reader.join(5)
+        self._let_go()
 
     def public_key(self, timeout_s: float = 10.0) -> bytes:
         """x || y, which the gateway writes at its first start."""

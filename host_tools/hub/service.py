@@ -5,7 +5,6 @@ the thread keeps its group and tries again with growing delay: nothing is acknow
 holds the rest, and the state says so.
 """
 
-import fcntl
 import logging
 import os
 import sqlite3
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from parkgate.errors import ParkgateError
 
+from .. import folder_lock
 from ..keys import hub_key
 from .intake import Intake, Message
 from .receive import Receiver
@@ -127,12 +127,7 @@ def _topic(message) -> str:
 
 def _lock(data_dir: Path) -> int:
     """Hold the data directory for this process, until the descriptor is closed. Raises HubBusy."""
-    descriptor = os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return folder_lock.hold(data_dir / LOCK_FILE)
     except OSError:
-        os.close(descriptor)
         raise HubBusy(f"another hub runs on {data_dir}") from None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, b"%d\n" % os.getpid())
-    return descriptor
