@@ -48,8 +48,8 @@ def build(board: str, folder: Path | None = None) -> Path:
     folder = folder or REPOSITORY / "build" / f"app-{board}"
     files = {name: path.read_bytes() for name, path in sources(board).items()}
     stamp = hashlib.sha256(repr((MPY_FLAGS, ROOTS)).encode())
-    for maker in (shrink, private_names):
-        stamp.update(Path(maker.__file__).read_bytes())
+    for maker in ("shrink.py", "private_names.py"):
+        stamp.update((REPOSITORY / "host_tools" / maker).read_bytes())
     for name, data in files.items():
         stamp.update(name.encode() + b"\0" + data)
     if _read(folder / STAMP) == stamp.hexdigest():

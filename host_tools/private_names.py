@@ -87,11 +87,9 @@ def _short(owners: dict[str, set[str]], taken: set[str]) -> dict[str, str]:
     given: dict[str, set[str]] = defaultdict(set)
     short = {}
     for name in sorted(owners, key=lambda name: (-len(owners[name]), name)):
-        for number in count():
-            sign = "_" + SIGNS[number % len(SIGNS)] + str(number // len(SIGNS) or "")
-            if sign not in taken and not any(sign in given[family] for family in owners[name]):
-                break
-        short[name] = sign
+        in_use = taken.union(*(given[family] for family in owners[name]))
+        signs = ("_" + SIGNS[number % len(SIGNS)] + str(number // len(SIGNS) or "") for number in count())
+        sign = short[name] = next(sign for sign in signs if sign not in in_use)
         for family in owners[name]:
             given[family].add(sign)
     return short
