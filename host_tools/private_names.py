@@ -3,8 +3,7 @@
 Each name that MicroPython meets takes some twenty bytes of a board's heap for good, and there are two hundred private
 attributes (`self._journal`). Two classes that are not related may call theirs alike, so a few dozen names do for all.
 Only what is private is renamed: an attribute with one leading underscore that a class stores through `self`, that is no
-method, and that stands in no string (nor may one be put together from strings). Lines and the names of functions stay
-as they are, so that a traceback points into the real source.
+method, and that stands in no string (nor may one be put together from strings). firmware_names.py then does the rest.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
 """The sensors on the Unix port: what each driver keeps on the heap, what a poll leaves behind, whether it grows.
 
-Objects are twice as large there as on a 32-bit board. The firmware is compiled as for a board; a driver's figure is
-its code with all that only it loads, and then its objects after a first poll.
+Objects are twice as large there as on a 32-bit board, and the firmware is compiled there from its source, with all its
+names: a board's image takes less. A driver's figure is its code with all that only it loads, and then its objects after
+a first poll.
 """
 
 import json
 from pathlib import Path
 
-from host_tools import app_image
 from host_tools.unix_port import ForkServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PARTS = ROOT / "boards" / "unix"  # whole: the image has only what the demo's workshop uses
+PATH = [ROOT / "boards" / "unix", ROOT / "firmware", ROOT / "lib", ROOT / "tests" / "sim"]
 DEVICE_SCRIPT = Path(__file__).with_name("drivers_device.py")
 FAMILIES = (
     "pulses", "machine_state", "current_loop", "ct_clamp", "ds18b20", "sht3x", "bme280", "lis3dh", "adxl345",
@@ -21,13 +21,10 @@ FAMILIES = (
 
 def figures(size: int = 1) -> list[dict]:
     """The figures; `size` multiplies the polls that growth is looked for in."""
-    image = app_image.build("unix")
     found = []
     with ForkServer() as server:
         for family in FAMILIES:
-            finished = server.run(
-                DEVICE_SCRIPT, [family, str(size)], path=[PARTS, image, ROOT / "tests" / "sim"], timeout_s=240, cwd=ROOT
-            )
+            finished = server.run(DEVICE_SCRIPT, [family, str(size)], path=PATH, timeout_s=240, cwd=ROOT)
             if finished.exit_code != 0:
                 raise RuntimeError(f"the bench of {family} failed on the Unix port:\n{finished.output}")
             device = json.loads(finished.output.splitlines()[-1])

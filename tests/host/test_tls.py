@@ -66,8 +66,9 @@ def script(tmp_path_factory):
 
 def session(script, host, port, ca):
     """What a gateway's session with this broker comes to."""
+    root = app_image.REPOSITORY
     process = unix_port.start(
-        script, [host, str(port)], path=[app_image.build("unix")], env={"CA": ca},
+        script, [host, str(port)], path=[root / "firmware", root / "lib", app_image.DEVICE_LIBRARIES], env={"CA": ca},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     return process.communicate(timeout=60)[0].strip()
