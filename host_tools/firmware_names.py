@@ -34,6 +34,9 @@ ASKED_FOR = {
     "readblocks", "readinto", "readline", "remove", "rename", "rmdir", "setblocking", "stat", "statvfs", "sync",
     "umount", "value", "errno", "write", "writeblocks", "send", "throw", "close",
 }  # fmt: skip
+# What the compiler takes for more than a name.
+SPECIAL = {"const", "micropython", "native", "viper", "bytecode", "OrderedDict", "errno", "math", "uctypes"}
+SPECIAL |= set(keyword.softkwlist)
 OF_TYPES = set(chain(*map(dir, (str, bytearray, list, dict, set, int, OSError, memoryview))))
 
 
@@ -49,7 +52,7 @@ def give(sources: dict[str, str], roots: tuple[str, ...] = ("main",)) -> tuple[d
     fixed |= _exceptions(trees.values())
     said = set().union(*map(_said, trees.values()))
     taken = set().union(*words.values())
-    free = sorted(in_rom - taken - said - ASKED_FOR - OF_TYPES - set(dir(builtins)))
+    free = sorted(in_rom - taken - said - ASKED_FOR - SPECIAL - OF_TYPES - set(dir(builtins)))
     short = (sign for sign in _signs() if sign not in taken | fixed | said)
     names = chain(free, short)
     new: dict[str, str] = {}

@@ -112,6 +112,7 @@ def test_one_name_becomes_one_other_and_nothing_else_changes(board):
     taken = {word for text in before.values() for kind, word, _ in _tokens(text) if kind == tokenize.NAME}
     assert not taken & names.keys(), "a name that somebody had before"
     assert not [name for name in names if keyword.iskeyword(name) or not name.isidentifier()]
+    assert not names.keys() & {"const", "value", "write", "range", "append", "match"}, "names that mean something"
 
 
 def test_what_a_start_needs_first_gets_the_names_that_cost_nothing():
