@@ -44,9 +44,12 @@ def findings(link: Link):
     if identity["code"] == "not set":
         yield True, "its console has no code: whoever has a cable can change it (code CODE sets one)"
     yield from _meters(link)
-    yield from _journal(status, journal)
+    yield int(journal["dropped"]) == 0, f"{journal['dropped']} readings were lost so far (the hub is told which)"
+    yield int(status["crashes"]) == 0, f"{status['crashes']} faults of its own program since the start"
     yield from _clock(link)
-    yield from _way(link)
+    way = list(_way(link))
+    yield from way
+    yield from _space(journal["seconds_to_loss"], all(good for good, _ in way))
 
 
 def _meters(link):
@@ -69,16 +72,16 @@ def _meters(link):
             yield True, f"meter {name} answers: {answers[0]}" if answers else f"meter {name} answers"
 
 
-def _journal(status, journal):
-    yield int(journal["dropped"]) == 0, f"{journal['dropped']} readings were lost so far (the hub is told which)"
-    seconds = journal["seconds_to_loss"]
-    if seconds.isdigit():
-        days, hours = int(seconds) // 86400, int(seconds) // 3600
-        if days >= 1:
-            yield True, f"without a hub its memory is full in {days} days"
-        else:
-            yield False, f"its memory is full in {hours} h if no receipts come: does its hub run and know it?"
-    yield int(status["crashes"]) == 0, f"{status['crashes']} faults of its own program since the start"
+def _space(seconds, delivers):
+    """How long its memory lasts, by what it writes: it goes on even while a backlog is on its way to the hub."""
+    if not seconds.isdigit():
+        return
+    days, hours = int(seconds) // 86400, int(seconds) // 3600
+    lasts = f"{days} days" if days else f"{hours} h"
+    if delivers or days:
+        yield True, f"without a hub its memory would be full in {lasts}"
+    else:
+        yield False, f"its memory is full in {lasts} if no receipts come: does its hub run and know it?"
 
 
 def _clock(link):

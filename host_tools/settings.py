@@ -32,6 +32,8 @@ def add_parser(subparsers) -> None:
         action = actions.add_parser(name, help=text)
         action.add_argument("file", type=Path, metavar="FILE.toml")
         add_port_argument(action)
+        if name == "push":
+            action.add_argument("--without-hub", action="store_true", help="push a file that takes the hub's key away")
     check = actions.add_parser("check", help="check FILE without a gateway")
     check.add_argument("file", type=Path, metavar="FILE.toml")
     explain = actions.add_parser("help", help="every setting: what it means and may be")
@@ -60,13 +62,21 @@ def run(args) -> int:
             args.file.write_text(to_text(active(link), args.file), encoding="utf-8")
             print(f"written to {args.file}; secrets stay on the gateway")
             return 0
-        commands = changes(active(link), read_file(args.file))
+        before, given = active(link), read_file(args.file)
+        commands = changes(before, given)
+        for line in settings_edit.differences(before, _without_secrets(given)):
+            print(line)
+        for path in _secrets(given):
+            print(f"{path} = (set)")
+        if not commands:
+            print("nothing differs")
         if args.action == "diff" or not commands:
-            for line in settings_edit.differences(active(link), _without_secrets(read_file(args.file))):
-                print(line)
-            if not commands:
-                print("nothing differs")
             return 0
+        if before["hub"].get("public_key") and not given.get("hub", {}).get("public_key") and not args.without_hub:
+            raise SettingsError(
+                f"{args.file} leaves out hub.public_key: the gateway would deliver nothing any more. Take its own "
+                "settings (parkgate settings pull), change those and push them; or give --without-hub"
+            )
         push(link, commands)
         print("active and on trial: kept when the hub has accepted a batch, else the gateway goes back by itself")
     return 0
@@ -126,6 +136,15 @@ def _without_secrets(given: dict[str, Any]) -> dict[str, Any]:
         else {k: v for k, v in values.items() if (k, "secret") not in [(f[0], f[1]) for f in TABLE[section]]}
         for section, values in full.items()
     }
+
+
+def _secrets(given: dict[str, Any]) -> list[str]:
+    """Paths of the secrets that a file sets."""
+    return [
+        f"{section}.{field[0]}"
+        for section, fields in TABLE.items() if section not in LISTS
+        for field in fields if field[1] == "secret" and field[0] in given.get(section, {})
+    ]  # fmt: skip
 
 
 def changes(before: dict[str, Any], given: dict[str, Any]) -> list[str]:

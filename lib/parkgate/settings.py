@@ -83,8 +83,8 @@ TABLE = {
 LISTS = {BUSES: 4, INSTRUMENTS: MAX_INSTRUMENTS, SENSORS: MAX_INSTRUMENTS}
 
 
-def _field(path, kind, low, high, value):
-    """`value` if it is allowed for this kind and range, else SettingsError."""
+def check_field(path: str, kind: str, low: int, high, value):
+    """`value` if it is allowed for this kind and range. Raises SettingsError; `path` is what it names."""
     if kind == "int":
         if type(value) is not int or not low <= value <= high:
             raise SettingsError("%s: %r is not a whole number from %d to %d" % (path, value, low, high))
@@ -131,7 +131,7 @@ def _section(path, fields, given):
         value = given.get(name, default)
         if value is REQUIRED:
             raise SettingsError("%s.%s: is missing" % (path, name))
-        section[name] = _field(path + "." + name, kind, low, high, value)
+        section[name] = check_field(path + "." + name, kind, low, high, value)
     return section
 
 

@@ -7,7 +7,7 @@ Secrets can be set and never read: they show as (set) or (not set).
 """
 
 from .errors import SettingsError
-from .settings import LISTS, REQUIRED, SENSORS, TABLE
+from .settings import LISTS, REQUIRED, SENSORS, TABLE, check_field
 
 
 def field_of(path: str):
@@ -149,7 +149,19 @@ def put(settings: dict, path: str, text: str, parse=None):
     if field is None:
         raise SettingsError("name one setting, such as %s.%s" % (section, TABLE[section][0][0]))
     values = settings[section] if item is None else _item(settings, section, item)
-    values[field[0]] = value_of(path, field, text, parse)
+    values[field[0]] = _checked(path, field, text, parse)
+
+
+def _checked(path, field, text, parse):
+    """`text` as a value that this field may have, as far as that can be said of it alone. Raises SettingsError, which
+    does not repeat what was typed."""
+    value = value_of(path, field, text, parse)
+    if field[1] != "base64":  # it may be the first piece of more
+        try:
+            check_field(path, field[1], field[3], field[4], value)
+        except SettingsError:
+            raise SettingsError("%s: %s" % (path, allowed(field))) from None
+    return value
 
 
 def append(settings: dict, path: str, at: int, text: str):
@@ -175,7 +187,7 @@ def add(settings: dict, section: str, text: str, parse=None):
         field = field_of("%s.new.%s" % (section, name))[2] if equals else None
         if field is None:
             raise SettingsError("each part is NAME=VALUE; there are " + ", ".join([f[0] for f in TABLE[section]]))
-        item[name] = value_of(name, field, value, parse)
+        item[name] = _checked(name, field, value, parse)
     for field in TABLE[section]:
         if field[0] not in item:
             if field[2] is REQUIRED:

@@ -70,6 +70,19 @@ def test_a_text_can_be_continued():
     equal(settings.validate(full)["broker"]["ca"], "MIIBBBBB")
 
 
+def test_what_is_set_is_checked_at_once_and_not_repeated():
+    full = settings.validate({"buses": [BUS]})
+    for path, text in (
+        ("broker.port", "99999"), ("broker.port", "1e3"), ("broker.tls", "geheim"), ("gateway.name", '""'),
+        ("broker.password", "geheim" * 20), ("hub.public_key", "geheim"), ("buses.rs485.baud", "9601"),
+    ):  # fmt: skip
+        error = str(raises(SettingsError, settings_edit.put, full, path, text))
+        true(error.startswith(path + ": ") and text not in error, error)
+    error = str(raises(SettingsError, settings_edit.add, full, "buses", "name=b device=d baud=12"))
+    true("one of 1200, 2400" in error, error)
+    equal(full, settings.validate({"buses": [BUS]}), "nothing was changed")
+
+
 LOOP = {"name": "tank", "family": "current_loop", "port": "i2c0"}
 LOOP_OPTIONS = {"quantity": "pressure", "at_4ma": 0, "at_20ma": 1000000}
 

@@ -132,7 +132,12 @@ def _from_bare_to_verified(tmp_path, gateway, hub):
     pulled["broker"]["port"] = 1  # nobody listens there
     file.write_text(json.dumps(pulled))
     assert "broker.port = " in parkgate("settings", "diff", file, "--port", port, "--code", code)
-    parkgate("settings", "push", file, "--port", port, "--code", code)
+    bare = tmp_path / "bare.json"  # the file of the first day again: it names neither hub nor broker
+    bare.write_text(json.dumps({name: pulled[name] for name in ("buses", "instruments")}))
+    said = parkgate("settings", "push", bare, "--port", port, "--code", code, check=False)
+    assert "hub.public_key" in said and "settings pull" in said and "on trial" not in said
+    said = parkgate("settings", "push", file, "--port", port, "--code", code)
+    assert "broker.port = " in said and "on trial" in said
     with Link(str(port)) as link:
         assert "on trial" in link.facts("identity")["settings"]
     said = parkgate("doctor", "--port", port, "--code", code, check=False)
