@@ -31,6 +31,9 @@ class _Buffer:
     def socket(self):
         return self
 
+    def settimeout(self, _seconds):  # newer ones of umqtt, which a MicroPython of one's own freezes
+        pass
+
     def getaddrinfo(self, _host, _port):
         return ((None,),)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from host_tools import boards, flash_image, flash_write
+from host_tools import app_image, boards, flash_image, flash_write
 from tests.board.emulated_pico import EmulatedPico
 from tests.board.flash_image import FLASH_BYTES, firmware_bytes, missing_for
 
@@ -80,8 +80,10 @@ def test_every_file_reads_back_on_the_board(stock):
 def test_the_signing_table_is_read_in_place(stock):
     pico, plan, _ = stock
     table = plan.writes[1][1][flash_image.TABLE_HEAD_BYTES :]
+    names = json.loads((app_image.build(BOARD.name) / app_image.NAMES).read_text())
+    point = {of_source: name for name, of_source in names.items()}["mapped_point"]
     script = (
-        "import sys\nsys.path.insert(0, '/lib')\nfrom hal.rp2.mapped_table import mapped_point\np = mapped_point()\n"
+        f"import sys\nsys.path.insert(0, '/lib')\nfrom hal.rp2.mapped_table import {point}\np = {point}()\n"
         "print([bytes(p(n, at)).hex() for n, at in ((0, 0), (1, 64), (3, 8128))])"
     )
     there = json.loads(pico.run(script).replace("'", '"'))

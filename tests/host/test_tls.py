@@ -64,11 +64,11 @@ def script(tmp_path_factory):
     return path
 
 
-def session(script, host, port, ca):
+def session(script, host, port, ca, libraries=app_image.DEVICE_LIBRARIES):
     """What a gateway's session with this broker comes to."""
     root = app_image.REPOSITORY
     process = unix_port.start(
-        script, [host, str(port)], path=[root / "firmware", root / "lib", app_image.DEVICE_LIBRARIES], env={"CA": ca},
+        script, [host, str(port)], path=[root / "firmware", root / "lib", libraries], env={"CA": ca},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     return process.communicate(timeout=60)[0].strip()
@@ -79,6 +79,21 @@ def tls_broker(kind, folder, authority, hosts=("127.0.0.1",), **valid):
     certificate, key = authority.issue(folder, list(hosts), **valid)
     with Broker(available(kind), folder / "broker", tls=(certificate, key, authority.path)) as running:
         yield running
+
+
+def test_a_session_by_a_newer_umqtt(tmp_path, authority, script):
+    """micropython-lib's own (1.7) sets a timeout; a MicroPython built with our board folders freezes that one."""
+    text = (app_image.DEVICE_LIBRARIES / "umqtt" / "simple.py").read_text()
+    for old, new in (
+        ("clean_session=True):", "clean_session=True, timeout=None):"),
+        ("self.sock = socket.socket()", "self.sock = socket.socket(); self.sock.settimeout(timeout)"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "umqtt").mkdir()
+    (tmp_path / "umqtt" / "simple.py").write_text(text)
+    with tls_broker("nats", tmp_path / "broker", authority) as running:
+        assert session(script, "127.0.0.1", running.port, authority.setting, tmp_path) == "ok 1000"
 
 
 @pytest.mark.parametrize("kind", broker.KINDS)

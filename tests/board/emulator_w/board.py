@@ -6,6 +6,7 @@ Pico. rp2040py has no public way to some of its parts; this is written for versi
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import time
@@ -90,8 +91,17 @@ class PicoW:
         return uart
 
     def _fit_radio(self):
-        def connect(address, port):
-            return asyncio.open_connection("127.0.0.1" if address == THIS_MACHINE else address, port)
+        async def connect(address, port):
+            host = "127.0.0.1" if address == THIS_MACHINE else address
+            reader, writer = await asyncio.open_connection(host, port)
+            end = writer.write_eof
+
+            def write_eof():
+                with contextlib.suppress(OSError):  # the other side has gone: the bridge does not expect that here
+                    end()
+
+            writer.write_eof = write_eof
+            return reader, writer
 
         self.radio.bus.nat_bridge._tcp._connect_fn = connect
 
