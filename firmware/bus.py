@@ -63,14 +63,17 @@ class ModbusBus:
                 client.poll(ticks_us())
         else:
             raise ModbusForeign("the line is never silent: something else talks on it")
-        await serial.write(client.request(unit_id, function, address, content, ticks_us(), probe))
-        while True:
-            due_us = client.due_us(ticks_us())
-            if due_us is None:
-                raise LinkError("the exchange ended unseen")
-            data = await serial.read(max(1, min(_PIECE_MS, (due_us + 999) // 1000)))
-            event = client.receive(data, ticks_us()) if data else client.poll(ticks_us())
-            if isinstance(event, ModbusError):
-                raise event
-            if event is not None:
-                return event
+        try:
+            await serial.write(client.request(unit_id, function, address, content, ticks_us(), probe))
+            while True:
+                due_us = client.due_us(ticks_us())
+                if due_us is None:
+                    raise LinkError("the exchange ended unseen")
+                data = await serial.read(max(1, min(_PIECE_MS, (due_us + 999) // 1000)))
+                event = client.receive(data, ticks_us()) if data else client.poll(ticks_us())
+                if isinstance(event, ModbusError):
+                    raise event
+                if event is not None:
+                    return event
+        finally:
+            client.abandon(ticks_us())  # nothing, unless the port failed or the task that asked was ended

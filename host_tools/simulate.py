@@ -132,6 +132,7 @@ class SimulatedGateway:
             stderr=subprocess.STDOUT,
             pass_fds=(self._held,),  # whoever is killed, the folder is taken while the gateway runs
             start_new_session=True,  # Ctrl-C at the terminal is for the one who started us
+            keep_through_hangup=True,  # the meter's end of a line may go away
         )
 
     def _read(self) -> None:

@@ -75,14 +75,19 @@ def start(
     heapsize: str = "",
     optimise: int = 0,
     env: dict[str, str] | None = None,
+    keep_through_hangup: bool = False,
     **popen: Any,
 ) -> subprocess.Popen[Any]:
     """Start `program` as a process of its own.
 
     `path` becomes MICROPYPATH, `heapsize` the limit of its heap ("390k"; empty: the port's default of 2 MB),
     `optimise` the level 0..3. `env` is added to this process's environment; `popen` goes to subprocess.Popen.
+    `keep_through_hangup`: a terminal that it opens (a serial line) and that goes away does not end it. (In a session of
+    its own, that terminal becomes its controlling one: MicroPython cannot open it otherwise.)
     """
     command = interpreter() + _arguments(program, args, heapsize, optimise)
+    if keep_through_hangup:
+        command = ["/bin/sh", "-c", 'trap "" HUP; exec "$0" "$@"', *command]
     return subprocess.Popen(command, env={**os.environ, **_search_path(path), **(env or {})}, **popen)
 
 

@@ -303,6 +303,12 @@ class Client:
                 return self._end(t_us)
         return None
 
+    def abandon(self, t_us):
+        """Give up the request that is under way, if one is: its line failed, or whoever asked is gone. It counts as
+        what it came to so far, and its reply stays owed."""
+        if self._waiting:
+            self._end(t_us)
+
     # What follows is private.
 
     def _debt(self, unit, shape, t_us):
