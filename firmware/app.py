@@ -101,7 +101,7 @@ class App:
         if self.problem:
             self.log.error("settings", self.problem + "; using the last good ones")
         if not slots.generation:
-            self.log.error("settings", "none yet: using defaults, nothing is sampled")
+            self.log.info("settings", "none yet: using defaults, nothing is sampled")
         self.generation, self.on_trial = slots.generation, slots.on_trial
         self.trial_ms = self.mono_ms() + TRIAL_MS if slots.on_trial and slots.can_revert() else None
         self.settings_id = settings_id(settings)

@@ -31,7 +31,7 @@ class EnrolledHub:
 def known_hub(public_key: str, signer, gateway_id: bytes, log):
     """The hub whose public key (hexadecimal) the settings have, None while not enrolled."""
     if not public_key:
-        log.error("hub", "no hub key in the settings: readings are kept, none are sent")
+        log.info("hub", "no hub key in the settings: readings are kept, none are sent")
         return None
     key = bytes.fromhex(public_key)
     if not on_curve(key):

@@ -103,8 +103,11 @@ class Session:
             umqtt.socket = buffer
             buffer.rx = b"\x20\x02\x00\x00"
             self._codec.connect(clean_session=True)
-            await self._flush()
-            packet = await self._packet(self._timeout_ms)
+            try:
+                await self._flush()
+                packet = await self._packet(self._timeout_ms)
+            except LinkError as e:
+                raise LinkError("%s:%d: %s: is an MQTT broker there?" % (broker["host"], broker["port"], e)) from None
             if len(packet) != 4 or packet[0] != _CONNACK:
                 raise LinkError("the broker answered CONNECT with something else: not an MQTT broker?")
             if packet[3]:

@@ -57,15 +57,20 @@ def _meters(link):
     if meters and meters[0].startswith("none"):
         yield False, "no meter is set up: settings add instruments …"
         return
+    log = link.ask("log")
     for line in meters:
         name = line.split(":")[0]
+        said = [entry.partition(f" {name}: ")[2] for entry in log if f" {name}: " in entry]
         if "NOT SAMPLED" in line:
             yield False, f"meter {name} is not read: its profile or bus is wrong; see `parkgate console log`"
             continue
         answers = link.ask(f"sensor read {name}", 30.0)
         bad = [a for a in answers if not a.endswith("(good)")]
         if len(bad) == len(answers) and answers:
-            yield False, f"meter {name} gives nothing: check its power, both wires (A and B swapped?), unit id and baud"
+            why = f"; the last that the gateway said of it: {said[-1]}" if said else ""
+            yield False, (
+                f"meter {name} gives nothing: check its power, both wires (A and B swapped?), unit id and baud{why}"
+            )
         elif bad:
             yield False, f"meter {name}: {len(bad)} of {len(answers)} values are not good, such as {bad[0]}"
         else:

@@ -10,7 +10,7 @@ from pathlib import Path
 from parkgate import cose
 from parkgate.errors import SettingsError
 
-from .hub.store import connect
+from .hub.store import connect, there
 from .keys import hub_key, read_public
 
 NAME_LENGTH_MAX = 64
@@ -36,8 +36,7 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Do one of these. Raises SettingsError, FormatError or StoreError."""
-    Path(args.data).mkdir(parents=True, exist_ok=True)
-    db = connect(args.data)
+    db = connect(there(args.data))
     try:
         if args.list:
             _print_list(db)

@@ -15,20 +15,18 @@ import io
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import cbor2
 
 from parkgate import quantities
 from parkgate.batch import Batch, decode_schema
-from parkgate.errors import SettingsError
 from parkgate.reading import GOOD, QUALITY_NAMES, RELATIVE_ONLY, TRUST_NAMES
 
 from .enrol import find
 from .hub.decode import decode_group
 from .hub.schema import DECODED
-from .hub.store import DATABASE_FILE, connect
+from .hub.store import connect, there
 from .hub.summary import decimal_text
 
 FORMATS = ("senml-json", "senml-cbor", "csv")
@@ -78,9 +76,7 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Write the export. Raises SettingsError for a gateway that is not there, StoreError."""
-    if not (Path(args.data) / DATABASE_FILE).is_file():
-        raise SettingsError(f"there is no hub database in {args.data}")
-    db = connect(args.data, read_only=True)
+    db = connect(there(args.data), read_only=True)
     try:
         db.execute("BEGIN")  # one snapshot, whatever the hub does meanwhile
         rows = read(db, args.gateway, args.from_ms, args.to_ms)

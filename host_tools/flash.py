@@ -58,11 +58,13 @@ def run(args) -> int:
         return _app_only(args, board, console)
     firmware, name = find_firmware(board, args.firmware, args.sha256)
     console.print(f"{name}: sha256 {hashlib.sha256(firmware).hexdigest()}")
+    if not args.firmware:
+        console.print(f"  (the one that was kept; it lies in {cache_folder(board)})")
     with console.status("compiling the firmware, making the images"):
         meters = tuple(name.strip() for name in args.meters.split(",") if name.strip())
         plan = flash_image.plan(board, firmware, args.data, args.keep_files, meters)
     keep(board, name, firmware)
-    for address, data, what in plan.writes:
+    for address, data, what in sorted(plan.writes):
         console.print(f"  {address:#010x}  {len(data):>9,} bytes  {what}")
     for note in plan.notes:
         console.print(f"  - {note}")

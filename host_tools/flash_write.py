@@ -207,7 +207,7 @@ def _find_drive(board: Board, port: str, console: Console) -> Path:
             _mpremote(port, "bootloader", timeout_s=20.0)
         except (FlashError, LinkError, SettingsError):
             pass  # no MicroPython on it yet, or a code is set: the person presses the button
-        console.print("Hold BOOTSEL while you plug the board in (waiting for its drive).")
+        console.print(f"Hold BOOTSEL while you plug the board in (waiting {DRIVE_TIMEOUT_S:.0f} s for its drive).")
         deadline = time.monotonic() + DRIVE_TIMEOUT_S
         while not found and time.monotonic() < deadline:
             time.sleep(0.5)

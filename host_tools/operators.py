@@ -6,6 +6,7 @@ A token is shown once, when it is made; the hub keeps only its hash. A running h
 from pathlib import Path
 
 from .hub import operators
+from .hub.store import there
 
 
 def add_parser(subparsers) -> None:
@@ -17,8 +18,8 @@ def add_parser(subparsers) -> None:
 
 
 def run(args) -> int:
-    """Raises SettingsError."""
-    args.data.mkdir(parents=True, exist_ok=True)
+    """Raises SettingsError, StoreError."""
+    there(args.data)
     if args.remove:
         operators.remove(args.data, args.remove)
         print(f"removed {args.remove}")

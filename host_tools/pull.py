@@ -40,12 +40,17 @@ def run(args) -> int:
         raise FormatError("--out FILE to fetch batches, --receipts FILE to bring receipts, or both")
     with open_unlocked(args) as link:
         if args.receipts:
-            taken = bring(link, read_messages(args.receipts))
-            print(f"{taken} receipts taken")
+            receipts = [m for m in read_messages(args.receipts) if m.topic.endswith("/receipt")]
+            if not receipts:
+                raise FormatError(f"{args.receipts} holds no receipts: `parkgate import FILE` writes FILE.receipts")
+            taken = bring(link, receipts)
+            why = "" if taken else ": it had them, or they are not its own"
+            print(f"{taken} of {len(receipts)} receipts taken{why}")
         if args.out:
             messages = fetch(link)
             write_messages(args.out, messages)
-            print(f"{len(messages) - 1} batches and a heartbeat written to {args.out}")
+            many = "1 batch" if len(messages) == 2 else f"{len(messages) - 1} batches"
+            print(f"{many} and a heartbeat written to {args.out}")
     return 0
 
 

@@ -78,7 +78,8 @@ def run(args) -> int:
                 "settings (parkgate settings pull), change those and push them; or give --without-hub"
             )
         push(link, commands)
-        print("active and on trial: kept when the hub has accepted a batch, else the gateway goes back by itself")
+        print("active and on trial: kept when the hub has accepted a batch (parkgate doctor says so), else the gateway")
+        print("goes back to those before, after 15 minutes or five starts")
     return 0
 
 
@@ -220,6 +221,14 @@ def _toml(value) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+_IN_TOML = {"names": 'a list such as ["voltage", "active_power"]', "map": "a table such as {every = 10}"}
+
+
+def _explained(field) -> str:
+    """What a field means, as a comment in TOML: lists and tables are written otherwise there than at the console."""
+    return f"{field[6]}; {_IN_TOML[field[1]]}" if field[1] in _IN_TOML else settings_edit.allowed(field)
+
+
 def to_text(settings: dict[str, Any], path: Path) -> str:
     """As TOML with the meaning of each setting, or as JSON by the file's name."""
     if path.suffix == ".json":
@@ -232,6 +241,6 @@ def to_text(settings: dict[str, Any], path: Path) -> str:
                 if field[1] == "secret":
                     lines.append(f"# {field[0]} = …  stays on the gateway; write it here to change it")
                 elif field[0] in values:
-                    lines.append(f"{field[0]} = {_toml(values[field[0]])}  # {settings_edit.allowed(field)}")
+                    lines.append(f"{field[0]} = {_toml(values[field[0]])}  # {_explained(field)}")
             lines.append("")
     return "\n".join(lines)

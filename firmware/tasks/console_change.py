@@ -116,7 +116,7 @@ class Change:
 
     async def settings_discard(self, _request, say):
         self._slots(False).discard()
-        await say("nothing is staged")
+        await say("discarded: nothing is staged now")
 
     async def settings_commit(self, _request, say):
         staged = self._slots(False).staged()

@@ -160,7 +160,7 @@ def _checked(path, field, text, parse):
         try:
             check_field(path, field[1], field[3], field[4], value)
         except SettingsError:
-            raise SettingsError("%s: %s" % (path, allowed(field))) from None
+            raise SettingsError("%s: not allowed: %s" % (path, allowed(field))) from None
     return value
 
 

@@ -11,6 +11,7 @@ class Gateway:
     """As much of the App as the step needs; the receipt came `silent_s` ago, None: never."""
 
     hub = True
+    sender = None
     settings = {"sealing": {"period_s": 60}, "sending": {"receipt_timeout_s": 15}}
 
     def __init__(self, silent_s, held, unsealed=0):
@@ -38,6 +39,18 @@ def test_receipts_that_come_and_receipts_that_do_not():
     equal(step(Gateway(None, 0)), "nothing waits for one")
     raises(LinkError, step, Gateway(None, 0, 1))
     raises(LinkError, step, Gateway(None, 3))
+
+
+def test_a_receipt_of_before_is_no_connection():
+    class Sender:
+        connected = False
+
+    gateway = Gateway(5, 2)
+    gateway.sender = Sender()
+    text = str(raises(LinkError, step, gateway))
+    equal(text, "not connected just now, 2 batches wait; it tries again within half a minute")
+    gateway.sender.connected = True
+    equal(step(gateway), "ok, the last one came 5 s ago")
 
 
 def test_without_a_hub():

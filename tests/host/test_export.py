@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from batches import METER, ROOM, START_MS, FakeGateway
 from host_tools import export
+from host_tools.hub.store import StoreError
 from parkgate.errors import SettingsError
 
 KWH = ["old meter", "DDSU666", [["import_active_energy", "kWh", 2], ["frequency", "Hz", 2]]]
@@ -130,7 +131,7 @@ def test_an_empty_hub(rig):
 
 
 def test_no_hub_there(tmp_path):
-    with pytest.raises(SettingsError, match="no hub database"):
+    with pytest.raises(StoreError, match="no hub in"):
         export.run(SimpleNamespace(data=str(tmp_path), format="csv", gateway=None, from_ms=None, to_ms=None, out=None))
 
 

@@ -76,7 +76,9 @@ def test_both_sides_derive_the_same_receipt_key(tmp_path):
 def run(tmp_path, *words):
     """`parkgate enrol` with these words."""
     from host_tools import cli
+    from host_tools.hub.store import connect
 
+    connect(tmp_path).close()
     return cli.main(["enrol", "--data", str(tmp_path), *words])
 
 

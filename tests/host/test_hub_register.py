@@ -105,6 +105,9 @@ def test_the_limit_counts_each_address_and_forgets():
 
 
 def test_the_file_has_no_token_and_is_ours_alone(tmp_path, capsys):
+    assert cli.main(["operator", "anna", "--data", str(tmp_path / "typo")]) == 2
+    assert "there is no hub in" in capsys.readouterr().err and not (tmp_path / "typo").exists()
+    connect(tmp_path).close()
     assert cli.main(["operator", "anna", "--data", str(tmp_path)]) == 0
     token = capsys.readouterr().out.strip()
     assert re.fullmatch(r"pgop_[-\w]{43}", token)

@@ -167,11 +167,18 @@ def test_readings_travel_by_cable(tmp_path, bus, gateway):
     """No network at all: batches are pulled, judged by the hub's own intake, and freed by its receipts."""
     port, folder = tmp_path / "gateway", tmp_path / "hub"
     words = ["--port", port, "--hub", folder, "--broker", "127.0.0.1:1", "--settings", tmp_path / "workshop.json"]
+    said = parkgate("provision", *words, "--no-code", check=False)
+    assert "there is no hub in" in said and not folder.exists()
+    folder.mkdir()
+    connect(folder).close()  # a hub that was started once
     parkgate("provision", *words, "--no-code")
     wait(lambda: gateway.status.get("held", 0) >= 2, 30, lambda: gateway.status)
     file, receipts = tmp_path / "pulled.jsonl", tmp_path / "receipts.jsonl"
     parkgate("pull", "--port", port, "--out", file)
     assert len(pull.read_messages(file)) >= 3
+    assert "there is no hub" in parkgate("import", file, "--data", tmp_path / "typo", check=False)
+    said = parkgate("pull", "--port", port, "--receipts", file, check=False)
+    assert "holds no receipts" in said
     first = parkgate("import", file, "--data", folder, "--receipts", receipts)
     assert " new" in first and "1 beat" in first
     again = parkgate("import", file, "--data", folder, "--receipts", receipts)
@@ -182,9 +189,9 @@ def test_readings_travel_by_cable(tmp_path, bus, gateway):
     assert stored == len(pull.read_messages(file)) - 1
     assert gateway.status["acknowledged"] == 0
     said = parkgate("pull", "--port", port, "--receipts", receipts)
-    assert said.startswith(f"{stored} receipts taken")
+    assert said.startswith(f"{stored} of {stored} receipts taken")
     wait(lambda: gateway.status["acknowledged"] > 0, 10, lambda: gateway.status)
-    assert parkgate("pull", "--port", port, "--receipts", receipts).startswith("0 receipts")
+    assert parkgate("pull", "--port", port, "--receipts", receipts).startswith("0 of ")
     wait(lambda: any("confirmed, generation" in line for line in gateway.lines), 5, lambda: gateway.lines)
 
     # A changed message is refused by name, and nothing else suffers.

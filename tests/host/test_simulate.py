@@ -7,7 +7,51 @@ import time
 import pytest
 
 from host_tools import cli
+from host_tools.link import Link
+from host_tools.meter_simulator import MeterBus, SimulatedMeter
 from host_tools.simulate import GatewayBusy, SimulatedGateway
+
+
+def test_a_line_that_goes_away_ends_no_gateway(tmp_path):
+    """A terminal that hangs up ends the programs whose controlling terminal it is."""
+
+    def bus():
+        return MeterBus([SimulatedMeter("pzem-004t", 1)], link=tmp_path / "line")
+
+    meters = bus()
+    line = {"name": "rs485", "device": str(tmp_path / "line")}
+    meter = {"name": "m", "profile": "pzem-004t", "bus": "rs485", "unit_id": 1, "period_ms": 200}
+    gateway = SimulatedGateway(tmp_path / "board")
+    gateway.configure({"buses": [line], "instruments": [meter]})
+
+    def sampled(more):
+        wanted = gateway.status.get("sampled", 0) + more
+        deadline_s = time.monotonic() + 20
+        while gateway.status.get("sampled", 0) < wanted and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        assert gateway.running() and gateway.status.get("sampled", 0) >= wanted, gateway.lines[-5:]
+
+    try:
+        meters.start()
+        gateway.start()
+        sampled(20)
+        first = gateway.pid
+        meters.stop()
+        time.sleep(1)
+        meters = bus()
+        meters.start()
+        with Link(str(tmp_path / "board")) as link:
+            answers = link.ask("sensor read m", 20)
+            for _ in range(20):
+                if answers[0].endswith("(good)"):
+                    break
+                time.sleep(0.5)
+                answers = link.ask("sensor read m", 20)
+            assert answers[0].endswith("(good)"), answers
+        assert gateway.pid == first and gateway.running()
+    finally:
+        gateway.kill()
+        meters.stop()
 
 
 def test_a_folder_belongs_to_one_gateway(tmp_path, capsys):
