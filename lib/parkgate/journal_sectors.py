@@ -396,6 +396,11 @@ class Sectors:
         filled = HEAD_BYTES
         good = True
         for piece in pieces:
+            end = filled + len(piece)
+            if end < len(view):  # nearly always, and much quicker
+                view[filled:end] = piece
+                filled = end
+                continue
             piece = memoryview(piece)
             at = 0
             while at < len(piece):
