@@ -51,6 +51,8 @@ name = "press"
 profile = "pzem-004t"
 bus = "rs485"
 unit_id = 2
+channels = ["voltage", "active_power", "import_active_energy"]  # else the profile's usual ones
+report = { every = 60 }  # one row of 60 samples; else each is kept
 
 [[sensors]]
 name = "gas"
