@@ -10,7 +10,7 @@ from pathlib import Path
 from parkgate import cose
 from parkgate.errors import SettingsError
 
-from .hub.store import connect, there
+from .hub.store import connect, existing
 from .keys import hub_key, read_public
 
 NAME_LENGTH_MAX = 64
@@ -36,7 +36,7 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Do one of these. Raises SettingsError, FormatError or StoreError."""
-    db = connect(there(args.data))
+    db = connect(existing(args.data))
     try:
         if args.list:
             _print_list(db)

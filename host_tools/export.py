@@ -26,7 +26,7 @@ from parkgate.reading import GOOD, QUALITY_NAMES, RELATIVE_ONLY, TRUST_NAMES
 from .enrol import find
 from .hub.decode import decode_group
 from .hub.schema import DECODED
-from .hub.store import connect, there
+from .hub.store import connect, existing
 from .hub.summary import decimal_text
 
 FORMATS = ("senml-json", "senml-cbor", "csv")
@@ -76,7 +76,7 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Write the export. Raises SettingsError for a gateway that is not there, StoreError."""
-    db = connect(there(args.data), read_only=True)
+    db = connect(existing(args.data), read_only=True)
     try:
         db.execute("BEGIN")  # one snapshot, whatever the hub does meanwhile
         rows = read(db, args.gateway, args.from_ms, args.to_ms)

@@ -32,9 +32,9 @@ def add_parser(subparsers) -> None:
 def run(args) -> int:
     """Raises FormatError, StoreError, LinkError. Exit code 1 when the hub refused something."""
     from .hub.service import HubBusy
-    from .hub.store import there
+    from .hub.store import existing
 
-    there(args.data)
+    existing(args.data)
     messages = read_messages(args.file)
     path = args.receipts or args.file.with_suffix(args.file.suffix + ".receipts")
     try:

@@ -6,7 +6,7 @@ A token is shown once, when it is made; the hub keeps only its hash. A running h
 from pathlib import Path
 
 from .hub import operators
-from .hub.store import there
+from .hub.store import existing
 
 
 def add_parser(subparsers) -> None:
@@ -19,7 +19,7 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Raises SettingsError, StoreError."""
-    there(args.data)
+    existing(args.data)
     if args.remove:
         operators.remove(args.data, args.remove)
         print(f"removed {args.remove}")

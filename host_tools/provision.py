@@ -20,7 +20,7 @@ from parkgate.errors import SettingsError
 from parkgate.settings import validate
 
 from . import certificates, enrol, hub_client
-from .hub.store import connect, there
+from .hub.store import connect, existing
 from .keys import hub_key, read_public
 from .link import Link, add_port_argument
 from .settings import active, changes, push, read_file
@@ -55,7 +55,7 @@ def run(args) -> int:
         raise SettingsError("name the hub: --hub DIR, --hub URL --token TOKEN, or --hub-key FILE with --broker URL")
     folder = Path(args.hub) if args.hub and not hub_client.is_address(args.hub) else None
     if folder:
-        there(folder)
+        existing(folder)
     given = read_file(args.settings) if args.settings else {}
     ca = {"tls": "on", "ca": certificates.read(args.broker_ca)} if args.broker_ca else {}
     validate({**given, "broker": {**given.get("broker", {}), **ca}})

@@ -36,7 +36,7 @@ class StoreError(ParkgateError):
     """The database cannot be used: of another format, or not a database."""
 
 
-def there(data_dir) -> Path:
+def existing(data_dir) -> Path:
     """The data folder of a hub that has run. Raises StoreError: a mistyped name must not become another hub."""
     if not (Path(data_dir) / DATABASE_FILE).is_file():
         raise StoreError(f"there is no hub in {data_dir}; is the name right? `parkgate hub --data DIR` makes one")

@@ -304,8 +304,7 @@ class Client:
         return None
 
     def abandon(self, t_us):
-        """Give up the request that is under way, if one is: its line failed, or whoever asked is gone. It counts as
-        what it came to so far, and its reply stays owed."""
+        """Give up what is under way, if anything: the port failed, or whoever asked is gone. Its reply stays owed."""
         if self._waiting:
             self._end(t_us)
 
