@@ -162,5 +162,5 @@ def where_to_get(board: Board) -> str:
     return (
         f"MicroPython's image for {board.name} is needed once. Download the newest release {name} from {mp['page']} "
         f"and give it: parkgate flash --board {board.name} --firmware FILE. "
-        f"Or, online: pip install 'parkgate[fetch]', then mpflash download --board {mp['board']} --version stable"
+        f"Or, online: pip install mpflash, then mpflash download --board {mp['board']} --version stable"
     )

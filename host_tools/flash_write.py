@@ -233,7 +233,7 @@ def esptool_command(plan: Plan, port: str, folder: Path, verb: str) -> list[str]
 def write_esp32(plan: Plan, port: str, console: Console) -> None:
     """Write and verify with esptool, which also refuses a wrong chip. Raises FlashError."""
     if importlib.util.find_spec("esptool") is None:
-        raise FlashError("esptool is needed to write an ESP32: pip install 'parkgate[flash]', or use --dry-run DIR")
+        raise FlashError("esptool is needed to write an ESP32: pip install esptool, or use --dry-run DIR")
     with tempfile.TemporaryDirectory(prefix="parkgate-") as name:
         folder = Path(name)
         for output, data in plan.outputs.items():

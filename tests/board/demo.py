@@ -20,6 +20,7 @@ from pathlib import Path
 
 from host_tools import boards
 from host_tools.flash import cache_folder
+from host_tools.folder_lock import hold
 from host_tools.link import PATIENCE
 from parkgate.errors import ParkgateError
 from tests.board.emulated_pico import EmulatorError
@@ -254,7 +255,7 @@ class Demo:
     def _problems(self, hub: dict, rows: list) -> list[str]:
         found = [f"the hub says: {alarm}" for alarm in hub.get("alarms", ())]
         if not rows:
-            found.append(f"it ended before a reading was verified: that takes some {FIRST_RECEIPT_S} s of the board")
+            found.append(f"stopped before a reading was verified: that takes {FIRST_RECEIPT_S} s of the board's time")
         for name in ("gaps", "forks", "lost_batches"):
             if hub.get(name):
                 found.append(f"{hub[name]} {name} at the hub")
@@ -273,13 +274,20 @@ def run(duration_s: float | None) -> int:
     missing = missing_for(BOARD)
     if missing:
         raise DemoBoardError(f"{missing}. {_where()}")
-    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.parent.mkdir(exist_ok=True)
+    try:
+        lock = hold(FOLDER.with_suffix(".lock"))
+    except BlockingIOError:
+        raise DemoBoardError("a demo-board runs here already: stop it first, or take another clone") from None
+    if FOLDER.exists():
+        print("What the last run left in build/demo-board is replaced.")
+        shutil.rmtree(FOLDER, ignore_errors=True)
     print(
         "An emulated Pico W, with the meter at its UART, its Wi-Fi, a broker with TLS and the hub on this machine.\n"
-        f"The emulation is slower than a board: {FIRST_RECEIPT_S} s of the board until the first receipt take 8 to 30 "
+        f"The emulation is slower than a board: {FIRST_RECEIPT_S} s of the board until the first receipt take 5 to 30 "
         "minutes.\nCtrl-C ends it at any time; all of it lies in build/demo-board.\n"
     )
-    with WholePark(BOARD, FOLDER) as park:
+    with contextlib.closing(os.fdopen(lock)), WholePark(BOARD, FOLDER) as park:
         demo = Demo(park)
         demo.say(f"meter, broker and hub are there; the hub's page: {park.hub.page}")
         with contextlib.suppress(KeyboardInterrupt):

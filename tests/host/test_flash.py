@@ -239,7 +239,7 @@ REFUSED = {
     "no image": (
         "pico_w",
         None,
-        ["https://micropython.org/download/RPI_PICO_W/", "--firmware FILE", "parkgate[fetch]"],
+        ["https://micropython.org/download/RPI_PICO_W/", "--firmware FILE", "pip install mpflash"],
     ),
     "cut short": ("pico_w", firmware_images.uf2(PICO_W)[:-100], ["cut short", "download/RPI_PICO_W"]),
     "another kind": ("pico_w", b"\x7fELF" * 256, ["no UF2 block at byte 0", "download/RPI_PICO_W"]),
