@@ -8,14 +8,16 @@ import sys
 from bus import ModbusBus
 from enrolled import known_hub
 from log import Log
-from parkgate import batch, beat, cbor, cose, events, modbus, reading
-from parkgate.access import Access
+from parkgate import events, reading
 from parkgate.clock import Clock
+from parkgate.console.access import Access
 from parkgate.errors import JournalError, ParkgateError, SettingsError
-from parkgate.journal import Journal
-from parkgate.mac import hkdf_sha256
-from parkgate.p256 import SoftwareSigner, key_from_entropy, use_table
-from tasks.console import ConsoleTask
+from parkgate.journal.journal import Journal
+from parkgate.meters import modbus
+from parkgate.wire import batch, beat, cbor, cose
+from parkgate.wire.mac import hkdf_sha256
+from parkgate.wire.p256 import SoftwareSigner, key_from_entropy, use_table
+from tasks.console import ConsoleTask, drop
 from tasks.sample import Sampler, flush_is_due, quiet_ms, until_quiet
 from tasks.seal import Sealer, in_steps
 from totals import Totals, age_ms
@@ -32,14 +34,6 @@ CLOCK_ERROR_MS = 20  # of the board's own source: smaller differences are not wo
 START_ONLY = ("_load_settings", "_parse_settings", "_load_key", "_show_public_key", "_start_journal", "_build_samplers")
 START_ONLY += ("_build_sensors", "_place", "_restore_totals")  # methods that are out of memory after the start
 TAKEN_UNDER = "taken.under"  # file: settings id and schema of the samples that may still be unsealed
-
-
-def _forget(*names, package="parkgate"):
-    """Take modules that only a start needs out of memory: a fifth of all code."""
-    for name in names:
-        sys.modules.pop(package + "." + name, None)
-        if hasattr(sys.modules.get(package), name):
-            delattr(sys.modules[package], name)
 
 
 class App:
@@ -76,8 +70,8 @@ class App:
         self.totals = Totals(board.files, self.log)
         self.samplers = self._build_samplers()
         self._restore_totals()
-        _forget("profiles", "counters", "quantities", "reduction", "journal_recovery")
-        _forget("build", package="sensors")
+        drop(("parkgate.meters.profiles", "parkgate.meters.counters", "parkgate.quantities"))
+        drop(("parkgate.sensing.reduction", "parkgate.journal.recovery", "sensors.build"))
         for name in START_ONLY:
             delattr(App, name)
         self.sender = None
@@ -86,8 +80,8 @@ class App:
 
     def _load_settings(self) -> dict:
         """The active settings of the two slots, a new settings.json first, or the defaults: never a stop."""
-        from parkgate.settings import settings_id, validate
-        from parkgate.settings_slots import TRIAL_MS, Slots
+        from parkgate.settings.schema import settings_id, validate
+        from parkgate.settings.slots import TRIAL_MS, Slots
 
         files = self.board.files
         slots = Slots(files, validate, self._parse_settings)
@@ -105,13 +99,14 @@ class App:
         self.generation, self.on_trial = slots.generation, slots.on_trial
         self.trial_ms = self.mono_ms() + TRIAL_MS if slots.on_trial and slots.can_revert() else None
         self.settings_id = settings_id(settings)
-        _forget("settings", "settings_slots", "sensor_settings", "reduction", "profile_check", "profile_lines")
+        drop(("parkgate.settings.schema", "parkgate.settings.slots", "parkgate.settings.sensors"))
+        drop(("parkgate.sensing.reduction", "parkgate.meters.profile_check", "parkgate.meters.profile_lines"))
         return settings
 
     def _parse_settings(self, text: str) -> dict:
         """What a new settings.json says. Raises ValueError; SettingsError also for a profile that it names."""
-        from parkgate.profile_check import check
-        from parkgate.settings import validate
+        from parkgate.meters.profile_check import check
+        from parkgate.settings.schema import validate
 
         given = json.loads(text)
         check(self.read_profile, json.loads, validate(given)["instruments"])
@@ -123,11 +118,11 @@ class App:
 
     def _slots(self):
         """The slots without the schema: enough to confirm or to revert."""
-        from parkgate.settings_slots import Slots
+        from parkgate.settings.slots import Slots
 
         slots = Slots(self.board.files, lambda settings: settings)
         slots.load(None, False)
-        _forget("settings_slots")
+        drop(("parkgate.settings.slots",))
         return slots
 
     def confirm_settings(self):
@@ -214,7 +209,7 @@ class App:
                 continue
             port = "" if item["family"] in ("pulses", "machine_state") else item["port"]
             by_port.setdefault(port, []).append(sensor)
-            _forget("profiles")
+            drop(("parkgate.meters.profiles",))
         return by_port
 
     def _place(self, instrument, item, profile, channels, schema):

@@ -1,8 +1,8 @@
 """The hub that this gateway is enrolled at, and the key of its receipts."""
 
-from parkgate import cose, receipt
-from parkgate.p256 import on_curve
-from parkgate.steps import finish
+from parkgate.wire import cose, receipt
+from parkgate.wire.p256 import on_curve
+from parkgate.wire.steps import finish
 
 
 class EnrolledHub:

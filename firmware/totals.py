@@ -11,9 +11,9 @@ since then, so at most one period of the instrument (its heartbeat, where it rep
 The file is written once a batch, and only when a total moved.
 """
 
-from parkgate import cbor
 from parkgate.errors import FormatError
 from parkgate.reading import RELATIVE_ONLY, decode_sample, has_value
+from parkgate.wire import cbor
 
 FILE = "totals.last"
 

@@ -1,8 +1,8 @@
 """Columns of many batches decoded together: each column is a lane of numpy arrays, all lanes take a row at a time.
 
-The same format as `parkgate.columns` (its docstring is the theory; SPEC "Columns" the bits), the same refusals. What is
-rare or looks wrong in a lane is not judged here: that column goes to `parkgate.columns.decode`, which gives the
-values or names the fault. So this file decides speed only, never what is accepted.
+The same format as `parkgate.wire.columns` (its docstring is the theory; SPEC "Columns" the bits), the same refusals.
+What is rare or looks wrong in a lane is not judged here: that column goes to `parkgate.wire.columns.decode`, which
+gives the values or names the fault. So this file decides speed only, never what is accepted.
 
 Lanes stand sorted by their number of rows, longest first: those still running are a prefix, and a prefix of an array
 is a view. Counts are kept as running sums over the classes (entry j: all classes below j), so the symbol is the
@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from parkgate import columns, range_coder
 from parkgate.errors import FormatError
+from parkgate.wire import columns, range_coder
 
 Column = tuple[int, bytes, int]
-"""Coder id, data, count: the arguments of `parkgate.columns.decode`."""
+"""Coder id, data, count: the arguments of `parkgate.wire.columns.decode`."""
 
 Array = NDArray[Any]
 

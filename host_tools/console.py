@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from parkgate import console as grammar
+from parkgate.console import line as grammar
 from parkgate.errors import LinkError, ParkgateError
-from parkgate.settings_edit import help_entries
+from parkgate.settings.edit import help_entries
 
 from .link import Link, add_port_argument
 

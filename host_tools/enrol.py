@@ -7,8 +7,8 @@ import sqlite3
 import time
 from pathlib import Path
 
-from parkgate import cose
 from parkgate.errors import SettingsError
+from parkgate.wire import cose
 
 from .hub.store import connect, existing
 from .keys import hub_key, read_public

@@ -20,8 +20,8 @@ from typing import NamedTuple
 import cbor2
 
 from parkgate import quantities
-from parkgate.batch import Batch, decode_schema
 from parkgate.reading import GOOD, QUALITY_NAMES, RELATIVE_ONLY, TRUST_NAMES
+from parkgate.wire.batch import Batch, decode_schema
 
 from .enrol import find
 from .hub.decode import decode_group

@@ -13,8 +13,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-from parkgate import cose, receipt
 from parkgate.errors import FormatError, IntegrityError
+from parkgate.wire import cose, receipt
 
 HUB_KEY_FILE = "hub_key.pem"
 HUB_PUBLIC_FILE = "hub_public.key"

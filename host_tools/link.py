@@ -17,7 +17,7 @@ from pathlib import Path
 import serial
 from serial.tools import list_ports
 
-from parkgate.console import SEQ_MAX, frame, unframe
+from parkgate.console.line import SEQ_MAX, frame, unframe
 from parkgate.errors import LinkError, SettingsError
 
 BAUD = 115200

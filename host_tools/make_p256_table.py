@@ -1,7 +1,7 @@
-"""Makes lib/parkgate/p256_table.py: the points that signing on P-256 adds instead of computing.
+"""Makes lib/parkgate/wire/p256_table.py: the points that signing on P-256 adds instead of computing.
 
 A table that had one wrong bit would give wrong signatures for some digests only, so nobody types it: it is
-computed here with plain affine arithmetic, which shares nothing with the formulas in lib/parkgate/p256.py,
+computed here with plain affine arithmetic, which shares nothing with the formulas in lib/parkgate/wire/p256.py,
 and a test compares the tree's file with this output.
 
     python -m host_tools.make_p256_table            write the file
@@ -16,7 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
-TABLE_PATH = Path(__file__).resolve().parent.parent / "lib" / "parkgate" / "p256_table.py"
+TABLE_PATH = Path(__file__).resolve().parent.parent / "lib" / "parkgate" / "wire" / "p256_table.py"
 
 TABLES = 4
 TEETH = 8
@@ -78,7 +78,7 @@ def source() -> str:
 
 
 def main(arguments=None) -> int:
-    parser = argparse.ArgumentParser(description="Make lib/parkgate/p256_table.py.")
+    parser = argparse.ArgumentParser(description="Make lib/parkgate/wire/p256_table.py.")
     parser.add_argument("--check", action="store_true", help="compare only; exit code 1 if the file differs")
     if parser.parse_args(arguments).check:
         if TABLE_PATH.is_file() and TABLE_PATH.read_text() == source():

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from host_tools import scan
 from host_tools.register_map import FOLDER, read_document
-from parkgate import profiles, quantities
+from parkgate import quantities
 from parkgate.errors import ProfileError
-from parkgate.profile_lines import line_of
+from parkgate.meters import profiles
+from parkgate.meters.profile_lines import line_of
 
 
 def add_parser(subparsers) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from parkgate.errors import SettingsError
-from parkgate.settings import validate
+from parkgate.settings.schema import validate
 
 from . import certificates, enrol, hub_client
 from .hub.store import connect, existing

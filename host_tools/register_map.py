@@ -12,8 +12,8 @@ from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 
-from parkgate import profiles
 from parkgate.errors import ProfileError
+from parkgate.meters import profiles
 
 FOLDER = Path(__file__).resolve().parent.parent / "lib" / "meters"
 _WIDTHS = {"16": 1, "32": 2, "64": 4}

@@ -1,8 +1,8 @@
 """`parkgate meters scan`: who answers on a live bus, at which baud rate, and what it may be.
 
 Each unit id is asked for one register, with function 4 and then 3, at each baud rate and parity in turn. A refusal is
-an answer too. What answers is then tried on every profile and variant (see parkgate/identify.py): those that read as
-mains are named, the best one first, with what they say. Only reads are sent; nothing on the bus is changed.
+an answer too. What answers is then tried on every profile and variant (see parkgate/meters/identify.py): those that
+read as mains are named, the best one first, with what they say. Only reads are sent; nothing on the bus is changed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from host_tools.register_map import FOLDER
 from host_tools.serial_bus import SerialBus
-from parkgate import identify, profiles
 from parkgate.errors import ModbusError, ModbusExceptionReply, ModbusTimeout, SettingsError
+from parkgate.meters import identify, profiles
 
 LINES = ("9600N", "19200E", "19200N", "9600E", "2400N", "4800N", "38400N", "115200N")  # the usual ones first
 BAUDS = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)

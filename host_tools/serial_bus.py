@@ -9,15 +9,8 @@ import time
 
 import serial
 
-from parkgate.errors import (
-    LinkError,
-    ModbusCrcError,
-    ModbusError,
-    ModbusShort,
-    ModbusTimeout,
-    SettingsError,
-)
-from parkgate.modbus import Client, Reply
+from parkgate.errors import LinkError, ModbusCrcError, ModbusError, ModbusShort, ModbusTimeout, SettingsError
+from parkgate.meters.modbus import Client, Reply
 
 try:
     import termios

@@ -10,9 +10,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from parkgate import profile_check, settings_edit
 from parkgate.errors import SettingsError
-from parkgate.settings import LISTS, REQUIRED, TABLE, validate
+from parkgate.meters import profile_check
+from parkgate.settings import edit
+from parkgate.settings.schema import LISTS, REQUIRED, TABLE, validate
 
 from .link import Link, add_port_argument, open_unlocked
 from .register_map import FOLDER
@@ -45,7 +46,7 @@ def add_parser(subparsers) -> None:
 def run(args) -> int:
     """Raises SettingsError, LinkError, GatewayRefused."""
     if args.action == "help":
-        for path, text in settings_edit.help_entries(args.prefix):
+        for path, text in edit.help_entries(args.prefix):
             print(f"{path:34} {text}")
         return 0
     if args.action == "docs":
@@ -64,7 +65,7 @@ def run(args) -> int:
             return 0
         before, given = active(link), read_file(args.file)
         commands = changes(before, given)
-        for line in settings_edit.differences(before, _without_secrets(given)):
+        for line in edit.differences(before, _without_secrets(given)):
             print(line)
         for path in _secrets(given):
             print(f"{path} = (set)")
@@ -106,10 +107,10 @@ def active(link: Link) -> dict[str, Any]:
     settings: dict[str, Any] = {section: [] if section in LISTS else {} for section in TABLE}
     for line in link.ask("settings show", 10.0):
         path, _, text = line.partition(" = ")
-        section, item, field = settings_edit.field_of(path)
+        section, item, field = edit.field_of(path)
         if field is None or field[1] == "secret":
             continue
-        value = settings_edit.value_of(path, field, text, json.loads)
+        value = edit.value_of(path, field, text, json.loads)
         if item is None:
             settings[section][field[0]] = value
             continue
@@ -179,7 +180,7 @@ def _list_changes(section, fields, before, after) -> list[str]:
             if any(" " in str(value) for value in first.values()):
                 raise SettingsError(f"{section}.{name}: {', '.join(first)} must not have spaces in them")
             commands.append(f"settings add {section} " + " ".join(f"{k}={v}" for k, v in first.items()))
-            known = {f[0]: settings_edit.fresh_default(f) for f in fields if f[2] is not REQUIRED}
+            known = {f[0]: edit.fresh_default(f) for f in fields if f[2] is not REQUIRED}
             known.update(first)
         for field in fields:
             if known.get(field[0]) != item[field[0]]:
@@ -226,7 +227,7 @@ _IN_TOML = {"names": 'a list such as ["voltage", "active_power"]', "map": "a tab
 
 def _explained(field) -> str:
     """What a field means, as a comment in TOML: lists and tables are written otherwise there than at the console."""
-    return f"{field[6]}; {_IN_TOML[field[1]]}" if field[1] in _IN_TOML else settings_edit.allowed(field)
+    return f"{field[6]}; {_IN_TOML[field[1]]}" if field[1] in _IN_TOML else edit.allowed(field)
 
 
 def to_text(settings: dict[str, Any], path: Path) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from parkgate import sensor_settings
-from parkgate.settings import BUSES, INSTRUMENTS, LISTS, REQUIRED, SENSORS, TABLE
-from parkgate.settings_edit import shown
+from parkgate.settings import sensors
+from parkgate.settings.edit import shown
+from parkgate.settings.schema import BUSES, INSTRUMENTS, LISTS, REQUIRED, SENSORS, TABLE
 
 FAMILY_TITLES = {
     "pulses": "Meter pulses (S0) and other contacts that count",
@@ -26,7 +26,7 @@ TEXT = {
 }
 HEAD = """# Settings
 
-Written by `parkgate settings docs lib/SETTINGS.md` from the table in `lib/parkgate/settings.py`; do not edit it here.
+Written by `parkgate settings docs lib/SETTINGS.md` from `lib/parkgate/settings/schema.py`; do not edit it here.
 
 A file of settings is TOML (or JSON, named .json) with a section for each heading; what is left out has its default.
 `parkgate settings check FILE` checks it without a gateway, `diff` shows what it would change, `push` makes it active:
@@ -74,10 +74,10 @@ def markdown() -> str:
             parts.append(f"\n{text}\n")
         parts.append(_table(fields))
     parts.append("\n## `report` of an instrument or sensor\n\nHow samples are reduced before they are kept.\n")
-    parts.append(_table(sensor_settings.REPORT))
-    for family in sensor_settings.FAMILIES:
+    parts.append(_table(sensors.REPORT))
+    for family in sensors.FAMILIES:
         parts.append(f"\n## `options` of family `{family}`\n\n{FAMILY_TITLES[family]}.\n")
-        parts.append(_table(sensor_settings.option_fields(family, REQUIRED)))
+        parts.append(_table(sensors.option_fields(family, REQUIRED)))
     return "".join(parts)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from host_tools import app_image, folder_lock, unix_port
 from host_tools.simulated_prompt import Prompt
 from parkgate.errors import ParkgateError
-from parkgate.profiles import split_name
+from parkgate.meters.profiles import split_name
 
 HEAP_BYTES = 390_000  # objects are twice as large as on a Pico W, which has 195 kB with Wi-Fi up
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -40,7 +40,7 @@ LIVES = {
 def make_life(name: str, seed: int, samples: int, journal_class=None):
     """The World of one named life, lived through, and the function that makes its journals."""
     if journal_class is None:
-        from parkgate.journal import Journal as journal_class
+        from parkgate.journal.journal import Journal as journal_class
     geometry = LIVES[name][0]
     flash = FlashSim(*geometry)
     flash.trace = []

@@ -1,4 +1,4 @@
-"""Vibration by an accelerometer with a FIFO: one gap-free window of all axes, judged by parkgate.vibration.
+"""Vibration by an accelerometer with a FIFO: one gap-free window of all axes, judged by parkgate.sensing.vibration.
 
 A FIFO of 32 samples lasts 6 to 24 ms. The first attempts let the other tasks run between two drains; if one of those
 held the loop so long that samples were lost, the window is thrown away and counted, and the last attempt keeps the
@@ -11,7 +11,7 @@ rarely, so that costs little; meanwhile the serial port's driver goes on receivi
 
 from parkgate.errors import ParkgateError
 from parkgate.reading import OUT_OF_RANGE, SENSOR_FAULT
-from parkgate.vibration import Analyser
+from parkgate.sensing.vibration import Analyser
 
 from .sensor import Sensor, in_steps
 

@@ -74,8 +74,8 @@ def meter(item: dict, bus, read_profile, mono_ms, note):
     wants it. Raises ProfileError, SettingsError."""
     import json
 
-    from parkgate import counters, profiles
     from parkgate.errors import SettingsError
+    from parkgate.meters import counters, profiles
 
     from .modbus_meter import ModbusMeter
 
@@ -96,7 +96,7 @@ def reporter(schema: list, report: dict):
     """(reduction.Reporter, the schema of what it lets through) for a complete `report` of the settings. Raises
     SettingsError when a deadband is for a quantity that the instrument does not give."""
     from parkgate.errors import SettingsError
-    from parkgate.reduction import Reporter, reduced_schema
+    from parkgate.sensing.reduction import Reporter, reduced_schema
 
     names = [row[0] for row in schema]
     for name in report["deadbands"]:

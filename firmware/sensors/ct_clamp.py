@@ -6,10 +6,10 @@ so an auditor can tell by which calibration a reading was made and that nobody c
 
 from array import array
 
-from parkgate import true_rms
-from parkgate.batch import short_id
-from parkgate.cbor import encode
 from parkgate.reading import OUT_OF_RANGE, SENSOR_FAULT
+from parkgate.sensing import true_rms
+from parkgate.wire.batch import short_id
+from parkgate.wire.cbor import encode
 
 from .sensor import Sensor, in_steps
 

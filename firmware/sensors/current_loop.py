@@ -2,11 +2,11 @@
 
 Data sheet SBAS444D: configuration register (table 8), range ±4.096 V with 125 µV a step (table 3), single shot at 128
 samples a second, whose internal clock may be 10 % slow (8.6 ms). The limits are those of NAMUR NE 43 (see
-parkgate/current_loop.py). A shunt of 100 ohm gives 2.4 V at 24 mA and resolves 1.25 µA.
+parkgate/sensing/current_loop.py). A shunt of 100 ohm gives 2.4 V at 24 mA and resolves 1.25 µA.
 """
 
-from parkgate import current_loop
 from parkgate.reading import GOOD, OUT_OF_RANGE, SENSOR_FAULT
+from parkgate.sensing import current_loop
 
 from .sensor import Sensor
 

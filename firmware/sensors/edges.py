@@ -3,7 +3,7 @@ an interrupt; `pin` has `value()` (1 while active) and `on_edge(handler)`, which
 
 from array import array
 
-from parkgate.debounce import Debounce
+from parkgate.sensing.debounce import Debounce
 
 WRAP = (1 << 30) - 1
 

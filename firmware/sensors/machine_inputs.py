@@ -6,9 +6,9 @@ Must be read at least every 12 days (ticks wrap), and before 32 edges of one inp
 sample is SUBSTITUTED, because its seconds then follow levels and not all edges.
 """
 
-from parkgate.debounce import Debounce
-from parkgate.machine_state import ALARM, IDLE, RUN, MachineTime, state_of
 from parkgate.reading import SUBSTITUTED
+from parkgate.sensing.debounce import Debounce
+from parkgate.sensing.machine_state import ALARM, IDLE, RUN, MachineTime, state_of
 
 from .edges import WRAP, Edges
 from .sensor import Sensor

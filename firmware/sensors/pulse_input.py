@@ -7,8 +7,8 @@ At a power cut the pulses since the last journalled sample are lost, so at most 
 instrument reports by exception), and those that come while there is no power. Totals begin again from that sample.
 """
 
-from parkgate.pulses import PulseTotal, scaled
 from parkgate.reading import GOOD
+from parkgate.sensing.pulses import PulseTotal, scaled
 
 from .sensor import Sensor
 

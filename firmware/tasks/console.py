@@ -13,8 +13,9 @@ _PIECE_BYTES = 32
 _HUSH_MS = 30000
 _REQUEST_MS_MAX = 120000
 _WRITE_MS_MAX = 3000
-_BY_COMMAND = ("parkgate.settings", "parkgate.settings_edit", "parkgate.settings_slots", "parkgate.sensor_settings")
-_BY_COMMAND += ("parkgate.profile_check", "parkgate.profile_lines", "parkgate.profiles", "parkgate.identify")
+_BY_COMMAND = ("parkgate.settings.schema", "parkgate.settings.edit", "parkgate.settings.slots")
+_BY_COMMAND += ("parkgate.settings.sensors", "parkgate.meters.profile_check", "parkgate.meters.profile_lines")
+_BY_COMMAND += ("parkgate.meters.profiles", "parkgate.meters.identify")
 _BY_COMMAND += ("parkgate.quantities", "tasks.console_look", "tasks.console_change", "tasks.console_test")
 
 
@@ -40,11 +41,11 @@ class ConsoleTask:
                 await self._take(data)
             elif self._console is not None and self._console.resting:
                 self._console = None
-                drop(("parkgate.console",))
+                drop(("parkgate.console.line",))
 
     async def _take(self, data):
         if self._console is None:
-            from parkgate.console import Console
+            from parkgate.console.line import Console
 
             self._console = Console(_is_public, _candidates)
         console = self._console
@@ -120,20 +121,20 @@ def drop(names):
     """Take modules out of memory until they are wanted again."""
     for name in names:
         sys.modules.pop(name, None)
-        package, module = name.split(".")
+        package, _, module = name.rpartition(".")
         if hasattr(sys.modules.get(package), module):
             delattr(sys.modules[package], module)
 
 
 def _is_public(args, word):
-    from parkgate.settings_edit import is_public
+    from parkgate.settings.edit import is_public
 
     return is_public(args, word)
 
 
 def _candidates(name, index):
     if name in ("settings set", "settings append", "settings show", "settings help") and index == 0:
-        from parkgate.settings import TABLE
+        from parkgate.settings.schema import TABLE
 
         return [section + "." + field[0] for section in sorted(TABLE) for field in TABLE[section]]
     return ()

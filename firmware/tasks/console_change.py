@@ -8,8 +8,10 @@ from tasks.console import drop
 
 _SHOWN_CHARACTERS = 64  # to a person; a program gets all
 _FACTORY_RESET = 2  # index into events.EPOCH_REASONS
-_SETTINGS = ("parkgate.settings", "parkgate.settings_edit", "parkgate.settings_slots", "parkgate.sensor_settings")
-_PROFILES = ("parkgate.profile_check", "parkgate.profile_lines", "parkgate.profiles", "parkgate.quantities")
+_SETTINGS = ("parkgate.settings.schema", "parkgate.settings.edit", "parkgate.settings.slots")
+_SETTINGS += ("parkgate.settings.sensors",)
+_PROFILES = ("parkgate.meters.profile_check", "parkgate.meters.profile_lines")
+_PROFILES += ("parkgate.meters.profiles", "parkgate.quantities")
 
 
 class Change:
@@ -23,53 +25,53 @@ class Change:
 
     def _slots(self, loaded=True):
         """The slots; not `loaded` does for what is staged, and takes less memory."""
-        from parkgate.settings_slots import Slots
+        from parkgate.settings.slots import Slots
 
         files = self._gateway.board.files
         if not loaded:
             return Slots(files, None)
-        from parkgate.settings import validate
+        from parkgate.settings.schema import validate
 
         slots = Slots(files, validate)
         slots.load(None, False)
         return slots
 
     async def settings_show(self, request, say):
-        from parkgate import settings_edit
+        from parkgate.settings import edit
 
         found = False
         prefix = request.args[0] if request.args else ""
-        for path, field, value in settings_edit.entries(self._gateway.settings, prefix):
+        for path, field, value in edit.entries(self._gateway.settings, prefix):
             found = True
             if len(str(value)) > _SHOWN_CHARACTERS and request.seq is None:
                 value = "%s… (%d characters)" % (str(value)[:_SHOWN_CHARACTERS], len(str(value)))
             unit = " " + field[5] if field[1] == "int" and field[5] else ""
-            text = "%s = %s" % (path, settings_edit.shown(field, value))
+            text = "%s = %s" % (path, edit.shown(field, value))
             await say(text if request.seq is not None else "%s%s    (%s)" % (text, unit, field[6]))
         if not found and prefix:
-            settings_edit.field_of(prefix)
+            edit.field_of(prefix)
             await say("nothing is set there")
 
     async def settings_help(self, request, say):
-        from parkgate import settings_edit
+        from parkgate.settings import edit
 
-        for path, text in settings_edit.help_entries(request.args[0] if request.args else ""):
+        for path, text in edit.help_entries(request.args[0] if request.args else ""):
             await say("%s: %s" % (path, text))
 
-    async def _stage(self, say, edit, *args):
-        """Apply a function of settings_edit to a copy of what is staged; only what is allowed as it stands is kept.
+    async def _stage(self, say, change, *args):
+        """Apply the function `change` of settings.edit to a copy of what is staged; only what is allowed is kept.
         In steps, with as little in memory at once as can be: a Pico W with its links up has 60 kB."""
-        from parkgate import settings_edit
-        from parkgate.settings_slots import STAGED, pack
+        from parkgate.settings import edit
+        from parkgate.settings.slots import STAGED, pack
 
         staged = self._slots(False).staged()
         if staged is None:
             staged = _copy(self._gateway.settings)
         known = _profiles(staged)
-        getattr(settings_edit, edit)(staged, *args)
+        getattr(edit, change)(staged, *args)
         wanted = _profiles(staged)
         packed = pack(staged)
-        del settings_edit, pack, staged
+        del edit, pack, staged
         self._check_profiles(wanted, known)
         self._gateway.board.files.write(STAGED, packed)
         await say("staged; settings commit makes it active")
@@ -80,7 +82,7 @@ class Change:
             return
         drop(_SETTINGS)
         gc.collect()
-        from parkgate.profile_check import check
+        from parkgate.meters.profile_check import check
 
         check(self._gateway.read_profile, json.loads, wanted, known)
         del check
@@ -105,13 +107,13 @@ class Change:
         await self._stage(say, "remove", request.args[0])
 
     async def settings_diff(self, _request, say):
-        from parkgate import settings_edit
+        from parkgate.settings import edit
 
         staged = self._slots(False).staged()
         if staged is None:
             await say("nothing is staged")
             return
-        for line in settings_edit.differences(self._gateway.settings, staged):
+        for line in edit.differences(self._gateway.settings, staged):
             await say(line)
 
     async def settings_discard(self, _request, say):

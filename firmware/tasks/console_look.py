@@ -25,7 +25,7 @@ class Look:
         self._access = access
 
     async def help(self, request, say):
-        from parkgate.console import find, help_lines
+        from parkgate.console.line import find, help_lines
 
         prefix = request.args[0].strip() if request.args else ""
         if prefix:

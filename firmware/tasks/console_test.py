@@ -74,7 +74,7 @@ class Tests:
 
     async def _say_likely(self, bus, unit_id, say):
         """Which of the profiles in use the unit answers plausibly; `parkgate meters scan` tries all there are."""
-        from parkgate import identify
+        from parkgate.meters import identify
 
         likely = []
         for name in sorted(set([item["profile"] for item in self._gateway.settings["instruments"]])):
@@ -100,7 +100,7 @@ class Tests:
 
     def _candidate(self, name):
         """A profile of the settings on trial; None where its file has a fault."""
-        from parkgate import identify, profiles
+        from parkgate.meters import identify, profiles
 
         file_name, variant = profiles.split_name(name)
         try:
@@ -121,7 +121,7 @@ class Tests:
         raise SettingsError("no such instrument is sampled; there are " + (names or "none"))
 
     async def sensor_read(self, request, say):
-        from parkgate.batch import decode_schema
+        from parkgate.wire.batch import decode_schema
 
         instrument = self._instrument(request.args[0])
         channels = decode_schema(self._gateway.schema)[instrument.index][2]

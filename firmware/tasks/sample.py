@@ -1,12 +1,12 @@
 """Sampling: each bus reads its instruments in turn, and every sample is in the journal before the next is taken.
 
 A sample's time is when it was acquired: when read() returned, or what the instrument says in `taken_ms`. Where an
-instrument has a `report` (parkgate.reduction), its samples go through it and only what that keeps is journalled.
+instrument has a `report` (sensing/reduction.py), its samples go through it and only what that keeps is journalled.
 """
 
 import asyncio
 
-from parkgate.bus_schedule import BusSchedule
+from parkgate.meters.bus_schedule import BusSchedule
 from parkgate.reading import SENSOR_FAULT, TIMEOUT
 
 _WAIT_MS_MAX = 1000  # the monotonic clock wants to be asked now and then

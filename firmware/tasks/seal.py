@@ -2,8 +2,9 @@
 
 import asyncio
 
-from parkgate import batch, cbor, reading
+from parkgate import reading
 from parkgate.errors import FormatError, JournalError
+from parkgate.wire import batch, cbor
 
 POLL_MS = 200
 QUIET_TRIES = 50  # then the journal erases whether the bus is quiet or not

@@ -13,9 +13,9 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import NamedTuple
 
-from parkgate.batch import MAX_SCALE
 from parkgate.errors import ParkgateError
 from parkgate.reading import VALUE_LIMIT
+from parkgate.wire.batch import MAX_SCALE
 
 MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "-", "?"))
 _PERIOD_MS = 1000  # between rows where the file has no times

@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from parkgate import batch, columns, cose
 from parkgate.reading import GOOD, SYNCHRONISED, TIMEOUT
-from parkgate.steps import finish
+from parkgate.wire import batch, columns, cose
+from parkgate.wire.steps import finish
 
 from . import peers
 from .ideal import ideal_bytes

@@ -1,6 +1,6 @@
 """Receipts: what the hub says after the commit, and only then (SPEC 6)."""
 
-from parkgate import receipt
+from parkgate.wire import receipt
 
 from ..keys import HubKey
 from .state import Gateway

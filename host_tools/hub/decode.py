@@ -9,11 +9,11 @@ are kept all the same.
 
 from collections.abc import Sequence
 
-from parkgate import batch as batch_format
-from parkgate.batch import Batch
-from parkgate.cbor import UINT_LIMIT
 from parkgate.errors import FormatError
 from parkgate.reading import QUALITY_LIMIT, RELATIVE_ONLY, TRUST_LIMIT, has_value
+from parkgate.wire import batch as batch_format
+from parkgate.wire.batch import Batch
+from parkgate.wire.cbor import UINT_LIMIT
 
 from ..bulk import decode_columns
 from .state import SPARK_POINTS, Series

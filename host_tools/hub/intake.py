@@ -13,9 +13,9 @@ import sqlite3
 from typing import NamedTuple
 
 from parkgate import events
-from parkgate.batch import Batch
-from parkgate.cbor import UINT_LIMIT
 from parkgate.errors import FormatError
+from parkgate.wire.batch import Batch
+from parkgate.wire.cbor import UINT_LIMIT
 
 from . import accept, verify
 from .answer import make_receipt, receipt_topic

@@ -10,10 +10,11 @@ import json
 import sqlite3
 from itertools import pairwise
 
-from parkgate import cbor, events
-from parkgate.batch import Batch
+from parkgate import events
 from parkgate.quantities import STATES
 from parkgate.reading import QUALITY_NAMES, RELATIVE_ONLY, TRUST_NAMES
+from parkgate.wire import cbor
+from parkgate.wire.batch import Batch
 
 from .summary import decimal_text
 

@@ -25,8 +25,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from parkgate import cose
 from parkgate.errors import FormatError, SettingsError
+from parkgate.wire import cose
 
 from ..enrol import enrol
 from ..keys import parse_public

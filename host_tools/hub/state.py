@@ -7,7 +7,7 @@ changed, and after a failed transaction it is built anew.
 
 from collections import deque
 
-from parkgate.beat import Beat
+from parkgate.wire.beat import Beat
 
 from ..keys import Verifier
 from .accept import Held

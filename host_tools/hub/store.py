@@ -12,10 +12,10 @@ import json
 import sqlite3
 from pathlib import Path
 
-from parkgate import batch as batch_format
-from parkgate import cbor
-from parkgate.beat import Beat
 from parkgate.errors import ParkgateError
+from parkgate.wire import batch as batch_format
+from parkgate.wire import cbor
+from parkgate.wire.beat import Beat
 
 from .accept import Held
 from .schema import FORMAT, TABLES, UNDECODABLE, WAITS_FOR_SCHEMA

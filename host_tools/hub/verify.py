@@ -12,9 +12,9 @@ fork             signed as it must be, but contradicts what is held (decided in 
 internal         the hub itself failed on it; the log has the traceback
 """
 
-from parkgate.batch import MAX_BATCH_BYTES, Batch
-from parkgate.beat import MAX_BEAT_BYTES, Beat
 from parkgate.errors import FormatError, IntegrityError
+from parkgate.wire.batch import MAX_BATCH_BYTES, Batch
+from parkgate.wire.beat import MAX_BEAT_BYTES, Beat
 
 from ..keys import Verifier
 from .state import Gateway

@@ -19,8 +19,8 @@ from host_tools.bench.ideal import ideal_bytes
 from host_tools.bench.table import read as read_csv
 from host_tools.hub.decode import decode_group
 from host_tools.unix_port import ForkServer
-from parkgate import batch, columns
 from parkgate.errors import FormatError
+from parkgate.wire import batch, columns
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REFERENCE = ROOT.parent / "shared" / "reference"

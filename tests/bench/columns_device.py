@@ -8,7 +8,7 @@ import json
 import sys
 import time
 
-from parkgate import columns
+from parkgate.wire import columns
 
 with open(sys.argv[1]) as file:
     wanted = json.load(file)

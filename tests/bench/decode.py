@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from batches import START_MS, FakeGateway
 from host_tools.hub.decode import decode_group
 from host_tools.keys import Verifier
-from parkgate import batch, cbor, cose
+from parkgate.wire import batch, cbor, cose
 
 CURVE = Path(__file__).resolve().parent.parent.parent / "host_tools" / "data" / "load_curve.csv"
 QUANTITIES = ("kwh", "kvarh_lag", "kvarh_lead")

@@ -91,12 +91,10 @@ OPTIONS = {
 
 def measure(family, size):
     """Figures of one family as (name, value, unit)."""
-    from parkgate.settings import validate
+    from parkgate.settings.schema import validate
 
     item = validate({"sensors": [{"name": "x", "family": family, "port": "p", "options": OPTIONS.get(family, {})}]})
     item = item["sensors"][0]
-    import parkgate.batch  # a gateway has these two anyhow
-    import parkgate.quantities  # noqa: F401
     from sensors.build import build
 
     world = World()
@@ -135,7 +133,7 @@ def measure_reduction():
     import parkgate.reading  # noqa: F401
 
     before = used()
-    from parkgate.reduction import Reporter
+    from parkgate.sensing.reduction import Reporter
 
     schema = [["voltage_l%d" % i, "V", 1] for i in (1, 2, 3)] + [["current_l%d" % i, "A", 3] for i in (1, 2, 3)]
     code = used()

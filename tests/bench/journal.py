@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flash_sim import FlashSim
 from host_tools.unix_port import ForkServer
-from parkgate.journal import Journal
+from parkgate.journal.journal import Journal
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = Path(__file__).with_name("journal_device.py")

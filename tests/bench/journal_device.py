@@ -12,7 +12,7 @@ import vfs  # pyright: ignore[reportMissingImports]
 
 from flash_sim import BlockDevice, FlashSim
 from hal.segment_files import SegmentFiles
-from parkgate.journal import Journal
+from parkgate.journal.journal import Journal
 
 RECORD = bytes(range(64))
 BLOCKS = 128

@@ -10,9 +10,9 @@ import json
 import sys
 import time
 
-from parkgate import profiles
-from parkgate.modbus import Client
-from parkgate.modbus_frame import frame
+from parkgate.meters import profiles
+from parkgate.meters.modbus import Client
+from parkgate.meters.modbus_frame import frame
 
 POLLS = 1000
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import quantiles
 
 from host_tools.unix_port import ForkServer
-from parkgate import p256
+from parkgate.wire import p256
 from tests.sim.counted_int import counting, longest_step_us
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -11,7 +11,7 @@ import json
 import sys
 import time
 
-from parkgate import p256
+from parkgate.wire import p256
 
 KEY = p256.key_from_entropy(bytes(range(40)))
 DIGEST = bytes(range(32))

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from parkgate.p256_table import TABLES
+from parkgate.wire.p256_table import TABLES
 from tests.board.emulated_pico import BoardError, EmulatedPico, EmulatorError
 from tests.board.flash_image import REPOSITORY, compiled, compiled_tree, missing_for
 
@@ -163,7 +163,7 @@ def imports_file() -> bytes:
     """What on_board/imports.py imports: the whole library, as it is. (What a gateway has of it, made small and left in
     flash, is in the figures of the whole run.)"""
     modules = modules_under(LIBRARY, "parkgate")
-    del modules["parkgate.p256_table"]  # the gateway reads it from a file
+    del modules["parkgate.wire.p256_table"]  # the gateway reads it from a file
     return json.dumps({"what": "library", "names": in_order(modules, list(modules))}).encode()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from host_tools import boards, flash_image
 from host_tools.link import Link
-from parkgate.access import Access
+from parkgate.console.access import Access
 from tests.board.emulated_pico import EmulatedPico
 from tests.board.flash_image import FLASH_BYTES, firmware_bytes, missing_for
 

@@ -19,7 +19,7 @@ OPEN, CLOSED = 1, 0  # a contact to ground with a pull-up
 DEBOUNCE_US = 5000
 FILES = (
     "firmware/hal/rp2/pulse_counter.py", "firmware/hal/device/inputs.py", "firmware/sensors/edges.py",
-    "lib/parkgate/errors.py", "lib/parkgate/debounce.py",
+    "lib/parkgate/errors.py", "lib/parkgate/sensing/debounce.py",
 )  # fmt: skip
 
 PIO = """

@@ -1,7 +1,7 @@
 """The code of the console: guesses are counted before they are looked at, and waiting survives restarts."""
 
 from check import equal, raises, true
-from parkgate.access import DELAY_MS_MAX, FREE_GUESSES, OPEN_MS, Access
+from parkgate.console.access import DELAY_MS_MAX, FREE_GUESSES, OPEN_MS, Access
 from parkgate.errors import SettingsError
 
 SALT = bytes(range(16))

@@ -1,9 +1,9 @@
 """Batches, from samples to sealed bytes and back, by the device's own code alone."""
 
 from check import equal, raises, true
-from parkgate import batch, beat, cbor, cose, p256
 from parkgate.errors import FormatError, IntegrityError, ParkgateError
-from parkgate.steps import finish
+from parkgate.wire import batch, beat, cbor, cose, p256
+from parkgate.wire.steps import finish
 
 KEY = bytes(range(1, 33))
 PUBLIC = p256.public_key(KEY)

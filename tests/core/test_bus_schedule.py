@@ -1,9 +1,9 @@
 """The published bound of a bus cycle: 32 units of which 8 are dead, asked by the real client on a simulated line."""
 
 from check import equal, true
-from parkgate.bus_schedule import PATIENCE, BusSchedule, round_bound
-from parkgate.modbus import Client
-from parkgate.modbus_frame import Reply, characters_us, frame
+from parkgate.meters.bus_schedule import PATIENCE, BusSchedule, round_bound
+from parkgate.meters.modbus import Client
+from parkgate.meters.modbus_frame import Reply, characters_us, frame
 
 BAUD = 19200
 UNITS = 32

@@ -1,8 +1,8 @@
 """CBOR: the examples of RFC 8949 appendix A that our subset has, and every way of not being canonical."""
 
 from check import equal, raises
-from parkgate import cbor
 from parkgate.errors import FormatError
+from parkgate.wire import cbor
 
 # RFC 8949 appendix A.
 EXAMPLES = (

@@ -2,9 +2,9 @@
 
 from check import equal, raises, true
 from column_shapes import LIMIT, Dice, shapes
-from parkgate import columns, range_coder
 from parkgate.errors import FormatError
-from parkgate.tail_bits import TailReader, TailWriter
+from parkgate.wire import columns, range_coder
+from parkgate.wire.tail_bits import TailReader, TailWriter
 
 # SPEC "Columns", example.
 EXAMPLE = [2300, 2310, 2290, 2300, 2300, 2320, 2380, 2300, 2400]

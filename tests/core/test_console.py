@@ -3,8 +3,7 @@
 from binascii import crc32
 
 from check import equal, raises, true
-from parkgate import settings_edit
-from parkgate.console import (
+from parkgate.console.line import (
     COMMANDS,
     LINE_BYTES_MAX,
     Console,
@@ -17,6 +16,7 @@ from parkgate.console import (
     parse,
     unframe,
 )
+from parkgate.settings import edit
 
 # Secrets stand behind these; "~" is where the canary goes.
 SECRET_LINES = (
@@ -178,14 +178,14 @@ def test_long_lines_are_refused_whole():
 def test_secrets_are_masked_while_they_are_typed():
     for line in SECRET_LINES:
         for end in ("\r", "\t\r", "\t\t", "\x7f\r", "x\x03"):
-            out, _ = typed(line.replace("~", CANARY) + end, Console(settings_edit.is_public))
+            out, _ = typed(line.replace("~", CANARY) + end, Console(edit.is_public))
             if CANARY[:-1].encode() in out:
                 raise AssertionError("%s%r shows it: %r" % (line, end, out))
-    out, _ = typed("settings set broker.password a b\r", Console(settings_edit.is_public))
+    out, _ = typed("settings set broker.password a b\r", Console(edit.is_public))
     equal(out, b"settings set broker.password * *\r\n")
-    out, _ = typed("settings set broker.host hub.local\r", Console(settings_edit.is_public))
+    out, _ = typed("settings set broker.host hub.local\r", Console(edit.is_public))
     equal(out, b"settings set broker.host hub.local\r\n", "what is no secret is shown")
-    out, _ = typed("settings add buses name=a\r", Console(settings_edit.is_public))
+    out, _ = typed("settings add buses name=a\r", Console(edit.is_public))
     equal(out, b"settings add buses name=a\r\n")
 
 
@@ -196,7 +196,7 @@ def draw(state):
 
 def test_no_byte_stream_sticks_or_surprises():
     state = 1
-    console = Console(settings_edit.is_public)
+    console = Console(edit.is_public)
     for turn in range(300):
         data = bytearray()
         for _ in range(1 + turn % 40):
@@ -215,25 +215,25 @@ def test_no_byte_stream_sticks_or_surprises():
 
 
 def test_settings_by_path():
-    from parkgate.settings import validate
+    from parkgate.settings.schema import validate
 
     settings = validate({"buses": [{"name": "rs485", "device": "d"}]})
-    settings_edit.put(settings, "broker.port", "1884")
-    settings_edit.put(settings, "broker.password", "canary")
-    settings_edit.add(settings, "instruments", "name=a.b profile=pzem-004t bus=rs485 unit_id=3")
-    settings_edit.put(settings, "instruments.a.b.channels", "voltage, current")
+    edit.put(settings, "broker.port", "1884")
+    edit.put(settings, "broker.password", "canary")
+    edit.add(settings, "instruments", "name=a.b profile=pzem-004t bus=rs485 unit_id=3")
+    edit.put(settings, "instruments.a.b.channels", "voltage, current")
     settings = validate(settings)
-    shown = dict([(path, settings_edit.shown(field, value)) for path, field, value in settings_edit.entries(settings)])
+    shown = dict([(path, edit.shown(field, value)) for path, field, value in edit.entries(settings)])
     equal(shown["broker.port"], "1884")
     equal(shown["broker.password"], "(set)")
     equal(shown["instruments.a.b.channels"], "voltage,current")
     before = validate({"buses": [{"name": "rs485", "device": "d"}]})
-    lines = list(settings_edit.differences(before, settings))
+    lines = list(edit.differences(before, settings))
     true("broker.port = 1883 -> 1884" in lines and "broker.password = (changed)" in lines, lines)
     true("+ instruments.a.b.unit_id = 3" in lines and "canary" not in str(lines), lines)
-    settings_edit.remove(settings, "instruments.a.b")
+    edit.remove(settings, "instruments.a.b")
     equal(settings["instruments"], [])
     for wrong in (("x.y", "1"), ("broker.x", "1"), ("broker", "1"), ("broker.port", "x"), ("buses.none.baud", "1")):
-        raises(settings_edit.SettingsError, settings_edit.put, settings, *wrong)
-    true(len(list(settings_edit.help_entries())) > 20)
-    equal(len(list(settings_edit.help_entries("broker.port"))), 1)
+        raises(edit.SettingsError, edit.put, settings, *wrong)
+    true(len(list(edit.help_entries())) > 20)
+    equal(len(list(edit.help_entries("broker.port"))), 1)

@@ -1,8 +1,8 @@
 """COSE envelopes: what is made opens again, and nothing else does."""
 
 from check import equal, raises, true
-from parkgate import cbor, cose, receipt
 from parkgate.errors import FormatError, IntegrityError, ParkgateError
+from parkgate.wire import cbor, cose, receipt
 
 KID = bytes(range(32))
 EPOCH = bytes(range(16))

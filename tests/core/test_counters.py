@@ -1,8 +1,17 @@
 """Energy counters: growth, rollover, exchange and glitches."""
 
 from check import equal, true
-from parkgate import profiles
-from parkgate.counters import CONFIRM, EXCHANGE, GLITCH, GLITCH_APART_MS, NO_EVENT, ROLLOVER, CounterCheck, for_channel
+from parkgate.meters import profiles
+from parkgate.meters.counters import (
+    CONFIRM,
+    EXCHANGE,
+    GLITCH,
+    GLITCH_APART_MS,
+    NO_EVENT,
+    ROLLOVER,
+    CounterCheck,
+    for_channel,
+)
 from parkgate.reading import COUNTER_GLITCH, GOOD
 
 SECOND = 1000

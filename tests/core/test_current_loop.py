@@ -1,8 +1,8 @@
 """NAMUR NE 43's limits, and the line from current to reading."""
 
 from check import equal
-from parkgate import current_loop
 from parkgate.reading import GOOD, OUT_OF_RANGE, SENSOR_FAULT
+from parkgate.sensing import current_loop
 
 
 def test_the_limits_of_ne_43():

@@ -1,7 +1,7 @@
 """Which profile answers plausibly: what speaks for one, and what against."""
 
 from check import equal, true
-from parkgate import identify, registers
+from parkgate.meters import identify, registers
 from parkgate.reading import BAD_REPLY, GOOD, NOT_CONFIGURED, SENSOR_FAULT
 
 

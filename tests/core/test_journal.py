@@ -6,9 +6,10 @@ from hashlib import sha256
 from check import equal, raises, true
 from flash_sim import BlockDevice, Chance, FlashSim
 from hal.segment_files import SegmentFiles
-from parkgate import cbor, events
+from parkgate import events
 from parkgate.errors import JournalError, JournalFull
-from parkgate.journal import Journal, seconds_until_loss
+from parkgate.journal.journal import Journal, seconds_until_loss
+from parkgate.wire import cbor
 
 try:
     import vfs  # pyright: ignore[reportMissingImports]

@@ -4,9 +4,10 @@ from hashlib import sha256
 
 from check import equal, true
 from flash_sim import Chance, FlashSim
-from parkgate import cbor, events
-from parkgate.journal import Journal
-from parkgate.journal_space import FACTORY_RESET, FIRST_START, JOURNAL_LOST, RE_FLASH
+from parkgate import events
+from parkgate.journal.journal import Journal
+from parkgate.journal.space import FACTORY_RESET, FIRST_START, JOURNAL_LOST, RE_FLASH
+from parkgate.wire import cbor
 
 
 def started(flash, seed=1, reason=FIRST_START):

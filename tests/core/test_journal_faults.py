@@ -4,9 +4,10 @@ from hashlib import sha256
 
 from check import equal, raises, true
 from flash_sim import BadFlash, Chance, FlashSim
-from parkgate import cbor, events
+from parkgate import events
 from parkgate.errors import FlashError, JournalFull
-from parkgate.journal import Journal
+from parkgate.journal.journal import Journal
+from parkgate.wire import cbor
 
 
 def started(flash, seed=1):

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 from busy_bus import Line, StallingFlash, World
 from check import equal, true
-from parkgate.journal import Journal
+from parkgate.journal.journal import Journal
 
 
 def poll(erase_us, lines, samples, keep_quiet=True, spare_ms=1):

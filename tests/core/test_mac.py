@@ -4,7 +4,7 @@ from binascii import hexlify, unhexlify
 
 from check import equal, raises, true
 from parkgate.errors import FormatError
-from parkgate.mac import equal_ct, hkdf_sha256, hmac_sha256
+from parkgate.wire.mac import equal_ct, hkdf_sha256, hmac_sha256
 
 
 def _hex(data):

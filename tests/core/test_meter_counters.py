@@ -3,12 +3,12 @@
 import struct
 
 from check import equal
-from parkgate import counters
-from parkgate.counters import EXCHANGE, GLITCH, CounterCheck
 from parkgate.errors import ModbusTimeout
-from parkgate.read_plan import ReadPlan
+from parkgate.meters import counters
+from parkgate.meters.counters import EXCHANGE, GLITCH, CounterCheck
+from parkgate.meters.read_plan import ReadPlan
+from parkgate.meters.registers import layout
 from parkgate.reading import COUNTER_GLITCH, GOOD, TIMEOUT
-from parkgate.registers import layout
 from sensor_fakes import World, run
 from sensors.modbus_meter import ModbusMeter
 

@@ -4,9 +4,9 @@ from binascii import hexlify, unhexlify
 from hashlib import sha256
 
 from check import equal, raises, true
-from parkgate import p256
 from parkgate.errors import FormatError
-from parkgate.steps import finish
+from parkgate.wire import p256
+from parkgate.wire.steps import finish
 
 N = p256.N
 

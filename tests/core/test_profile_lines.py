@@ -3,9 +3,9 @@
 import json
 
 from check import equal, true
-from parkgate import profiles
 from parkgate.errors import ProfileError
-from parkgate.profile_lines import line_of
+from parkgate.meters import profiles
+from parkgate.meters.profile_lines import line_of
 
 GOOD = """{
   "meter": "m", "manual": "m", "sources": ["s"], "licences": ["l"],

@@ -4,9 +4,10 @@ import json
 import os
 
 from check import equal, raises, true
-from parkgate import profiles, quantities
+from parkgate import quantities
 from parkgate.errors import ProfileError
-from parkgate.modbus import Client, Reply
+from parkgate.meters import profiles
+from parkgate.meters.modbus import Client, Reply
 from parkgate.reading import BAD_REPLY, GOOD, NOT_CONFIGURED, TIMEOUT
 
 ROOT = __file__.rsplit("/", 3)[0]

@@ -1,10 +1,10 @@
 """Pulses, contacts and machine time: wraps, bounces, glitches, edges to the millisecond."""
 
 from check import equal, true
-from parkgate.debounce import Debounce
-from parkgate.machine_state import ALARM, IDLE, OFF, RUN, MachineTime, state_of
-from parkgate.pulses import PulseTotal, scaled
 from parkgate.reading import COUNTER_GLITCH, GOOD
+from parkgate.sensing.debounce import Debounce
+from parkgate.sensing.machine_state import ALARM, IDLE, OFF, RUN, MachineTime, state_of
+from parkgate.sensing.pulses import PulseTotal, scaled
 from sensor_fakes import Dice, FakeCounter, FakePin, World, run
 from sensors.edges import EdgeCounter, Edges
 from sensors.machine_inputs import MachineInputs

@@ -2,7 +2,7 @@
 
 from check import equal, true
 from parkgate.reading import COUNTER_GLITCH, GOOD, OUT_OF_RANGE, SUBSTITUTED, TIMEOUT
-from parkgate.reduction import REDUCTIONS, Reporter, reduced_schema
+from parkgate.sensing.reduction import REDUCTIONS, Reporter, reduced_schema
 
 POWER = [["active_power", "W", 1]]
 METER = [["active_power", "W", 1], ["import_active_energy", "Wh", 0], ["machine_state", "1", 0]]

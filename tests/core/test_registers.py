@@ -3,7 +3,7 @@
 import json
 
 from check import equal, true
-from parkgate import registers
+from parkgate.meters import registers
 from parkgate.reading import BAD_REPLY, GOOD, NOT_CONFIGURED, SENSOR_FAULT
 
 VECTORS = __file__.rsplit("/", 2)[0] + "/vectors/modbus/"

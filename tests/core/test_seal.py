@@ -6,10 +6,11 @@ import tasks.seal
 from app import App
 from check import equal, raises, true
 from flash_sim import FlashSim
-from parkgate import batch, columns, reading
+from parkgate import reading
 from parkgate.clock import Clock
 from parkgate.errors import FlashError, JournalError
-from parkgate.journal import Journal
+from parkgate.journal.journal import Journal
+from parkgate.wire import batch, columns
 
 
 class QuickLoop:

@@ -1,18 +1,19 @@
 """Settings: defaults, every wrong one named, secrets kept out."""
 
 from check import equal, raises, true
-from parkgate import cbor, settings, settings_edit
 from parkgate.errors import SettingsError
+from parkgate.settings import edit, schema
+from parkgate.wire import cbor
 
 BUS = {"name": "rs485", "device": "/dev/ttyUSB0"}
 METER = {"name": "incomer", "profile": "eastron_sdm630", "bus": "rs485"}
 
 
 def test_defaults_are_filled_in():
-    full = settings.validate({"buses": [BUS], "instruments": [METER]})
+    full = schema.validate({"buses": [BUS], "instruments": [METER]})
     equal(full["broker"]["port"], 1883)
     equal(full["instruments"][0]["unit_id"], 1)
-    equal(settings.validate(full), full, "what is complete stays as it is")
+    equal(schema.validate(full), full, "what is complete stays as it is")
 
 
 WRONG = (
@@ -44,43 +45,43 @@ WRONG = (
 
 def test_names_what_is_wrong_and_what_is_allowed():
     for given, says in WRONG:
-        error = str(raises(SettingsError, settings.validate, given))
+        error = str(raises(SettingsError, schema.validate, given))
         true(says in error, "%s: %s" % (given, error))
 
 
 def test_secrets_are_neither_shown_nor_named():
-    full = settings.validate({"broker": {"password": "canary"}, "network": {"password": "canary"}})
-    true("password" not in settings.public(full)["broker"])
-    true("password" not in settings.public(full)["network"])
-    true(b"canary" not in cbor.encode(settings.public(full)))
-    equal(settings.settings_id(full), settings.settings_id(settings.validate({})))
-    error = str(raises(SettingsError, settings.validate, {"broker": {"password": "canary" * 20}}))
+    full = schema.validate({"broker": {"password": "canary"}, "network": {"password": "canary"}})
+    true("password" not in schema.public(full)["broker"])
+    true("password" not in schema.public(full)["network"])
+    true(b"canary" not in cbor.encode(schema.public(full)))
+    equal(schema.settings_id(full), schema.settings_id(schema.validate({})))
+    error = str(raises(SettingsError, schema.validate, {"broker": {"password": "canary" * 20}}))
     true("canary" not in error, error)
 
 
 def test_a_text_can_be_continued():
-    full = settings.validate({})
-    settings_edit.put(full, "broker.ca", "MIIB")
-    settings_edit.append(full, "broker.ca", 4, "AAAA")
-    settings_edit.append(full, "broker.ca", 4, "BBBB")
+    full = schema.validate({})
+    edit.put(full, "broker.ca", "MIIB")
+    edit.append(full, "broker.ca", 4, "AAAA")
+    edit.append(full, "broker.ca", 4, "BBBB")
     equal(full["broker"]["ca"], "MIIBBBBB", "a piece that comes twice, or is corrected")
-    raises(SettingsError, settings_edit.append, full, "broker.ca", 9, "AAAA")
-    raises(SettingsError, settings_edit.append, full, "broker.password", 0, "AAAA")
-    raises(SettingsError, settings_edit.append, full, "broker", 0, "AAAA")
-    equal(settings.validate(full)["broker"]["ca"], "MIIBBBBB")
+    raises(SettingsError, edit.append, full, "broker.ca", 9, "AAAA")
+    raises(SettingsError, edit.append, full, "broker.password", 0, "AAAA")
+    raises(SettingsError, edit.append, full, "broker", 0, "AAAA")
+    equal(schema.validate(full)["broker"]["ca"], "MIIBBBBB")
 
 
 def test_what_is_set_is_checked_at_once_and_not_repeated():
-    full = settings.validate({"buses": [BUS]})
+    full = schema.validate({"buses": [BUS]})
     for path, text in (
         ("broker.port", "99999"), ("broker.port", "1e3"), ("broker.tls", "geheim"), ("gateway.name", '""'),
         ("broker.password", "geheim" * 20), ("hub.public_key", "geheim"), ("buses.rs485.baud", "9601"),
     ):  # fmt: skip
-        error = str(raises(SettingsError, settings_edit.put, full, path, text))
+        error = str(raises(SettingsError, edit.put, full, path, text))
         true(error.startswith(path + ": ") and text not in error, error)
-    error = str(raises(SettingsError, settings_edit.add, full, "buses", "name=b device=d baud=12"))
+    error = str(raises(SettingsError, edit.add, full, "buses", "name=b device=d baud=12"))
     true("one of 1200, 2400" in error, error)
-    equal(full, settings.validate({"buses": [BUS]}), "nothing was changed")
+    equal(full, schema.validate({"buses": [BUS]}), "nothing was changed")
 
 
 LOOP = {"name": "tank", "family": "current_loop", "port": "i2c0"}
@@ -88,14 +89,14 @@ LOOP_OPTIONS = {"quantity": "pressure", "at_4ma": 0, "at_20ma": 1000000}
 
 
 def test_sensors_are_completed_too():
-    full = settings.validate({"sensors": [dict(LOOP, options=LOOP_OPTIONS, report={"every": 10})]})
+    full = schema.validate({"sensors": [dict(LOOP, options=LOOP_OPTIONS, report={"every": 10})]})
     equal(full["sensors"][0]["options"]["address"], 0x48)
     equal(full["sensors"][0]["options"]["scale"], 0, "the quantity's own")
     equal(full["sensors"][0]["report"]["reductions"], ["last"])
-    equal(settings.validate(full), full, "what is complete stays as it is")
-    true(settings.settings_id(full) != settings.settings_id(settings.validate({})))
+    equal(schema.validate(full), full, "what is complete stays as it is")
+    true(schema.settings_id(full) != schema.settings_id(schema.validate({})))
     for family in ("pulses", "machine_state", "ds18b20", "sht3x", "bme280", "lis3dh", "adxl345"):
-        settings.validate({"sensors": [{"name": "a", "family": family, "port": "p"}]})
+        schema.validate({"sensors": [{"name": "a", "family": family, "port": "p"}]})
 
 
 def wrong_option(**options):
@@ -140,5 +141,5 @@ WRONG_SENSORS = (
 
 def test_wrong_sensors_are_refused_by_name():
     for given, says in WRONG_SENSORS:
-        error = str(raises(SettingsError, settings.validate, given))
+        error = str(raises(SettingsError, schema.validate, given))
         true(says in error, "%s: %s" % (given, error))

@@ -3,10 +3,9 @@
 import json
 
 from check import equal, raises, true
-from parkgate import settings_slots
 from parkgate.errors import SettingsError
-from parkgate.settings import validate
-from parkgate.settings_slots import MARK, NAMES, STARTS_MAX, Slots
+from parkgate.settings.schema import validate
+from parkgate.settings.slots import BYTES_MAX, MARK, NAMES, STARTS_MAX, Slots
 
 
 class Cut(Exception):
@@ -188,4 +187,4 @@ def test_staging():
     equal(start(files)[0].staged()["broker"]["port"], 7)
     slots.discard()
     equal(slots.staged(), None)
-    raises(SettingsError, slots.stage, {"x": "y" * settings_slots.BYTES_MAX})
+    raises(SettingsError, slots.stage, {"x": "y" * BYTES_MAX})

@@ -4,7 +4,7 @@ from binascii import crc32
 
 from check import equal, true
 from flash_sim import Chance
-from parkgate.single_bit import flipped_bit, mend
+from parkgate.journal.single_bit import flipped_bit, mend
 
 DATA = bytes(range(40)) + b"123456789"
 

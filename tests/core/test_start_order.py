@@ -5,9 +5,9 @@ import asyncio
 import tasks.sample
 from check import equal, raises, true
 from enrolled import known_hub
-from parkgate import cose, receipt
 from parkgate.errors import IntegrityError
-from parkgate.p256 import SoftwareSigner, ecdh, public_key
+from parkgate.wire import cose, receipt
+from parkgate.wire.p256 import SoftwareSigner, ecdh, public_key
 from tasks.sample import QUIET_WAIT_MS, until_quiet
 
 GATEWAY, HUB = bytes(31) + b"\x05", bytes(31) + b"\x07"

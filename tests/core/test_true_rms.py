@@ -3,9 +3,9 @@
 import math
 
 from check import equal, true
-from parkgate.roots import square_root
-from parkgate.steps import finish
-from parkgate.true_rms import burst_steps, clamp_ma
+from parkgate.sensing.roots import square_root
+from parkgate.sensing.true_rms import burst_steps, clamp_ma
+from parkgate.wire.steps import finish
 from sensor_fakes import Dice
 
 

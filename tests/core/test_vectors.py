@@ -8,8 +8,8 @@ import json
 import os
 
 from check import equal, true
-from parkgate import batch, beat, cbor, cose, p256, receipt
 from parkgate.errors import FormatError, IntegrityError
+from parkgate.wire import batch, beat, cbor, cose, p256, receipt
 
 FOLDER = __file__[: -len("core/test_vectors.py")] + "vectors/"
 REFUSALS = (FormatError, IntegrityError)

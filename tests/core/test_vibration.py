@@ -3,8 +3,8 @@
 import math
 
 from check import equal, true
-from parkgate.steps import finish
-from parkgate.vibration import Analyser, quarter_sine
+from parkgate.sensing.vibration import Analyser, quarter_sine
+from parkgate.wire.steps import finish
 
 UM_S2 = 38307  # an ADXL345's step
 MM_S2 = 1000

@@ -7,8 +7,8 @@ On CPython the same functions are called by test_batch_across.py, so both sides 
 import json
 import sys
 
-from parkgate import batch, cose, p256
-from parkgate.steps import finish
+from parkgate.wire import batch, cose, p256
+from parkgate.wire.steps import finish
 
 KEY = bytes(range(1, 33))
 EPOCH = b"0123456789abcdef"

@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from host_tools.keys import public_xy
-from parkgate import batch as batch_format
-from parkgate import beat as beat_format
-from parkgate import cose, receipt
-from parkgate.steps import finish
+from parkgate.wire import batch as batch_format
+from parkgate.wire import beat as beat_format
+from parkgate.wire import cose, receipt
+from parkgate.wire.steps import finish
 
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 START_MS = 1_700_000_000_000

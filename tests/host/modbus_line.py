@@ -8,7 +8,7 @@ import time
 import tty
 
 from parkgate.errors import ModbusError
-from parkgate.modbus import Client, Reply
+from parkgate.meters.modbus import Client, Reply
 
 
 def clock_us() -> int:

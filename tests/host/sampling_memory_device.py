@@ -102,13 +102,13 @@ def grown(instrument, report, clock):
 from drivers_device import OPTIONS, Board, World  # noqa: E402
 
 from bus import ModbusBus  # noqa: E402
-from parkgate import counters, registers  # noqa: E402
-from parkgate.modbus import Client  # noqa: E402
-from parkgate.modbus_frame import frame  # noqa: E402
-from parkgate.read_plan import ReadPlan  # noqa: E402
+from parkgate.meters import counters, registers  # noqa: E402
+from parkgate.meters.modbus import Client  # noqa: E402
+from parkgate.meters.modbus_frame import frame  # noqa: E402
+from parkgate.meters.read_plan import ReadPlan  # noqa: E402
 from parkgate.reading import encode_sample  # noqa: E402
-from parkgate.reduction import Reporter  # noqa: E402
-from parkgate.settings import validate  # noqa: E402
+from parkgate.sensing.reduction import Reporter  # noqa: E402
+from parkgate.settings.schema import validate  # noqa: E402
 from sensors.build import build  # noqa: E402
 from sensors.modbus_meter import ModbusMeter  # noqa: E402
 

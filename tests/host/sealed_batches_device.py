@@ -5,8 +5,8 @@ micropython sealed_batches_device.py COUNT SEED        →  key x y | batch …
 
 import sys
 
-from parkgate import batch, cose, p256
-from parkgate.steps import finish
+from parkgate.wire import batch, cose, p256
+from parkgate.wire.steps import finish
 
 KEYS = 4
 SCHEMA = batch.encode_schema([["mill", "SDM630", [["voltage_l1", "V", 1], ["import_active_energy", "Wh", 0]]]])

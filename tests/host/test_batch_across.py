@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import batch_echo_device as echo
 from batch_strategies import tables
-from parkgate import batch
+from parkgate.wire import batch
 from test_batch_properties import GATEWAY, SIGNER, opens, read, written_out
 from test_unix_port import SEARCH_PATH
 

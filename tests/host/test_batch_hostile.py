@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import batch_echo_device as echo
-from parkgate import batch, beat, cbor, columns, cose, reading, receipt
+from parkgate import reading
 from parkgate.errors import FormatError, ParkgateError
+from parkgate.wire import batch, beat, cbor, columns, cose, receipt
 from test_batch_properties import DESCRIBED, GATEWAY, seal
 from tests.vectors.generate import forms, plain_columns
 

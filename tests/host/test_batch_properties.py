@@ -7,9 +7,9 @@ import batch_echo_device as echo
 import independent_verifier as second
 from batch_strategies import events, items, tables
 from host_tools.keys import Verifier
-from parkgate import batch, beat, cbor, cose, p256, receipt
 from parkgate.errors import FormatError, IntegrityError
-from parkgate.steps import finish
+from parkgate.wire import batch, beat, cbor, cose, p256, receipt
+from parkgate.wire.steps import finish
 
 PUBLIC = p256.public_key(echo.KEY)
 VERIFIER = Verifier(PUBLIC)

@@ -11,7 +11,7 @@ from host_tools import cli
 from host_tools.bench import peers, wire
 from host_tools.bench.peers import PEERS, Rows
 from host_tools.bench.table import Channel, read
-from parkgate import batch
+from parkgate.wire import batch
 
 DAY = "2024-03-01T"
 

@@ -17,9 +17,10 @@ from host_tools.device_libraries import FOLDER as DEVICE_LIBRARIES
 from host_tools.hub import readings
 from host_tools.hub.store import connect
 from hub_rig import Rig
-from parkgate import cose, events
-from parkgate.batch import Batch
+from parkgate import events
 from parkgate.reading import SYNCHRONISED
+from parkgate.wire import cose
+from parkgate.wire.batch import Batch
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PIECE = ROOT / "tests" / "vectors" / "recordings" / "machine_temperature_step.csv"

@@ -18,8 +18,8 @@ import independent_columns
 from column_shapes import LIMIT, shapes
 from host_tools import bulk
 from host_tools.bench.ideal import ideal_bytes
-from parkgate import columns
 from parkgate.errors import FormatError
+from parkgate.wire import columns
 
 ROWS = (1, 2, 5, 20, 60, 240, 1000)
 DECODE_MS_MAX = 50

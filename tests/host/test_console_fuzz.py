@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from parkgate import settings_edit
-from parkgate.console import COMMANDS, LINE_BYTES_MAX, Console, Request, frame
-from parkgate.settings import TABLE
+from parkgate.console.line import COMMANDS, LINE_BYTES_MAX, Console, Request, frame
+from parkgate.settings import edit
+from parkgate.settings.schema import TABLE
 
 SIZE = int(os.environ.get("PARKGATE_FUZZ_SIZE", "0"))
 STREAMS = 100_000 * SIZE or 1_500
@@ -60,7 +60,7 @@ def _stream(draw):
 @pytest.mark.fuzz
 def test_no_stream_sticks_shows_a_secret_or_grows():
     draw = random.Random(8)
-    console = Console(settings_edit.is_public, _candidates)
+    console = Console(edit.is_public, _candidates)
     fed = requests = 0
     for _ in range(STREAMS):
         stream, secret = _stream(draw)

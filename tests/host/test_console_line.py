@@ -15,9 +15,9 @@ from host_tools import pull
 from host_tools import settings as settings_verb
 from host_tools.link import GatewayRefused, Link
 from host_tools.simulate import SimulatedGateway
-from parkgate import console as grammar
+from parkgate.console import line as grammar
 from parkgate.errors import LinkError, ParkgateError
-from parkgate.settings import TABLE
+from parkgate.settings.schema import TABLE
 
 CANARY = "Zq9canary7"  # every secret of the settings
 CODE = "Zq9code-7x"  # the console's code

@@ -9,7 +9,7 @@ import pytest
 
 from host_tools import firmware_names
 from host_tools.shrink import shrink
-from parkgate.console import COMMANDS
+from parkgate.console.line import COMMANDS
 from tests.host.test_shrink import of_board, run
 
 PROGRAM = {
@@ -121,7 +121,7 @@ def test_what_a_start_needs_first_gets_the_names_that_cost_nothing():
     roots = ("main", "hal.rp2.in_place")
     names = {old: new for new, old in firmware_names.give(shrink(of_board("pico_w"), roots), roots)[1].items()}
     assert names["ModbusBus"] in in_rom and names["SoftwareSigner"] in in_rom
-    assert names["Analyser"] not in in_rom, "of parkgate.vibration, which few gateways load"
+    assert names["Analyser"] not in in_rom, "of parkgate.sensing.vibration, which few gateways load"
     assert not [name for name in names if name.endswith("Error")], "logs say the names of exceptions"
 
 

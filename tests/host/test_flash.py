@@ -19,7 +19,7 @@ from littlefs import LittleFS, UserContext
 import firmware_images
 from host_tools import boards, cli, code_in_place, flash_image, flash_write
 from host_tools.flash_image import FlashError
-from parkgate.p256_table import TABLES
+from parkgate.wire.p256_table import TABLES
 
 FLASH_BASE = 0x10000000
 KB = 1024
@@ -116,7 +116,7 @@ def test_a_uf2_holds_firmware_table_and_files(tmp_path, board, storage, size):
     files = _mounted(flash_at(storage, size), 256)
     _check_files(files, plan)
     assert files["main.py"].startswith(b"try:\n    from micropython import kbd_intr")
-    assert files["lib/parkgate/journal.mpy"][:2] == b"M\x06"
+    assert files["lib/parkgate/journal/journal.mpy"][:2] == b"M\x06"
     assert not [path for path in files if "p256_table" in path or "p256.tbl" in path or "esp32" in path]
     assert not {"lib/_boot.mpy", "lib/manifest.mpy", "lib/tty.mpy"} & files.keys()
     assert max(pages) < FLASH_BASE + boards.load(board).data["flash_bytes"]

@@ -12,7 +12,7 @@ import pytest
 
 import independent_verifier as second
 from host_tools.keys import Verifier
-from parkgate import batch
+from parkgate.wire import batch
 
 HERE = Path(__file__).resolve().parent
 LIB = HERE.parent.parent / "lib"

@@ -11,8 +11,8 @@ from batches import METER, ROOM, START_MS, FakeGateway
 from host_tools.enrol import clear_alarms
 from host_tools.hub.store import connect
 from hub_rig import NOW_MS, Rig
-from parkgate import receipt
 from parkgate.errors import IntegrityError
+from parkgate.wire import receipt
 
 
 def test_batches_become_readings_and_are_answered(rig, gateway):
@@ -166,7 +166,7 @@ def test_strange_events_are_kept_and_break_nothing(rig, gateway, event):
     (outcome,) = rig.batches(gateway, gateway.seal(gateway.payload(events=()), seq=0))
     gateway.batch()
     payload = gateway.payload(rows=1, prev=rig.rows("SELECT hash FROM batch")[0][0], events=())
-    from parkgate import cbor
+    from parkgate.wire import cbor
 
     fields = cbor.decode(payload)
     fields[11] = [event]
@@ -284,7 +284,7 @@ def test_names_that_stand_twice(tmp_path):
 
 
 def test_signed_but_not_decodable_is_kept_answered_and_shown(rig, gateway):
-    from parkgate import cbor
+    from parkgate.wire import cbor
 
     fields = cbor.decode(gateway.payload(rows=3))
     fields[10][0][3] = b"\x7f" + fields[10][0][3][1:]  # a coder that this hub does not know

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives import serialization
 from batches import FakeGateway
 from host_tools import enrol, keys
 from host_tools.hub.store import connect
-from parkgate import cose
 from parkgate.errors import FormatError, SettingsError
+from parkgate.wire import cose
 
 
 def test_the_hub_key_is_made_once_and_private(tmp_path):

@@ -11,8 +11,8 @@ from batches import START_MS, FakeGateway
 from host_tools.hub import decode, readings
 from host_tools.hub.store import connect
 from host_tools.hub.summary import decimal_text
-from parkgate.batch import Batch
 from parkgate.errors import FormatError
+from parkgate.wire.batch import Batch
 
 VALUES = st.integers(-(2**63) + 1, 2**63 - 1)
 

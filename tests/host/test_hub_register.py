@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from host_tools import cli, hub_client, keys
 from host_tools.hub import operators, register
 from host_tools.hub.store import connect
-from parkgate import cose
 from parkgate.errors import LinkError, SettingsError
+from parkgate.wire import cose
 from test_hub_web import Server
 
 

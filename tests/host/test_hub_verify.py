@@ -4,8 +4,8 @@ import pytest
 
 from batches import FakeGateway, sign
 from host_tools.hub import store as store_module
-from parkgate import batch as batch_format
-from parkgate import cose
+from parkgate.wire import batch as batch_format
+from parkgate.wire import cose
 
 
 def refused(rig, outcome, reason, gateway=None):

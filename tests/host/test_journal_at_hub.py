@@ -6,10 +6,11 @@ import pytest
 
 from batches import START_MS, FakeGateway
 from flash_sim import Chance, FlashSim
-from parkgate import cbor, events, reading
-from parkgate.batch import chain_hash
-from parkgate.journal import Journal
-from parkgate.journal_space import FACTORY_RESET, FIRST_START, JOURNAL_LOST, RE_FLASH
+from parkgate import events, reading
+from parkgate.journal.journal import Journal
+from parkgate.journal.space import FACTORY_RESET, FIRST_START, JOURNAL_LOST, RE_FLASH
+from parkgate.wire import cbor
+from parkgate.wire.batch import chain_hash
 
 LEVEL = [["level", "test", [["level", "mm", 0]]]]
 epochs = Chance(40)

@@ -5,9 +5,9 @@ from hashlib import sha256
 import pytest
 
 from flash_sim import Chance, FlashSim
-from parkgate import columns
-from parkgate.journal import Journal
+from parkgate.journal.journal import Journal
 from parkgate.reading import encode_sample
+from parkgate.wire import columns
 
 
 def seal(journal, sealed):

@@ -16,8 +16,9 @@ from paho.mqtt import publish
 
 from host_tools.meter_simulator import Faults
 from park import Park
-from parkgate import batch, reading, receipt
-from parkgate.journal import Journal
+from parkgate import reading
+from parkgate.journal.journal import Journal
+from parkgate.wire import batch, receipt
 
 
 def unix_board(module):

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from host_tools import cli, load_curve, meters, register_map
-from parkgate import profiles, quantities, registers
+from parkgate import quantities
 from parkgate.errors import ProfileError, SettingsError
+from parkgate.meters import profiles, registers
 from parkgate.reading import GOOD, SENSOR_FAULT
 
 NAMES = sorted(path.stem for path in register_map.FOLDER.glob("*.json"))

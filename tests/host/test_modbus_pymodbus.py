@@ -11,10 +11,10 @@ from host_tools.load_curve import read as read_curve
 from host_tools.meter_simulator import Faults, MeterBus, SimulatedMeter
 from host_tools.register_map import read_document
 from modbus_line import TtyLine
-from parkgate import profiles
 from parkgate.errors import LinkError, ModbusExceptionReply, ModbusTimeout, SettingsError
-from parkgate.modbus import Reply
-from parkgate.modbus_frame import encode_request
+from parkgate.meters import profiles
+from parkgate.meters.modbus import Reply
+from parkgate.meters.modbus_frame import encode_request
 from parkgate.reading import GOOD
 
 CURVE = read_curve()

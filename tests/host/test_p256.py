@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from host_tools import make_p256_table
-from parkgate import mac, p256, p256_table
+from parkgate.wire import mac, p256, p256_table
 from tests.bench import sign as sign_bench
 from tests.sim.counted_int import Counted, counting, longest_step_us
 

@@ -16,9 +16,9 @@ from host_tools.hub.store import connect
 from host_tools.link import GatewayRefused, Link
 from host_tools.meter_simulator import MeterBus, SimulatedMeter
 from host_tools.simulate import SimulatedGateway
-from parkgate import settings_edit
-from parkgate.console import LINE_BYTES_MAX, SEQ_MAX, frame
+from parkgate.console.line import LINE_BYTES_MAX, SEQ_MAX, frame
 from parkgate.errors import LinkError, SettingsError
+from parkgate.settings import edit
 
 CANARY = "canary-password-7391"
 
@@ -227,9 +227,9 @@ def test_a_long_text_goes_in_pieces_that_lines_can_hold():
     for command in commands + commands[-2:]:  # an answer may be lost: sent again, a piece does the same
         words = command.split(" ", 4)
         if words[1] == "append":
-            settings_edit.append(staged, words[2], int(words[3]), words[4])
+            edit.append(staged, words[2], int(words[3]), words[4])
         else:
-            settings_edit.put(staged, words[2], command.split(" ", 3)[3])
+            edit.put(staged, words[2], command.split(" ", 3)[3])
     assert staged["broker"]["ca"] == certificate and staged["broker"]["tls"] == "on"
 
 

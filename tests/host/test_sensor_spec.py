@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from parkgate import sensor_settings
-from parkgate.reduction import reduced_schema
-from parkgate.settings import validate
+from parkgate.sensing.reduction import reduced_schema
+from parkgate.settings import sensors
+from parkgate.settings.schema import validate
 from sensors.build import build, words
 from tests.bench.drivers_device import OPTIONS, Board, World
 
@@ -26,10 +26,10 @@ def rows():
 
 
 def test_every_family_is_in_the_table():
-    assert set(rows()) == set(sensor_settings.FAMILIES)
+    assert set(rows()) == set(sensors.FAMILIES)
 
 
-@pytest.mark.parametrize("family", sensor_settings.FAMILIES)
+@pytest.mark.parametrize("family", sensors.FAMILIES)
 def test_channels_and_profile_are_as_said(family):
     channels, profile = rows()[family]
     item = {"name": "x", "family": family, "port": "p", "options": OPTIONS.get(family, {})}

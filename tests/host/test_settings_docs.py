@@ -5,8 +5,8 @@ from pathlib import Path
 
 from host_tools import cli, settings_docs
 from host_tools.settings import read_file
-from parkgate.sensor_settings import FAMILIES
-from parkgate.settings import LISTS, TABLE, validate
+from parkgate.settings.schema import LISTS, TABLE, validate
+from parkgate.settings.sensors import FAMILIES
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "lib" / "SETTINGS.md"
 

@@ -11,8 +11,8 @@ import json
 import cbor2
 import pytest
 
-from parkgate import cbor, cose, mac, p256
 from parkgate.errors import FormatError
+from parkgate.wire import cbor, cose, mac, p256
 
 # What our reading of tag 18's content verifies: the tag is wrong or missing, the rest is sound.
 SOUND_BUT_FOR_THE_TAG = {"sign-fail-01", "sign-pass-03"}

@@ -9,8 +9,8 @@ import pytest
 
 import independent_verifier as second
 from independent_columns import read_column
-from parkgate import batch, beat, cbor, cose, receipt
-from parkgate.steps import finish
+from parkgate.wire import batch, beat, cbor, cose, receipt
+from parkgate.wire.steps import finish
 from tests.vectors.generate import spec_example
 from tests.vectors.generate.forms import GATEWAY
 

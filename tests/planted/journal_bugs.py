@@ -8,15 +8,17 @@ import sys
 import types
 from pathlib import Path
 
-LIB = Path(__file__).resolve().parent.parent.parent / "lib" / "parkgate"
-MODULES = ("format", "sectors", "space", "unsealed", "batches", "recovery", "")  # of the journal, earlier ones first
+from parkgate.journal import single_bit
+
+JOURNAL = Path(__file__).resolve().parent.parent.parent / "lib" / "parkgate" / "journal"
+MODULES = ("format", "sectors", "space", "unsealed", "batches", "recovery", "journal")  # earlier ones first
 
 # name → what it does wrong, and the edits: (module, text, text instead)
 BUGS = {
     "acknowledge before program": (
         "append returns while the record waits in memory for the next one",
         (
-            "",
+            "journal",
             "self._put(RAW, kind, readings, position, self.ledger.sampled, (payload,))",
             "self._late, late = (kind, readings, position, self.ledger.sampled, (bytes(payload),)), "
             "getattr(self, '_late', None)\n        if late:\n            self._put(RAW, *late)",
@@ -202,19 +204,16 @@ def load(name: str):
         if module.split(".")[0] == "planted_journal":
             del sys.modules[module]
     sys.modules["planted_journal"] = package
-    for shared in ("errors", "cbor", "events", "single_bit"):
-        sys.modules["planted_journal." + shared] = module = __import__("parkgate." + shared, fromlist=[shared])
-        setattr(package, shared, module)
+    sys.modules["planted_journal.single_bit"] = single_bit
     for part in MODULES:
-        stem = "journal_" + part if part else "journal"
-        text = (LIB / (stem + ".py")).read_text(encoding="utf-8")
+        text = (JOURNAL / (part + ".py")).read_text(encoding="utf-8")
         for where, old, new in edits:
             if where == part:
                 if text.count(old) != 1:
-                    raise LookupError(f"bug {name!r}: its text stands {text.count(old)} times in {stem}.py")
+                    raise LookupError(f"bug {name!r}: its text stands {text.count(old)} times in {part}.py")
                 text = text.replace(old, new)
-        module = types.ModuleType("planted_journal." + stem)
+        module = types.ModuleType("planted_journal." + part)
         module.__package__ = "planted_journal"
         sys.modules[module.__name__] = module
-        exec(compile(text, f"{stem}.py with {name}", "exec"), module.__dict__)
+        exec(compile(text, f"{part}.py with {name}", "exec"), module.__dict__)
     return module.Journal

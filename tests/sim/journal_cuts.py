@@ -10,7 +10,7 @@ Every state has a name (`cut`, `second`, `flicker`) from which `replay` makes it
 from flash_sim import Chance, FlashSim, ways
 from journal_world import Wrong
 from parkgate.errors import JournalError, JournalFull
-from parkgate.journal_format import COMMIT, MAGIC
+from parkgate.journal.format import COMMIT, MAGIC
 
 
 class Tally:

@@ -20,8 +20,9 @@ A world over a file system promises only what had been synced: it passes `synced
 from hashlib import sha256
 
 from flash_sim import Chance
-from parkgate import cbor, events
+from parkgate import events
 from parkgate.errors import JournalFull
+from parkgate.wire import cbor
 
 READINGS_OF_SIZE = 8
 

@@ -19,7 +19,7 @@ from flash_sim import BlockDevice, Chance, FlashSim, ways
 from hal.segment_files import SegmentFiles
 from journal_world import World, Wrong
 from parkgate.errors import JournalError
-from parkgate.journal import Journal
+from parkgate.journal.journal import Journal
 
 MOUNT = "/journal_test"
 STOCK_READ_BYTES, RECOVERY_READ_BYTES = 32, 1024

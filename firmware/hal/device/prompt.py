@@ -31,7 +31,7 @@ def fallen(error):
 
 def _wait():
     from hal.files import Files
-    from parkgate.access import Access
+    from parkgate.console.access import Access
     from parkgate.errors import SettingsError
 
     os.stat(DATA)  # OSError when the file system is not there: it is not known who may

@@ -3,7 +3,7 @@ import struct
 
 from measure import Steps, report
 
-from parkgate import columns
+from parkgate.wire import columns
 
 worst_ms = 0
 longest_ms = 0

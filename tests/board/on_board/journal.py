@@ -7,9 +7,9 @@ from hashlib import sha256
 import rp2
 from measure import report
 
-import parkgate.journal_recovery  # noqa: F401  now: the journal loads it when there are no files any more
-from parkgate import journal
-from parkgate.journal_format import SAMPLE
+import parkgate.journal.recovery  # noqa: F401  now: the journal loads it when there are no files any more
+from parkgate.journal import journal
+from parkgate.journal.format import SAMPLE
 
 SECTOR_BYTES = 4096
 SECTORS = 256

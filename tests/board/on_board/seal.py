@@ -4,7 +4,7 @@ import struct
 from measure import Steps, report
 
 from hal.comb_table import CombTable
-from parkgate import batch, p256
+from parkgate.wire import batch, p256
 
 
 class Signer:

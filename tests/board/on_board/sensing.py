@@ -7,14 +7,14 @@ from array import array
 
 from measure import Steps, once_us, report
 
-from parkgate import registers
-from parkgate.modbus import Client
-from parkgate.modbus_frame import frame
-from parkgate.read_plan import ReadPlan
+from parkgate.meters import registers
+from parkgate.meters.modbus import Client
+from parkgate.meters.modbus_frame import frame
+from parkgate.meters.read_plan import ReadPlan
 from parkgate.reading import encode_sample
-from parkgate.reduction import Reporter
-from parkgate.true_rms import burst_steps
-from parkgate.vibration import Analyser
+from parkgate.sensing.reduction import Reporter
+from parkgate.sensing.true_rms import burst_steps
+from parkgate.sensing.vibration import Analyser
 
 POLLS = 20
 

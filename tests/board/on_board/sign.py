@@ -2,7 +2,7 @@
 from measure import Steps, once_us, report
 
 from hal.comb_table import CombTable
-from parkgate import mac, p256
+from parkgate.wire import mac, p256
 
 KEY = p256.key_from_entropy(bytes(range(40)))
 DIGEST = bytes(range(100, 132))

@@ -1,0 +1,1 @@
+"""The lines of the serial console, and who may give which command."""

@@ -1,0 +1,1 @@
+"""How meters are asked and their registers read."""

@@ -1,0 +1,1 @@
+"""What sensors beside meters measure, in integers."""

@@ -1,0 +1,141 @@
+"""What may be set for each family of sensors, and how an instrument's samples are reduced and reported.
+
+Settings calls this for entries of `sensors`, and for instruments with a `report`; the module is loaded only then. All
+that can be wrong is refused here, by the path of the setting: an unknown quantity, a quantity that the sensor does not
+measure, a scale that loses or invents digits, an address that the chip cannot have.
+"""
+
+from parkgate import quantities
+from parkgate.errors import SettingsError
+from parkgate.sensing.reduction import REDUCTIONS
+
+FAMILIES = (
+    "pulses", "machine_state", "current_loop", "ct_clamp", "ds18b20", "sht3x", "bme280", "lis3dh", "adxl345",
+)  # fmt: skip
+
+# Rows of settings.TABLE for `report`.
+REPORT = (
+    ("reductions", "names", ("last",), 0, len(REDUCTIONS), "", "which of %s" % ", ".join(REDUCTIONS)),
+    ("every", "int", 1, 1, 3600, "samples", "make one row of so many samples"),
+    ("heartbeat_s", "int", 0, 0, 86400, "s", "keep a row when something moved, or after so long; 0: keep all"),
+    ("deadbands", "map", {}, 0, 64, "steps", "quantity to how far it may move unseen, in steps of its scale"),
+)
+
+SCALE_MIN, SCALE_MAX = -9, 9
+_VALUE_MAX = 1 << 53
+
+
+def option_fields(family, required):
+    """Rows of settings.TABLE for the options of one family."""
+    scale = ("scale", "int", None, SCALE_MIN, SCALE_MAX, "", "decimals of the channel; the quantity's own if absent")
+    if family == "pulses":
+        return (
+            ("rate_max_hz", "int", 16, 1, 50000, "Hz", "more pulses a second than this are flagged (S0: 16)"),
+            ("debounce_us", "int", 5000, 0, 1000000, "us", "a contact must rest so long to count"),
+            ("quantity", "text", "", 0, 32, "", "counter that the pulses stand for; empty for none"),
+            scale,
+            ("numerator", "int", 1, 1, _VALUE_MAX, "steps", "what a pulse stands for: numerator / denominator"),
+            ("denominator", "int", 1, 1, _VALUE_MAX, "pulses", "800 pulses a kWh are 1000 / 800 Wh"),
+            ("offset", "int", 0, 0, _VALUE_MAX, "steps", "the meter's register when the total was 0"),
+        )
+    if family == "machine_state":
+        return (
+            ("alarm", "text", "", 0, 32, "", "input that says alarm; empty for none"),
+            ("power", "text", "", 0, 32, "", "input that says the machine is on; empty: always"),
+            ("debounce_ms", "int", 20, 0, 10000, "ms", "a contact must rest so long to count"),
+        )
+    if family == "current_loop":
+        return (
+            ("address", "choice", 0x48, 0, (0x48, 0x49, 0x4A, 0x4B), "", "I2C address of the ADS1115"),
+            ("input", "int", 0, 0, 3, "", "its input, against ground"),
+            ("shunt_mohm", "int", 100000, 10000, 170000, "mohm", "the shunt: at most 4.096 V at 24 mA"),
+            ("quantity", "text", required, 1, 32, "", "what the current stands for"),
+            scale,
+            ("at_4ma", "int", required, -_VALUE_MAX, _VALUE_MAX, "steps", "reading at 4 mA"),
+            ("at_20ma", "int", required, -_VALUE_MAX, _VALUE_MAX, "steps", "reading at 20 mA"),
+        )
+    if family == "ct_clamp":
+        return (
+            ("mains_hz", "choice", 50, 0, (50, 60), "Hz", "nominal frequency"),
+            ("calibration_id", "text", required, 1, 32, "characters", "name of the calibration, kept in the data"),
+            ("ma_numerator", "int", required, 1, _VALUE_MAX, "mA", "what a step of 65,536 is: numerator / denominator"),
+            ("ma_denominator", "int", 1, 1, _VALUE_MAX, "", "the divisor of ma_numerator"),
+            ("noise_256", "int", 0, 0, 1 << 20, "1/256 step", "RMS without current"),
+            ("quantity", "text", "current", 1, 32, "", "current or current_l1, current_l2, current_l3, current_n"),
+        )
+    if family == "ds18b20":
+        return (
+            ("rom", "hex", "", 8, 8, "bytes", "code of the sensor; empty when it is alone on its line"),
+            ("quantity", "text", "temperature", 1, 32, "", "a temperature"),
+        )
+    if family == "sht3x":
+        return (("address", "choice", 0x44, 0, (0x44, 0x45), "", "I2C address"),)
+    if family == "bme280":
+        return (("address", "choice", 0x76, 0, (0x76, 0x77), "", "I2C address"),)
+    if family == "lis3dh":
+        chip = (("address", "choice", 0x18, 0, (0x18, 0x19), "", "I2C address"), 1344, (1344, 5376))
+    else:
+        chip = (("address", "choice", 0x53, 0, (0x1D, 0x53), "", "I2C address"), 800, (800, 3200))
+    return (
+        chip[0],
+        ("bus", "choice", "i2c", 0, ("i2c", "spi"), "", "how it is connected"),
+        ("rate_hz", "choice", chip[1], 0, chip[2], "Hz", "sampling rate; the higher one covers 10 to 1,000 Hz"),
+        ("range_g", "choice", 16 if family == "adxl345" else 4, 0, (2, 4, 8, 16), "g", "full scale"),
+    )
+
+
+# family → (kind, unit) that its quantity must have; None: any
+_WANTED = {
+    "pulses": ("sum", None),
+    "current_loop": ("now", None),
+    "ct_clamp": ("now", "A"),
+    "ds18b20": ("now", "Cel"),
+}
+
+
+def options(path: str, family: str, given: dict, section, required) -> dict:
+    """The options of a sensor, defaults filled in. `section(path, fields, given)` checks a map by its table, as
+    settings does. Raises SettingsError naming what is wrong."""
+    fields = option_fields(family, required)
+    given = dict(given)
+    quantity = None
+    if family in _WANTED:
+        default = next(field[2] for field in fields if field[0] == "quantity")
+        name = given.get("quantity", default)
+        if name and type(name) is str:
+            quantity = _quantity(path + ".quantity", name)
+            kind, unit = _WANTED[family]
+            if quantity.kind != kind or unit not in (None, quantity.unit):
+                raise SettingsError("%s.quantity: %s is nothing that %s can measure" % (path, name, family))
+    if any([field[0] == "scale" for field in fields]) and "scale" not in given:
+        given["scale"] = quantity.scale if quantity else 0
+    complete = section(path, fields, given)
+    if family == "adxl345" and complete["bus"] == "i2c" and complete["rate_hz"] > 800:
+        raise SettingsError("%s.rate_hz: over I2C an ADXL345 manages 800 Hz at most" % path)
+    if family == "current_loop" and complete["at_4ma"] == complete["at_20ma"]:
+        raise SettingsError("%s.at_20ma: is the same as at_4ma" % path)
+    if family == "ds18b20" and complete["rom"] and complete["rom"][:2] != "28":
+        raise SettingsError("%s.rom: %s does not begin with 28, so it is no DS18B20" % (path, complete["rom"]))
+    return complete
+
+
+def report(path: str, given: dict, section) -> dict:
+    """How samples are reduced and reported, defaults filled in; see reduction. Raises SettingsError."""
+    complete = section(path, REPORT, given)
+    for name in complete["reductions"]:
+        if name not in REDUCTIONS:
+            raise SettingsError("%s.reductions: %r is not one of %s" % (path, name, ", ".join(REDUCTIONS)))
+    if not complete["reductions"] or len(set(complete["reductions"])) != len(complete["reductions"]):
+        raise SettingsError("%s.reductions: name at least one, each once" % path)
+    for name, steps in complete["deadbands"].items():
+        _quantity("%s.deadbands" % path, name)
+        if type(steps) is not int or not 0 <= steps < _VALUE_MAX:
+            raise SettingsError("%s.deadbands.%s: %r is not a whole number of steps" % (path, name, steps))
+    return complete
+
+
+def _quantity(path, name):
+    quantity = quantities.find(name) if type(name) is str else None
+    if quantity is None:
+        raise SettingsError("%s: unknown quantity %r; the names are in parkgate/quantities.py" % (path, name))
+    return quantity

@@ -1,0 +1,1 @@
+"""What is signed and sent: encodings, signatures, batches, beats and receipts."""
