@@ -140,7 +140,7 @@ def run(name: str, seed: int, size: int, samples: int, jobs: int) -> Tally:
 
 def _on_littlefs(name, seed, samples, every, part, parts, state=""):
     """What littlefs_cuts.py prints; a SystemExit with its output when it fails."""
-    from host_tools import unix_port
+    from host_tools.base import unix_port
 
     blocks, unit, segments, _, second_every = LITTLEFS[name]
     arguments = [blocks, unit, segments, seed, samples, every, part, parts, second_every, *([state] if state else [])]

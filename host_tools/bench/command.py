@@ -2,7 +2,7 @@
 
 import json
 
-from . import wire
+from host_tools.bench import wire
 
 
 def add_parser(subparsers) -> None:

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .table import Channel
+from host_tools.bench.table import Channel
 
 NAME = "gateway-1"
 ZLIB_LEVEL = 9

@@ -11,14 +11,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from host_tools.bench import peers
+from host_tools.bench.ideal import ideal_bytes
+from host_tools.bench.peers import Rows
+from host_tools.bench.table import Channel, CsvError, Recording, read
 from parkgate.reading import GOOD, SYNCHRONISED, TIMEOUT
 from parkgate.wire import batch, columns, cose
 from parkgate.wire.steps import finish
-
-from . import peers
-from .ideal import ideal_bytes
-from .peers import Rows
-from .table import Channel, CsvError, Recording, read
 
 _EPOCH = hashlib.sha256(b"epoch").digest()[:16]
 _GATEWAY = hashlib.sha256(b"gateway").digest()

@@ -25,14 +25,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from host_tools.base.keys import parse_public
+from host_tools.hub.service import Hub
+from host_tools.hub.stores.store import connect
+from host_tools.hub.verbs.enrol import enrol
+from host_tools.hub.web import operators
 from parkgate.errors import FormatError, SettingsError
 from parkgate.wire import cose
-
-from ..enrol import enrol
-from ..keys import parse_public
-from . import operators
-from .service import Hub
-from .store import connect
 
 log = logging.getLogger("parkgate.hub")
 

@@ -12,14 +12,13 @@ import threading
 import time
 from pathlib import Path
 
+from host_tools.base import folder_lock
+from host_tools.base.keys import hub_key
+from host_tools.hub.receiving.intake import Intake, Message
+from host_tools.hub.receiving.receive import Receiver
+from host_tools.hub.stores.store import Store
+from host_tools.hub.web.summary import Board
 from parkgate.errors import ParkgateError
-
-from .. import folder_lock
-from ..keys import hub_key
-from .intake import Intake, Message
-from .receive import Receiver
-from .store import Store
-from .summary import Board
 
 log = logging.getLogger("parkgate.hub")
 

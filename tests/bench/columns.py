@@ -13,12 +13,12 @@ from pathlib import Path
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-from host_tools import bulk
+from host_tools.base.unix_port import ForkServer
 from host_tools.bench import wire
 from host_tools.bench.ideal import ideal_bytes
 from host_tools.bench.table import read as read_csv
-from host_tools.hub.decode import decode_group
-from host_tools.unix_port import ForkServer
+from host_tools.hub.reading import bulk
+from host_tools.hub.reading.decode import decode_group
 from parkgate.errors import FormatError
 from parkgate.wire import batch, columns
 

@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from batches import START_MS, FakeGateway
-from host_tools.hub.decode import decode_group
-from host_tools.keys import Verifier
+from host_tools.base.keys import Verifier
+from host_tools.hub.reading.decode import decode_group
 from parkgate.wire import batch, cbor, cose
 
-CURVE = Path(__file__).resolve().parent.parent.parent / "host_tools" / "data" / "load_curve.csv"
+CURVE = Path(__file__).resolve().parent.parent.parent / "host_tools" / "meters" / "data" / "load_curve.csv"
 QUANTITIES = ("kwh", "kvarh_lag", "kvarh_lead")
 ROWS, CHANNELS, GROUP = 240, 6, 128
 WANTED_VERIFIED_A_S, WANTED_DECODED_A_S = 8000, 2000

@@ -8,7 +8,7 @@ a first poll.
 import json
 from pathlib import Path
 
-from host_tools.unix_port import ForkServer
+from host_tools.base.unix_port import ForkServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATH = [ROOT / "boards" / "unix", ROOT / "firmware", ROOT / "lib", ROOT / "tests" / "sim"]

@@ -12,13 +12,13 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from batches import START_MS, FakeGateway
-from host_tools.broker import Broker, mosquitto_program, nats_program
-from host_tools.enrol import enrol
-from host_tools.hub import readings
-from host_tools.hub.decode import decode_group
+from host_tools.broker.broker import Broker, mosquitto_program, nats_program
+from host_tools.hub.reading import readings
+from host_tools.hub.reading.decode import decode_group
+from host_tools.hub.receiving.verify import verify
 from host_tools.hub.service import Hub
-from host_tools.hub.store import DATABASE_FILE, connect
-from host_tools.hub.verify import verify
+from host_tools.hub.stores.store import DATABASE_FILE, connect
+from host_tools.hub.verbs.enrol import enrol
 from hub_rig import Rig
 
 ROWS, CHANNELS, GROUP = 240, 6, 128

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from flash_sim import FlashSim
-from host_tools.unix_port import ForkServer
+from host_tools.base.unix_port import ForkServer
 from parkgate.journal.journal import Journal
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -7,7 +7,7 @@ requests, 36 registers, 12 floats taken apart.
 import json
 from pathlib import Path
 
-from host_tools.unix_port import ForkServer
+from host_tools.base.unix_port import ForkServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEVICE_SCRIPT = Path(__file__).with_name("modbus_device.py")

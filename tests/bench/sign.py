@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from statistics import quantiles
 
-from host_tools.unix_port import ForkServer
+from host_tools.base.unix_port import ForkServer
 from parkgate.wire import p256
 from tests.sim.counted_int import counting, longest_step_us
 

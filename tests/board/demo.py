@@ -18,10 +18,10 @@ import sys
 import time
 from pathlib import Path
 
-from host_tools import boards
-from host_tools.flash import cache_folder
-from host_tools.folder_lock import hold
-from host_tools.link import PATIENCE
+from host_tools.base.folder_lock import hold
+from host_tools.gateway.link import PATIENCE
+from host_tools.image import boards
+from host_tools.image.flash import cache_folder
 from parkgate.errors import ParkgateError
 from tests.board.emulated_pico import EmulatorError
 from tests.board.flash_image import REPOSITORY, find_firmware, firmware_bytes, missing_for

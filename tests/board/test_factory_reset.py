@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from host_tools import boards, flash_image
-from host_tools.link import PATIENCE, Link
+from host_tools.gateway.link import PATIENCE, Link
+from host_tools.image import boards, flash_image
 from parkgate.console.access import Access
 from tests.board.emulated_pico import EmulatedPico
 from tests.board.flash_image import FLASH_BYTES, firmware_bytes, missing_for

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from host_tools import boards, flash_image, flash_write, littlefs_image
+from host_tools.image import boards, flash_image, flash_write, littlefs_image
 from tests.board.emulated_pico import EmulatedPico
 from tests.board.flash_image import FLASH_BYTES, REPOSITORY, firmware_bytes, missing_for
 from tests.board.test_prompt import _image

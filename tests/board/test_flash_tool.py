@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from host_tools import app_image, boards, flash_image, flash_write
+from host_tools.image import boards, flash_image, flash_write
+from host_tools.image.app import app_image
 from tests.board.emulated_pico import EmulatedPico
 from tests.board.flash_image import FLASH_BYTES, firmware_bytes, missing_for
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from host_tools import boards, flash_image
-from host_tools.link import Link
+from host_tools.gateway.link import Link
+from host_tools.image import boards, flash_image
 from parkgate.console.access import Access
 from tests.board.emulated_pico import EmulatedPico
 from tests.board.flash_image import FLASH_BYTES, firmware_bytes, missing_for

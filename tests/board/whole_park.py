@@ -16,11 +16,11 @@ import threading
 import time
 from pathlib import Path
 
-from host_tools.broker import Broker
-from host_tools.certificates import Authority
-from host_tools.demo import Hub
-from host_tools.link import PATIENCE
-from host_tools.meter_simulator import MeterBus, SimulatedMeter
+from host_tools.broker.broker import Broker
+from host_tools.broker.certificates import Authority
+from host_tools.gateway.link import PATIENCE
+from host_tools.meters.meter_simulator import MeterBus, SimulatedMeter
+from host_tools.sim.demo import Hub
 from tests.board.emulated_pico import EmulatedPico
 from tests.board.flash_image import FLASH_BYTES, find_firmware, firmware_bytes
 

@@ -10,9 +10,9 @@ cycles roughly, and its flash takes no time.
 
 from pathlib import Path
 
-from host_tools.enrol import enrol
-from host_tools.hub.store import connect
-from host_tools.link import Link
+from host_tools.gateway.link import Link
+from host_tools.hub.stores.store import connect
+from host_tools.hub.verbs.enrol import enrol
 from tests.board.emulated_pico import BoardError
 from tests.board.whole_park import ACCESS_POINT, THIS_MACHINE, WholePark, lateness_ms, missed, quantile
 

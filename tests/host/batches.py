@@ -14,7 +14,7 @@ import hashlib
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-from host_tools.keys import public_xy
+from host_tools.base.keys import public_xy
 from parkgate.wire import batch as batch_format
 from parkgate.wire import beat as beat_format
 from parkgate.wire import cose, receipt

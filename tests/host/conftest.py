@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from batches import FakeGateway
-from host_tools.unix_port import ForkServer
+from host_tools.base.unix_port import ForkServer
 from hub_rig import Rig
 
 ROOT = Path(__file__).resolve().parent.parent.parent

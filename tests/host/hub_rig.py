@@ -3,11 +3,11 @@
 import contextlib
 import json
 
-from host_tools.enrol import enrol
-from host_tools.hub.intake import Intake, Message, Outcome
-from host_tools.hub.store import Store, connect
-from host_tools.hub.summary import gateway_summary
-from host_tools.keys import hub_key
+from host_tools.base.keys import hub_key
+from host_tools.hub.receiving.intake import Intake, Message, Outcome
+from host_tools.hub.stores.store import Store, connect
+from host_tools.hub.verbs.enrol import enrol
+from host_tools.hub.web.summary import gateway_summary
 
 NOW_MS = 1_800_000_000_000
 

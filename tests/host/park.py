@@ -5,12 +5,12 @@ import subprocess
 import sys
 import time
 
-from host_tools import enrol
-from host_tools.broker import Broker
-from host_tools.demo import Hub, gateway_settings
-from host_tools.hub.store import connect
-from host_tools.meter_simulator import Faults, MeterBus, SimulatedMeter
-from host_tools.simulate import SimulatedGateway
+from host_tools.broker.broker import Broker
+from host_tools.hub.stores.store import connect
+from host_tools.hub.verbs import enrol
+from host_tools.meters.meter_simulator import Faults, MeterBus, SimulatedMeter
+from host_tools.sim.demo import Hub, gateway_settings
+from host_tools.sim.simulate import SimulatedGateway
 
 
 class Park:

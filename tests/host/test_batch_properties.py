@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 import batch_echo_device as echo
 import independent_verifier as second
 from batch_strategies import events, items, tables
-from host_tools.keys import Verifier
+from host_tools.base.keys import Verifier
 from parkgate.errors import FormatError, IntegrityError
 from parkgate.wire import batch, beat, cbor, cose, p256, receipt
 from parkgate.wire.steps import finish

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from host_tools import boards, cli, esp_image
+from host_tools import cli
+from host_tools.image import boards, esp_image
 from parkgate.errors import FlashError, LinkError
 from tests import check_types
 

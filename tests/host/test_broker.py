@@ -9,8 +9,8 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from host_tools import broker as broker_module
-from host_tools.broker import Broker, BrokerError, mosquitto_program, nats_program
+from host_tools.broker import broker as broker_module
+from host_tools.broker.broker import Broker, BrokerError, mosquitto_program, nats_program
 
 WAIT_S = 20
 

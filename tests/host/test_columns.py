@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import independent_columns
 from column_shapes import LIMIT, shapes
-from host_tools import bulk
 from host_tools.bench.ideal import ideal_bytes
+from host_tools.hub.reading import bulk
 from parkgate.errors import FormatError
 from parkgate.wire import columns
 

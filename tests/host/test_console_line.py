@@ -10,11 +10,11 @@ import pexpect.fdpexpect
 import pytest
 import serial
 
-from host_tools import console as console_verb
-from host_tools import pull
-from host_tools import settings as settings_verb
-from host_tools.link import GatewayRefused, Link
-from host_tools.simulate import SimulatedGateway
+from host_tools.gateway import console as console_verb
+from host_tools.gateway import pull
+from host_tools.gateway import settings as settings_verb
+from host_tools.gateway.link import GatewayRefused, Link
+from host_tools.sim.simulate import SimulatedGateway
 from parkgate.console import line as grammar
 from parkgate.errors import LinkError, ParkgateError
 from parkgate.settings.schema import TABLE

@@ -6,9 +6,9 @@ import urllib.request
 
 import pytest
 
-from host_tools.hub import readings
-from host_tools.link import Link
-from host_tools.meter_simulator import SimulatedMeter
+from host_tools.gateway.link import Link
+from host_tools.hub.reading import readings
+from host_tools.meters.meter_simulator import SimulatedMeter
 from park import Park
 from parkgate import events
 

@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from host_tools import device_libraries as libraries
+from host_tools.image import device_libraries as libraries
 
 MODULE = b"answer = 42\n"
 

@@ -14,10 +14,10 @@ import time
 import pexpect
 import pytest
 
-from host_tools.broker import Broker
-from host_tools.demo import Hub
-from host_tools.hub import operators
-from host_tools.meter_simulator import MeterBus, SimulatedMeter
+from host_tools.broker.broker import Broker
+from host_tools.hub.web import operators
+from host_tools.meters.meter_simulator import MeterBus, SimulatedMeter
+from host_tools.sim.demo import Hub
 
 BARE_TO_VERIFIED_S = 60
 

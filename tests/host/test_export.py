@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batches import METER, ROOM, START_MS, FakeGateway
-from host_tools import export
-from host_tools.hub.store import StoreError
+from host_tools.hub.stores.store import StoreError
+from host_tools.hub.verbs import export
 from parkgate.errors import SettingsError
 
 KWH = ["old meter", "DDSU666", [["import_active_energy", "kWh", 2], ["frequency", "Hz", 2]]]

@@ -7,8 +7,8 @@ import tokenize
 
 import pytest
 
-from host_tools import firmware_names
-from host_tools.shrink import shrink
+from host_tools.image.app import firmware_names
+from host_tools.image.app.shrink import shrink
 from parkgate.console.line import COMMANDS
 from tests.host.test_shrink import of_board, run
 

@@ -17,8 +17,10 @@ import pytest
 from littlefs import LittleFS, UserContext
 
 import firmware_images
-from host_tools import boards, cli, code_in_place, flash_image, flash_write
-from host_tools.flash_image import FlashError
+from host_tools import cli
+from host_tools.image import boards, flash_image, flash_write
+from host_tools.image.app import code_in_place
+from host_tools.image.flash_image import FlashError
 from parkgate.wire.p256_table import TABLES
 
 FLASH_BASE = 0x10000000

@@ -11,7 +11,7 @@ import cbor2
 import pytest
 
 import independent_verifier as second
-from host_tools.keys import Verifier
+from host_tools.base.keys import Verifier
 from parkgate.wire import batch
 
 HERE = Path(__file__).resolve().parent

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host_tools.hub.accept import DUPLICATE, FORK, LATE, NEW, Held, counter_fault, decide, size, without
+from host_tools.hub.receiving.accept import DUPLICATE, FORK, LATE, NEW, Held, counter_fault, decide, size, without
 
 SEQS = st.lists(st.integers(0, 60), unique=True)
 

@@ -18,10 +18,10 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from batches import FakeGateway
-from host_tools import broker as broker_module
-from host_tools.broker import Broker
-from host_tools.enrol import enrol
-from host_tools.hub.store import connect
+from host_tools.broker import broker as broker_module
+from host_tools.broker.broker import Broker
+from host_tools.hub.stores.store import connect
+from host_tools.hub.verbs.enrol import enrol
 from parkgate.errors import ParkgateError
 from test_broker import available
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batches import METER, ROOM, START_MS, FakeGateway
-from host_tools.enrol import clear_alarms
-from host_tools.hub.store import connect
+from host_tools.hub.stores.store import connect
+from host_tools.hub.verbs.enrol import clear_alarms
 from hub_rig import NOW_MS, Rig
 from parkgate.errors import IntegrityError
 from parkgate.wire import receipt

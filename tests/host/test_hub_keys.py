@@ -8,8 +8,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from batches import FakeGateway
-from host_tools import enrol, keys
-from host_tools.hub.store import connect
+from host_tools.base import keys
+from host_tools.hub.stores.store import connect
+from host_tools.hub.verbs import enrol
 from parkgate.errors import FormatError, SettingsError
 from parkgate.wire import cose
 
@@ -76,7 +77,7 @@ def test_both_sides_derive_the_same_receipt_key(tmp_path):
 def run(tmp_path, *words):
     """`parkgate enrol` with these words."""
     from host_tools import cli
-    from host_tools.hub.store import connect
+    from host_tools.hub.stores.store import connect
 
     connect(tmp_path).close()
     return cli.main(["enrol", "--data", str(tmp_path), *words])

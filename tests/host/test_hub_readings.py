@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batches import START_MS, FakeGateway
-from host_tools.hub import decode, readings
-from host_tools.hub.store import connect
-from host_tools.hub.summary import decimal_text
+from host_tools.hub.reading import decode, readings
+from host_tools.hub.stores.store import connect
+from host_tools.hub.web.summary import decimal_text
 from parkgate.errors import FormatError
 from parkgate.wire.batch import Batch
 

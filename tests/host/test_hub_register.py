@@ -9,9 +9,12 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from host_tools import cli, hub_client, keys
-from host_tools.hub import operators, register
-from host_tools.hub.store import connect
+from host_tools import cli
+from host_tools.base import keys
+from host_tools.hub import register
+from host_tools.hub.stores.store import connect
+from host_tools.hub.verbs import hub_client
+from host_tools.hub.web import operators
 from parkgate.errors import LinkError, SettingsError
 from parkgate.wire import cose
 from test_hub_web import Server

@@ -8,7 +8,7 @@ import pytest
 
 from batches import FakeGateway
 from host_tools.hub import service
-from host_tools.hub.receive import AddressError, Receiver, parse_address
+from host_tools.hub.receiving.receive import AddressError, Receiver, parse_address
 from hub_rig import Rig
 
 WAIT_S = 20

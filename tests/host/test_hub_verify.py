@@ -3,7 +3,7 @@
 import pytest
 
 from batches import FakeGateway, sign
-from host_tools.hub import store as store_module
+from host_tools.hub.stores import store as store_module
 from parkgate.wire import batch as batch_format
 from parkgate.wire import cose
 
@@ -45,7 +45,7 @@ def test_an_unknown_gateway(rig, gateway):
 
 
 def test_a_revoked_gateway_and_its_return(rig, gateway):
-    from host_tools.enrol import revoke
+    from host_tools.hub.verbs.enrol import revoke
 
     assert and_goes_on(rig, gateway)
     db = store_module.connect(rig.data_dir)

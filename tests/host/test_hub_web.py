@@ -11,7 +11,7 @@ import uvicorn
 
 from batches import FakeGateway
 from host_tools.hub.service import Hub
-from host_tools.hub.web import make_app
+from host_tools.hub.web.server import make_app
 from hub_rig import Rig
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -136,8 +136,8 @@ def test_headers_keep_the_page_to_itself(server):
 
 def test_a_gateway_enrolled_meanwhile_appears(server, filled):
     late = FakeGateway(9)
-    from host_tools.enrol import enrol
-    from host_tools.hub.store import connect
+    from host_tools.hub.stores.store import connect
+    from host_tools.hub.verbs.enrol import enrol
 
     with contextlib.closing(connect(filled[0])) as db:
         enrol(db, late.xy, "late")

@@ -4,8 +4,10 @@
     firmware/main         → board, firmware/app; what stands between a fallen program and MicroPython's prompt
     firmware/app          → the rest of firmware (never hal), lib/parkgate
     firmware/* otherwise  → lib/parkgate, each other (never hal: its objects are handed in)
-    host_tools            → lib/parkgate (never firmware, boards or tests)
+    host_tools            → lib/parkgate (never firmware, boards or tests); its rooms as HOST_ROOMS lists them
     lib/parkgate          → its own earlier modules (no circle), struct, hashlib, binascii, collections, array
+
+A floor has at most ROOMS_MAX rooms (folders and modules); folders of one kind (FLAT) are exempt.
 
 Every other arrow is a fault. `faults(root)` looks at any tree laid out like this one, so that the tests below
 can plant a fault and see it found.
@@ -23,6 +25,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDERS = ("lib", "firmware", "boards", "host_tools", "tests")
 LINES_MAX = 500
+ROOMS_MAX = 12
+FLAT = {"lib/meters", "firmware/sensors"}  # one instrument or meter a file
+# Rooms of host_tools: each may import from those that stand behind it. cli.py imports none: it finds verbs by name.
+HOST_ROOMS = ("cli", "bench", "sim", "image", "gateway", "hub", "meters", "broker", "base")
 
 PURE = {"struct", "hashlib", "binascii", "collections", "array"}
 # What firmware outside hal may take from MicroPython: nothing that reads a clock, a pin, a file or a socket.
@@ -75,7 +81,8 @@ def faults(root: Path) -> list[str]:
     files = [_read(root, path) for folder in FOLDERS for path in sorted((root / folder).rglob("*.py"))]
     names = _firmware_names(files)
     found = [fault for file in files for fault in _faults_of_file(root, file, names)]
-    return found + _circles([file for file in files if file.room == "lib"])
+    found += _host_arrows([file for file in files if file.room == "host_tools"])
+    return found + _circles([file for file in files if file.room == "lib"]) + _full_floors(files)
 
 
 def _read(root: Path, path: Path) -> File:
@@ -171,6 +178,34 @@ def _float_fault(node: ast.AST) -> str:
     return ""
 
 
+def _host_arrows(files: list[File]) -> list[str]:
+    """Find imports that lead up among the rooms of host_tools."""
+    found = []
+    for file in files:
+        room = file.path.parts[1].removesuffix(".py")
+        for line, name in _imports(file.tree):
+            parts = name.split(".")
+            if parts[0] != "host_tools" or room == "__init__":
+                continue
+            if parts[1] in HOST_ROOMS and HOST_ROOMS.index(parts[1]) < HOST_ROOMS.index(room):
+                found.append(f"{file.path}:{line}: {room} must not import {name}")
+    return found
+
+
+def _full_floors(files: list[File]) -> list[str]:
+    """Find folders of the product that hold more rooms than a newcomer can take in."""
+    rooms: dict[Path, set[str]] = {}
+    for file in files:
+        for inner in (file.path, *file.path.parents):
+            if inner.name != "__init__.py" and inner.parts[:1] in (("lib",), ("firmware",), ("host_tools",)):
+                rooms.setdefault(inner.parent, set()).add(inner.name)
+    return [
+        f"{floor}: {len(names)} rooms, {ROOMS_MAX} are allowed"
+        for floor, names in sorted(rooms.items())
+        if len(names) > ROOMS_MAX and floor.as_posix() not in FLAT
+    ]
+
+
 def _lib_name(file: File) -> str:
     """The dotted name of a module of lib."""
     return ".".join(file.path.with_suffix("").parts[1:]).removesuffix(".__init__")
@@ -215,7 +250,7 @@ GOOD = {
     "boards/pico/pins.py": "LED = 25\n",
     "boards/unix/tty.py": "import termios\n",
     "boards/unix/board.py": "import os\nfrom hal.clock import Clock\n",
-    "host_tools/hub/store.py": "import tty\nfrom parkgate import batch\nfrom ..keys import Key\nx = 1 / 2\n",
+    "host_tools/hub/stores/store.py": "import tty\nfrom host_tools.base.keys import Key\nx = 1 / 2\n",
     "tests/host/test_x.py": "from host_tools.hub import store\n",
 }
 
@@ -270,15 +305,15 @@ def test_a_tree_as_it_should_be_passes(tmp_path):
         ("boards/pico/board.py", "import machine\n", "board must not import machine"),
         ("boards/pico/board.py", "from tasks import send\n", "board must not import tasks.send"),
         ("boards/unix/board.py", "import subprocess\n", "board unix must not import subprocess"),
-        ("host_tools/hub/store.py", "from firmware import app\n", "host_tools must not import firmware.app"),
-        ("host_tools/hub/store.py", "import hal.clock\n", "host_tools must not import hal.clock"),
+        ("host_tools/hub/stores/store.py", "from firmware import app\n", "host_tools must not import firmware.app"),
+        ("host_tools/hub/stores/store.py", "import hal.clock\n", "host_tools must not import hal.clock"),
         (
-            "host_tools/hub/store.py",
+            "host_tools/hub/stores/store.py",
             "from boards.unix import board\n",
             "host_tools must not import boards.unix.board",
         ),
         (
-            "host_tools/hub/store.py",
+            "host_tools/hub/stores/store.py",
             "from tests.sim import flash\n",
             "host_tools must not import tests.sim.flash",
         ),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from paho.mqtt import publish
 
-from host_tools.meter_simulator import Faults
+from host_tools.meters.meter_simulator import Faults
 from park import Park
 from parkgate import reading
 from parkgate.journal.journal import Journal

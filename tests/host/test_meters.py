@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host_tools import cli, load_curve, meters, register_map
+from host_tools import cli
+from host_tools.base.paths import METER_PROFILES
+from host_tools.meters import command, load_curve, register_map
 from parkgate import quantities
 from parkgate.errors import ProfileError, SettingsError
 from parkgate.meters import profiles, registers
 from parkgate.reading import GOOD, SENSOR_FAULT
 
-NAMES = sorted(path.stem for path in register_map.FOLDER.glob("*.json"))
+NAMES = sorted(path.stem for path in METER_PROFILES.glob("*.json"))
 
 # These are promised.
 # fmt: off
@@ -51,8 +53,8 @@ def test_units_are_in_the_senml_registry():
 def test_every_register_of_every_profile_says_where_it_is_from(name):
     document = register_map.read_document(name)
     assert document["sources"] and document["licences"] and document["manual"]
-    text = (register_map.FOLDER / f"{name}.json").read_text(encoding="utf-8")
-    assert meters.check_text(text, name) is None
+    text = (METER_PROFILES / f"{name}.json").read_text(encoding="utf-8")
+    assert command.check_text(text, name) is None
     assert len(text) < 6000, "small enough for a board to parse"
 
 
@@ -63,7 +65,7 @@ def test_the_facts_are_those_of_the_reference(reference, name):
 
     with open(reference / "meters.csv", newline="", encoding="utf-8") as file:
         facts = list(csv.DictReader(file))
-    document = json.loads((register_map.FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    document = json.loads((METER_PROFILES / f"{name}.json").read_text(encoding="utf-8"))
     ours = [fact for fact in facts if fact["source"] in document["sources"]]
     known = {}
     for fact in ours:
@@ -131,7 +133,7 @@ def test_list_and_show_and_check(capsys):
     ],
 )
 def test_faults_are_found_by_file_and_line(tmp_path, capsys, change, line, words):
-    text = (register_map.FOLDER / "eastron-sdm630.json").read_text(encoding="utf-8")
+    text = (METER_PROFILES / "eastron-sdm630.json").read_text(encoding="utf-8")
     assert change[0] in text
     text = text.replace(change[0], change[1], 1)
     path = tmp_path / "eastron-sdm630.json"
@@ -147,16 +149,16 @@ def test_faults_are_found_by_file_and_line(tmp_path, capsys, change, line, words
 
 
 def test_faults_in_a_variant_are_found(tmp_path):
-    text = (register_map.FOLDER / "chint-dtsu666.json").read_text(encoding="utf-8")
+    text = (METER_PROFILES / "chint-dtsu666.json").read_text(encoding="utf-8")
     text = text.replace("16424", "99999")
-    line, message = meters.check_text(text, "chint-dtsu666")
+    line, message = command.check_text(text, "chint-dtsu666")
     assert "chint-dtsu666+energy-401e" in message and "impossible address 99999" in message
     assert "99999" in text.splitlines()[line - 1]
 
 
 def test_a_file_name_is_lower_case(tmp_path):
-    text = (register_map.FOLDER / "ddm18sd.json").read_text(encoding="utf-8")
-    assert "lower case" in meters.check_text(text, "DDM18SD")[1]
+    text = (METER_PROFILES / "ddm18sd.json").read_text(encoding="utf-8")
+    assert "lower case" in command.check_text(text, "DDM18SD")[1]
 
 
 @given(st.binary(max_size=400))
@@ -165,7 +167,7 @@ def test_no_file_upsets_the_check(data):
         text = data.decode()
     except UnicodeDecodeError:
         return
-    assert meters.check_text(text, "x") is not None
+    assert command.check_text(text, "x") is not None
 
 
 @given(

@@ -5,11 +5,13 @@ import os
 
 import pytest
 
-from host_tools import cli, scan
-from host_tools.load_curve import read as read_curve
-from host_tools.meter_simulator import Faults, MeterBus, SimulatedMeter
-from host_tools.register_map import FOLDER, RegisterMap
-from host_tools.serial_bus import SerialBus
+from host_tools import cli
+from host_tools.base.paths import METER_PROFILES
+from host_tools.meters import scan
+from host_tools.meters.load_curve import read as read_curve
+from host_tools.meters.meter_simulator import Faults, MeterBus, SimulatedMeter
+from host_tools.meters.register_map import RegisterMap
+from host_tools.meters.serial_bus import SerialBus
 from parkgate.errors import LinkError, SettingsError
 
 CURVE = read_curve()
@@ -25,7 +27,7 @@ METERS = (
 
 def names():
     """All profiles and variants."""
-    for path in sorted(FOLDER.glob("*.json")):
+    for path in sorted(METER_PROFILES.glob("*.json")):
         yield path.stem
         for variant in sorted(json.loads(path.read_text(encoding="utf-8")).get("variants", ())):
             yield f"{path.stem}+{variant}"

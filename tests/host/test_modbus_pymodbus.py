@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from host_tools.load_curve import read as read_curve
-from host_tools.meter_simulator import Faults, MeterBus, SimulatedMeter
-from host_tools.register_map import read_document
+from host_tools.meters.load_curve import read as read_curve
+from host_tools.meters.meter_simulator import Faults, MeterBus, SimulatedMeter
+from host_tools.meters.register_map import read_document
 from modbus_line import TtyLine
 from parkgate.errors import LinkError, ModbusExceptionReply, ModbusTimeout, SettingsError
 from parkgate.meters import profiles

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host_tools import make_p256_table
+from host_tools.image.app import make_p256_table
 from parkgate.wire import mac, p256, p256_table
 from tests.bench import sign as sign_bench
 from tests.sim.counted_int import Counted, counting, longest_step_us

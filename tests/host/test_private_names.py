@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from host_tools.private_names import share
-from host_tools.shrink import shrink
+from host_tools.image.app.private_names import share
+from host_tools.image.app.shrink import shrink
 from tests.host.test_shrink import of_board, run
 
 PROGRAM = {

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from host_tools.link import GatewayRefused, Link
-from host_tools.register_map import FOLDER
-from host_tools.simulate import SimulatedGateway
+from host_tools.base.paths import METER_PROFILES
+from host_tools.gateway.link import GatewayRefused, Link
+from host_tools.sim.simulate import SimulatedGateway
 
 SETTINGS = {
     "buses": [{"name": "rs485", "device": "/dev/null"}],
@@ -26,7 +26,7 @@ def gateway(tmp_path):
     made = SimulatedGateway(tmp_path / "gateway")
     made.folder.mkdir()
     made.configure(SETTINGS)
-    text = (FOLDER / "eastron-sdm120.json").read_text(encoding="utf-8")
+    text = (METER_PROFILES / "eastron-sdm120.json").read_text(encoding="utf-8")
     for name, (old, new, _) in FAULTS.items():
         assert old in text
         (made.folder / "meters" / f"{name}.json").write_text(text.replace(old, new, 1), encoding="utf-8")

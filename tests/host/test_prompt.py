@@ -10,8 +10,8 @@ import time
 import pytest
 import serial
 
-from host_tools.link import GatewayRefused, Link
-from host_tools.simulate import SimulatedGateway
+from host_tools.gateway.link import GatewayRefused, Link
+from host_tools.sim.simulate import SimulatedGateway
 from parkgate.errors import LinkError
 
 PROMPTS = (b">>>", b"raw REPL")

@@ -8,14 +8,15 @@ import time
 
 import pytest
 
-from host_tools import import_messages, pull
-from host_tools import settings as settings_verb
-from host_tools.broker import Broker
-from host_tools.demo import Hub
-from host_tools.hub.store import connect
-from host_tools.link import GatewayRefused, Link
-from host_tools.meter_simulator import MeterBus, SimulatedMeter
-from host_tools.simulate import SimulatedGateway
+from host_tools.broker.broker import Broker
+from host_tools.gateway import pull
+from host_tools.gateway import settings as settings_verb
+from host_tools.gateway.link import GatewayRefused, Link
+from host_tools.hub.stores.store import connect
+from host_tools.hub.verbs import import_messages
+from host_tools.meters.meter_simulator import MeterBus, SimulatedMeter
+from host_tools.sim.demo import Hub
+from host_tools.sim.simulate import SimulatedGateway
 from parkgate.console.line import LINE_BYTES_MAX, SEQ_MAX, frame
 from parkgate.errors import LinkError, SettingsError
 from parkgate.settings import edit

@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 
-from host_tools import cli, settings_docs
-from host_tools.settings import read_file
+from host_tools import cli
+from host_tools.gateway import settings_docs
+from host_tools.gateway.settings import read_file
 from parkgate.settings.schema import LISTS, TABLE, validate
 from parkgate.settings.sensors import FAMILIES
 

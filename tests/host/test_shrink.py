@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from host_tools import app_image
-from host_tools.shrink import shrink
+from host_tools.image.app import app_image
+from host_tools.image.app.shrink import shrink
 
 PROGRAM = {
     "main": """

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from host_tools import cli
-from host_tools.link import Link
-from host_tools.meter_simulator import MeterBus, SimulatedMeter
-from host_tools.simulate import GatewayBusy, SimulatedGateway
+from host_tools.gateway.link import Link
+from host_tools.meters.meter_simulator import MeterBus, SimulatedMeter
+from host_tools.sim.simulate import GatewayBusy, SimulatedGateway
 
 
 def test_a_line_that_goes_away_ends_no_gateway(tmp_path):

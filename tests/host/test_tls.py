@@ -12,15 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hal import handshake, memory
-from host_tools import app_image, broker, certificates, unix_port
-from host_tools.broker import Broker
-from host_tools.certificates import NOT_BEFORE, Authority
-from host_tools.demo import Hub, gateway_settings
-from host_tools.enrol import enrol
-from host_tools.hub.store import connect
-from host_tools.link import Link
-from host_tools.meter_simulator import MeterBus, SimulatedMeter
-from host_tools.simulate import SimulatedGateway
+from host_tools.base import unix_port
+from host_tools.base.paths import REPOSITORY
+from host_tools.broker import broker, certificates
+from host_tools.broker.broker import Broker
+from host_tools.broker.certificates import NOT_BEFORE, Authority
+from host_tools.gateway.link import Link
+from host_tools.hub.stores.store import connect
+from host_tools.hub.verbs.enrol import enrol
+from host_tools.image.app import app_image
+from host_tools.meters.meter_simulator import MeterBus, SimulatedMeter
+from host_tools.sim.demo import Hub, gateway_settings
+from host_tools.sim.simulate import SimulatedGateway
 from parkgate.errors import SettingsError
 from test_broker import available
 
@@ -66,7 +69,7 @@ def script(tmp_path_factory):
 
 def session(script, host, port, ca, libraries=app_image.DEVICE_LIBRARIES):
     """What a gateway's session with this broker comes to."""
-    root = app_image.REPOSITORY
+    root = REPOSITORY
     process = unix_port.start(
         script, [host, str(port)], path=[root / "firmware", root / "lib", libraries], env={"CA": ca},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

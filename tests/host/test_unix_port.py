@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from host_tools import unix_port as port
+from host_tools.base import unix_port as port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CORE = ROOT / "tests" / "core"

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from host_tools import workshop
-from host_tools.meter_simulator import MeterBus
-from host_tools.simulate import SimulatedGateway
+from host_tools.meters.meter_simulator import MeterBus
+from host_tools.sim import workshop
+from host_tools.sim.simulate import SimulatedGateway
 from park import Park
 
 DEAD = [name for name, _, _, fate in workshop.METERS if fate == "dead"]

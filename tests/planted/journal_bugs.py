@@ -216,4 +216,4 @@ def load(name: str):
         module.__package__ = "planted_journal"
         sys.modules[module.__name__] = module
         exec(compile(text, f"{part}.py with {name}", "exec"), module.__dict__)
-    return module.Journal
+    return sys.modules["planted_journal.journal"].Journal

@@ -1,8 +1,8 @@
 """Compiled code run where it lies in flash: bytecode and long texts of the modules take no heap.
 
 MicroPython copies a .mpy file into the heap. `parkgate flash` writes the same bytecode and texts once more, into the
-gap that MicroPython leaves in front of the storage area (host_tools/code_in_place.py says how). After each import the
-function objects of the new modules are pointed there, and the copies in the heap become garbage.
+gap that MicroPython leaves in front of the storage area (host_tools/image/app/code_in_place.py says how). After each
+import the function objects of the new modules are pointed there, and the copies in the heap become garbage.
 
 Nothing is pointed to flash unless the bytes there equal those in the heap, and no word of the heap is read as an
 address unless it is one: where objects look different in another MicroPython, or the files are newer than what lies in

@@ -1,6 +1,6 @@
 """Signed-odd comb points of P-256's generator: 4 tables of 128 points, 32,768 bytes. Generated, do not edit.
 
-Made by host_tools/make_p256_table.py, which describes the layout; a test compares this file with its output.
+Made by host_tools/image/app/make_p256_table.py, which describes the layout; a test compares this file with its output.
 Plain constants, so a frozen module keeps them in flash and signing copies one coordinate at a time.
 """
 TABLES = (

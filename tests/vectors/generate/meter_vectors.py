@@ -1,8 +1,8 @@
 """Make the vectors of meters and registers: `python -m tests.vectors.generate.meter_vectors` from the repository.
 
-Independent of the gateway's decoder: registers are packed by `host_tools.register_map` (struct and Python's integers),
-and what they must read as is computed here with exact decimals, halves rounded away from zero. All numbers come from
-one seed a file, so the files only change when a profile does.
+Independent of the gateway's decoder: registers are packed by `host_tools/meters/register_map.py` (struct and Python's
+integers), and what they must read as is computed here with exact decimals, halves rounded away from zero. All numbers
+come from one seed a file, so the files only change when a profile does.
 
     meters/<profile>.json              all registers of the profile (or profile+variant) and all its readings
     modbus/float_to_integer.json       bits, width, exponent, value or null
@@ -14,7 +14,8 @@ import struct
 from decimal import ROUND_HALF_UP, Decimal, getcontext
 from pathlib import Path
 
-from host_tools.register_map import FOLDER, encode, read_document, to_register
+from host_tools.base.paths import METER_PROFILES
+from host_tools.meters.register_map import encode, read_document, to_register
 from parkgate import quantities
 
 VECTORS = Path(__file__).resolve().parent.parent
@@ -105,7 +106,7 @@ def main() -> None:
     folder = VECTORS / "meters"
     for old in folder.glob("*.json"):
         old.unlink()
-    for path in sorted(FOLDER.glob("*.json")):
+    for path in sorted(METER_PROFILES.glob("*.json")):
         document = json.loads(path.read_text(encoding="utf-8"))
         for name in [path.stem, *(f"{path.stem}+{variant}" for variant in document.get("variants", ()))]:
             vector = meter_vector(name)

@@ -1,0 +1,1 @@
+"""What every room needs: paths, keys, locks and MicroPython's Unix port."""

@@ -1,0 +1,1 @@
+"""A broker to try things with, and certificates for TLS."""

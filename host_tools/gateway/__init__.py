@@ -1,0 +1,1 @@
+"""What talks to one gateway over its serial line."""

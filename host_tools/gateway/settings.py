@@ -1,0 +1,246 @@
+"""`parkgate settings`: a gateway's settings as a file: pull them, see what differs, push them.
+
+The file is TOML, or JSON if its name ends in .json. Secrets never come off a gateway: a pulled file has none, and a
+file without a secret leaves the gateway's as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from host_tools.base.paths import METER_PROFILES
+from host_tools.gateway.link import Link, add_port_argument, open_unlocked
+from parkgate.errors import SettingsError
+from parkgate.meters import profile_check
+from parkgate.settings import edit
+from parkgate.settings.schema import LISTS, REQUIRED, TABLE, validate
+
+LONG, PIECE = 400, 384  # characters of a value in one line (console.LINE_BYTES_MAX holds the rest of the line too)
+
+
+def add_parser(subparsers) -> None:
+    """Arguments of `parkgate settings`."""
+    parser = subparsers.add_parser("settings", help="show, check and change a gateway's settings", description=__doc__)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="pull|push|diff|check|help|docs")
+    for name, text in (
+        ("pull", "write the gateway's settings into FILE"),
+        ("push", "make the gateway's settings those of FILE; it goes back by itself when its hub accepts nothing then"),
+        ("diff", "show what push would change"),
+    ):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("file", type=Path, metavar="FILE.toml")
+        add_port_argument(action)
+        if name == "push":
+            action.add_argument("--without-hub", action="store_true", help="push a file that takes the hub's key away")
+    check = actions.add_parser("check", help="check FILE without a gateway")
+    check.add_argument("file", type=Path, metavar="FILE.toml")
+    explain = actions.add_parser("help", help="every setting: what it means and may be")
+    explain.add_argument("prefix", nargs="?", default="", help="such as broker, broker.port or sensors.pulses")
+    docs = actions.add_parser("docs", help="write the page of all settings")
+    docs.add_argument("file", type=Path, metavar="FILE.md")
+
+
+def run(args) -> int:
+    """Raises SettingsError, LinkError, GatewayRefused."""
+    if args.action == "help":
+        for path, text in edit.help_entries(args.prefix):
+            print(f"{path:34} {text}")
+        return 0
+    if args.action == "docs":
+        from host_tools.gateway.settings_docs import markdown
+
+        args.file.write_text(markdown(), encoding="utf-8")
+        return 0
+    if args.action == "check":
+        check_profiles(validate(read_file(args.file)))
+        print(f"{args.file}: good")
+        return 0
+    with open_unlocked(args) as link:
+        if args.action == "pull":
+            args.file.write_text(to_text(active(link), args.file), encoding="utf-8")
+            print(f"written to {args.file}; secrets stay on the gateway")
+            return 0
+        before, given = active(link), read_file(args.file)
+        commands = changes(before, given)
+        for line in edit.differences(before, _without_secrets(given)):
+            print(line)
+        for path in _secrets(given):
+            print(f"{path} = (set)")
+        if not commands:
+            print("nothing differs")
+        if args.action == "diff" or not commands:
+            return 0
+        if before["hub"].get("public_key") and not given.get("hub", {}).get("public_key") and not args.without_hub:
+            raise SettingsError(
+                f"{args.file} leaves out hub.public_key: the gateway would deliver nothing any more. Take its own "
+                "settings (parkgate settings pull), change those and push them; or give --without-hub"
+            )
+        push(link, commands)
+        print("active and on trial: kept when the hub has accepted a batch (parkgate doctor says so), else the gateway")
+        print("goes back to those before, after 15 minutes or five starts")
+    return 0
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The file's content, not validated. Raises SettingsError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            return json.loads(text)
+        try:
+            import tomllib
+        except ImportError:  # Python 3.10
+            try:
+                import tomli as tomllib  # pyright: ignore[reportMissingImports]
+            except ImportError:
+                raise SettingsError("TOML needs Python 3.11: write the file as JSON and name it .json") from None
+        return tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+def active(link: Link) -> dict[str, Any]:
+    """The gateway's settings without secrets."""
+    settings: dict[str, Any] = {section: [] if section in LISTS else {} for section in TABLE}
+    for line in link.ask("settings show", 10.0):
+        path, _, text = line.partition(" = ")
+        section, item, field = edit.field_of(path)
+        if field is None or field[1] == "secret":
+            continue
+        value = edit.value_of(path, field, text, json.loads)
+        if item is None:
+            settings[section][field[0]] = value
+            continue
+        if not settings[section] or settings[section][-1].get("name") != item:
+            settings[section].append({"name": item})
+        settings[section][-1][field[0]] = value
+    return settings
+
+
+def check_profiles(settings: dict[str, Any]) -> None:
+    """Look into the profiles that settings name, as the gateway does when they are staged. Raises SettingsError."""
+
+    def read(name: str) -> bytes | None:
+        path = METER_PROFILES / f"{name}.json"
+        return path.read_bytes() if path.is_file() else None
+
+    profile_check.check(read, json.loads, settings["instruments"])
+
+
+def _without_secrets(given: dict[str, Any]) -> dict[str, Any]:
+    full = validate(given)
+    return {
+        section: [dict(item) for item in values]
+        if isinstance(values, list)
+        else {k: v for k, v in values.items() if (k, "secret") not in [(f[0], f[1]) for f in TABLE[section]]}
+        for section, values in full.items()
+    }
+
+
+def _secrets(given: dict[str, Any]) -> list[str]:
+    """Paths of the secrets that a file sets."""
+    return [
+        f"{section}.{field[0]}"
+        for section, fields in TABLE.items() if section not in LISTS
+        for field in fields if field[1] == "secret" and field[0] in given.get(section, {})
+    ]  # fmt: skip
+
+
+def changes(before: dict[str, Any], given: dict[str, Any]) -> list[str]:
+    """The console commands that make `before` into `given`, which is validated. Raises SettingsError."""
+    after = validate(given)
+    commands = []
+    for section, fields in TABLE.items():
+        if section in LISTS:
+            commands += _list_changes(section, fields, before.get(section, []), after[section])
+            continue
+        for field in fields:
+            name = field[0]
+            if field[1] == "secret":
+                if name in given.get(section, {}):
+                    commands += _set(f"{section}.{name}", after[section][name])
+            elif before.get(section, {}).get(name) != after[section][name]:
+                commands += _set(f"{section}.{name}", after[section][name])
+    return commands
+
+
+def _list_changes(section, fields, before, after) -> list[str]:
+    old = {item["name"]: item for item in before}
+    new = {item["name"]: item for item in after}
+    commands = [f"settings remove {section}.{name}" for name in old if name not in new]
+    for name, item in new.items():
+        if name.split() != [name]:
+            raise SettingsError(f"{section}: a name must not have spaces in it: {name!r}")
+        known = dict(old.get(name, {}))
+        if not known:
+            first = {f[0]: item[f[0]] for f in fields if f[2] is REQUIRED}
+            if any(" " in str(value) for value in first.values()):
+                raise SettingsError(f"{section}.{name}: {', '.join(first)} must not have spaces in them")
+            commands.append(f"settings add {section} " + " ".join(f"{k}={v}" for k, v in first.items()))
+            known = {f[0]: edit.fresh_default(f) for f in fields if f[2] is not REQUIRED}
+            known.update(first)
+        for field in fields:
+            if known.get(field[0]) != item[field[0]]:
+                commands += _set(f"{section}.{name}.{field[0]}", item[field[0]])
+    return commands
+
+
+def _set(path: str, value) -> list[str]:
+    """What sets one setting: a text that no line of the console can hold goes in pieces."""
+    text = ",".join(value) if isinstance(value, (list, tuple)) else str(value)
+    if isinstance(value, dict):
+        text = json.dumps(value, separators=(",", ":"))
+    first, rest = (text[:PIECE], text[PIECE:]) if " " not in text and len(text) > LONG else (text, "")
+    commands = [f"settings set {path} {first or chr(34) * 2}"]
+    for at in range(0, len(rest), PIECE):
+        commands.append(f"settings append {path} {PIECE + at} {rest[at : at + PIECE]}")
+    return commands
+
+
+def push(link: Link, commands: list[str]) -> None:
+    """Stage, commit, and wait until the gateway runs with it. Raises LinkError, GatewayRefused: nothing changed."""
+    boot = link.boot()
+    link.ask("settings discard")
+    try:
+        for command in commands:
+            link.ask(command)
+        link.ask("settings commit", 10.0, repeat=False)
+    except SettingsError:
+        link.ask("settings discard")
+        raise
+    link.wait_restart(boot)
+
+
+def _toml(value) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(name)} = {_toml(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(each) for each in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+_IN_TOML = {"names": 'a list such as ["voltage", "active_power"]', "map": "a table such as {every = 10}"}
+
+
+def _explained(field) -> str:
+    """What a field means, as a comment in TOML: lists and tables are written otherwise there than at the console."""
+    return f"{field[6]}; {_IN_TOML[field[1]]}" if field[1] in _IN_TOML else edit.allowed(field)
+
+
+def to_text(settings: dict[str, Any], path: Path) -> str:
+    """As TOML with the meaning of each setting, or as JSON by the file's name."""
+    if path.suffix == ".json":
+        return json.dumps(settings, indent=1) + "\n"
+    lines = []
+    for section, fields in TABLE.items():
+        for values in settings[section] if section in LISTS else [settings[section]]:
+            lines.append(f"[[{section}]]" if section in LISTS else f"[{section}]")
+            for field in fields:
+                if field[1] == "secret":
+                    lines.append(f"# {field[0]} = …  stays on the gateway; write it here to change it")
+                elif field[0] in values:
+                    lines.append(f"{field[0]} = {_toml(values[field[0]])}  # {_explained(field)}")
+            lines.append("")
+    return "\n".join(lines)

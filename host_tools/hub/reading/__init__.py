@@ -1,0 +1,1 @@
+"""Stored batches decoded into readings."""

@@ -1,0 +1,338 @@
+"""A group of messages in, one commit, receipts out. Knows neither broker nor clock nor web.
+
+`Intake.take` is the whole life of a message: verify (no transaction is open yet), then for the group one
+transaction in which each is accepted or refused, then receipts for what is now committed. A message that the
+hub itself fails on is refused as `internal` and the rest of its group is taken again without it; an error of
+the database is raised, and then nothing of the group is committed nor answered: the caller tries again with
+the same messages.
+"""
+
+import hashlib
+import logging
+import sqlite3
+from typing import NamedTuple
+
+from host_tools.hub.reading.decode import blocks, decode_group
+from host_tools.hub.receiving import accept, verify
+from host_tools.hub.receiving.answer import make_receipt, receipt_topic
+from host_tools.hub.receiving.state import Gateway
+from host_tools.hub.receiving.verify import Refusal
+from host_tools.hub.stores.schema import DECODED, UNDECODABLE, WAITS_FOR_SCHEMA
+from host_tools.hub.stores.store import EPOCHS_MAX, Store
+from parkgate import events
+from parkgate.errors import FormatError
+from parkgate.wire.batch import Batch
+from parkgate.wire.cbor import UINT_LIMIT
+
+log = logging.getLogger("parkgate.hub")
+
+
+class Message(NamedTuple):
+    """As it came from the broker."""
+
+    topic: str
+    data: bytes
+
+
+class Outcome(NamedTuple):
+    """What became of one message. `receipt` is what to publish on `receipt_topic`, None where there is no receipt."""
+
+    kind: str
+    what: str
+    gateway: Gateway | None = None
+    place: tuple[bytes, int, bytes] | None = None  # (epoch, seq, batch hash) that is committed with this group
+    receipt_topic: str | None = None
+    receipt: bytes | None = None
+
+
+BEAT, STALE_BEAT, REFUSED = "beat", "stale beat", "refused"
+
+
+class Intake:
+    """What turns messages into rows. `key` is the HubKey; used by one thread."""
+
+    def __init__(self, store: Store, key):
+        self.store = store
+        self.key = key
+
+    def take(self, messages: list[Message], now_unix_ms: int) -> list[Outcome]:
+        """The outcome of each message, after the commit. Raises sqlite3.Error: nothing was committed."""
+        self.store.refresh()
+        verified = [self._verify(message) for message in messages]
+        columns = self._decode_new(verified)
+        broken: dict[int, str] = {}
+        while True:
+            at = 0
+            try:
+                with self.store.transaction(now_unix_ms):
+                    outcomes = []
+                    for at, message in enumerate(messages):
+                        found = verified[at]
+                        if at in broken and not isinstance(found, Refusal):
+                            found = Refusal(verify.INTERNAL, broken[at], found[0])
+                        outcomes.append(self._one(message, found, columns.get(at)))
+                break
+            except (sqlite3.Error, MemoryError):
+                raise
+            except Exception as error:
+                if at in broken:
+                    raise
+                log.exception("the hub failed on a message on %s; it is set aside", messages[at].topic)
+                broken[at] = f"{type(error).__name__}: {error}"
+                # The rollback gave memory anew: what was verified names the old objects.
+                self.store.load()
+                verified = [self._verify(message) for message in messages]
+        return [self._answer(outcome, now_unix_ms) for outcome in outcomes]
+
+    def _verify(self, message):
+        try:
+            return verify.verify(self.store.by_topic, message.topic, message.data)
+        except Refusal as refusal:
+            return refusal
+        except Exception as error:
+            log.exception("the hub failed to verify a message on %s", message.topic)
+            return Refusal(verify.INTERNAL, f"{type(error).__name__}: {error}")
+
+    def _decode_new(self, verified):
+        """Place in the group → columns, of the batches that will probably be kept. No transaction is open
+        yet."""
+        wanted = {}
+        for at, found in enumerate(verified):
+            if not isinstance(found, Refusal) and isinstance(found[1], Batch):
+                sign1 = found[1].sign1
+                epoch = found[0].epochs.get(sign1.epoch)
+                if epoch is None or sign1.seq not in epoch.held:
+                    wanted[at] = found[1]
+        return dict(zip(wanted, _decode_safely(list(wanted.values()))))
+
+    def _one(self, message, found, columns):
+        if isinstance(found, Refusal):
+            return self._refuse(message, found)
+        gateway, content = found
+        self.store.touch(gateway)
+        try:
+            epoch = self.store.epoch(gateway, content.sign1.epoch)
+            if epoch is None:
+                raise Refusal(verify.MALFORMED, f"more than {EPOCHS_MAX} epochs of one gateway", gateway)
+            if isinstance(content, Batch):
+                return self._batch(message, gateway, epoch, content, columns)
+            return self._beat(message, gateway, epoch, content)
+        except Refusal as refusal:
+            return self._refuse(message, refusal)
+
+    def _answer(self, outcome, now_unix_ms):
+        gateway = outcome.gateway
+        if gateway is None or outcome.place is None:
+            return outcome
+        epoch, seq, batch_hash = outcome.place
+        data = make_receipt(self.key, gateway, epoch, seq, batch_hash, now_unix_ms)
+        return outcome._replace(receipt_topic=receipt_topic(gateway), receipt=data)
+
+    def _refuse(self, message, refusal):
+        data_hash = hashlib.sha256(message.data).digest()
+        count = self.store.refuse(refusal.gateway, refusal.reason, refusal.what, message.topic, message.data, data_hash)
+        # A flood of one kind is told at 1, 2, 4, 8 …: the log stays readable, the counter is exact.
+        if count & (count - 1) == 0:
+            name = refusal.gateway.name if refusal.gateway else message.topic[:80]
+            log.warning("refused (%s), %s: %s (%d so far)", refusal.reason, name, refusal.what, count)
+        return Outcome(REFUSED, f"{refusal.reason}: {refusal.what}", refusal.gateway)
+
+    # Batches.
+
+    def _batch(self, message, gateway, epoch, batch, columns):
+        seq = batch.sign1.seq
+        batch_hash = hashlib.sha256(message.data).digest()
+        before, same, after = self._neighbours(epoch, seq)
+        decision, why = accept.decide(
+            seq,
+            batch_hash,
+            batch.prev,
+            epoch.held.head(),
+            same and same[0],
+            before and before[0],
+            after and after[1],
+            epoch.forks.__contains__,
+        )
+        if decision == accept.FORK:
+            self.store.add_fork(epoch, seq, batch_hash)
+            self.store.alarm(gateway, "fork", f"seq {seq} of epoch {epoch.epoch.hex()[:8]}: {why}")
+            raise Refusal(verify.FORK, f"seq {seq}: {why}", gateway)
+        if decision == accept.DUPLICATE:
+            gateway.duplicates += 1
+        else:
+            if columns is None:
+                columns = _decode_safely([batch])[0]
+            self._keep(message, gateway, epoch, batch, columns, batch_hash, before, after)
+        return Outcome(decision, why, gateway, (epoch.epoch, seq, batch_hash))
+
+    def _neighbours(self, epoch, seq):
+        """(hash, prev, sampled, readings, dropped) of the held batches at seq-1, seq and seq+1, None where
+        not held."""
+        head = epoch.held.head()
+        if head is None or seq > head + 1:
+            return None, None, None
+        if seq == head + 1:
+            return epoch.head_link, None, None
+        links = self.store.links(epoch.ep, seq - 1, seq + 1)
+        return links.get(seq - 1), links.get(seq), links.get(seq + 1)
+
+    def _keep(self, message, gateway, epoch, batch, columns, batch_hash, before, after):
+        store, seq = self.store, batch.sign1.seq
+        learnt = batch.schema is not None and self._learn(gateway, batch)
+        places = gateway.schemas.get(batch.schema_id)
+        state, found = WAITS_FOR_SCHEMA, []
+        if places is not None:
+            state, found = self._decode(gateway, batch, columns, places)
+        self._gaps(gateway, epoch, batch)
+        store.add_batch(epoch, batch, batch_hash, message.data, state)
+        store.add_events(epoch, seq, batch.events)
+        store.add_blocks(gateway, epoch, seq, found)
+        if state == WAITS_FOR_SCHEMA:
+            gateway.undecoded += 1
+        this = (batch.sampled, batch.readings, batch.dropped)
+        if before or seq == 0:
+            self._count_check(gateway, seq, before and before[2:], this)
+        if after:
+            self._count_check(gateway, seq + 1, this, after[2:])
+        self._receipt_check(gateway, epoch, batch.receipt_seq)
+        if learnt:
+            self._decode_waiting(gateway, batch.schema_id)
+
+    def _learn(self, gateway, batch):
+        try:
+            return self.store.add_schema(gateway, batch.schema_id, batch.schema)
+        except FormatError as error:
+            self.store.alarm(gateway, "schema", f"seq {batch.sign1.seq}: {error}")
+            return False
+
+    def _decode(self, gateway, batch, columns, places):
+        """Signed and whole, so it is kept and answered even if it does not decode: a later hub may know its
+        coder."""
+        try:
+            return DECODED, blocks(columns, places)
+        except FormatError as error:
+            gateway.undecodable += 1
+            self.store.alarm(gateway, "undecodable", f"seq {batch.sign1.seq}: {error}")
+            log.error("%s: batch %d is signed but does not decode: %s", gateway.name, batch.sign1.seq, error)
+            return UNDECODABLE, []
+
+    def _decode_waiting(self, gateway, schema_id):
+        by_ep = {epoch.ep: epoch for epoch in gateway.epochs.values()}
+        waiting = self.store.waiting(gateway, schema_id)
+        batches = [Batch(data) for _, _, _, data in waiting]
+        for (batch_id, ep, seq, _), batch, columns in zip(waiting, batches, _decode_safely(batches)):
+            state, found = self._decode(gateway, batch, columns, gateway.schemas[schema_id])
+            self.store.add_blocks(gateway, by_ep[ep], seq, found)
+            self.store.set_state(batch_id, state)
+            gateway.undecoded -= 1
+
+    def retry_undecodable(self, now_unix_ms: int) -> int:
+        """Try again what an earlier hub could not decode. Returns how many batches decode now."""
+        mended = 0
+        with self.store.transaction(now_unix_ms):
+            places = {
+                epoch.ep: (gateway, epoch)
+                for gateway in self.store.by_topic.values()
+                for epoch in gateway.epochs.values()
+            }
+            for batch_id, ep, seq, data in self.store.undecodable():
+                gateway, epoch = places[ep]
+                batch = Batch(data)
+                try:
+                    found = blocks(decode_group([batch])[0], gateway.schemas[batch.schema_id])
+                except (FormatError, KeyError):
+                    continue
+                self.store.add_blocks(gateway, epoch, seq, found)
+                self.store.set_state(batch_id, DECODED)
+                gateway.undecodable -= 1
+                mended += 1
+        return mended
+
+    def fill_sparks(self) -> None:
+        """Give every gateway the newest values of its headline series, as far back as its newest batch
+        goes."""
+        for gateway in self.store.by_topic.values():
+            if gateway.headline is None or gateway.headline.last_place is None:
+                continue
+            batch = Batch(self.store.batch_bytes(*gateway.headline.last_place))
+            for block in blocks(decode_group([batch])[0], gateway.schemas[batch.schema_id]):
+                if block.series is gateway.headline:
+                    gateway.spark.extend(block.spark)
+
+    def _gaps(self, gateway, epoch, batch):
+        """Take the signed gaps of a batch to account."""
+        for event in batch.events:
+            if event[0] != events.GAP:
+                continue
+            first, last, readings = (event + [None] * 4)[1:4]
+            sealed = None
+            if type(first) is int and type(last) is int and 0 <= first <= last < UINT_LIMIT:
+                sealed = first, last
+            counted = type(readings) is int and 0 <= readings < UINT_LIMIT
+            if not counted or not (sealed or (first is None and last is None)):
+                self.store.alarm(gateway, "event", f"seq {batch.sign1.seq}: a gap event that says nothing usable")
+                continue
+            epoch.gap_events += 1
+            epoch.gap_readings += readings
+            if sealed:
+                self.store.add_missing(epoch, *sealed, "gap")
+            where = f"batches {first} to {last}" if sealed else "before they were sealed"
+            log.warning("%s: signed gap of %d readings, %s", gateway.name, readings, where)
+
+    def _count_check(self, gateway, seq, before, this):
+        fault = accept.counter_fault(before, this)
+        if fault:
+            self.store.alarm(gateway, "counters", f"seq {seq}: {fault}")
+            log.error("%s: counters disagree at seq %d: %s", gateway.name, seq, fault)
+
+    def _receipt_check(self, gateway, epoch, receipt_seq):
+        """The gateway has a receipt for this seq: then the batch must be here, or this hub was set back."""
+        if receipt_seq is None or receipt_seq in epoch.held:
+            return
+        first, last = epoch.held.hole_up_to(receipt_seq)
+        if receipt_seq not in epoch.missing["lost"]:
+            self.store.add_missing(epoch, first, last, "lost")
+            what = f"batches {first} to {last} were acknowledged by this hub and are not here: was it restored?"
+            self.store.alarm(gateway, "restored", what)
+            log.error("%s: %s", gateway.name, what)
+
+    # Beats.
+
+    def _beat(self, message, gateway, epoch, beat):
+        last = gateway.beat
+        if last is not None:
+            last_epoch = gateway.epochs[last.sign1.epoch]
+            if (epoch.ep, beat.boot, beat.sign1.seq, beat.sampled) < (
+                last_epoch.ep, last.boot, last.sign1.seq, last.sampled,
+            ):  # fmt: skip
+                gateway.stale_beats += 1
+                return Outcome(STALE_BEAT, "older than the one before", gateway)
+        seq = beat.sign1.seq - 1
+        if seq in epoch.held:
+            held = epoch.head_link if seq == epoch.held.head() else self.store.links(epoch.ep, seq, seq)[seq]
+            if held[0] != beat.head:
+                self.store.alarm(gateway, "fork", f"the beat names another batch {seq} than the one held")
+                raise Refusal(verify.FORK, f"the beat names another batch {seq} than the one held", gateway)
+        elif beat.head is not None and beat.head in epoch.forks:
+            raise Refusal(verify.FORK, f"the beat ends in a fork at seq {seq}", gateway)
+        gateway.beat, gateway.beat_bytes, gateway.beat_unix_ms = beat, message.data, self.store.now_unix_ms
+        self._receipt_check(gateway, epoch, beat.receipt_seq)
+        deficit = beat.sampled - beat.dropped - beat.buffered - epoch.readings
+        if deficit > 0 and deficit != epoch.deficit:
+            what = f"the gateway got receipts for {deficit} readings more than this hub holds"
+            self.store.alarm(gateway, "restored", what)
+            log.error("%s: %s", gateway.name, what)
+        epoch.deficit = max(0, deficit)
+        return Outcome(BEAT, "", gateway)
+
+
+def _decode_safely(batches):
+    """As `decode_group`; a batch that the decoder itself fails on is one that does not decode, and harms no
+    other."""
+    try:
+        return decode_group(batches)
+    except Exception as error:
+        log.exception("the hub failed to decode %d batches", len(batches))
+        if len(batches) > 1:
+            return [_decode_safely([batch])[0] for batch in batches]
+        return [FormatError(f"the hub failed on it: {type(error).__name__}: {error}")]

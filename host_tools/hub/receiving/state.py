@@ -1,0 +1,114 @@
+"""What the hub keeps in memory of each gateway: a copy of its rows, changed inside a transaction, dropped on
+rollback.
+
+Nothing here is a second truth. `Store.load` builds all of it from the database, `Store.flush` writes what
+changed, and after a failed transaction it is built anew.
+"""
+
+from collections import deque
+
+from host_tools.base.keys import Verifier
+from host_tools.hub.receiving.accept import Held
+from parkgate.wire.beat import Beat
+
+SPARK_POINTS = 48
+HEADLINE_WORDS = ("active_power", "power", "current", "temperature", "energy")
+
+
+class Series:
+    """One channel of one instrument: what it is, and how it stands. Times are ms, values integers at
+    `scale`."""
+
+    __slots__ = (
+        "id", "instrument", "quantity", "unit", "scale", "profile", "readings", "undated", "span_ms", "qualities",
+        "last_place", "last_ms", "last_trust", "last_quality", "last_value", "is_headline",
+    )  # fmt: skip
+
+    def __init__(self, series_id, instrument, quantity, unit, scale, profile):
+        self.id = series_id
+        self.instrument, self.quantity, self.unit, self.scale, self.profile = (
+            instrument,
+            quantity,
+            unit,
+            scale,
+            profile,
+        )
+        self.readings = self.undated = self.span_ms = 0
+        self.qualities: dict[int, int] = {}
+        self.last_place: tuple[int, int] | None = None  # (ep, seq)
+        self.last_ms: int | None = None
+        self.last_trust: int | None = None
+        self.last_quality: int | None = None
+        self.last_value: int | None = None
+        self.is_headline = False
+
+
+class Epoch:
+    """One chain of one gateway. `head_link` is (hash, prev, sampled, readings, dropped) of the highest batch
+    held."""
+
+    def __init__(self, ep: int, epoch: bytes):
+        self.ep = ep
+        self.epoch = epoch
+        self.held = Held()
+        self.batches = self.readings = self.sampled = self.dropped = 0
+        self.gap_events = self.gap_readings = 0
+        self.head_link: tuple | None = None
+        self.forks: set[bytes] = set()
+        self.missing = {"gap": Held(), "lost": Held()}  # why → seqs that will not come
+        self.deficit = 0  # readings the gateway got receipts for and this hub does not hold
+
+
+class Gateway:
+    """One enrolled gateway and everything the hub counts of it."""
+
+    def __init__(self, gw: int, kid: bytes, public_key: bytes, name: str, enrolled_unix_ms: int):
+        self.gw, self.kid, self.public_key, self.name = gw, kid, public_key, name
+        self.enrolled_unix_ms = enrolled_unix_ms
+        self.revoked_unix_ms: int | None = None
+        self.verifier: Verifier | None = None
+        self.receipt_key: bytes | None = None
+        self.last_seen_unix_ms: int | None = None
+        self.duplicates = self.stale_beats = 0
+        self.beat: Beat | None = None
+        self.beat_bytes: bytes | None = None
+        self.beat_unix_ms: int | None = None
+        self.epochs: dict[bytes, Epoch] = {}
+        self.schemas: dict[bytes, list[list[Series]]] = {}  # schema id → instrument → channel → series
+        self.series: dict[tuple, Series] = {}  # (instrument, quantity, unit, scale) → series
+        self.refused: dict[str, int] = {}
+        self.alarms: dict[str, dict] = {}
+        self.undecoded = self.undecodable = 0
+        self.last_reading_ms: int | None = None
+        self.last_trust: int | None = None
+        self.headline: Series | None = None
+        self.spark: deque = deque(maxlen=SPARK_POINTS)
+
+    def topic_name(self) -> str:
+        """How topics call it: the first 32 hex digits of its id."""
+        return self.kid.hex()[:32]
+
+    def current(self) -> Epoch | None:
+        """The epoch seen first last."""
+        return max(self.epochs.values(), key=lambda epoch: epoch.ep, default=None)
+
+    def choose_headline(self) -> None:
+        """The one series that a list with room for a single value shows: power where there is some."""
+
+        def rank(series):
+            words = [i for i, word in enumerate(HEADLINE_WORDS) if word in series.quantity]
+            return (words[0] if words else len(HEADLINE_WORDS), series.id)
+
+        best = min(self.series.values(), key=rank, default=None)
+        if best is not self.headline:
+            if self.headline:
+                self.headline.is_headline = False
+            if best:
+                best.is_headline = True
+            self.headline = best
+            self.spark.clear()
+
+    def took(self, series: Series) -> None:
+        """`series` has a new newest reading."""
+        if series.last_ms is not None:
+            self.last_reading_ms, self.last_trust = series.last_ms, series.last_trust

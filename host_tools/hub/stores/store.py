@@ -1,0 +1,468 @@
+"""The hub's rows: one writer, one transaction for a group of messages, and the copy in memory that follows
+it.
+
+    with store.transaction(now_unix_ms):     # BEGIN IMMEDIATE … COMMIT; on any error ROLLBACK, and memory is built anew
+        store.add_batch(…)
+
+`parkgate enrol` writes the table `gateway` from another process; the hub notices by PRAGMA data_version.
+"""
+
+import contextlib
+import json
+import sqlite3
+from pathlib import Path
+
+from host_tools.hub.receiving.accept import Held
+from host_tools.hub.receiving.state import Epoch, Gateway, Series
+from host_tools.hub.stores.schema import FORMAT, TABLES, UNDECODABLE, WAITS_FOR_SCHEMA
+from parkgate.errors import ParkgateError
+from parkgate.wire import batch as batch_format
+from parkgate.wire import cbor
+from parkgate.wire.beat import Beat
+
+DATABASE_FILE = "hub.sqlite"
+BUSY_TIMEOUT_MS = 10_000
+EVIDENCE_KEPT = 64  # a gateway and reason; forks matter most and come validly signed, so they get more
+FORK_EVIDENCE_KEPT = 1024
+EVIDENCE_BYTES = batch_format.MAX_BATCH_BYTES
+FORKS_KNOWN = 4096  # hashes an epoch
+EPOCHS_MAX = 4096  # a gateway
+SERIES_MAX = 16384  # a gateway
+SCHEMAS_MAX = 4096  # a gateway
+
+
+class StoreError(ParkgateError):
+    """The database cannot be used: of another format, or not a database."""
+
+
+def existing(data_dir) -> Path:
+    """The data folder of a hub that has run. Raises StoreError: a mistyped name must not become another hub."""
+    if not (Path(data_dir) / DATABASE_FILE).is_file():
+        raise StoreError(f"there is no hub in {data_dir}; is the name right? `parkgate hub --data DIR` makes one")
+    return Path(data_dir)
+
+
+def connect(data_dir, read_only: bool = False) -> sqlite3.Connection:
+    """A connection to the hub's database, made with its tables at first. Raises StoreError."""
+    path = Path(data_dir) / DATABASE_FILE
+    try:
+        if read_only:
+            connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False, isolation_level=None
+            )
+        else:
+            connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        if not read_only:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("BEGIN IMMEDIATE")
+            if not connection.execute("PRAGMA user_version").fetchone()[0]:
+                for statement in TABLES.split(";\n"):
+                    if statement.strip():
+                        connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {FORMAT}")
+            connection.execute("COMMIT")
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot open {path}: {error}") from None
+    if found != FORMAT:
+        raise StoreError(f"{path} has format {found}; this hub reads format {FORMAT}")
+    return connection
+
+
+class Store:
+    """The writing side. Used by one thread."""
+
+    def __init__(self, data_dir):
+        self.db = connect(data_dir)
+        self.by_topic: dict[str, Gateway] = {}
+        self.nobody: dict[str, int] = {}  # refusals where no enrolled gateway is named
+        self._touched: dict[int, Gateway] = {}
+        self._evidence: dict[tuple[int, str], int] = {}
+        self.now_unix_ms = 0
+        self.load()
+
+    def close(self) -> None:
+        self.db.close()
+
+    # What is in the database, in memory.
+
+    def load(self) -> None:
+        """Build everything in memory from the database."""
+        db = self.db
+        self._stale = True
+        self._dirty_series: dict[int, Series] = {}
+        self._dirty_epochs: dict[int, Epoch] = {}
+        self._version = db.execute("PRAGMA data_version").fetchone()[0]
+        self.by_topic = {}
+        self._load_gateways()
+        by_gw = {gateway.gw: gateway for gateway in self.by_topic.values()}
+        for gw, seen, duplicates, stale, beat, beat_ms in db.execute("SELECT * FROM standing"):
+            gateway = by_gw[gw]
+            gateway.last_seen_unix_ms, gateway.duplicates, gateway.stale_beats = seen, duplicates, stale
+            gateway.beat_bytes, gateway.beat_unix_ms = beat, beat_ms
+            gateway.beat = Beat(beat) if beat else None
+        by_ep = self._load_epochs(by_gw)
+        for row in db.execute("SELECT gw, series, instrument, quantity, unit, scale, profile, readings, undated,"
+                              " span_ms, qualities, last_ep, last_seq, last_ms, last_trust, last_quality, last_value"
+                              " FROM series ORDER BY series"):  # fmt: skip
+            series = Series(*row[1:7])
+            series.readings, series.undated, series.span_ms = row[7:10]
+            series.qualities = {int(code): count for code, count in json.loads(row[10]).items()}
+            series.last_place = (row[11], row[12]) if row[11] is not None else None
+            series.last_ms, series.last_trust, series.last_quality, series.last_value = row[13:]
+            by_gw[row[0]].series[row[2:6]] = series
+        for gateway in by_gw.values():
+            gateway.choose_headline()
+            newest = max(gateway.series.values(), key=lambda s: s.last_place or (-1, -1), default=None)
+            if newest:
+                gateway.took(newest)
+        for gw, schema_id, data in db.execute("SELECT * FROM schema"):
+            self._resolve(by_gw[gw], schema_id, data)
+        self.nobody = {}
+        for gw, reason, count, _ in db.execute("SELECT * FROM refused"):
+            (by_gw[gw].refused if gw else self.nobody)[reason] = count
+        self._load_alarms()
+        for ep, state, count in db.execute("SELECT ep, state, count(*) FROM batch WHERE state > 0 GROUP BY ep, state"):
+            gateway = by_ep[ep]
+            if state == WAITS_FOR_SCHEMA:
+                gateway.undecoded += count
+            else:
+                gateway.undecodable += count
+        self._evidence = {
+            (gw, reason): n for gw, reason, n in db.execute("SELECT gw, reason, count(*) FROM evidence GROUP BY 1, 2")
+        }
+        self._stale = False
+
+    def _load_gateways(self) -> None:
+        by_gw = {gateway.gw: gateway for gateway in self.by_topic.values()}
+        rows = self.db.execute("SELECT gw, kid, public_key, name, enrolled_unix_ms, revoked_unix_ms FROM gateway")
+        for gw, kid, public_key, name, enrolled, revoked in rows:
+            gateway = by_gw.get(gw) or Gateway(gw, kid, public_key, name, enrolled)
+            gateway.name, gateway.revoked_unix_ms = name, revoked
+            self.by_topic[gateway.topic_name()] = gateway
+
+    def _load_alarms(self) -> None:
+        by_gw = {gateway.gw: gateway for gateway in self.by_topic.values()}
+        for gateway in by_gw.values():
+            gateway.alarms = {}
+        for gw, kind, what, count, first_ms, last_ms in self.db.execute("SELECT * FROM alarm"):
+            by_gw[gw].alarms[kind] = {
+                "kind": kind, "what": what, "count": count, "first_unix_ms": first_ms, "last_unix_ms":
+                last_ms,
+            }  # fmt: skip
+
+    def _load_epochs(self, by_gw) -> dict[int, Gateway]:
+        by_ep, epochs = {}, {}
+        for row in self.db.execute("SELECT gw, ep, epoch, batches, readings, sampled, dropped, gap_events,"
+                                   " gap_readings FROM epoch"):  # fmt: skip
+            epoch = Epoch(row[1], row[2])
+            epoch.batches, epoch.readings, epoch.sampled, epoch.dropped = row[3:7]
+            epoch.gap_events, epoch.gap_readings = row[7:]
+            by_ep[epoch.ep], epochs[epoch.ep] = by_gw[row[0]], epoch
+            by_gw[row[0]].epochs[epoch.epoch] = epoch
+        ranges: dict[int, list] = {}
+        for ep, first, last in self.db.execute("SELECT * FROM held ORDER BY ep, first_seq"):
+            ranges.setdefault(ep, []).append((first, last))
+        for ep, found in ranges.items():
+            epoch = epochs[ep]
+            epoch.held = Held(found)
+            head = found[-1][1]
+            epoch.head_link = self.links(ep, head, head)[head]
+        for ep, first, last, why, _ in self.db.execute("SELECT * FROM missing"):
+            epochs[ep].missing[why].add_range(first, last)
+        for ep, fork_hash, _ in self.db.execute("SELECT * FROM fork"):
+            epochs[ep].forks.add(fork_hash)
+        return by_ep
+
+    def refresh(self) -> bool:
+        """See gateways that were enrolled, renamed or revoked meanwhile, and mend the memory after an error.
+        True when something may have changed."""
+        if self._stale:
+            self.load()
+            return True
+        version = self.db.execute("PRAGMA data_version").fetchone()[0]
+        if version == self._version:
+            return False
+        self._version = version
+        self._load_gateways()
+        self._load_alarms()
+        return True
+
+    # A transaction.
+
+    @contextlib.contextmanager
+    def transaction(self, now_unix_ms: int):
+        """One group of messages, all or nothing. After an error the next transaction begins by loading
+        anew."""
+        self.now_unix_ms = now_unix_ms
+        if self._stale:
+            self.load()
+        self._touched = {}
+        self._stale = True
+        try:
+            self.db.execute("BEGIN IMMEDIATE")
+            yield self
+            self._flush()
+            self.db.execute("COMMIT")
+            self._stale = False
+        finally:
+            if self._stale and self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+
+    def touch(self, gateway: Gateway) -> None:
+        """This gateway was heard from in this transaction."""
+        gateway.last_seen_unix_ms = self.now_unix_ms
+        self._touched[gateway.gw] = gateway
+
+    def touched(self) -> list[Gateway]:
+        """The gateways that the last transaction changed."""
+        return list(self._touched.values())
+
+    def _flush(self) -> None:
+        db = self.db
+        db.executemany(
+            "INSERT OR REPLACE INTO standing VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (g.gw, g.last_seen_unix_ms, g.duplicates, g.stale_beats, g.beat_bytes, g.beat_unix_ms)
+                for g in self._touched.values()
+            ],
+        )
+        db.executemany(
+            "UPDATE epoch SET batches = ?, readings = ?, sampled = ?, dropped = ?, gap_events = ?, gap_readings = ?"
+            " WHERE ep = ?",
+            [
+                (e.batches, e.readings, e.sampled, e.dropped, e.gap_events, e.gap_readings, e.ep)
+                for e in self._dirty_epochs.values()
+            ],
+        )
+        db.executemany(
+            "UPDATE series SET readings = ?, undated = ?, span_ms = ?, qualities = ?, last_ep = ?, last_seq = ?,"
+            " last_ms = ?, last_trust = ?, last_quality = ?, last_value = ? WHERE series = ?",
+            [
+                (s.readings, s.undated, s.span_ms, json.dumps(s.qualities), *(s.last_place or (None, None)),
+                 s.last_ms, s.last_trust, s.last_quality, s.last_value, s.id)
+                for s in self._dirty_series.values()
+            ],
+        )  # fmt: skip
+        self._dirty_series, self._dirty_epochs = {}, {}
+
+    # Chains and batches.
+
+    def epoch(self, gateway: Gateway, epoch_id: bytes) -> Epoch | None:
+        """This chain of the gateway, begun now if it is new; None when there are already EPOCHS_MAX."""
+        found = gateway.epochs.get(epoch_id)
+        if found is None and len(gateway.epochs) < EPOCHS_MAX:
+            cursor = self.db.execute(
+                "INSERT INTO epoch (gw, epoch, seen_unix_ms, batches, readings, sampled, dropped, gap_events,"
+                " gap_readings) VALUES (?, ?, ?, 0, 0, 0, 0, 0, 0)",
+                (gateway.gw, epoch_id, self.now_unix_ms),
+            )
+            found = gateway.epochs[epoch_id] = Epoch(cursor.lastrowid or 0, epoch_id)
+        return found
+
+    def links(self, ep: int, first_seq: int, last_seq: int) -> dict[int, tuple]:
+        """seq → (hash, prev, sampled, readings, dropped) of the batches held in that range."""
+        rows = self.db.execute(
+            "SELECT seq, hash, prev, sampled, readings, dropped FROM batch WHERE ep = ? AND seq BETWEEN ? AND ?",
+            (ep, first_seq, last_seq),
+        )
+        return {row[0]: row[1:] for row in rows}
+
+    def batch_bytes(self, ep: int, seq: int) -> bytes:
+        """The signed bytes of a batch that is held."""
+        return self.db.execute("SELECT bytes FROM batch WHERE ep = ? AND seq = ?", (ep, seq)).fetchone()[0]
+
+    def add_batch(self, epoch: Epoch, batch, batch_hash: bytes, data: bytes, state: int) -> None:
+        """One verified, accepted batch with its bytes."""
+        db, seq = self.db, batch.sign1.seq
+        db.execute(
+            "INSERT INTO batch (ep, seq, hash, prev, received_unix_ms, sampled, readings, dropped, schema_id, state,"
+            " bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (epoch.ep, seq, batch_hash, batch.prev, self.now_unix_ms, batch.sampled, batch.readings, batch.dropped,
+             batch.schema_id, state, data),
+        )  # fmt: skip
+        if epoch.held.head() is None or seq > epoch.held.head():
+            epoch.head_link = (batch_hash, batch.prev, batch.sampled, batch.readings, batch.dropped)
+            epoch.sampled, epoch.dropped = batch.sampled, batch.dropped
+        gone, (first, last) = epoch.held.add(seq)
+        for first_seq in gone:
+            db.execute("DELETE FROM held WHERE ep = ? AND first_seq = ?", (epoch.ep, first_seq))
+        db.execute("INSERT OR REPLACE INTO held VALUES (?, ?, ?)", (epoch.ep, first, last))
+        epoch.batches += 1
+        epoch.readings += batch.readings
+        self._dirty_epochs[epoch.ep] = epoch
+
+    def add_events(self, epoch: Epoch, seq: int, events: list) -> None:
+        """The events of one batch, as they stand in it."""
+        self.db.executemany(
+            "INSERT INTO event VALUES (?, ?, ?, ?, ?)",
+            [(epoch.ep, seq, place, event[0], cbor.encode(event)) for place, event in enumerate(events)],
+        )
+
+    def add_missing(self, epoch: Epoch, first_seq: int, last_seq: int, why: str) -> None:
+        """These seqs will not come, because of `why` ("gap" or "lost")."""
+        epoch.missing[why].add_range(first_seq, last_seq)
+        self.db.execute(
+            "INSERT OR IGNORE INTO missing VALUES (?, ?, ?, ?, ?)",
+            (epoch.ep, first_seq, last_seq, why, self.now_unix_ms),
+        )
+
+    # Schemas, series, blocks.
+
+    def add_schema(self, gateway: Gateway, schema_id: bytes, data: bytes) -> bool:
+        """Learn a schema; False when it was known or cannot be used. Raises FormatError when it is
+        malformed."""
+        if schema_id in gateway.schemas:
+            return False
+        resolved = self._resolve(gateway, schema_id, data)
+        if resolved:
+            self.db.execute("INSERT INTO schema VALUES (?, ?, ?)", (gateway.gw, schema_id, data))
+        return resolved
+
+    def _resolve(self, gateway: Gateway, schema_id: bytes, data: bytes) -> bool:
+        schema = batch_format.decode_schema(data)
+        if (
+            len(gateway.schemas) >= SCHEMAS_MAX
+            or len(gateway.series) + sum(len(part[2]) for part in schema) > SERIES_MAX
+        ):
+            return False
+        names: dict[str, int] = {}
+        places = []
+        for name, profile, channels in schema:
+            instrument = _unlike(names, name)
+            quantities: dict[str, int] = {}
+            places.append(
+                [
+                    self._series(gateway, instrument, _unlike(quantities, quantity), unit, scale, profile)
+                    for quantity, unit, scale in channels
+                ]
+            )
+        gateway.schemas[schema_id] = places
+        gateway.choose_headline()
+        return True
+
+    def _series(self, gateway, instrument, quantity, unit, scale, profile) -> Series:
+        key = (instrument, quantity, unit, scale)
+        found = gateway.series.get(key)
+        if found is None:
+            cursor = self.db.execute(
+                "INSERT INTO series (gw, instrument, quantity, unit, scale, profile, readings, undated, span_ms,"
+                " qualities) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, '{}')",
+                (gateway.gw, *key, profile),
+            )
+            found = gateway.series[key] = Series(cursor.lastrowid, *key, profile)
+        return found
+
+    def add_blocks(self, gateway: Gateway, epoch: Epoch, seq: int, blocks: list) -> None:
+        """The readings of one batch, a block a series, as `decode.blocks` found them."""
+        place = (epoch.ep, seq)
+        self.db.executemany(
+            "INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    b.series.id,
+                    b.last_ms,
+                    epoch.ep,
+                    seq,
+                    b.first_ms,
+                    b.instrument,
+                    b.channel,
+                    b.readings,
+                    b.least,
+                    b.most,
+                )
+                for b in blocks
+            ],
+        )
+        for block in blocks:
+            series = block.series
+            series.readings += block.readings
+            series.undated += block.undated
+            series.span_ms = max(series.span_ms, block.last_ms - block.first_ms)
+            for code, count in block.qualities.items():
+                series.qualities[code] = series.qualities.get(code, 0) + count
+            if series.last_place is None or place > series.last_place:
+                series.last_place = place
+                series.last_ms, series.last_trust = block.newest_ms, block.newest_trust
+                series.last_quality, series.last_value = block.newest_quality, block.newest_value
+                gateway.took(series)
+                if series is gateway.headline:
+                    gateway.spark.extend(block.spark)
+            self._dirty_series[series.id] = series
+
+    def waiting(self, gateway: Gateway, schema_id: bytes) -> list[tuple]:
+        """(id, ep, seq, bytes) of this gateway's batches that wait for that schema."""
+        eps = [epoch.ep for epoch in gateway.epochs.values()]
+        marks = ",".join("?" * len(eps))
+        return self.db.execute(
+            f"SELECT id, ep, seq, bytes FROM batch WHERE state = {WAITS_FOR_SCHEMA} AND schema_id = ?"
+            f" AND ep IN ({marks}) ORDER BY ep, seq",
+            (schema_id, *eps),
+        ).fetchall()
+
+    def undecodable(self) -> list[tuple]:
+        """(id, ep, seq, bytes) of the batches that an earlier hub could not decode."""
+        return self.db.execute(
+            f"SELECT id, ep, seq, bytes FROM batch WHERE state = {UNDECODABLE} ORDER BY ep, seq"
+        ).fetchall()
+
+    def set_state(self, batch_id: int, state: int) -> None:
+        self.db.execute("UPDATE batch SET state = ? WHERE id = ?", (state, batch_id))
+
+    # What did not become data.
+
+    def refuse(self, gateway: Gateway | None, reason: str, what: str, topic: str, data: bytes, data_hash: bytes) -> int:
+        """Count a refusal and keep the message as evidence while there is room. Returns the new count."""
+        gw = gateway.gw if gateway else 0
+        counts = gateway.refused if gateway else self.nobody
+        counts[reason] = counts.get(reason, 0) + 1
+        self.db.execute(
+            "INSERT INTO refused VALUES (?, ?, 1, ?) ON CONFLICT DO UPDATE SET count = count + 1,"
+            " last_unix_ms = excluded.last_unix_ms",
+            (gw, reason, self.now_unix_ms),
+        )
+        kept = self._evidence.get((gw, reason), 0)
+        if kept < (FORK_EVIDENCE_KEPT if reason == "fork" else EVIDENCE_KEPT):
+            cursor = self.db.execute(
+                "INSERT OR IGNORE INTO evidence (gw, reason, what, topic, received_unix_ms, size, hash, bytes)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    gw,
+                    reason,
+                    what[:500],
+                    topic[:200],
+                    self.now_unix_ms,
+                    len(data),
+                    data_hash,
+                    data[:EVIDENCE_BYTES],
+                ),
+            )
+            self._evidence[gw, reason] = kept + cursor.rowcount
+        if gateway:
+            self._touched[gateway.gw] = gateway
+        return counts[reason]
+
+    def add_fork(self, epoch: Epoch, seq: int, fork_hash: bytes) -> None:
+        if len(epoch.forks) < FORKS_KNOWN and fork_hash not in epoch.forks:
+            epoch.forks.add(fork_hash)
+            self.db.execute("INSERT INTO fork VALUES (?, ?, ?)", (epoch.ep, fork_hash, seq))
+
+    def alarm(self, gateway: Gateway, kind: str, what: str) -> None:
+        """Raise or repeat an alarm of this kind."""
+        alarm = gateway.alarms.setdefault(kind, {"kind": kind, "count": 0, "first_unix_ms": self.now_unix_ms})
+        alarm["what"], alarm["last_unix_ms"] = what, self.now_unix_ms
+        alarm["count"] += 1
+        self.db.execute(
+            "INSERT OR REPLACE INTO alarm VALUES (?, ?, ?, ?, ?, ?)",
+            (gateway.gw, kind, what, alarm["count"], alarm["first_unix_ms"], self.now_unix_ms),
+        )
+        self._touched[gateway.gw] = gateway
+
+
+def _unlike(names: dict[str, int], name: str) -> str:
+    """`name`, with a number behind it when it stood before: nothing forbids a gateway to use a name twice."""
+    names[name] = names.get(name, 0) + 1
+    return name if names[name] == 1 else f"{name} #{names[name]}"

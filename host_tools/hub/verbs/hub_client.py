@@ -1,0 +1,81 @@
+"""Enrol a gateway at a hub elsewhere, over HTTP with an operator's token."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from host_tools.base.keys import parse_public
+from parkgate.errors import LinkError, SettingsError
+
+TIMEOUT_S = 15.0
+TRIES = 3
+WAIT_S_MAX = 60
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Enrolled(NamedTuple):
+    """What the hub answered: its public key (x || y) and its own broker."""
+
+    hub_xy: bytes
+    broker_host: str
+    broker_port: int
+
+
+def is_address(text: str) -> bool:
+    """Whether --hub names a hub by its address, not a folder."""
+    return text.startswith(("http://", "https://"))
+
+
+def enrol(url: str, token: str | None, public_key: bytes, name: str) -> Enrolled:
+    """Raises SettingsError when the hub refuses, LinkError when it cannot be asked."""
+    token = token or os.environ.get("PARKGATE_TOKEN")
+    if not token:
+        raise SettingsError("--token or PARKGATE_TOKEN must give a token: `parkgate operator NAME` makes one")
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+        raise SettingsError(
+            f"{url}: the token and the hub's key must not travel in the open: take https, "
+            "or a tunnel (ssh -L 8080:127.0.0.1:8080 HUB) and http://127.0.0.1:8080"
+        )
+    request = urllib.request.Request(
+        url.rstrip("/") + "/api/gateways",
+        json.dumps({"public_key": public_key.hex(), "name": name}).encode(),
+        {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    for turn in range(TRIES):
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+                return _read(url, answer.read(65536))
+        except urllib.error.HTTPError as error:
+            wait = error.headers.get("Retry-After", "")
+            if error.code == 429 and wait.isdigit() and turn + 1 < TRIES:
+                print(f"the hub asks to wait {wait} s")
+                time.sleep(min(int(wait), WAIT_S_MAX))
+                continue
+            raise SettingsError(f"the hub refuses: {_reason(error)}") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise LinkError(f"{url}: {getattr(error, 'reason', None) or error}") from None
+    raise LinkError(f"{url}: too many requests")
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.loads(error.read(65536))["error"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"status {error.code}"
+
+
+def _read(url: str, data: bytes) -> Enrolled:
+    try:
+        answer = json.loads(data)
+        broker = answer["broker"]
+        return Enrolled(parse_public(answer["hub_public_key"]), str(broker["host"]), int(broker["port"] or 1883))
+    except (ValueError, KeyError, TypeError):
+        raise LinkError(f"{url} answers, but not as a hub does") from None

@@ -1,0 +1,1 @@
+"""The hub's page and its HTTP interface."""

@@ -1,0 +1,258 @@
+"""The hub's page and its JSON, read only but for enrolment: one process with the receiver, started and stopped with it.
+
+    /                                  the page
+    /api/summary                       the hub, totals, every gateway
+    /api/gateways?since=REV            gateways that changed after REV, and the newest REV
+    POST /api/gateways                 enrol one, by an operator with a token (register)
+    /api/gateways/ID                   one gateway with its channels, chains, events and refused messages
+    /api/gateways/ID/readings          ?series=1,2 &from=MS &to=MS &last_s=S &points=N
+    /api/gateways/ID/batches/EPOCH/SEQ the signed bytes of a batch
+
+Nothing comes from another host, and the content security policy forbids it. Bound to a loopback address, only
+requests that name one are answered: a page elsewhere cannot read it through a name that it points here.
+"""
+
+import contextlib
+import signal
+import socket
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from host_tools.hub.reading import readings
+from host_tools.hub.register import Registration
+from host_tools.hub.service import Hub, now_unix_ms
+from host_tools.hub.stores.store import DATABASE_FILE, connect
+from parkgate.errors import SettingsError
+
+HUB_FILE = "hub.json"
+STATIC = Path(__file__).parent / "static"
+GRACE_S = 3
+EVENTS_SHOWN = 100
+SUMS = (
+    "batches_verified", "readings_stored", "duplicates", "forks", "gaps", "gap_readings", "sampled", "dropped",
+    "backlog", "undecoded", "undecodable", "awaited_batches", "lost_batches", "unexplained_batches",
+)  # fmt: skip
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cache-Control": "no-cache",
+}
+
+
+class SafeHeaders:
+    """ASGI middleware: the headers that keep the page to itself."""
+
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        async def send_with_headers(message):
+            if message["type"] == "http.response.start":
+                message["headers"] = list(message["headers"]) + [
+                    (name.lower().encode(), value.encode()) for name, value in _HEADERS.items()
+                ]
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+def make_app(hub: Hub, host: str = "127.0.0.1", ready=None) -> Starlette:
+    """The web application; it starts the hub when it starts and stops it when it ends, then calls `ready`."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app):
+        await run_in_threadpool(hub.start)
+        try:
+            if ready:
+                ready()
+            yield
+        finally:
+            await run_in_threadpool(hub.stop)
+
+    pages = Pages(hub)
+    middleware = [Middleware(SafeHeaders), Middleware(GZipMiddleware, minimum_size=2000)]
+    if _is_loopback(host):
+        middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]", host]))
+    return Starlette(
+        lifespan=lifespan,
+        middleware=middleware,
+        routes=[
+            Route("/", pages.index),
+            Route("/api/summary", pages.summary),
+            Route("/api/gateways", pages.gateways),
+            Route("/api/gateways", Registration(hub).post, methods=["POST"]),
+            Route("/api/gateways/{id}", pages.gateway),
+            Route("/api/gateways/{id}/readings", pages.readings),
+            Route("/api/gateways/{id}/batches/{epoch}/{seq:int}", pages.batch),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ],
+    )
+
+
+class Pages:
+    """What each address answers."""
+
+    def __init__(self, hub: Hub):
+        self.hub = hub
+
+    async def index(self, _request: Request) -> Response:
+        return FileResponse(STATIC / "index.html")
+
+    async def summary(self, _request: Request) -> Response:
+        rev, gateways = self.hub.board.since(0)
+        return JSONResponse({"rev": rev, **self._about(gateways), "gateways": gateways})
+
+    async def gateways(self, request: Request) -> Response:
+        try:
+            since = int(request.query_params.get("since", "0"))
+        except ValueError:
+            return _wrong("since is the number of an earlier answer")
+        rev, changed = self.hub.board.since(since)
+        _, everyone = self.hub.board.since(0)
+        return JSONResponse({"rev": rev, **self._about(everyone), "gateways": changed})
+
+    def _about(self, gateways):
+        """The hub itself, and sums over all gateways."""
+        hub, receiver = self.hub, self.hub.receiver
+        now = now_unix_ms()
+        refused = dict(hub.board.nobody())
+        for gateway in gateways:
+            for reason, count in gateway["refused"].items():
+                refused[reason] = refused.get(reason, 0) + count
+        totals: dict = {name: sum(gateway[name] for gateway in gateways) for name in SUMS}
+        totals["gateways"] = len(gateways)
+        totals["buffered"] = sum(gateway["buffered"] or 0 for gateway in gateways)
+        totals["refused"] = refused
+        return {
+            "hub": {
+                "id": hub.key.id.hex(),
+                "public_key": hub.key.xy.hex(),
+                "data": str(hub.data_dir),
+                "started_unix_ms": hub.started_unix_ms,
+                "now_unix_ms": now,
+                "broker": {
+                    "url": receiver.url,
+                    "connected_unix_ms": receiver.connected_unix_ms,
+                    "connects": receiver.connects,
+                    "overflows": receiver.overflows,
+                    "receipts_unsent": receiver.unsent,
+                },
+                "storage_fault": hub.storage_fault,
+                "database_bytes": _size(hub.data_dir / DATABASE_FILE),
+                "messages": hub.messages,
+                "transactions": hub.groups,
+                "faults": hub.faults,
+            },
+            "totals": totals,
+            "refused_of_nobody": hub.board.nobody(),
+        }
+
+    async def gateway(self, request: Request) -> Response:
+        def ask(db):
+            gw = readings.gateway_row(db, request.path_params["id"])
+            return {
+                "channels": readings.channels(db, gw),
+                "events": readings.recent_events(db, gw, EVENTS_SHOWN),
+                "evidence": readings.refusals(db, gw, EVENTS_SHOWN),
+            }
+
+        return await self._ask(request, ask, with_summary=True)
+
+    async def readings(self, request: Request) -> Response:
+        query = request.query_params
+        try:
+            wanted = [int(number) for number in query.get("series", "").split(",") if number]
+            numbers = {name: int(query[name]) if name in query else None for name in ("from", "to", "last_s")}
+            points = int(query.get("points", "2000"))
+        except ValueError:
+            return _wrong("series, from, to, last_s and points are integers")
+        if not 0 < len(wanted) <= readings.SERIES_PER_QUESTION:
+            return _wrong(f"name 1 to {readings.SERIES_PER_QUESTION} series: ?series=1,2")
+        if points < 2 or any(n is not None and not 0 <= n < 1 << 53 for n in [*numbers.values(), *wanted]):
+            return _wrong("a number is out of range")
+
+        def ask(db):
+            gw = readings.gateway_row(db, request.path_params["id"])
+            return readings.window(db, gw, wanted, numbers["from"], numbers["to"], numbers["last_s"], points)
+
+        return await self._ask(request, ask)
+
+    async def _ask(self, request, ask, with_summary=False):
+        def run():
+            with contextlib.closing(connect(self.hub.data_dir, read_only=True)) as db:
+                return ask(db)
+
+        try:
+            answer = await run_in_threadpool(run)
+        except readings.UnknownGateway:
+            return JSONResponse({"error": "no such gateway"}, 404)
+        if with_summary:
+            found = [g for g in self.hub.board.since(0)[1] if g["id"].startswith(request.path_params["id"].lower())]
+            answer = {**(found[0] if found else {}), **answer}
+        return JSONResponse(answer)
+
+    async def batch(self, request: Request) -> Response:
+        def run():
+            with contextlib.closing(connect(self.hub.data_dir, read_only=True)) as db:
+                gw = readings.gateway_row(db, request.path_params["id"])
+                return readings.batch_bytes(db, gw, request.path_params["epoch"], request.path_params["seq"])
+
+        try:
+            data = await run_in_threadpool(run)
+        except readings.UnknownGateway:
+            data = None
+        if data is None:
+            return JSONResponse({"error": "no such batch"}, 404)
+        return Response(data, media_type='application/cose; cose-type="cose-sign1"')
+
+
+def _wrong(why: str) -> Response:
+    return JSONResponse({"error": why}, 400)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def serve(hub: Hub, host: str, port: int, ready) -> int:
+    """Run hub and page until SIGINT or SIGTERM, then end both in order. Raises SettingsError when the address
+    cannot be listened on."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(256)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(f"the page cannot be at {host}:{port}: {error.strerror or error}") from None
+    port = listener.getsockname()[1]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    app = make_app(hub, host, lambda: ready(hub, url))
+    config = uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=GRACE_S)
+    # uvicorn ends in order on these and then raises them again; by then all is done and the exit code is 0.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    server = uvicorn.Server(config)
+    server.run(sockets=[listener])
+    return 0 if server.started else 1

@@ -1,0 +1,1 @@
+"""What becomes bytes on a board."""

@@ -1,0 +1,159 @@
+"""`parkgate boards`: the boards that Parkgate knows, and how to wire each.
+
+A board is a folder of boards/ with board.json (what a tool or a person must know), board.py (what the firmware runs)
+and what a build of MicroPython needs. The wiring of the usual modules is computed from a board's pins.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from host_tools.base.paths import REPOSITORY
+from parkgate.errors import ParkgateError
+
+BOARDS = REPOSITORY / "boards"
+MODULES = Path(__file__).resolve().parent / "data" / "modules.json"
+PORTS = {"rp2040": "rp2", "rp2350": "rp2", "esp32": "esp32", "esp32s3": "esp32", "simulated": "unix"}
+CHIP_TITLES = {"rp2040": "RP2040", "rp2350": "RP2350", "esp32": "ESP32", "esp32s3": "ESP32-S3", "simulated": "-"}
+
+
+class BoardError(ParkgateError):
+    """There is no such board, or its folder is not as it should be."""
+
+
+class Board(NamedTuple):
+    """One folder; `data` is its board.json."""
+
+    name: str
+    folder: Path
+    data: dict
+
+    @property
+    def chip(self) -> str:
+        return self.data["chip"]
+
+    @property
+    def port(self) -> str:
+        """MicroPython's port: rp2, esp32 or unix."""
+        return PORTS[self.chip]
+
+    def pin(self, number: int) -> str:
+        """A pin as it is printed on the board."""
+        return f"{self.data.get('pin_prefix', '')}{number}"
+
+    def wire(self, end: str) -> str:
+        """Where a wire goes: "rs485.tx" or "i2c_sda" on this board; other text as it is; "" if there is no such pin."""
+        if end.startswith("pin:"):
+            name = end[4:]
+            port, _, role = name.partition(".")
+            number = self.data["ports"].get(port, {}).get(role) if role else self.data["pins"].get(name)
+            return "" if number is None else self.pin(number)
+        return self.data.get("power", {}).get(end, end)
+
+
+def names() -> list[str]:
+    """Every board, sorted."""
+    return sorted(path.parent.name for path in BOARDS.glob("*/board.json"))
+
+
+def load(name: str) -> Board:
+    """Raises BoardError."""
+    folder = BOARDS / name
+    try:
+        data = json.loads((folder / "board.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BoardError(f"there is no board {name!r}; there are {', '.join(names())}") from error
+    except ValueError as error:
+        raise BoardError(f"{folder / 'board.json'}: {error}") from error
+    return Board(name, folder, data)
+
+
+def modules() -> list[dict]:
+    """The usual modules and where their wires go."""
+    return json.loads(MODULES.read_text(encoding="utf-8"))
+
+
+def add_parser(subparsers) -> None:
+    parser = subparsers.add_parser("boards", help="list the boards; with a name, show how to wire it")
+    parser.add_argument("name", nargs="?", help="show this board and the wiring of the usual modules")
+    parser.add_argument("--page", type=Path, metavar="FILE.md", help="write the page of modules for all boards")
+
+
+def run(args) -> int:
+    console = Console(highlight=False)
+    if args.page:
+        args.page.write_text(page(), encoding="utf-8")
+    elif args.name:
+        _show(load(args.name), console)
+    else:
+        _list(console)
+    return 0
+
+
+def _list(console: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    for title in ("board", "what", "chip", "network", "RS-485: TX, RX, DE"):
+        table.add_column(title)
+    for name in names():
+        board = load(name)
+        data = board.data
+        links = ", ".join(data["links"]) or "none: by cable"
+        wires = "\n".join(
+            ", ".join(board.wire(f"pin:{port}.{role}") or "by itself" for role in ("tx", "rx", "de"))
+            for port in data["ports"]
+        )
+        table.add_row(name, data["title"], CHIP_TITLES[data["chip"]], links, wires)
+    console.print(table)
+    console.print("\n`parkgate boards NAME` shows all of its wiring, `parkgate flash --board NAME` writes a board.")
+
+
+def _show(board: Board, console: Console) -> None:
+    data = board.data
+    console.print(f"[bold]{data['title']}[/bold]  (board {board.name}, {CHIP_TITLES[board.chip]})\n")
+    for note in data["notes"]:
+        console.print(f"- {note}")
+    if board.port == "unix":
+        return
+    console.print("\nSerial ports, as settings `buses.device` names them:")
+    for name, port in data["ports"].items():
+        pins = ", ".join(f"{role} {board.pin(port[role])}" for role in ("tx", "rx", "de") if port[role] is not None)
+        console.print(f"  {name}: UART {port['uart']}, {pins}")
+    for module in modules():
+        console.print(f"\n[bold]{module['name']}[/bold]  {module['what']}")
+        for end, there in module["wires"]:
+            place = board.wire(there)
+            if place:
+                console.print(f"  {end:<12} {place}")
+        for note in module["notes"]:
+            console.print(f"  - {note}")
+    console.print("\nSources: " + ", ".join(data["sources"]))
+
+
+PAGE_HEAD = """# The usual modules, and where their wires go
+
+Written by `parkgate boards --page boards/WIRING.md` from the boards' data; do not edit it here. `parkgate boards NAME`
+shows the same for one board. Pins are named as they are printed on the board; a dash: this board has no such pin to
+spare. All signals are 3.3 V. Wire with the power off.
+"""
+
+
+def page() -> str:
+    """The page of modules, a table each with a column for every real board."""
+    real = [board for board in map(load, names()) if board.port != "unix"]
+    lines = [PAGE_HEAD]
+    for module in modules():
+        lines += [f"## {module['name']}", "", module["what"][0].upper() + module["what"][1:] + ".", ""]
+        lines += ["| wire | " + " | ".join(board.name for board in real) + " |", "|---" * (len(real) + 1) + "|"]
+        for end, there in module["wires"]:
+            places = [board.wire(there) or "-" for board in real]
+            if len(set(places)) == 1 and places[0] == there:
+                lines.append(f"| {end} | {there} |" + " |" * (len(real) - 1))
+            else:
+                lines.append(f"| {end} | " + " | ".join(places) + " |")
+        lines += ["", *[f"- {note}" for note in module["notes"]], ""]
+    return "\n".join(lines)

@@ -1,0 +1,166 @@
+"""`parkgate flash`: MicroPython and the firmware onto a board, or only a new firmware.
+
+    parkgate flash --board pico_w --firmware RPI_PICO_W-20260406-v1.28.0.uf2
+    parkgate flash --board pico_w --app-only            (keeps settings, identity and readings)
+    parkgate flash --board esp32_generic --dry-run DIR  (writes the bytes to DIR, touches no board)
+
+MicroPython's image is a file that you download once; it is then kept, with its sha256, and used again without a
+network. Everything else is made here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from rich.console import Console
+
+from host_tools.image import boards, flash_image, flash_write
+from host_tools.image.boards import Board
+from host_tools.image.flash_image import FlashError
+
+SUFFIX = {"rp2": ".uf2", "esp32": ".bin"}
+
+
+def add_parser(subparsers) -> None:
+    parser = subparsers.add_parser(
+        "flash",
+        help="write MicroPython and the firmware to a board",
+        description="Write MicroPython and the firmware to a board. Without --app-only or --keep-files the board's "
+        "file system is made anew: identity, settings and, where there is no raw journal, readings are gone.",
+    )
+    parser.add_argument("--board", required=True, help="one of: " + ", ".join(n for n in boards.names() if n != "unix"))
+    parser.add_argument("--port", default="auto", help="serial port; auto takes the only board on USB")
+    parser.add_argument("--firmware", type=Path, metavar="FILE", help="MicroPython's image; kept for the next time")
+    parser.add_argument("--sha256", metavar="HEX", help="what the image's sha256 must be")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="files for /data: settings.json, meters/"
+    )
+    parser.add_argument(
+        "--meters", metavar="NAME,…", default="", help="meter profiles to bring along, where there is no room for all"
+    )
+    parser.add_argument("--keep-files", action="store_true", help="leave the board's file system as it is")
+    parser.add_argument(
+        "--app-only", action="store_true", help="only replace the compiled firmware, over the serial port"
+    )
+    parser.add_argument("--code", help="with --app-only: code of the gateway (default: PARKGATE_CODE)")
+    parser.add_argument("--drive", type=Path, metavar="DIR", help="where the RP2's boot loader drive is mounted")
+    parser.add_argument(
+        "--dry-run", type=Path, metavar="DIR", help="write the exact bytes and plan.json to DIR instead"
+    )
+
+
+def run(args) -> int:
+    console = Console(highlight=False)
+    board = boards.load(args.board)
+    if args.app_only:
+        return _app_only(args, board, console)
+    firmware, name = find_firmware(board, args.firmware, args.sha256)
+    console.print(f"{name}: sha256 {hashlib.sha256(firmware).hexdigest()}")
+    if not args.firmware:
+        console.print(f"  (the one that was kept; it lies in {cache_folder(board)})")
+    with console.status("compiling the firmware, making the images"):
+        meters = tuple(name.strip() for name in args.meters.split(",") if name.strip())
+        plan = flash_image.plan(board, firmware, args.data, args.keep_files, meters)
+    keep(board, name, firmware)
+    for address, data, what in sorted(plan.writes):
+        console.print(f"  {address:#010x}  {len(data):>9,} bytes  {what}")
+    for note in plan.notes:
+        console.print(f"  - {note}")
+    if args.dry_run:
+        _write_outputs(args.dry_run, plan.outputs)
+        console.print(f"written to {args.dry_run}; no board was touched")
+        return 0
+    if board.port == "rp2":
+        flash_write.write_rp2(plan, args.port, args.drive, console)
+    else:
+        flash_write.write_esp32(plan, args.port, console)
+    console.print("The board has what it should. Next: `parkgate provision`, or `parkgate console`.")
+    return 0
+
+
+def _app_only(args, board: Board, console: Console) -> int:
+    if board.port == "unix":
+        raise FlashError("this board is simulated: `parkgate simulate FOLDER` starts it with the present firmware")
+    with console.status("compiling the firmware"):
+        files = flash_image.app_files(board, table_in_flash=board.port == "rp2")
+        table = flash_image.app_files(board, table_in_flash=False)["lib/p256.tbl"]
+    if args.dry_run:
+        _write_outputs(args.dry_run, {**files, "lib/p256.tbl": table})
+        console.print(f"written to {args.dry_run}; no board was touched")
+        return 0
+    said = flash_write.write_app(board, files, table, args.port, console, args.code)
+    if said["in_heap"] and not said["waits"]:
+        console.print(
+            f"Up to {said['in_heap']:,} bytes of changed code take heap now, for the code that runs in place is still "
+            f"the one before: `parkgate flash --board {board.name} --keep-files` brings it up to date, and leaves all "
+            "files as they are."
+        )
+    return 0
+
+
+def _write_outputs(folder: Path, outputs: dict[str, bytes]) -> None:
+    for name, data in outputs.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+# MicroPython's images
+
+
+def cache_folder(board: Board) -> Path:
+    """Where images for this board are kept."""
+    root = (
+        os.environ.get("PARKGATE_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "parkgate"
+    )
+    return Path(root) / "micropython" / board.data["micropython"]["board"]
+
+
+def find_firmware(board: Board, file: Path | None, sha256: str | None) -> tuple[bytes, str]:
+    """(image, its file name) from `file`, else the newest one that is kept. Raises FlashError."""
+    if board.port == "unix":
+        raise FlashError("this board is simulated: `parkgate simulate FOLDER` starts it")
+    cache = cache_folder(board)
+    if file is None:
+        kept = sorted(cache.glob("*" + SUFFIX[board.port]), key=lambda path: path.stat().st_mtime)
+        if not kept:
+            raise FlashError(where_to_get(board))
+        file = kept[-1]
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise FlashError(f"--firmware {file}: {error.strerror}. {where_to_get(board)}") from error
+    digest = hashlib.sha256(data).hexdigest()
+    if sha256 and sha256.lower() != digest:
+        raise FlashError(f"{file} has the sha256 {digest}, not the one given: download it again")
+    note = cache / (file.name + ".sha256")
+    if file.parent == cache and note.exists() and note.read_text().split()[0] != digest:
+        raise FlashError(f"{file} is no longer what was kept: delete it and give --firmware FILE once more")
+    return data, file.name
+
+
+def keep(board: Board, name: str, firmware: bytes) -> None:
+    """Keep an image that fits its board for the next time. A cache that cannot be written is no reason to stop."""
+    cache = cache_folder(board)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        aside = cache / (name + ".part")
+        aside.write_bytes(firmware)
+        aside.replace(cache / name)
+        (cache / (name + ".sha256")).write_text(f"{hashlib.sha256(firmware).hexdigest()}  {name}\n")
+    except OSError:
+        pass
+
+
+def where_to_get(board: Board) -> str:
+    """Exactly where the official image is to be had, and what to type then."""
+    mp = board.data["micropython"]
+    name = f"{mp['board']}-*{SUFFIX[board.port]}"
+    return (
+        f"MicroPython's image for {board.name} is needed once. Download the newest release {name} from {mp['page']} "
+        f"and give it: parkgate flash --board {board.name} --firmware FILE. "
+        f"Or, online: pip install mpflash, then mpflash download --board {mp['board']} --version stable"
+    )

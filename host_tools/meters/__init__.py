@@ -1,0 +1,1 @@
+"""Meters: their profiles, scans of a live bus, simulated ones."""

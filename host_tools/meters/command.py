@@ -1,0 +1,144 @@
+"""`parkgate meters`: the meter profiles, looked at, checked, recognised on a bus, and played by simulated meters.
+
+parkgate meters list                     every profile with its registers, variants and source
+parkgate meters show eastron-sdm630      its quantities, scales and the reads that the gateway makes
+parkgate meters check [FILE.json …]      the schema, with file and line of each fault
+parkgate meters scan /dev/ttyUSB0        who answers on a bus, and which profiles that may be
+parkgate meters simulate --meter …       simulated meters on a pseudo terminal (or a real port)
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+
+from host_tools.base.paths import METER_PROFILES
+from host_tools.meters import scan
+from host_tools.meters.register_map import read_document
+from parkgate import quantities
+from parkgate.errors import ProfileError
+from parkgate.meters import profiles
+from parkgate.meters.profile_lines import line_of
+
+
+def add_parser(subparsers) -> None:
+    """Add the verb and its own verbs."""
+    parser = subparsers.add_parser("meters", help="list, check, scan for and simulate meters")
+    verbs = parser.add_subparsers(dest="meters_verb", metavar="VERB", required=True)
+    verbs.add_parser("list", help="every profile")
+    show = verbs.add_parser("show", help="one profile: quantities, scales, reads")
+    show.add_argument("profile", help="its name, as in the list; name+variant for a variant")
+    check = verbs.add_parser("check", help="check profile files against the schema")
+    check.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE.json", help="default: all that are included"
+    )
+    scan.add_arguments(verbs.add_parser("scan", help="who answers on a live bus, at which baud rate, as what"))
+    simulate = verbs.add_parser("simulate", help="answer as meters on a serial line")
+    if "simulate" in sys.argv:
+        # pymodbus is slow to import: only when it is needed.
+        importlib.import_module("host_tools.meters.meter_simulator").add_arguments(simulate)
+
+
+def run(args) -> int:
+    """Run one of the verbs."""
+    if args.meters_verb == "list":
+        return _list()
+    if args.meters_verb == "show":
+        return _show(args.profile)
+    if args.meters_verb == "check":
+        return _check(args.files or sorted(METER_PROFILES.glob("*.json")))
+    if args.meters_verb == "scan":
+        return scan.run(args)
+    return importlib.import_module("host_tools.meters.meter_simulator").run(args)
+
+
+def _list() -> int:
+    files = sorted(METER_PROFILES.glob("*.json"))
+    variants = 0
+    for path in files:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        names = sorted(document.get("variants", ()))
+        variants += len(names)
+        suffix = "  variants: " + ", ".join(f"+{name}" for name in names) if names else ""
+        print(f"{path.stem:24} {len(document['registers']):3} registers  {document['meter']}{suffix}")
+    print(f"{len(files)} profiles, {variants} variants")
+    return 0
+
+
+def _show(name: str) -> int:
+    document = read_document(name)
+    print(document["meter"])
+    print(f"  manual    {document['manual']}")
+    for label in ("sources", "licences", "notes"):
+        for text in document.get(label, ()):
+            print(f"  {label[:-1]:9} {text}")
+    for variant, change in document.get("variants", {}).items():
+        print(f"  variant   {profiles.split_name(name)[0]}+{variant}: {change['why']}")
+    base = profiles.split_name(name)[0]
+    all_names = tuple(row[0] for row in document["registers"])
+    everything = profiles.load(document, base, all_names)
+    print(
+        f"\n  function {document['function']}, order {document['order']}; * is read when nothing else is set"
+    )
+    print("    address   type     quantity                     reading          OBIS       manual's words")
+    for row, channel in zip(document["registers"], everything.channels):
+        quantity = quantities.find(channel.quantity)
+        mark = "*" if channel.quantity in document["usual"] else " "
+        reading = f"x 10^{-channel.scale} {channel.unit}" if channel.scale else f"{channel.unit}"
+        print(
+            f"  {mark} {row[1]:5} {row[1]:04X} {row[2]:8} {channel.quantity:28} {reading:16} "
+            f"{(quantity.obis if quantity else None) or '':10} {row[5]}"
+        )
+    usual = profiles.load(document, base)
+    print("\n  reads, when nothing else is set:")
+    for block in usual.plan.blocks:
+        names = ", ".join(usual.channels[i].quantity for i in block.rows)
+        print(f"    function {block.function} address {block.address} count {block.count}: {names}")
+    return 0
+
+
+def _check(files: list[Path]) -> int:
+    faults = 0
+    for path in files:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            print(f"{path}: cannot be read: {error.strerror}")
+            faults += 1
+            continue
+        fault = check_text(text, path.stem)
+        if fault:
+            line, message = fault
+            print(f"{path}:{line}: {message}")
+            faults += 1
+    print(f"{len(files) - faults} of {len(files)} profiles are good")
+    return 1 if faults else 0
+
+
+def check_text(text: str, name: str) -> tuple[int, str] | None:
+    """(line, message) of the first fault of a profile file, or None. Lines count from 1."""
+    try:
+        document = json.loads(text, object_pairs_hook=_no_duplicates)
+    except json.JSONDecodeError as error:
+        return error.lineno, f"{name}: not JSON: {error.msg}"
+    except ProfileError as error:
+        return line_of(text, str(error)), f"{name}: {error}"
+    try:
+        profiles.check(document, name)
+    except ProfileError as error:
+        return line_of(text, str(error), document), str(error)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        return 1, f"{name}: the file's name is maker and model in lower case with hyphens"
+    return None
+
+
+def _no_duplicates(pairs: list) -> dict:
+    seen = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise ProfileError(f"{key!r} stands twice; keep one")
+        seen.add(key)
+    return dict(pairs)

@@ -1,0 +1,195 @@
+"""`parkgate meters scan`: who answers on a live bus, at which baud rate, and what it may be.
+
+Each unit id is asked for one register, with function 4 and then 3, at each baud rate and parity in turn. A refusal is
+an answer too. What answers is then tried on every profile and variant (see parkgate/meters/identify.py): those that
+read as mains are named, the best one first, with what they say. Only reads are sent; nothing on the bus is changed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from host_tools.base.paths import METER_PROFILES
+from host_tools.meters.serial_bus import SerialBus
+from parkgate.errors import ModbusError, ModbusExceptionReply, ModbusTimeout, SettingsError
+from parkgate.meters import identify, profiles
+
+LINES = ("9600N", "19200E", "19200N", "9600E", "2400N", "4800N", "38400N", "115200N")  # the usual ones first
+BAUDS = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
+_SHOWN = 4
+_KEY_SHOWN = ("voltage", "voltage_l1", "frequency", "active_power", "import_active_energy")
+
+
+@dataclass
+class Found:
+    """A unit that answered."""
+
+    unit_id: int
+    baud: int
+    parity: str
+    how: str
+    candidates: list[identify.Candidate] = field(default_factory=list)
+
+
+def add_arguments(parser) -> None:
+    """The arguments of a scan."""
+    parser.add_argument("port", help="serial port of the RS-485 adapter, such as /dev/ttyUSB0 or COM5")
+    parser.add_argument(
+        "--line",
+        action="append",
+        metavar="BAUD[N|E|O]",
+        help=f"baud rate and parity, may be given several times (default: {' '.join(LINES)})",
+    )
+    parser.add_argument("--units", default="1-32", metavar="FIRST-LAST", help="unit ids (default 1-32; at most 1-247)")
+    parser.add_argument(
+        "--timeout-ms", type=int, default=150, metavar="MS", help="how long a meter may take to answer (default 150)"
+    )
+    parser.add_argument("--no-identify", action="store_true", help="only say who answers")
+
+
+def run(args) -> int:
+    """Print what is found; 0 when something answered. Raises SettingsError, LinkError."""
+    lines = [line_of(text) for text in args.line or LINES]
+    first, last = units_of(args.units)
+    if not 10 <= args.timeout_ms <= 5000:
+        raise SettingsError("--timeout-ms: 10 to 5000")
+    found: list[Found] = []
+    asked = 0
+    began_s = time.monotonic()
+    for baud, parity in lines:
+        print(f"{baud} baud, parity {parity}, unit ids {first} to {last}", flush=True)
+        try:
+            bus = SerialBus(args.port, baud, parity, args.timeout_ms)
+        except SettingsError as error:
+            print(f"  left out: {error}")
+            continue
+        with bus:
+            asked += last - first + 1
+            for item in scan_line(bus, range(first, last + 1), baud, parity):
+                print(f"  unit id {item.unit_id}: {item.how}", flush=True)
+                if not args.no_identify:
+                    unit_id = item.unit_id
+                    item.candidates = recognise(lambda *what, u=unit_id, b=bus: _registers(b, u, *what))
+                    for text in described(item):
+                        print(f"    {text}", flush=True)
+                found.append(item)
+    print(f"{len(found)} answered, of {asked} asked, in {time.monotonic() - began_s:.0f} s")
+    if not found:
+        print("what to do: exchange A and B; check ground, the meter's supply, its unit id (--units 1-247)")
+    return 0 if found else 1
+
+
+def line_of(text: str) -> tuple[int, str]:
+    """(baud, parity) of "9600E". Raises SettingsError."""
+    parity = text[-1:].upper()
+    digits = text[:-1] if parity in ("N", "E", "O") else text
+    if not digits.isdigit() or int(digits) not in BAUDS:
+        raise SettingsError(f"--line {text}: one of {', '.join(map(str, BAUDS))} with N, E or O behind it, as 9600E")
+    return int(digits), parity if parity in ("N", "E", "O") else "N"
+
+
+def units_of(text: str) -> tuple[int, int]:
+    """(first, last) of "1-32" or "7". Raises SettingsError."""
+    first, _, last = text.partition("-")
+    last = last or first
+    if not first.isdigit() or not last.isdigit() or not 1 <= int(first) <= int(last) <= 247:
+        raise SettingsError(f"--units {text}: two unit ids from 1 to 247, as 1-32")
+    return int(first), int(last)
+
+
+def scan_line(bus: SerialBus, unit_ids, baud: int, parity: str):
+    """Each unit that answers, one after another."""
+    for unit_id in unit_ids:
+        how = answer_of(bus, unit_id)
+        if how:
+            yield Found(unit_id, baud, parity, how)
+
+
+def answer_of(bus: SerialBus, unit_id: int) -> str:
+    """What a unit answers to a read of one register, in words; "" for silence."""
+    for function in (4, 3):
+        try:
+            bus.read(unit_id, function, 0, 1)
+            return f"answers function {function}"
+        except ModbusExceptionReply as error:
+            return f"answers (function {function}: exception {error.code})"
+        except ModbusTimeout:
+            continue
+        except ModbusError as error:
+            return f"something answers, damaged: {type(error).__name__}; another baud rate, or two with this unit id?"
+    return ""
+
+
+def candidates() -> list[identify.Candidate]:
+    """Every profile and variant, untried."""
+    made = []
+    for path in sorted(METER_PROFILES.glob("*.json")):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        for variant in ("", *sorted(document.get("variants", ()))):
+            name = f"{path.stem}+{variant}" if variant else path.stem
+            changed = profiles.with_variant(document, variant) if variant else document
+            changed = {**changed, "variants": {}}
+            made.append(identify.Candidate(name, changed["function"], profiles.check(changed, name)))
+    return made
+
+
+def recognise(read: Callable[[int, int, int], tuple[bytes | None, bool]]) -> list[identify.Candidate]:
+    """The plausible profiles, best first. `read(function, address, count)` gives what the meter answers: (bytes,
+    False), or None and whether it refused. Every register is asked for once, whoever wants it."""
+    seen: dict[tuple[int, int, int], tuple[bytes | None, bool]] = {}
+
+    def ask(candidate: identify.Candidate, key_only: bool) -> None:
+        while (channel := candidate.wanted(key_only)) is not None:
+            what = (candidate.function, channel.address, channel.wide)
+            if what not in seen:
+                seen[what] = read(*what)
+            candidate.take(*seen[what])
+
+    tried = candidates()
+    for candidate in tried:
+        ask(candidate, True)
+    for candidate in tried:
+        if candidate.worth_it:
+            ask(candidate, False)
+    return identify.ranking(tried)
+
+
+def _registers(bus: SerialBus, unit_id: int, function: int, address: int, count: int) -> tuple[bytes | None, bool]:
+    """(bytes, False); (None, True) when the meter refuses; (None, False) when it is silent or not understood."""
+    for _ in range(2):
+        try:
+            return bus.read(unit_id, function, address, count).data, False
+        except ModbusExceptionReply:
+            return None, True
+        except ModbusError:
+            continue
+    return None, False
+
+
+def described(found: Found) -> list[str]:
+    """What a unit may be, in lines."""
+    if not found.candidates:
+        return ["none of the profiles reads as mains; see `parkgate meters list`"]
+    best = found.candidates[0]
+    alike = [c.name for c in found.candidates[1:] if (c.score, c.answered) == (best.score, best.answered)]
+    lines = []
+    for candidate in found.candidates[:_SHOWN]:
+        says = [f"{name} {_number(*candidate.values[name])}" for name in _KEY_SHOWN if name in candidate.values]
+        lines.append(
+            f"{candidate.name}: {candidate.answered} of {candidate.total} registers, "
+            f"weight {candidate.score}: {', '.join(says)}"
+        )
+    if alike:
+        lines.append(f"their registers cannot tell {best.name} from {', '.join(alike)}: read the label")
+    lines.append(
+        f"settings add instruments name=meter{found.unit_id} profile={best.name} bus=rs485 unit_id={found.unit_id}"
+    )
+    return lines
+
+
+def _number(value: int, scale: int, unit: str) -> str:
+    text = f"{value / 10**scale:.{max(scale, 0)}f}"
+    return f"{text} {unit}"

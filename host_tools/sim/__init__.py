@@ -1,0 +1,1 @@
+"""Whole gateways and workshops on this computer."""
