@@ -46,7 +46,7 @@ from host_tools.meters.load_curve import Load, LoadCurve
 from host_tools.meters.load_curve import read as read_curve
 from host_tools.meters.register_map import RegisterMap
 from parkgate.errors import LinkError, SettingsError
-from parkgate.meters.modbus_frame import characters_us
+from parkgate.meters.modbus.frame import characters_us
 
 _START_TIMEOUT_S = 10
 _STOP_TIMEOUT_S = 5

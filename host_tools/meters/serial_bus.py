@@ -10,7 +10,7 @@ import time
 import serial
 
 from parkgate.errors import LinkError, ModbusCrcError, ModbusError, ModbusShort, ModbusTimeout, SettingsError
-from parkgate.meters.modbus import Client, Reply
+from parkgate.meters.modbus.client import Client, Reply
 
 try:
     import termios

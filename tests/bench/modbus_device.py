@@ -11,8 +11,8 @@ import sys
 import time
 
 from parkgate.meters import profiles
-from parkgate.meters.modbus import Client
-from parkgate.meters.modbus_frame import frame
+from parkgate.meters.modbus.client import Client
+from parkgate.meters.modbus.frame import frame
 
 POLLS = 1000
 

@@ -17,7 +17,7 @@ from host_tools.image import boards, flash_image
 from host_tools.meters.load_curve import read as read_curve
 from host_tools.meters.meter_simulator import SimulatedMeter
 from host_tools.meters.register_map import RegisterMap
-from parkgate.meters.modbus_frame import frame
+from parkgate.meters.modbus.frame import frame
 from tests.board.emulated_pico import BoardError, EmulatedPico
 from tests.board.flash_image import FLASH_BYTES, find_firmware, firmware_bytes
 

@@ -5,8 +5,8 @@ import asyncio
 from bus import ModbusBus
 from check import equal, raises, true
 from parkgate.errors import LinkError
-from parkgate.meters.modbus import Client
-from parkgate.meters.modbus_frame import frame
+from parkgate.meters.modbus.client import Client
+from parkgate.meters.modbus.frame import frame
 
 REPLY = frame(b"\x01\x04\x04\x00\x01\x00\x02")
 

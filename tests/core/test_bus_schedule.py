@@ -2,8 +2,8 @@
 
 from check import equal, true
 from parkgate.meters.bus_schedule import PATIENCE, BusSchedule, round_bound
-from parkgate.meters.modbus import Client
-from parkgate.meters.modbus_frame import Reply, characters_us, frame
+from parkgate.meters.modbus.client import Client
+from parkgate.meters.modbus.frame import Reply, characters_us, frame
 
 BAUD = 19200
 UNITS = 32

@@ -9,8 +9,8 @@ from parkgate.errors import (
     ModbusShort,
     ModbusTimeout,
 )
-from parkgate.meters.modbus import Client, Reply
-from parkgate.meters.modbus_frame import crc16, elapsed_us, encode_request, frame, frame_length, silence_us
+from parkgate.meters.modbus.client import Client, Reply
+from parkgate.meters.modbus.frame import crc16, elapsed_us, encode_request, frame, frame_length, silence_us
 
 MS = 1000
 

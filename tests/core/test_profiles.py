@@ -7,7 +7,7 @@ from check import equal, raises, true
 from parkgate import quantities
 from parkgate.errors import ProfileError
 from parkgate.meters import profiles
-from parkgate.meters.modbus import Client, Reply
+from parkgate.meters.modbus.client import Client, Reply
 from parkgate.reading import BAD_REPLY, GOOD, NOT_CONFIGURED, TIMEOUT
 
 ROOT = __file__.rsplit("/", 3)[0]

@@ -17,8 +17,8 @@ import random
 import time
 from dataclasses import dataclass, field
 
-from parkgate.meters.modbus import Client, Reply
-from parkgate.meters.modbus_frame import content_bytes, encode_request, frame
+from parkgate.meters.modbus.client import Client, Reply
+from parkgate.meters.modbus.frame import content_bytes, encode_request, frame
 
 MS = 1000
 END_US = 900 * MS

@@ -8,7 +8,7 @@ import time
 import tty
 
 from parkgate.errors import ModbusError
-from parkgate.meters.modbus import Client, Reply
+from parkgate.meters.modbus.client import Client, Reply
 
 
 def clock_us() -> int:

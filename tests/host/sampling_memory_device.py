@@ -103,8 +103,8 @@ from drivers_device import OPTIONS, Board, World  # noqa: E402
 
 from bus import ModbusBus  # noqa: E402
 from parkgate.meters import counters, registers  # noqa: E402
-from parkgate.meters.modbus import Client  # noqa: E402
-from parkgate.meters.modbus_frame import frame  # noqa: E402
+from parkgate.meters.modbus.client import Client  # noqa: E402
+from parkgate.meters.modbus.frame import frame  # noqa: E402
 from parkgate.meters.read_plan import ReadPlan  # noqa: E402
 from parkgate.reading import encode_sample  # noqa: E402
 from parkgate.sensing.reduction import Reporter  # noqa: E402

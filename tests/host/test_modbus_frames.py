@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import modbus_campaign as campaign
 from parkgate.errors import ModbusCrcError, ModbusExceptionReply, ModbusForeign, ModbusShort, ModbusTimeout
-from parkgate.meters.modbus import Client, Reply
-from parkgate.meters.modbus_frame import crc16, encode_request, frame
+from parkgate.meters.modbus.client import Client, Reply
+from parkgate.meters.modbus.frame import crc16, encode_request, frame
 
 SIZE = int(os.environ.get("PARKGATE_FUZZ_SIZE", "1"))
 MS = 1000
@@ -165,7 +165,7 @@ def test_damaged_replies_are_never_credited(seed):
 
 def test_the_campaign_would_find_a_client_without_a_crc(monkeypatch):
     """Planted: a client that credits what fits without looking at the CRC."""
-    monkeypatch.setattr("parkgate.meters.modbus.crc16", lambda *_: 0)
+    monkeypatch.setattr("parkgate.meters.modbus.client.crc16", lambda *_: 0)
     result = campaign.run(2_000, 1)
     assert result.wrong > 20
 
@@ -255,7 +255,7 @@ def test_late_replies_out_of_order_are_never_credited_within_the_guard():
 
 def test_the_slow_meter_would_deceive_a_client_without_debts(monkeypatch):
     """Planted: a client that forgets what a unit owes."""
-    monkeypatch.setattr("parkgate.meters.modbus.Unit.owe", lambda *_: None)
+    monkeypatch.setattr("parkgate.meters.modbus.client.Unit.owe", lambda *_: None)
     _, wrong, _ = talk(1, 1_000, 2_900, True, Client(9600))
     assert wrong > 20
 

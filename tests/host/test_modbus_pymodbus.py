@@ -13,8 +13,8 @@ from host_tools.meters.register_map import read_document
 from modbus_line import TtyLine
 from parkgate.errors import LinkError, ModbusExceptionReply, ModbusTimeout, SettingsError
 from parkgate.meters import profiles
-from parkgate.meters.modbus import Reply
-from parkgate.meters.modbus_frame import encode_request
+from parkgate.meters.modbus.client import Reply
+from parkgate.meters.modbus.frame import encode_request
 from parkgate.reading import GOOD
 
 CURVE = read_curve()

@@ -8,8 +8,8 @@ from array import array
 from measure import Steps, once_us, report
 
 from parkgate.meters import registers
-from parkgate.meters.modbus import Client
-from parkgate.meters.modbus_frame import frame
+from parkgate.meters.modbus.client import Client
+from parkgate.meters.modbus.frame import frame
 from parkgate.meters.read_plan import ReadPlan
 from parkgate.reading import encode_sample
 from parkgate.sensing.reduction import Reporter

@@ -46,9 +46,9 @@ looks like the reply until an echo has been seen once (any read shows it) or `ad
 """
 
 from parkgate.errors import ModbusCrcError, ModbusError, ModbusExceptionReply, ModbusForeign, ModbusShort, ModbusTimeout
+from parkgate.meters.bus_statistics import Statistics
 
-from .bus_statistics import Statistics
-from .modbus_frame import (
+from .frame import (
     BROADCAST,
     FRAME_BYTES_MAX,
     WRITE_COILS,
