@@ -49,16 +49,16 @@ class Edges:
 
 
 class EdgeCounter:
-    """A pulse counter for a board that has none in hardware. A pulse counts when the contact has been closed for
-    `debounce_us` without an edge; `ticks_us` may wrap at 2^30. On RP2040 interrupts wait while flash is erased (45 ms):
-    of S0 pulses, at least 30 ms each, the one that falls into it is counted late and not lost."""
+    """A pulse counter for a board that has none in hardware. A pulse counts when its contact began to close
+    `debounce_us` ago and has been at rest for half of that; `ticks_us` may wrap at 2^30. Interrupts wait while flash is
+    erased (45 ms on RP2040): a pulse that begins and ends within it is not seen here."""
 
     modulo = 1 << 30
 
     def __init__(self, pin, ticks_us, debounce_us: int):
         self._pin = pin
         self._ticks_us = ticks_us
-        self._debounce = Debounce(0, debounce_us)
+        self._debounce = Debounce(0, debounce_us, debounce_us // 2)
         self._count = 0
         self._started = self._looking = self._missed = False
 

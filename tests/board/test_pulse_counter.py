@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.skipif(bool(MISSING), reason=MISSING), pytest.mark.tim
 
 PIN = 14
 OPEN, CLOSED = 1, 0  # a contact to ground with a pull-up
-DEBOUNCE_US = 5000
+DEBOUNCE_US = 20000
 FILES = (
     "firmware/hal/rp2/pulse_counter.py", "firmware/hal/device/inputs.py", "firmware/sensors/edges.py",
     "lib/parkgate/errors.py", "lib/parkgate/sensing/debounce.py",

@@ -1,10 +1,12 @@
 """Pulses, contacts and machine time: wraps, bounces, glitches, edges to the millisecond."""
 
-from check import equal, true
+from check import equal, raises, true
+from parkgate.errors import SettingsError
 from parkgate.reading import COUNTER_GLITCH, GOOD
 from parkgate.sensing.debounce import Debounce
 from parkgate.sensing.machine_state import ALARM, IDLE, OFF, RUN, MachineTime, state_of
 from parkgate.sensing.pulses import PulseTotal, scaled
+from parkgate.settings.schema import validate
 from sensor_fakes import Dice, FakeCounter, FakePin, World, run
 from sensors.edges import EdgeCounter, Edges
 from sensors.machine_inputs import MachineInputs
@@ -100,6 +102,71 @@ def test_spikes_are_no_pulses_and_polls_do_not_matter():
         pin.set(0)
         world.to(world.us + 30000)
     equal(counter.value(), 100, "nobody asked in between")
+
+
+def played(steps, debounce_us, looks_us=7000):
+    """What an EdgeCounter counts of a contact that stands at each level of `steps` (ms, level) for its time."""
+    world, pin = World(), FakePin()
+    counter = EdgeCounter(pin, world.ticks_us, debounce_us)
+    counter.value()
+    at = world.us + 50000
+    for ms, level in steps:
+        world.at(at, lambda level=level: pin.set(level))
+        at += int(ms * 1000)
+    while world.us < at + 100000:
+        world.to(world.us + looks_us)
+        if looks_us < 1000000:
+            counter.value()
+    return counter.value()
+
+
+# Issue arendst/Tasmota 7488: bounces of up to 18 ms; pulses are 30 ms or more (EN 62053-31).
+BOUNCING = (
+    ("after the pulse", [(40, 1), (15, 0), (18, 1), (60, 0)]),
+    ("alone", [(40, 1), (40, 0), (18, 1), (40, 0), (30, 1), (60, 0)]),
+    ("before the pulse", [(3, 1), (18, 0), (30, 1), (60, 0)]),
+    ("within the pulse", [(20, 1), (18, 0), (30, 1), (60, 0)]),
+    ("most of the shortest pulse", [(2, 1), (4, 0), (3, 1), (5, 0), (2, 1), (2, 0), (12, 1), (60, 0)]),
+    ("most of the shortest pause", [(30, 1), (2, 0), (4, 1), (3, 0), (5, 1), (2, 0), (2, 1), (12, 0)]),
+)
+
+
+def test_w12_bounces_of_18_ms_are_no_pulses():
+    for name, steps in BOUNCING:
+        pulses = 2 if name == "alone" else 1
+        for looks_us in (1000, 7000, 10000000):
+            equal(played(steps * 3 + [(60, 0)], 20000, looks_us), 3 * pulses, "%s, look every %d" % (name, looks_us))
+    # With the 5 ms that were the default before, the same contact counted more.
+    true(played(BOUNCING[0][1] * 3, 5000) > 3)
+
+
+def test_any_bounce_of_18_ms_in_the_shortest_pulses_counts_once():
+    dice = Dice(11)
+    for trial in range(200):
+        steps = []
+        for level in (1, 0) * 3:
+            left = 18
+            at = level
+            while left > 0:
+                ms = 1 + dice.below(min(left, 8))
+                steps.append((ms, at))
+                left -= ms
+                at = 1 - at
+            steps.append((12 + dice.below(3) * 20, level))
+        equal(played(steps + [(60, 0)], 20000, 3000 + dice.below(40000)), 3, "trial %d: %s" % (trial, steps))
+
+
+def test_the_settings_follow_the_length_of_a_pulse():
+    def debounce_us(**given):
+        entry = dict(name="s0", family="pulses", port="s0", options=given)
+        return validate({"sensors": [entry]})["sensors"][0]["options"]["debounce_us"]
+
+    equal(debounce_us(), 20000)
+    equal(debounce_us(pulse_min_us=90000, rate_max_hz=5), 60000)
+    equal(debounce_us(rate_max_hz=100), 3333, "100 pulses a second are 5 ms long")
+    equal(debounce_us(debounce_us=5000), 5000)
+    text = str(raises(SettingsError, lambda: debounce_us(pulse_min_us=100000)))
+    true("100000 us each cannot come 16 times a second" in text, text)
 
 
 def test_an_interrupt_within_a_look_counts_nothing_twice():

@@ -41,7 +41,7 @@ class Esp32Board(DeviceBoard):
         return BlockFlash(found[0], PROGRAM_SIZE)
 
     def counter(self, port: str, debounce_us: int):
-        """A pulse counter: value() since the start, wrapping at `modulo`. Its filter is shorter than `debounce_us`."""
+        """A pulse counter: value() since the start, wrapping at `modulo`."""
         from hal.esp32.pulse_counter import PulseCounter
 
-        return PulseCounter(self.counter_number(), self.pin(port))
+        return PulseCounter(self.counter_number(), self.pin(port), debounce_us)

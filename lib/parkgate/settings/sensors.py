@@ -23,6 +23,8 @@ REPORT = (
 
 SCALE_MIN, SCALE_MAX = -9, 9
 _VALUE_MAX = 1 << 53
+_S0_PULSE_US = 30000  # EN 62053-31: pulses and pauses are at least 30 ms
+_S0_RATE_HZ = 16
 
 
 def option_fields(family, required):
@@ -30,8 +32,9 @@ def option_fields(family, required):
     scale = ("scale", "int", None, SCALE_MIN, SCALE_MAX, "", "decimals of the channel; the quantity's own if absent")
     if family == "pulses":
         return (
-            ("rate_max_hz", "int", 16, 1, 50000, "Hz", "more pulses a second than this are flagged (S0: 16)"),
-            ("debounce_us", "int", 5000, 0, 1000000, "us", "a contact must rest so long to count"),
+            ("rate_max_hz", "int", _S0_RATE_HZ, 1, 50000, "Hz", "more pulses a second than this are flagged (S0: 16)"),
+            ("pulse_min_us", "int", None, 0, 1000000, "us", "shortest pulse and pause of the meter; S0: 30000"),
+            ("debounce_us", "int", None, 0, 1000000, "us", "what is shorter is a bounce; 2/3 of pulse_min_us if absent"),
             ("quantity", "text", "", 0, 32, "", "counter that the pulses stand for; empty for none"),
             scale,
             ("numerator", "int", 1, 1, _VALUE_MAX, "steps", "what a pulse stands for: numerator / denominator"),
@@ -109,6 +112,8 @@ def options(path: str, family: str, given: dict, section, required) -> dict:
                 raise SettingsError("%s.quantity: %s is nothing that %s can measure" % (path, name, family))
     if any([field[0] == "scale" for field in fields]) and "scale" not in given:
         given["scale"] = quantity.scale if quantity else 0
+    if family == "pulses":
+        _pulse_length(path, given)
     complete = section(path, fields, given)
     if family == "adxl345" and complete["bus"] == "i2c" and complete["rate_hz"] > 800:
         raise SettingsError("%s.rate_hz: over I2C an ADXL345 manages 800 Hz at most" % path)
@@ -117,6 +122,24 @@ def options(path: str, family: str, given: dict, section, required) -> dict:
     if family == "ds18b20" and complete["rom"] and complete["rom"][:2] != "28":
         raise SettingsError("%s.rom: %s does not begin with 28, so it is no DS18B20" % (path, complete["rom"]))
     return complete
+
+
+def _pulse_length(path, given):
+    """Fill in how long a pulse lasts and how long a bounce: from the rate where that leaves less than S0's 30 ms."""
+    rate_hz = given.get("rate_max_hz", _S0_RATE_HZ)
+    if "pulse_min_us" not in given:
+        fast = type(rate_hz) is int and rate_hz > _S0_RATE_HZ
+        given["pulse_min_us"] = min(_S0_PULSE_US, 500000 // rate_hz) if fast else _S0_PULSE_US
+    pulse_us = given["pulse_min_us"]
+    if type(pulse_us) is not int:
+        given.setdefault("debounce_us", 0)  # what is wrong with the other is said when all is checked
+        return
+    given.setdefault("debounce_us", pulse_us * 2 // 3)
+    if type(rate_hz) is int and 2 * pulse_us * rate_hz > 1000000:
+        raise SettingsError(
+            "%s.pulse_min_us: pulses and pauses of %d us each cannot come %d times a second (rate_max_hz)"
+            % (path, pulse_us, rate_hz)
+        )
 
 
 def report(path: str, given: dict, section) -> dict:
