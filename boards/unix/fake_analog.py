@@ -28,8 +28,13 @@ class FakeAdc:
 
 
 class FakeWire:
-    """A 1-Wire line with DS18B20s: `sensors` is ROM code → celsius(t), None for one that is not there. Calls are those
-    of onewire.OneWire. `lose_supply()` makes the next result the power-on value; `held_low` gives zeros for ever."""
+    """A 1-Wire line with DS18B20s, or DS18S20s where the ROM code begins with 10h: `sensors` is ROM code → celsius(t),
+    None for one that is not there. Calls are those of onewire.OneWire. `lose_supply()` makes the next result the
+    power-on value; `held_low` gives zeros for ever; `tail` takes the place of bytes 4 to 7 of the scratchpad, and
+    `part` tells the part where there is no ROM code."""
+
+    tail = None
+    part = "ds18b20"
 
     def __init__(self, sensors: dict, now_us, faults=None):
         self.sensors = sensors
@@ -79,7 +84,16 @@ class FakeWire:
         raw = self._raw.get(rom, 85 * 16)
         if self._now_us() < self._ready_us.get(rom, 0):
             raw = 85 * 16  # asked too early
-        frame = bytearray([raw & 255, raw >> 8 & 255, 0x4B, 0x46, 0x7F, 0xFF, 0x0C, 0x10])
+        if rom[:1] == b"\x10" or self.part == "ds18s20":
+            # Half degrees, and what is left of the counter: T = (raw >> 1) - 0.25 + (16 - remain) / 16.
+            whole = (raw + 4) >> 4  # so that 1 <= remain <= 16
+            remain = 16 * whole + 12 - raw
+            halves = 2 * whole + (1 if remain <= 8 else 0)
+            frame = bytearray([halves & 255, halves >> 8 & 255, 0x4B, 0x46, 0xFF, 0xFF, remain, 0x10])
+        else:
+            frame = bytearray([raw & 255, raw >> 8 & 255, 0x4B, 0x46, 0x7F, 0xFF, 0x0C, 0x10])
+        if self.tail:
+            frame[4:8] = self.tail
         frame.append(_crc(frame))
         if self.faults.dice.hit(self.faults.damaged):
             frame[self.faults.dice.below(9)] ^= 1 << self.faults.dice.below(8)

@@ -6,7 +6,8 @@ loop to itself for the length of the window (at most 640 ms). A vibration readin
 rarely, so that costs little; meanwhile the serial port's driver goes on receiving.
 
 `chip` has count (samples of a window), rate_hz, limit (samples at or beyond ±limit are saturated), um_s2 (one step in
-µm/s²), low_hz, high_hz, and start(), stop(), take(axes, at) -> samples written from `at` on, -1 when some were lost.
+µm/s²), low_hz, high_hz, noisy (its noise is more than a step), and start(), stop(), flush(), take(axes, at) -> samples
+written from `at` on, -1 when some were lost.
 """
 
 from parkgate.errors import ParkgateError
@@ -46,6 +47,8 @@ class Accelerometer(Sensor):
         if not await self._capture(chip, axes):
             return self.failed(SENSOR_FAULT)
         self.taken_ms = self._mono_ms()
+        if chip.noisy and all([max(axis) == min(axis) for axis in axes]):
+            return self.failed(SENSOR_FAULT)  # a cell at rest has noise; a FIFO that hangs has none
         saturated = any([max(axis) >= chip.limit or min(axis) <= -chip.limit for axis in axes])
         severities = await in_steps(
             self._analyser.steps(chip.rate_hz, chip.um_s2, chip.low_hz, chip.high_hz), self._sleep_ms

@@ -22,6 +22,7 @@ class Adxl345:
 
     name = "adxl345"
     low_hz = 10
+    noisy = True  # 1.1 steps (table 1)
     um_s2 = 38307  # 9.80665 m/s² / 256
 
     def __init__(self, registers, rate_hz: int, range_g: int):

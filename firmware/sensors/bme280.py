@@ -4,13 +4,14 @@ Data sheet BST-BME280-DS001-23 (2022): chip id and registers (section 5), one fo
 of all three, at most 9.3 ms (appendix B: 1.25 + 2.3 + 2.3 + 0.575 + 2.3 + 0.575), compensation in integers with the
 factory's coefficients (section 4.2.3; 64-bit pressure). A channel that was not measured reads 0x80000 or 0x8000.
 
-Accuracy: ±1 °C, ±3 %, ±1 hPa.
+The bus has no check sum, so a result outside the chip's operating range (table 1) is refused, and the coefficients are
+read again. Accuracy: ±1 °C, ±3 %, ±1 hPa.
 """
 
 import struct
 
 from parkgate.errors import ParkgateError
-from parkgate.reading import SENSOR_FAULT
+from parkgate.reading import SENSOR_FAULT, STALE
 
 from .sensor import Sensor
 
@@ -21,6 +22,8 @@ _CONTROL_HUMIDITY, _STATUS, _CONTROL = 0xF2, 0xF3, 0xF4
 _DATA = 0xF7
 _FORCED = 0x25  # oversampling 1 of temperature and pressure, forced mode
 _MEASURING = 0x08
+_T_MIN, _T_MAX = -4000, 8500  # operating range, table 1; 1/100 °C
+_P_MIN, _P_MAX = 30000, 110000  # Pa
 _MEASURE_MS, _MORE_MS, _TRIES = 11, 2, 5
 
 
@@ -67,7 +70,11 @@ class Bme280(Sensor):
         pascals = pressure_256(self._p, fine, p)
         if not pascals:
             return self.failed(SENSOR_FAULT)
-        return [(fine * 5 + 128) >> 8, (humidity_1024(self._h, fine, h) * 10 + 512) >> 10, (pascals + 128) >> 8], None
+        values = [(fine * 5 + 128) >> 8, (humidity_1024(self._h, fine, h) * 10 + 512) >> 10, (pascals + 128) >> 8]
+        if not (_T_MIN <= values[0] <= _T_MAX and _P_MIN <= values[2] <= _P_MAX):
+            self._t = None  # another chip since the coefficients were read, or a damaged frame
+            return self.failed(SENSOR_FAULT)
+        return values, bytes([STALE] * 3) if self.is_stuck(d) else None
 
     def _read_coefficients(self):
         i2c, address = self._i2c, self._address
@@ -77,6 +84,8 @@ class Bme280(Sensor):
         data = i2c.readfrom_mem(address, _CALIBRATION, 26)
         self._p = struct.unpack_from("<Hhhhhhhhh", data, 6)
         h1 = data[25]
+        if not any(data) or min(data[:24]) == 0xFF:
+            raise ParkgateError("the BME280 at 0x%02x has no coefficients" % address)
         data2 = i2c.readfrom_mem(address, _CALIBRATION_HUMIDITY, 7)
         h2, h3 = struct.unpack_from("<hB", data2, 0)
         h4 = (data2[3] - 256 if data2[3] > 127 else data2[3]) << 4 | data2[4] & 15

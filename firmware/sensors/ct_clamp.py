@@ -45,6 +45,8 @@ class CtClamp(Sensor):
         burst = await in_steps(true_rms.burst_steps(self._samples, rate_hz, self._mains_hz), self._sleep_ms)
         if not _BIAS_LOW < burst.mean < _BIAS_HIGH:
             return self.failed(SENSOR_FAULT)
+        if max(self._samples) == min(self._samples):
+            return self.failed(SENSOR_FAULT)  # a converter has noise; one that hangs has none
         ma = true_rms.clamp_ma(burst.rms_256, *self._numbers)
         if burst.clipped:
             self.clipped += 1

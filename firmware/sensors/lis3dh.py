@@ -32,6 +32,7 @@ class Lis3dh:
         self._control1 = 0x9F if fast else 0x97  # rate code 9, low power or normal, all axes
         self._control4 = bits
         self._shift = 8 if fast else 6
+        self.noisy = not fast and range_g == 2  # 220 µg/√Hz (table 4) over 672 Hz are 5.7 mg
         self._byte = bytearray(1)
         self._data = bytearray(6 * 32)
         self.rate_hz = rate_hz

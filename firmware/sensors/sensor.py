@@ -1,6 +1,9 @@
 """What every instrument that is not a Modbus meter has in common."""
 
 
+STUCK_FRAMES = 1000
+
+
 class Sensor:
     """`profile` says in words what the readings depend on and travels in the schema; `rows` are (quantity, scale), one
     a channel, scale None for the quantity's own. `index` is the place in the schema and `report` a
@@ -10,6 +13,9 @@ class Sensor:
     report = None
     index = None
     taken_ms = None
+    stale_frames = 0
+    _frame_before = None
+    _same = 0
 
     def __init__(self, name: str, period_ms: int, profile: str, *rows):
         self.name = name
@@ -27,6 +33,18 @@ class Sensor:
             quantity = quantities.find(name)
             channels.append([name, quantity.unit, quantity.scale if scale is None else scale])
         return channels
+
+    def is_stuck(self, frame) -> bool:
+        """Whether the raw `frame` has been the same, bit by bit, STUCK_FRAMES times: a converter whose last digits are
+        noise does not do that, one that hangs does."""
+        frame = bytes(frame)
+        if frame != self._frame_before:
+            self._frame_before, self._same = frame, 0
+        self._same += 1
+        if self._same < STUCK_FRAMES:
+            return False
+        self.stale_frames += 1
+        return True
 
     def failed(self, quality: int):
         """The sample of a sensor that gave nothing."""

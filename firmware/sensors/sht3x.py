@@ -5,10 +5,11 @@ Data sheet "SHT3x-DIS" version 6 (March 2020): single shot without clock stretch
 
     T = -45 + 175 × S / (2^16 - 1) °C        RH = 100 × S / (2^16 - 1) %
 
-Accuracy of the SHT31: ±0.2 °C, ±2 %.
+Accuracy of the SHT31: ±0.2 °C, ±2 %. Its noise is several of its steps, so a frame that does not change for a thousand
+conversions comes from a chip that hangs: stale.
 """
 
-from parkgate.reading import BAD_REPLY, SENSOR_FAULT
+from parkgate.reading import BAD_REPLY, SENSOR_FAULT, STALE
 
 from .sensor import Sensor
 
@@ -41,7 +42,8 @@ class Sht3x(Sensor):
         t, h = reply[0] << 8 | reply[1], reply[3] << 8 | reply[4]
         if t in (0, _FULL) or h == _FULL:  # -45 or 130 °C is no weather: a broken element
             return self.failed(SENSOR_FAULT)
-        return [_rounded(17500 * t) - 4500, _rounded(1000 * h)], None
+        values = [_rounded(17500 * t) - 4500, _rounded(1000 * h)]
+        return values, bytes([STALE] * 2) if self.is_stuck(reply) else None
 
 
 def _rounded(n):

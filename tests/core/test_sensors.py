@@ -5,7 +5,7 @@ import struct
 
 from check import equal, raises, true
 from parkgate.errors import ParkgateError
-from parkgate.reading import BAD_REPLY, GOOD, OUT_OF_RANGE, SENSOR_FAULT, TIMEOUT
+from parkgate.reading import BAD_REPLY, GOOD, OUT_OF_RANGE, SENSOR_FAULT, STALE, TIMEOUT
 from sensor_fakes import (
     FakeAdc,
     FakeAds1115,
@@ -226,6 +226,81 @@ def test_ds18b20_damage_is_counted_and_never_a_value():
     true(190 < good < 260, "of two readings of a frame one is enough: %d" % good)
     true(sensor.bad_crc > 100)
     equal(ds18b20.crc8(b"\x02\x1c\xb8\x01\x00\x00\x00\xa2"), 0, "the example of application note 27")
+
+
+def test_ds18s20_is_told_from_its_frame():
+    """nodemcu-firmware 610, EMS-ESP 467, Tasmota 3034: 25 °C of a DS18S20 read as 3.13 °C."""
+    world = World()
+    degrees = [25.0]
+    for rom, part in ((b"", "ds18s20"), (bytes.fromhex("10a65f8402080091"), "ds18b20")):
+        wire = FakeWire({rom: lambda t: degrees[0]}, world.now_us)
+        wire.part = part
+        sensor = wire_sensor(world, wire, rom)
+        for celsius, wanted in ((25.0, 2500), (25.1875, 2519), (0.0, 0), (-0.25, -25), (-25.5, -2550), (99.5, 9950)):
+            degrees[0] = celsius
+            equal(run(sensor.read()), ([wanted], None))
+        equal(sensor.profile, "ds18b20" if not rom else "ds18s20 " + rom.hex())
+        degrees[0] = 85.0
+        equal(run(sensor.read()), ([None], bytes([SENSOR_FAULT])), "85 after 99.5: its power-on value")
+    # The frame of the report itself.
+    frame = bytes.fromhex("32004B46FFFF0C10")
+    equal(ds18b20.sixteenths(frame), 25 * 16 - 4 + 4)
+
+
+def test_ds18b20_refuses_the_frame_of_another_part():
+    world = World()
+    wire = FakeWire({ROM: lambda t: 25.0}, world.now_us)
+    sensor = wire_sensor(world, wire)
+    for tail in ("ffff0c10", "ffff0c00", "00000000", "9fff0c10", "7eff0c10"):
+        wire.tail = bytes.fromhex(tail)
+        equal(run(sensor.read()), ([None], bytes([SENSOR_FAULT])), "a DS18B20 by its code, bytes 4 to 7 %s" % tail)
+    equal(sensor.other_part, 5)
+    alone = wire_sensor(world, wire, b"")
+    for tail in (b"\xff\xff\x00\x10", b"\xff\xff\x11\x10", b"\xff\xff\x0c\x0f", b"\xff\x00\x0c\x10"):
+        wire.tail = tail
+        equal(run(alone.read()), ([None], bytes([SENSOR_FAULT])), "no part of ours, bytes 4 to 7 %s" % tail.hex())
+    wire.tail = b"\x1f\xff\x0c\x10"
+    wire.sensors[ROM] = lambda t: 25.4375
+    equal(run(sensor.read())[0], [2500], "of 9 bits the lower three are undefined")
+    s20 = bytes.fromhex("10a65f8402080091")
+    wire.sensors = {s20: lambda t: 25.0}
+    wire.tail = b"\x7f\xff\x0c\x10"
+    equal(run(wire_sensor(world, wire, s20).read())[1], bytes([SENSOR_FAULT]), "a DS18S20 by its code only")
+
+
+def test_a_converter_that_hangs_is_stale():
+    world = World()
+    air = Sht3x("air", 1000, bus(world, 0x44, FakeSht3x(lambda t: 21.5, lambda t: 48.3)), 0x44, world.sleep_ms)
+    chip = FakeBme280(coefficients(), lambda t: (519888, 415148, 30000))
+    weather = Bme280("air", 1000, bus(world, 0x76, chip), 0x76, world.sleep_ms)
+    for sensor in (air, weather):
+        qualities = [run(sensor.read())[1] for _ in range(1002)]
+        equal(qualities[:999], [None] * 999)
+        equal(qualities[999:], [bytes([STALE] * sensor.channels)] * 3)
+        equal(sensor.stale_frames, 3)
+    chip._raw = lambda t: (519889, 415148, 30000)
+    equal(run(weather.read())[1], None)
+    flat = clamp(world, lambda t: 0.5)
+    equal(run(flat.read()), ([None], bytes([SENSOR_FAULT])), "no noise at all")
+    still, _ = lis3dh(world, lambda t: (0.0, 0.0, 1.0), faults=Faults())
+    equal(run(still.read())[1], bytes([SENSOR_FAULT] * 6), "gravity without noise")
+    quiet, _ = lis3dh(world, lambda t: (0.0, 0.0, 1.0), 5376, Faults())
+    equal(run(quiet.read())[1], None, "in 8 bits the noise is less than a step")
+
+
+def test_bme280_refuses_what_cannot_be():
+    world = World()
+    chip = FakeBme280(coefficients(), lambda t: (0xFFFFF, 415148, 30000))
+    sensor = Bme280("air", 1000, bus(world, 0x76, chip), 0x76, world.sleep_ms)
+    equal(run(sensor.read())[1], bytes([SENSOR_FAULT] * 3), "a line held high within the frame")
+    chip._raw = lambda t: (519888, 0x10000, 30000)
+    equal(run(sensor.read())[1], bytes([SENSOR_FAULT] * 3), "a pressure beyond the chip's range")
+    chip._raw = lambda t: (519888, 415148, 30000)
+    equal(run(sensor.read())[1], None)
+    for empty in (b"\x00", b"\xff"):
+        blank = FakeBme280(empty * 33, lambda t: (519888, 415148, 30000))
+        other = Bme280("air", 1000, bus(world, 0x76, blank), 0x76, world.sleep_ms)
+        true("no coefficients" in str(raises(ParkgateError, run, other.read())))
 
 
 def clamp(world, level, faults=None):

@@ -15,6 +15,7 @@ from parkgate.errors import SettingsError
 _CYCLES = 128  # of the state machine in the debouncing time: 16 looks of 4 cycles, twice
 _LOWEST_HZ = 2000  # a state machine cannot run slower
 _HIGHEST_HZ = 1000000
+_DEBOUNCE_US_MAX = 64000  # at the lowest rate
 _MACHINES = 8
 
 
@@ -71,8 +72,8 @@ class PulseCounter:
     def __init__(self, machine: int, number: int, debounce_us: int):
         if machine >= _MACHINES:
             raise SettingsError("this board counts pulses on at most %d inputs" % _MACHINES)
-        if debounce_us > _CYCLES * 1000000 // _LOWEST_HZ:
-            raise SettingsError("debounce_us: this board debounces for at most %d us" % (_CYCLES * 1000000 // _LOWEST_HZ))
+        if debounce_us > _DEBOUNCE_US_MAX:
+            raise SettingsError("debounce_us: this board debounces for at most %d us" % _DEBOUNCE_US_MAX)
         contact = Pin(number, Pin.IN, Pin.PULL_UP)
         frequency = min(max(_LOWEST_HZ, _CYCLES * 1000000 // max(debounce_us, 1)), _HIGHEST_HZ)
         self._machine = rp2.StateMachine(machine, _count, freq=frequency, in_base=contact, jmp_pin=contact)

@@ -34,7 +34,7 @@ def option_fields(family, required):
         return (
             ("rate_max_hz", "int", _S0_RATE_HZ, 1, 50000, "Hz", "more pulses a second than this are flagged (S0: 16)"),
             ("pulse_min_us", "int", None, 0, 1000000, "us", "shortest pulse and pause of the meter; S0: 30000"),
-            ("debounce_us", "int", None, 0, 1000000, "us", "what is shorter is a bounce; 2/3 of pulse_min_us if absent"),
+            ("debounce_us", "int", None, 0, 1000000, "us", "shorter is a bounce; 2/3 of pulse_min_us if absent"),
             ("quantity", "text", "", 0, 32, "", "counter that the pulses stand for; empty for none"),
             scale,
             ("numerator", "int", 1, 1, _VALUE_MAX, "steps", "what a pulse stands for: numerator / denominator"),
@@ -119,9 +119,22 @@ def options(path: str, family: str, given: dict, section, required) -> dict:
         raise SettingsError("%s.rate_hz: over I2C an ADXL345 manages 800 Hz at most" % path)
     if family == "current_loop" and complete["at_4ma"] == complete["at_20ma"]:
         raise SettingsError("%s.at_20ma: is the same as at_4ma" % path)
-    if family == "ds18b20" and complete["rom"] and complete["rom"][:2] != "28":
-        raise SettingsError("%s.rom: %s does not begin with 28, so it is no DS18B20" % (path, complete["rom"]))
+    if family == "ds18b20" and complete["rom"] and not _is_thermometer(bytes.fromhex(complete["rom"])):
+        raise SettingsError(
+            "%s.rom: %s does not begin with 28 (DS18B20) or 22 (DS1822), nor is it the code of a DS18S20 (10, and the "
+            "check byte at its end)" % (path, complete["rom"])
+        )
     return complete
+
+
+def _is_thermometer(rom):
+    """Whether a 1-Wire code is of a family that the driver reads. One that begins with 10 is believed with its CRC."""
+    crc = 0
+    for byte in rom:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ 0x8C if crc & 1 else crc >> 1
+    return rom[0] in (0x28, 0x22) or (rom[0] == 0x10 and not crc)
 
 
 def _pulse_length(path, given):
