@@ -70,7 +70,7 @@ build/venv.locked: requirements.lock
 	@$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements.lock
 	@touch $@
 
-build/venv.ready: build/venv.locked pyproject.toml
+build/venv.ready: build/venv.locked pyproject.toml host_tools/parkgate
 	@$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation -e .
 	@touch $@
 

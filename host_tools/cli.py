@@ -4,17 +4,27 @@ A verb is a module of host_tools with `add_parser(subparsers)`, which adds the v
 `run(args) -> int`, whose result is the exit code. Only the module of the verb that was typed is imported: a
 web server's or a numeric library's start must not slow `parkgate --help`.
 
-Exit codes: what the verb gives; 2 for a ParkgateError or wrong arguments; 130 after Ctrl-C.
+Exit codes: what the verb gives; 2 for a ParkgateError, a file, disk or terminal that fails, or wrong arguments; 130
+after Ctrl-C. Each of these is one sentence on standard error, never a traceback; with --json a document says it too.
 """
 
-import argparse
-import importlib
-import importlib.util
+import signal
 import sys
-import traceback
-from collections.abc import Sequence
 
-from parkgate.errors import ParkgateError
+# While this program loads, Ctrl-C ends it like any other: an import that is interrupted would print a traceback.
+# (host_tools/parkgate has done the same before; this is for python -m.)
+_DEAF = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # started in the background
+if not _DEAF and __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import argparse  # noqa: E402
+import importlib  # noqa: E402
+import importlib.util  # noqa: E402
+import traceback  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
+
+from host_tools.base import files, output  # noqa: E402
+from parkgate.errors import ParkgateError  # noqa: E402
 
 VERBS = {
     "demo": ("host_tools.sim.demo", "run gateways, meters, broker and hub on this computer"),
@@ -45,33 +55,113 @@ EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 
+def command() -> int:
+    """The program: `main` with the standard streams made ready, and Ctrl-C without a traceback from start to end."""
+    output.open_all_three()
+    output.prepare()
+    _ctrl_c(signal.default_int_handler)
+    try:
+        return main()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    finally:
+        _ctrl_c(signal.SIG_DFL)  # what Python still does at its end has no sentence for it either
+        output.give_up()
+
+
+def _ctrl_c(handler) -> None:
+    if not _DEAF:
+        signal.signal(signal.SIGINT, handler)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and give the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    args = _parser(words).parse_args(words)
+    verb = next((word for word in words if not word.startswith("-")), None)
+    args = None
     try:
-        return args.run(args)
+        args = _parser(words).parse_args(words)
+        code = args.run(args)
+        output.finish()
+        return code
     except ParkgateError as error:
-        if args.debug:
-            traceback.print_exc()
-        else:
-            print(f"parkgate {args.verb}: {error}", file=sys.stderr)
-        return EXIT_ERROR
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        kind, text, caught = type(error).__name__, str(error), error
+        if args is None:
+            raise  # while a module was loaded: a fault of this program
     except BrokenPipeError:
-        # The reader of a pipe (`parkgate pull | head`) has seen enough. Nothing more can be flushed to it.
-        sys.stdout = None
+        # The reader of a pipe (`parkgate export | head`) has seen enough. Nothing more can be written to it.
+        output.give_up()
         return EXIT_ERROR
+    except OSError as error:
+        kind, text, caught = "OSError", _of_system(error), error
+    except KeyboardInterrupt:
+        _report(verb, args, words, "Interrupted", _interrupted(args), EXIT_INTERRUPTED)
+        return EXIT_INTERRUPTED
+    if "--debug" in words:
+        traceback.print_exception(caught)
+        return EXIT_ERROR
+    _report(verb, args, words, kind, text, EXIT_ERROR)
+    return EXIT_ERROR
+
+
+def _of_system(error: OSError) -> str:
+    """A failure of the system that no verb has words for: which file, if any, and why."""
+    return f"{error.filename}: {files.why(error)}" if error.filename is not None else files.why(error)
+
+
+def _interrupted(args) -> str:
+    """What a verb says after Ctrl-C, in its module's AFTER_CTRL_C."""
+    module = sys.modules.get(getattr(getattr(args, "run", None), "__module__", ""))
+    return getattr(module, "AFTER_CTRL_C", "")
+
+
+def _report(verb: str | None, args, words: list[str], kind: str, text: str, exit_code: int) -> None:
+    """One sentence on standard error, and the document where one was asked for. Where neither can be written there is
+    nobody to tell: the exit code does."""
+    try:
+        if text:
+            print(f"parkgate {verb}: {text}", file=sys.stderr, flush=True)
+        if output.wanted(args) or args is None and "--json" in words:
+            print(output.error_document(verb, kind, text, exit_code), flush=True)
+    except (OSError, ValueError):
+        output.give_up()
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, whose errors are a document too where one was asked for."""
+
+    json_wanted = False
+    verb: str | None = None
+
+    def error(self, message):
+        if _Parser.json_wanted:
+            print(output.error_document(_Parser.verb, "ArgumentError", message, EXIT_ERROR), flush=True)
+        super().error(message)
+
+
+class _Version(argparse.Action):
+    """--version: what is installed says it."""
+
+    def __init__(self, option_strings, dest, **_):
+        super().__init__(option_strings, dest, nargs=0, help="show the version")
+
+    def __call__(self, parser, *_):
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"parkgate {version('parkgate')}")
+        except PackageNotFoundError:
+            print("parkgate, not installed as a package: run from its source")
+        parser.exit()
 
 
 def _parser(words: list[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="parkgate", description="Host tools of Parkgate, the meter gateway."
-    )
+    parser = _Parser(prog="parkgate", description="Host tools of Parkgate, the meter gateway.")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("--version", action=_Version)
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     typed = next((word for word in words if not word.startswith("-")), None)
+    _Parser.json_wanted, _Parser.verb = "--json" in words and typed != "demo", typed
     for verb, (module, summary) in VERBS.items():
         if not _exists(module):
             continue
@@ -92,4 +182,4 @@ def _exists(module: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

@@ -35,6 +35,10 @@ class GatewayRefused(SettingsError):
     """The gateway understood and refuses; its text says why."""
 
 
+class CodeMissing(SettingsError):
+    """The gateway is locked, and nobody gave its code."""
+
+
 def add_port_argument(parser) -> None:
     """`--port`, the same for every verb."""
     parser.add_argument(
@@ -75,7 +79,7 @@ class Link:
     def __init__(self, port: str, timeout_s: float = REPLY_TIMEOUT_S):
         self.port = find_port(port)
         self.timeout_s = timeout_s
-        self._patience = float(os.environ.get(PATIENCE, "1"))
+        self.patience = float(os.environ.get(PATIENCE, "1"))
         self._seq = random.randrange(1, SEQ_MAX)
         self._rest = b""
         try:
@@ -124,7 +128,7 @@ class Link:
             self._seq = self._seq % SEQ_MAX + 1
             self.write(frame(self._seq, "", line))
             try:
-                return self._reply((timeout_s or self.timeout_s) * self._patience)
+                return self._reply((timeout_s or self.timeout_s) * self.patience)
             except _Damaged as error:
                 why = str(error)
         raise LinkError(f"{self.port}: {why}")
@@ -141,7 +145,7 @@ class Link:
                 continue
             seq, text = found
             if seq == 0 and text.startswith("! damaged"):
-                deadline = min(deadline, time.monotonic() + _DAMAGED_S * self._patience)  # or another's
+                deadline = min(deadline, time.monotonic() + _DAMAGED_S * self.patience)  # or another's
                 continue
             if seq != self._seq:
                 continue
@@ -187,12 +191,12 @@ class Link:
             return
         code = code or os.environ.get("PARKGATE_CODE")
         if not code:
-            raise SettingsError("the gateway is locked: --code or PARKGATE_CODE must give its code")
+            raise CodeMissing("the gateway is locked: --code or PARKGATE_CODE must give its code")
         self.ask(f"unlock {code}", 10.0, repeat=False)
 
     def wait_restart(self, boot_before: int, timeout_s: float = 60.0) -> None:
         """Wait until the gateway has started again. Raises LinkError."""
-        deadline = time.monotonic() + timeout_s * self._patience
+        deadline = time.monotonic() + timeout_s * self.patience
         while time.monotonic() < deadline:
             try:
                 # What was asked during the start is lost: ask again soon.
