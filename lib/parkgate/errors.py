@@ -6,12 +6,13 @@ ParkgateError
 ├── JournalError          the journal cannot do what was asked
 │   ├── FlashError        the flash device refused or failed an operation
 │   └── JournalFull       no sector can be freed without losing what must be kept
-├── ModbusError           an exchange on the RS-485 bus gave no usable reply
+├── ModbusError           an exchange on the RS-485 bus gave no usable reply (Modbus and DL/T 645)
 │   ├── ModbusTimeout     nothing arrived before the deadline
 │   ├── ModbusShort       a reply began but stopped before its end
 │   ├── ModbusCrcError    a whole reply arrived damaged
 │   ├── ModbusForeign     a whole reply arrived that answers another request
 │   └── ModbusExceptionReply   the meter itself refused (its exception code in .code)
+│       └── Dlt645Refusal      the same in DL/T 645 (its error byte in .code, its address in .unit_id)
 ├── SettingsError         a setting is unknown, out of range or inconsistent
 ├── ProfileError          a meter profile breaks its schema
 └── LinkError             the network or broker failed; the outbox keeps everything and tries again
@@ -69,6 +70,14 @@ class ModbusExceptionReply(ModbusError):
     def __init__(self, code: int):
         super().__init__("the meter refused the request with exception code %d" % code)
         self.code = code
+
+
+class Dlt645Refusal(ModbusExceptionReply):
+    """A DL/T 645 meter refused the request; `code` is its error byte, `unit_id` the address of the meter, 6 bytes."""
+
+    def __init__(self, code: int, unit_id: bytes):
+        super().__init__(code)
+        self.unit_id = unit_id
 
 
 class SettingsError(ParkgateError):

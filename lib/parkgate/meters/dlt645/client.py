@@ -1,0 +1,464 @@
+"""DL/T 645-2007 client without I/O: bytes and times go in, bytes to send and events come out.
+
+It is driven as the Modbus client is (modbus.py): request, then receive and poll until a Reply or an instance of a
+ModbusError (returned, not raised). A `unit_id` is a meter's address, 6 bytes as on the wire; `address` is a data
+identifier, 4 bytes as on the wire; `content` is how many data bytes are expected (for the time that the reply takes).
+Times are microseconds of a clock that may wrap at 2^30; call `poll` every few minutes when idle.
+
+When a reply is credited
+------------------------
+A reply names its meter and its data identifier, so it can hardly answer another question. It can answer an *older* one
+of the same kind: then it holds a value of the sample before. So a reply is credited only if
+
+1. its first byte was handed over after our request, its checksum is right, and it carries the address that was asked (a
+   true one: a reply under the wildcard is nobody's) and the identifier that was asked; and
+2. no older answer with this identifier can still be under way from that meter.
+
+For (2) each meter has debts, as in modbus.py: what it was asked and has not answered, and what another client asked it.
+A debt ends when its frame turns up (counted as late), `late_guard_us` after it began once the meter has answered
+something else, or `hold_off_us` after it began. While an identifier is owed it is not asked for (`may_ask`); `probe`
+names another one, whose answer proves that nothing older follows. A frame may also be sent twice by a converter: the
+same identifier is not asked again within `again_us` of its last answer, and a meter whose replies were seen twice
+once owes a second one after each.
+
+A refusal (bit 6 of the control code) carries no identifier. It is credited only when nothing else is owed and no
+refusal was credited within `late_guard_us`; otherwise it is counted as foreign, and nothing is learnt from it.
+
+Silence
+-------
+A meter answers within 500 ms (Td) and pauses at most 500 ms between two bytes (Tb). A frame that began keeps the line
+for Tb more; a request goes out after `silence_us` without a byte.
+
+Source: DL/T 645-2007, 5 to 7, as quoted by public implementations.
+"""
+
+from parkgate.errors import Dlt645Refusal, ModbusCrcError, ModbusError, ModbusForeign, ModbusShort, ModbusTimeout
+from parkgate.meters.bus_statistics import Statistics
+from parkgate.meters.modbus_frame import elapsed_us
+
+from .frame import (
+    ANY,
+    FRAME_BYTES_MAX,
+    FRAME_BYTES_MIN,
+    FROM_METER,
+    FUNCTION,
+    MORE,
+    PREAMBLE_BYTES,
+    READ,
+    READ_ADDRESS,
+    READ_FOLLOWING,
+    REFUSED,
+    Reply,
+    characters_us,
+    encode_request,
+    fits,
+    frame_data,
+    frame_length,
+    is_true,
+    text_of,
+)
+from .unit import ANY_SHAPE, Unit
+
+_BUFFER_BYTES = 2 * FRAME_BYTES_MAX
+_SETTLE_US = 60000  # rubbish after which nothing came for so long is over
+_SILENCE_US_MIN = 20000  # no meter answers sooner (Td)
+# Identifiers that nearly every meter has, for a probe: its own address, import energy, voltage, frequency.
+_PROBES = (b"\x01\x04\x00\x04", b"\x00\x00\x01\x00", b"\x00\x01\x01\x02", b"\x02\x00\x80\x02")
+
+# What bytes that are part of no whole frame tell about our reply, in rising weight.
+_NOTHING, _DAMAGED, _SHORT_OURS, _CRC_OURS = 0, 1, 2, 3
+
+
+class Client:
+    """The client's side of one bus: at most one request under way. See the module's text for the rules."""
+
+    def __init__(
+        self,
+        baud,
+        reply_timeout_us=600000,
+        hold_off_us=3000000,
+        late_guard_us=1000000,
+        frame_gap_us=500000,
+        again_us=300000,
+    ):
+        self.baud = baud
+        self.silence_us = max(_SILENCE_US_MIN, characters_us(4, baud))
+        self.reply_timeout_us = reply_timeout_us
+        self.hold_off_us = hold_off_us
+        self.late_guard_us = late_guard_us
+        self.frame_gap_us = frame_gap_us
+        self.again_us = again_us
+        self.units = {}
+        self.line = Statistics()
+        self.heard = None  # a set collects the addresses of all meters whose frames come by
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._length = 0
+        self._early = 0  # so many bytes at the front of the buffer came before the request had left
+        self._partial = False  # the buffer ends in what may become a frame
+        self._line_used_us = None
+        self._sent = b""
+        self._waiting = False
+        self._unit = None
+        self._shape = ANY_SHAPE
+        self._asked = None
+        self._sent_us = 0
+        self._budget_us = 0
+        self._evidence = _NOTHING
+        self._foreign_seen = 0
+
+    def unit(self, unit_id, reply_timeout_us=None, turnaround_us=None):
+        """The record of one meter; the times, where given, replace what was set before. Call this for every meter at
+        the start: what another client asks of others is not remembered."""
+        unit = self.units.get(unit_id)
+        if unit is None:
+            unit = self.units[unit_id] = Unit(self.reply_timeout_us)
+        if reply_timeout_us is not None:
+            unit.reply_timeout_us = reply_timeout_us
+        if turnaround_us is not None:
+            unit.turnaround_us = turnaround_us
+        return unit
+
+    def name(self, unit_id):
+        """A meter in words, for messages."""
+        return "the only meter" if unit_id == ANY else "meter " + text_of(unit_id)
+
+    @property
+    def waiting(self):
+        """Whether a request is under way."""
+        return self._waiting
+
+    def slot_us(self, unit_id, _function, content):
+        """Longest time one exchange can take, from its first byte to the end of the silence after it: the request, the
+        meter's time, the reply, one pause inside a frame, and the silence."""
+        return self._budget_of(self.unit(unit_id), content) + self.frame_gap_us + self.silence_us
+
+    def may_ask(self, unit_id, function, _content, t_us, address=b""):
+        """False while an older reply of this shape may still come: ask a probe of another shape instead."""
+        unit = self.unit(unit_id)
+        unit.forget(t_us, self.hold_off_us, self.late_guard_us)
+        return not unit.owes(_shape(function, address))
+
+    def probe(self, unit_id, _function, _address, _content, t_us):
+        """(function, identifier, content) of a request to this meter whose answer pays for older ones, None when every
+        one that could be made is owed itself."""
+        for identifier in _PROBES:
+            if self.may_ask(unit_id, READ, 0, t_us, identifier):
+                return READ, identifier, 6
+        return None
+
+    def wait_us(self, unit_id, t_us, function=0, address=None):
+        """Time until this may be asked (silence of the line, rest of the meter, repetition); 0 is now."""
+        wait = 0
+        if self._line_used_us is not None:
+            silence_us = self.frame_gap_us if self._partial else self.silence_us
+            wait = silence_us - elapsed_us(t_us, self._line_used_us)
+        unit = self.unit(unit_id)
+        if unit.free_at_us is not None:
+            rest = elapsed_us(unit.free_at_us, t_us)
+            if rest <= 0:
+                unit.free_at_us = None
+            elif rest > wait:
+                wait = rest
+        if unit.answered_us is not None and address is not None and unit.shape == _shape(function, address):
+            wait = max(wait, self.again_us - elapsed_us(t_us, unit.answered_us))
+        return max(0, wait)
+
+    def request(self, unit_id, function, address, content, t_us, probe=False):
+        """Begin an exchange at t_us and return the bytes to send.
+
+        `address` is the data identifier (READ), with the sequence number behind it (READ_FOLLOWING, 5 bytes), or b""
+        (READ_ADDRESS). `probe` asks only to hear whether, and in which order, the meter answers.
+        Raises ModbusError when something is out of range, a request is under way, the line is not silent yet, or an
+        older reply of the same shape may still come. Nothing has changed in these cases.
+        """
+        if self._waiting:
+            raise ModbusError("a request is under way")
+        sequence = address[4] if function == READ_FOLLOWING and len(address) == 5 else 0
+        sent = encode_request(unit_id, function, address[:4], sequence)
+        if self.wait_us(unit_id, t_us, function, address) > 0:
+            raise ModbusError("the line is not silent yet: wait_us() tells how long")
+        if not self.may_ask(unit_id, function, content, t_us, address):
+            raise ModbusError("%s may still send an older reply of this shape: probe it first" % self.name(unit_id))
+        self._search(t_us, True)  # what came before the request is no answer to it
+        unit = self.unit(unit_id)
+        self._sent = sent
+        self._unit = unit
+        self._shape = _shape(function, address)
+        self._asked = (unit_id, function, address, probe)
+        self._sent_us = t_us
+        self._budget_us = self._budget_of(unit, content)
+        self._evidence = _NOTHING
+        self._foreign_seen = 0
+        self._waiting = True
+        self._line_used_us = t_us + characters_us(len(sent), self.baud)
+        unit.statistics.requests += 1
+        return sent
+
+    def sent(self, early, t_us):
+        """The request has left at t_us. `early` are bytes that had arrived by then: an echo, or of somebody else, and
+        so is a frame that begins in them."""
+        if self._waiting:
+            self._line_used_us = t_us
+            if early:
+                self._early = self._length + len(early)
+                self.receive(early, t_us)
+
+    def due_us(self, t_us):
+        """Time until `poll` may have something to say; None when no request is under way."""
+        if not self._waiting:
+            return None
+        due = self._budget_us - elapsed_us(t_us, self._sent_us)
+        if self._length:
+            idle = elapsed_us(t_us, self._line_used_us)
+            if self._partial:
+                due = min(due + self.frame_gap_us, self.frame_gap_us - idle)
+            else:
+                due = min(due, _SETTLE_US - idle)
+        return max(0, due)
+
+    def receive(self, data, t_us):
+        """Take bytes that were handed over at t_us. Returns None, a Reply, or a ModbusError (not raised)."""
+        event = None
+        for start in range(0, len(data), FRAME_BYTES_MAX):
+            piece = data[start : start + FRAME_BYTES_MAX]
+            if self._length + len(piece) > _BUFFER_BYTES:
+                event = self._search(t_us, True) or event
+            end = self._length + len(piece)
+            self._buffer[self._length : end] = piece
+            self._length = end
+            self._line_used_us = t_us
+            event = self._search(t_us, False) or event
+        return event
+
+    def poll(self, t_us):
+        """Let time pass without bytes. Returns None, a Reply, or a ModbusError (not raised)."""
+        if self._line_used_us is None:
+            return None
+        idle = elapsed_us(t_us, self._line_used_us)
+        if not self._waiting:
+            if idle >= (self.frame_gap_us if self._partial else self.silence_us):
+                self._search(t_us, True)
+                self._line_used_us = None
+            return None
+        left = self._budget_us - elapsed_us(t_us, self._sent_us)
+        event = None
+        if self._partial:
+            if idle >= self.frame_gap_us or left <= -self.frame_gap_us:
+                event = self._search(t_us, True)
+        elif self._length and idle >= _SETTLE_US:
+            event = self._search(t_us, True)
+        if event is None and self._waiting and left <= 0 and (not self._partial or left <= -self.frame_gap_us):
+            event = self._end(t_us)
+        return event
+
+    def abandon(self, t_us):
+        """Give up what is under way, if anything: the port failed, or whoever asked is gone. Its reply stays owed."""
+        if self._waiting:
+            self._end(t_us)
+
+    # What follows is private.
+
+    def _budget_of(self, unit, content):
+        """Time from the first byte of a request until its reply must be whole."""
+        count = 2 * (PREAMBLE_BYTES + FRAME_BYTES_MIN) + 5 + 5 + content
+        return characters_us(count, self.baud) + unit.reply_timeout_us
+
+    def _search(self, t_us, final):
+        """Take the whole frames out of the buffer, in their order; the event that one of them is. `final`: nothing more
+        comes, so what is no whole frame is rubbish; otherwise the search waits for the end of what may become one."""
+        event = None
+        start = 0
+        self._partial = False
+        while start < self._length:
+            start = self._buffer.find(b"\x68", start, self._length)
+            if start < 0:
+                break
+            length = frame_length(self._buffer, start, self._length)
+            if length > 0:
+                self._judge_rest(start)
+                event = self._judge_frame(start, length, t_us) or event
+                self._drop(start + length)
+                start = 0
+            elif length < 0 and not final:
+                self._partial = True
+                return event
+            else:
+                start += 1
+        if final:
+            self._judge_rest(self._length)
+            self._drop(self._length)
+        return event
+
+    def _judge_frame(self, start, length, t_us):
+        """One whole frame: our reply is credited, everything else is named and counted."""
+        data = self._buffer
+        address = bytes(data[start + 1 : start + 7])
+        control = data[start + 8]
+        if not control & FROM_METER:
+            self._judge_request(start, length, address, control, t_us)
+            return None
+        if self.heard is not None and is_true(address):
+            self.heard.add(address)
+        content = frame_data(data, start, length)
+        shape = _shape_of_reply(control, content, address)
+        if self._waiting and start >= self._early and self._answers(control, address, shape):
+            return self._credit(control, address, content, t_us)
+        self._uncredited(address, shape, control & REFUSED, t_us)
+        return None
+
+    def _answers(self, control, address, shape):
+        """Whether a meter's frame fits our question, as far as the frame itself tells."""
+        unit_id, function, _, _ = self._asked
+        if control & FUNCTION != function or not fits(unit_id, address) or not is_true(address):
+            return False
+        return bool(control & REFUSED) or shape == self._shape
+
+    def _credit(self, control, address, content, t_us):
+        """A whole frame that fits: credit it unless it may be an older one."""
+        unit = self._unit
+        _, function, identifier, probe = self._asked
+        refused = control & REFUSED
+        unit.forget(t_us, self.hold_off_us, self.late_guard_us)
+        if unit.owes(self._shape) or (refused and (unit.debts or unit.refused_us is not None)):
+            unit.statistics.foreign_frames += 1
+            self._foreign_seen += 1
+            return None
+        self._finish(t_us)
+        if refused:
+            unit.refused_us = t_us
+            code = content[0] if content else 0
+            unit.statistics.count_exception(code)
+            return Dlt645Refusal(code, address)
+        for debt in unit.debts:
+            debt[2] = True
+        unit.shape, unit.answered_us = self._shape, t_us
+        if unit.doubles:
+            unit.owe(self._shape, t_us)
+        latency_us = max(0, elapsed_us(t_us, self._sent_us) - characters_us(len(self._sent), self.baud))
+        unit.statistics.count_ok(latency_us)
+        if function == READ:
+            content = content[4:]
+        elif function == READ_FOLLOWING:
+            content = content[4:-1]
+        return Reply(address, function, identifier, content, bool(control & MORE), t_us, latency_us, probe)
+
+    def _uncredited(self, address, shape, refused, t_us):
+        """A meter's whole frame that is no answer to us now: late, the second of two, or somebody else's."""
+        for unit_id, unit in self.units.items():
+            if fits(unit_id, address):
+                unit.forget(t_us, self.hold_off_us, self.late_guard_us)
+                if refused and len(unit.debts) == 1:
+                    shape = unit.debts[0][0]
+                if shape is not None and unit.pay(shape):
+                    unit.statistics.late_frames += 1
+                    return
+                if shape is not None and shape == unit.shape and unit.answered_us is not None:
+                    unit.doubles = True
+        self._foreign_seen += 1
+        self._own_statistics().foreign_frames += 1
+
+    def _judge_request(self, start, length, address, control, t_us):
+        """A request: our own echo, or that of another client, whose answer must not be taken for ours."""
+        frame = bytes(self._buffer[start : start + length])
+        if frame == self._sent[PREAMBLE_BYTES:]:
+            self._own_statistics().echo_frames += 1
+            return
+        self._foreign_seen += 1
+        self._own_statistics().foreign_frames += 1
+        shape = _shape_of_reply(control, frame_data(self._buffer, start, length), address)
+        if control not in (READ, READ_FOLLOWING, READ_ADDRESS) or shape is None:
+            return
+        for unit_id, unit in self.units.items():
+            if unit_id == ANY or fits(address, unit_id):
+                unit.owe(shape, t_us)
+
+    def _own_statistics(self):
+        return self._unit.statistics if self._waiting else self.line
+
+    def _judge_rest(self, end):
+        """Bytes before `end` that are part of no whole frame. FEh, 00h and FFh around them mean nothing."""
+        data = self._buffer
+        first = 0
+        while first < end and data[first] in (0, 0xFE, 0xFF):
+            first += 1
+        while end > first and data[end - 1] in (0, 0xFE, 0xFF):
+            end -= 1
+        if first == end:
+            return
+        self._own_statistics().noise_bytes += end - first
+        evidence = _DAMAGED if end - first >= 4 else _NOTHING
+        if self._waiting:
+            self._evidence = max(self._evidence, self._evidence_of_ours(first, end) or evidence)
+        elif evidence:
+            self.line.crc += 1
+
+    def _evidence_of_ours(self, first, end):
+        """Whether data[first:end] holds our reply cut short or damaged."""
+        data = self._buffer
+        unit_id, function, _, _ = self._asked
+        at = data.find(b"\x68", first, end)
+        while at >= 0:
+            head = end - at >= 9 and data[at + 7] == 0x68 and fits(unit_id, data[at + 1 : at + 7])
+            if head and data[at + 8] & ~(REFUSED | MORE) == function | FROM_METER:
+                whole = end - at >= 10 and end - at >= FRAME_BYTES_MIN + data[at + 9]
+                return _CRC_OURS if whole else _SHORT_OURS
+            at = data.find(b"\x68", at + 1, end)
+        return _NOTHING
+
+    def _finish(self, t_us):
+        self._waiting = False
+        if self._unit.turnaround_us:
+            self._unit.free_at_us = t_us + self._unit.turnaround_us
+
+    def _end(self, t_us):
+        """The exchange is over without a credited reply: name what came instead."""
+        event = self._search(t_us, True)
+        if event is not None:
+            return event
+        unit_id, _, identifier, _ = self._asked
+        self._finish(t_us)
+        unit = self._unit
+        statistics = unit.statistics
+        if self._evidence != _CRC_OURS:
+            unit.owe(self._shape, t_us)
+        what = "%s, identifier %s" % (self.name(unit_id), text_of(identifier[:4]) or "address")
+        if self._evidence == _CRC_OURS:
+            statistics.crc += 1
+            return ModbusCrcError(what)
+        if self._evidence == _SHORT_OURS:
+            statistics.short += 1
+            return ModbusShort(what)
+        if self._foreign_seen:
+            statistics.foreign += 1
+            return ModbusForeign(what)
+        if self._evidence == _DAMAGED:
+            statistics.crc += 1
+            return ModbusCrcError(what)
+        statistics.timeout += 1
+        return ModbusTimeout(what)
+
+    def _drop(self, count):
+        left = self._length - count
+        if left > 0 and count > 0:
+            self._buffer[0:left] = self._buffer[count : self._length]
+        self._length = max(0, left)
+        self._early = max(0, self._early - count)
+
+
+def _shape(function, address):
+    """What tells two replies of one meter apart: the function, and the identifier with the sequence number."""
+    return bytes((function,)) + bytes(address)
+
+
+def _shape_of_reply(control, content, address):
+    """The shape that a frame with this content has; None when it has none (a refusal, or rubbish in a whole frame)."""
+    function = control & FUNCTION
+    if control & REFUSED:
+        return None
+    if function == READ and len(content) >= 4:
+        return _shape(function, content[:4])
+    if function == READ_FOLLOWING and len(content) >= 5:
+        return _shape(function, content[:4] + content[-1:])
+    if function == READ_ADDRESS and (content == address or not content):
+        return _shape(function, b"")
+    return None

@@ -1,0 +1,57 @@
+"""What the DL/T 645 client remembers of one meter."""
+
+from parkgate.meters.bus_statistics import Statistics
+from parkgate.meters.modbus_frame import elapsed_us
+
+ANY_SHAPE = b""
+_DEBTS_MAX = 8
+
+
+class Unit:
+    """One meter: its time limits, what it still owes, and its statistics.
+
+    A debt is [shape, when it began, whether the meter has answered something else since]; a shape is the function with
+    the data identifier. When there are too many to tell apart, any shape is owed.
+    """
+
+    __slots__ = ("answered_us", "debts", "doubles", "free_at_us", "refused_us", "reply_timeout_us", "shape",
+                 "statistics", "turnaround_us")  # fmt: skip
+
+    def __init__(self, reply_timeout_us):
+        self.reply_timeout_us = reply_timeout_us
+        self.turnaround_us = 0
+        self.free_at_us = None
+        self.debts = []
+        self.shape = None  # of the newest credited answer, with its time
+        self.answered_us = None
+        self.refused_us = None
+        self.doubles = False
+        self.statistics = Statistics()
+
+    def owe(self, shape, t_us):
+        """Remember a reply that may still arrive."""
+        if len(self.debts) < _DEBTS_MAX:
+            self.debts.append([shape, t_us, False])
+        else:
+            self.debts[0] = [ANY_SHAPE, t_us, False]
+
+    def owes(self, shape):
+        """Whether a reply of this shape may still arrive."""
+        return any(debt[0] == shape or debt[0] == ANY_SHAPE for debt in self.debts)
+
+    def pay(self, shape):
+        """Forget one debt of this shape, because its frame arrived; False if there is none."""
+        for i, debt in enumerate(self.debts):
+            if debt[0] == shape:
+                self.debts.pop(i)
+                return True
+        return False
+
+    def forget(self, t_us, hold_off_us, late_guard_us):
+        """Drop what cannot arrive any more."""
+        if self.debts:
+            self.debts = [d for d in self.debts if elapsed_us(t_us, d[1]) < (late_guard_us if d[2] else hold_off_us)]
+        if self.refused_us is not None and elapsed_us(t_us, self.refused_us) >= late_guard_us:
+            self.refused_us = None
+        if self.answered_us is not None and elapsed_us(t_us, self.answered_us) >= hold_off_us:
+            self.answered_us = None
