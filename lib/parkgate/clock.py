@@ -11,6 +11,16 @@ from .reading import DATED_LATER, HELD_OVER, RELATIVE_ONLY, SYNCHRONISED
 
 HOLD_OVER_MS = 6 * 3600 * 1000  # a crystal of 50 ppm is then 1 s off
 STEP_MS = 2000  # a larger correction is an event in the chain, not a drift
+_HALF_CLOCK_US = 1 << 29
+_CLOCK_MASK = (1 << 30) - 1
+
+
+def elapsed_us(later_us, earlier_us):
+    """Signed difference of two clock values that may wrap at 2^30; right for |difference| < 2^29."""
+    difference = (later_us - earlier_us) & _CLOCK_MASK
+    if difference >= _HALF_CLOCK_US:
+        difference = difference - _HALF_CLOCK_US - _HALF_CLOCK_US
+    return difference
 
 
 class Clock:

@@ -1,6 +1,7 @@
 """The Modbus client: what it sends, what it credits, and under which name everything else is counted."""
 
 from check import equal, raises, true
+from parkgate.clock import elapsed_us
 from parkgate.errors import (
     ModbusCrcError,
     ModbusError,
@@ -10,7 +11,7 @@ from parkgate.errors import (
     ModbusTimeout,
 )
 from parkgate.meters.modbus.client import Client, Reply
-from parkgate.meters.modbus.frame import crc16, elapsed_us, encode_request, frame, frame_length, silence_us
+from parkgate.meters.modbus.frame import crc16, encode_request, frame, frame_length, silence_us
 
 MS = 1000
 

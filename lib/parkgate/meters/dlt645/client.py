@@ -32,9 +32,9 @@ for Tb more; a request goes out after `silence_us` without a byte.
 Source: DL/T 645-2007, 5 to 7, as quoted by public implementations.
 """
 
+from parkgate.clock import elapsed_us
 from parkgate.errors import Dlt645Refusal, ModbusCrcError, ModbusError, ModbusForeign, ModbusShort, ModbusTimeout
 from parkgate.meters.bus_statistics import Statistics
-from parkgate.meters.modbus_frame import elapsed_us
 
 from .frame import (
     ANY,

@@ -1,7 +1,7 @@
 """What the DL/T 645 client remembers of one meter."""
 
+from parkgate.clock import elapsed_us
 from parkgate.meters.bus_statistics import Statistics
-from parkgate.meters.modbus_frame import elapsed_us
 
 ANY_SHAPE = b""
 _DEBTS_MAX = 8

@@ -45,6 +45,7 @@ Known limit: the reply to functions 5 and 6 equals the request. On an adapter th
 looks like the reply until an echo has been seen once (any read shows it) or `adapter_echoes` is set.
 """
 
+from parkgate.clock import elapsed_us
 from parkgate.errors import ModbusCrcError, ModbusError, ModbusExceptionReply, ModbusForeign, ModbusShort, ModbusTimeout
 from parkgate.meters.bus_statistics import Statistics
 
@@ -56,7 +57,6 @@ from .frame import (
     characters_us,
     content_bytes,
     crc16,
-    elapsed_us,
     encode_request,
     frame_length,
     silence_us,

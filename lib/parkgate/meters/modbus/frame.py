@@ -26,8 +26,6 @@ WRITE_BITS_MAX = 1968
 FRAME_BYTES_MAX = 256
 
 _BITS_PER_CHARACTER = 11
-_HALF_CLOCK_US = 1 << 29
-_CLOCK_MASK = (1 << 30) - 1
 
 
 def _crc_table():
@@ -58,14 +56,6 @@ def frame(body):
     """The bytes on the wire for unit id and PDU: body and its CRC, low byte first."""
     crc = crc16(body)
     return bytes(body) + bytes((crc & 0xFF, crc >> 8))
-
-
-def elapsed_us(later_us, earlier_us):
-    """Signed difference of two clock values that may wrap at 2^30; right for |difference| < 2^29."""
-    difference = (later_us - earlier_us) & _CLOCK_MASK
-    if difference >= _HALF_CLOCK_US:
-        difference = difference - _HALF_CLOCK_US - _HALF_CLOCK_US
-    return difference
 
 
 def silence_us(baud):
