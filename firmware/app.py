@@ -17,6 +17,7 @@ from parkgate.meters.modbus.client import Client
 from parkgate.wire import batch, beat, cbor, cose
 from parkgate.wire.mac import hkdf_sha256
 from parkgate.wire.p256 import SoftwareSigner, key_from_entropy, use_table
+from tasks.account import Account
 from tasks.console import ConsoleTask, drop
 from tasks.sample import Sampler, flush_is_due, quiet_ms, until_quiet
 from tasks.seal import Sealer, in_steps
@@ -52,6 +53,7 @@ class App:
         self.receipt_ms = None
         self.first_seq = None  # of the batches sealed under the settings of this start
         self.clock = Clock(FLOOR_UNIX_MS)
+        self.account = Account(self.note, self.clock, self.mono_ms, self.log)
         self.settings = self._load_settings()
         board.use_network(self.settings["network"], self.settings["broker"]["tls"] == "on")
         comb_point = board.comb_point()
@@ -68,10 +70,10 @@ class App:
         self._start_journal()
         self.hub = known_hub(self.settings["hub"]["public_key"], self.signer, self.gateway_id, self.log)
         self.totals = Totals(board.files, self.log)
-        self.samplers = self._build_samplers()
+        self.samplers = self.account.samplers = self._build_samplers()
         self._restore_totals()
         drop(("parkgate.meters.profiles", "parkgate.meters.counters", "parkgate.quantities"))
-        drop(("parkgate.sensing.reduction", "parkgate.journal.recovery", "sensors.build"))
+        drop(("parkgate.sensing.reduction", "parkgate.sensing.cadence", "parkgate.journal.recovery", "sensors.build"))
         for name in START_ONLY:
             delattr(App, name)
         self.sender = None
@@ -140,6 +142,7 @@ class App:
 
     def restart(self):
         """Start again; does not return."""
+        self.account.tell_all()
         self.journal.save()
         self.board.restart()
 
@@ -187,13 +190,14 @@ class App:
                 made = build.meter(item, buses[item["bus"]], self.read_profile, self.mono_ms, self._note_counter)
                 self._place(made[0], item, item["profile"], made[1], schema)
             except (ParkgateError, ValueError) as e:
-                self.log.error("settings", "%s: %s; it is not sampled" % (item["name"], e))
+                self.account.leave_out(item["name"], item["period_ms"], e)
                 continue
             by_bus[item["bus"]].append(made[0])
         by_port = self._build_sensors(schema)
         self.schema = batch.encode_schema(schema)
-        samplers = [Sampler(meters, self.record, self.mono_ms, self.log) for meters in by_bus.values() if meters]
-        return samplers + [Sampler(s, self.record, self.mono_ms, self.log, shared=False) for s in by_port.values()]
+        told = self.record, self.account.tell, self.mono_ms, self.log
+        samplers = [Sampler(meters, *told) for meters in by_bus.values() if meters]
+        return samplers + [Sampler(sensors, *told, shared=False) for sensors in by_port.values()]
 
     def _build_sensors(self, schema) -> dict:
         """port → its sensors. Those that never wait share one sampler."""
@@ -205,7 +209,7 @@ class App:
                 sensor = build(item, self.board, asyncio.sleep_ms)
                 self._place(sensor, item, sensor.profile, sensor.schema(), schema)
             except (ParkgateError, ValueError, OSError) as e:
-                self.log.error("settings", "%s: %s; it is not sampled" % (item["name"], e))
+                self.account.leave_out(item["name"], item["period_ms"], e)
                 continue
             port = "" if item["family"] in ("pulses", "machine_state") else item["port"]
             by_port.setdefault(port, []).append(sensor)
@@ -215,10 +219,12 @@ class App:
     def _place(self, instrument, item, profile, channels, schema):
         """Put an instrument into the schema, its samples reduced where that is wanted. Raises SettingsError."""
         if item["report"]:
-            from sensors.build import reporter, words
+            from sensors.build import reporter
 
             instrument.report, channels = reporter(channels, item["report"])
-            profile = words(profile, item["report"])
+        from parkgate.sensing.cadence import words
+
+        profile = words(profile, item["period_ms"], item["report"])
         instrument.index = len(schema)  # tables name instruments by their place in the schema
         schema.append([instrument.name, profile, channels])
         self.totals.watch(instrument.name, channels)
@@ -230,6 +236,7 @@ class App:
         schema = batch.decode_schema(cbor.decode(before)[1] if before else self.schema)
         samples = (record.payload for record in journal.unsealed() if record.kind == journal.SAMPLE)
         last = self.totals.load(samples, schema)
+        self.account.last = self.totals.newest
         for sampler in self.samplers:
             for instrument in sampler.instruments:
                 if instrument.name in last and hasattr(instrument, "restore"):
@@ -302,11 +309,10 @@ class App:
             "heap_limit": self.board.heap.limit_bytes(),
             "crashes": self.crashes,
             "errors": self.log.errors,
-            "missed": sum(s.missed() for s in self.samplers),
-            "faults": sum(s.faults for s in self.samplers),
             "receipts_refused": self.sender.refused if self.sender else 0,
             "repeats": self.sender.outbox.repeats if self.sender else 0,
         }
+        self.account.add_health(health)
         seconds = self.journal.seconds_to_loss(self.mono_ms())
         if seconds is not None:
             health["loss_in_s"] = seconds
@@ -333,16 +339,10 @@ class App:
         held = journal.held()
         time_ms, trust = self.clock.date(self.mono_ms())
         payload = beat.beat_payload(
-            journal.head_hash if journal.next_seq else None,
-            journal.boot,
-            self.cause,
-            (counters.sampled, counters.dropped, counters.buffered),
-            journal.receipt_seq,
-            held[0] if held else None,
-            time_ms,
-            trust,
-            self.health(),
-        )
+            journal.head_hash if journal.next_seq else None, journal.boot, self.cause,
+            (counters.sampled, counters.dropped, counters.buffered), journal.receipt_seq, held[0] if held else None,
+            time_ms, trust, self.health(),
+        )  # fmt: skip
         return await self.seal(payload, beat.CONTENT_TYPE)
 
     def open_receipt(self, message: bytes):
@@ -404,7 +404,7 @@ class App:
     async def _maintain(self):
         """Erase flash while every bus is quiet, keep the clock, say how things are."""
         self.board.heap.look()
-        clock_due = status_due = flush_due = 0
+        clock_due = status_due = flush_due = account_due = 0
         flush_ms = self.settings["journal"]["flush_interval_s"] * 1000
         while True:
             if self.board.watchdog:
@@ -421,6 +421,9 @@ class App:
                 self.board.heap.look()
                 self.log.raw("status " + json.dumps(self.status()))
                 status_due = now + STATUS_MS
+            if self.sampling and now >= account_due:
+                self.account.look()
+                account_due = now + STATUS_MS
             if self.trial_ms is not None and now >= self.trial_ms:
                 self._end_trial()
             if now >= clock_due:
@@ -469,6 +472,7 @@ class App:
         """Start every task and stay."""
         maintain = asyncio.create_task(self._keep("maintain", self._maintain))
         await self._seal_what_older_settings_took()
+        self.account.begin()
         self.sampling = True
         self.sealer = self._sealer(self.settings_id, self.schema)
         self.first_seq = self.journal.next_seq

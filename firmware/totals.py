@@ -8,7 +8,8 @@ newest sample of each instrument is looked for
 
 Whatever moment the power is cut, one of the two has the newest journalled sample: what is lost is what was counted
 since then, so at most one period of the instrument (its heartbeat, where it reports by exception), and nothing else.
-The file is written once a batch, and only when a total moved.
+The file is written once a batch. It also has the time of the newest sample of any instrument (under an empty name), so
+that the next start can tell for how long nothing was sampled.
 """
 
 from parkgate.errors import FormatError
@@ -27,6 +28,7 @@ class Totals:
         self._kept = {}  # name → [(channel, quantity), …] of its counters
         self._last = {}  # name → (time_ms, trust, {quantity: value})
         self._written = None
+        self.newest = None  # (time_ms, trust) of the newest sample of any instrument
 
     def watch(self, name: str, schema: list):
         """Keep the counters among the channels of an instrument."""
@@ -47,7 +49,10 @@ class Totals:
         if data:
             try:
                 for name, time_ms, trust, values in cbor.decode(data):
-                    self._last[name] = (time_ms, trust, values)
+                    if name:
+                        self._last[name] = (time_ms, trust, values)
+                    else:
+                        self.newest = (time_ms, trust)
             except (FormatError, ValueError, TypeError) as e:
                 self._log.error("totals", "%s: %s; only unsealed samples are known" % (FILE, e))
         self._written = data
@@ -57,12 +62,14 @@ class Totals:
                 name, _, channels = schema[index]
             except (FormatError, IndexError, ValueError):
                 continue  # said when it is sealed
+            self.newest = (time_ms, trust)
             kept = [(i, row[0]) for i, row in enumerate(channels) if (i, row[0]) in self._kept.get(name, ())]
             self._take(name, kept, time_ms, trust, values, qualities)
         return self._last
 
     def note(self, name: str, time_ms: int, trust: int, values: list, qualities):
         """A sample was journalled."""
+        self.newest = (time_ms, trust)
         kept = self._kept.get(name)
         if kept:
             self._take(name, kept, time_ms, trust, values, qualities)
@@ -77,7 +84,10 @@ class Totals:
 
     def write(self):
         """Make what is known durable; before samples are sealed."""
-        data = cbor.encode([[name, last[0], last[1], last[2]] for name, last in sorted(self._last.items())])
+        rows = [[name, last[0], last[1], last[2]] for name, last in sorted(self._last.items())]
+        if self.newest:
+            rows.insert(0, ["", self.newest[0], self.newest[1], {}])
+        data = cbor.encode(rows)
         if data != self._written:
             self._files.write(FILE, data)
             self._written = data

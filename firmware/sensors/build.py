@@ -106,13 +106,3 @@ def reporter(schema: list, report: dict):
         schema, report["reductions"], report["every"], report["heartbeat_s"] * 1000, report["deadbands"]
     )
     return made, reduced_schema(schema, report["reductions"])
-
-
-def words(profile: str, report: dict) -> str:
-    """The profile as the schema names it: an auditor must see what was left out."""
-    if not report:
-        return profile
-    text = "%s; %s of %d" % (profile, "+".join(report["reductions"]), report["every"])
-    if report["heartbeat_s"]:
-        text += ", on change or every %d s" % report["heartbeat_s"]
-    return text

@@ -4,6 +4,7 @@ import asyncio
 
 from parkgate import reading
 from parkgate.errors import FormatError, JournalError
+from parkgate.events import PERIODS
 from parkgate.wire import batch, cbor
 
 POLL_MS = 200
@@ -122,7 +123,7 @@ class Sealer:
             if record.boot != taken.boot or taken.readings >= self._readings_limit or len(taken.events) >= 64:
                 break
             if record.kind == journal.EVENT:
-                taken.events.append(cbor.decode(record.payload))
+                taken.events.append(self._dated(cbor.decode(record.payload), record.boot))
             else:
                 try:
                     if not self._add(taken, record):
@@ -133,6 +134,12 @@ class Sealer:
             await asyncio.sleep_ms(0)
         taken.tables = [taken.by_index[index] for index in sorted(taken.by_index)]
         return taken
+
+    def _dated(self, event, boot):
+        """A statement of periods, dated now if it could not be when it was made."""
+        if event[0] == PERIODS and boot == self._journal.boot:
+            event[2] = list(self._clock.date_later(*event[2]))
+        return event
 
     def _add(self, taken, record):
         index, time_ms, trust, values, qualities = reading.decode_sample(record.payload)

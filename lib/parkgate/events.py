@@ -10,6 +10,9 @@ TORN = 6  # [6, count]: records cut short by a power cut, never acknowledged to 
 CORRUPT = 7  # [7, sector, offset, count]: journal records that no longer check
 FLASH_FAULT = 8  # [8, sector, operation]: a sector was given up
 COUNTER = 9  # [9, instrument, quantity, what, before, value, [time_ms, trust]]: what a meter's counter did
+# 10 is a ratio of transformers (SPEC 5.4).
+PERIODS = 11  # [11, instrument, [time_ms, trust], period_ms, counts]: what became of the periods of a span, by outcome
+OFF = 12  # [12, last_ms or null, first_ms]: nothing was sampled in between, because the gateway did not run
 
 NAMES = {
     RESET: "reset",
@@ -21,6 +24,8 @@ NAMES = {
     CORRUPT: "corrupt record",
     FLASH_FAULT: "flash fault",
     COUNTER: "counter",
+    PERIODS: "periods",
+    OFF: "off",
 }
 
 # Reset causes, by the order every board maps its own to.
@@ -28,3 +33,4 @@ CAUSES = ("unknown", "power on", "hard reset", "watchdog", "deep sleep", "soft r
 EPOCH_REASONS = ("first start", "journal lost", "factory reset", "re-flash")
 GAP_REASONS = ("overflow", "corrupt", "flash fault")
 COUNTER_EVENTS = ("none", "rollover", "exchange", "glitch")
+PERIOD_OUTCOMES = ("taken", "no answer", "backed off", "bus busy", "not built", "failed")

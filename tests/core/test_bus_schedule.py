@@ -149,7 +149,27 @@ def test_alone_and_dead_is_asked_at_its_back_off():
         times.append(t_ms)
         t_ms += 300
         schedule.done(0, False, t_ms)
-    equal([b - a - 300 for a, b in zip(times[1:], times[2:])], [2000, 4000, 8000, 16000, 32000, 60000, 60000])
+    equal([b - a for a, b in zip(times[1:], times[2:])], [2000, 4000, 8000, 16000, 32000, 60000, 60000], "in its phase")
+
+
+def test_a_unit_that_comes_back_keeps_the_phase_of_its_period():
+    schedule = BusSchedule([1000, 1000], 5, stagger_ms=20)
+    t_ms, begun = 0, []
+    while t_ms < 60000:
+        index = schedule.next(t_ms)
+        if index is None:
+            t_ms += schedule.wait_ms(t_ms)
+            continue
+        if index == 1:
+            begun.append(t_ms)
+        t_ms += 137 if index else 41
+        schedule.done(index, index == 0 or not 3000 < t_ms < 20000, t_ms)
+    live = [t_ms for t_ms in begun if t_ms < 3000 or t_ms > 25000]
+    true(len(live) > 15, "%s" % begun)
+    for t_ms in live:
+        # Its phase is 25; it may wait for the other unit's turn.
+        true(25 <= t_ms % 1000 <= 25 + 41, "%s" % begun)
+    equal(sum(schedule.missed), 0, "a period without a turn because of back-off is none that the bus was too busy for")
 
 
 def test_no_units_no_turn():

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from parkgate.sensing.cadence import words
 from parkgate.sensing.reduction import reduced_schema
 from parkgate.settings import sensors
 from parkgate.settings.schema import validate
-from sensors.build import build, words
+from sensors.build import build
 from tests.bench.drivers_device import OPTIONS, Board, World
 
 SPEC = (Path(__file__).resolve().parent.parent.parent / "lib" / "SPEC.md").read_text(encoding="utf-8")
@@ -56,5 +57,5 @@ def test_reduced_channels_are_named_as_said():
     assert made[-1] == ["active_power:integral", "W.s", 1]
     assert "current_l1:max" in SPEC
     report = {"reductions": ("mean", "max"), "every": 10, "heartbeat_s": 60}
-    assert words("SDM630", report) == "SDM630; mean+max of 10, on change or every 60 s"
-    assert "; mean+max of 10" in SPEC and ", on change or every 60 s" in SPEC
+    assert words("SDM630", 1000, report) == "SDM630; every 1 s; mean+max of 10, on change or every 60 s"
+    assert "; every 1 s; mean+max\nof 10" in SPEC and ", on change or every 60 s" in SPEC

@@ -1,8 +1,9 @@
 """Whose turn it is on a bus, so that dead units cannot stop the live ones.
 
-A turn is one instrument's reads. A live unit's turns keep the phase of its period. A unit that has not
-answered `PATIENCE` turns in a row is taken for dead: its turns are spaced out by a back-off that doubles from
-its period up to `backoff_max_ms`, and a dead unit's turn comes only
+A turn is one instrument's reads. All turns keep the phase of their unit's period, so that each turn lies in the period
+that it is for (sensing/periods.py accounts for every one). A unit that has not answered `PATIENCE` turns in a row is
+taken for dead: its turns are spaced out by a back-off that doubles from its period up to `backoff_max_ms` (rounded down
+to its phase), and a dead unit's turn comes only
 
 - when no live unit is due, or
 - when there were as many live turns as there are live units since the last dead unit's turn (so that a full
@@ -38,6 +39,7 @@ class BusSchedule:
     def __init__(self, periods_ms, start_ms, stagger_ms=20, backoff_max_ms=BACKOFF_MAX_MS):
         self._periods_ms = list(periods_ms)
         self._due_ms = [start_ms + i * stagger_ms for i in range(len(periods_ms))]
+        self._turn_ms = start_ms
         self._failures = [0] * len(periods_ms)
         self._live_turns = 0
         self._backoff_max_ms = backoff_max_ms
@@ -65,8 +67,12 @@ class BusSchedule:
             and self._due_ms[dead] <= t_ms
             and (not live_due or self._live_turns >= len(self._due_ms) - self.dead_count())
         ):
+            self._turn_ms = t_ms
             return dead
-        return live if live_due else None
+        if not live_due:
+            return None
+        self._turn_ms = t_ms
+        return live
 
     def wait_ms(self, t_ms):
         """Time until somebody is due; 0 when somebody is, None without units."""
@@ -82,22 +88,23 @@ class BusSchedule:
             self._live_turns = 0
         else:
             self._live_turns += 1
-        if answered:
-            self._failures[index] = 0
-            if was_dead:
-                self._due_ms[index] = t_ms
-        else:
-            self._failures[index] += 1
+        self._failures[index] = 0 if answered else self._failures[index] + 1
         if self.is_dead(index):
             doublings = min(self._failures[index] - PATIENCE + 1, 16)
-            self._due_ms[index] = t_ms + min(self._periods_ms[index] << doublings, self._backoff(index))
+            wait_ms = min(self._periods_ms[index] << doublings, self._backoff(index))
+            soonest_ms = self._grid(index, t_ms) + self._periods_ms[index]
+            self._due_ms[index] = max(self._grid(index, t_ms + wait_ms), soonest_ms)
             return
-        self._due_ms[index] += self._periods_ms[index]
-        behind = t_ms - self._due_ms[index]
-        if behind > 0:
-            missed = behind // self._periods_ms[index]
-            self.missed[index] += missed
-            self._due_ms[index] += missed * self._periods_ms[index]
+        # The period after the one in which the turn began; or the one that it is now, when the turn took so long.
+        begun_ms = self._grid(index, self._turn_ms)
+        due_ms = max(begun_ms + self._periods_ms[index], self._grid(index, t_ms))
+        if not was_dead:
+            self.missed[index] += (due_ms - self._due_ms[index]) // self._periods_ms[index] - 1
+        self._due_ms[index] = due_ms
+
+    def _grid(self, index, t_ms):
+        """When the period of a unit that t_ms lies in began."""
+        return t_ms - (t_ms - self._due_ms[index]) % self._periods_ms[index]
 
     def _backoff(self, index):
         """The longest wait of a dead unit: never shorter than its own period."""

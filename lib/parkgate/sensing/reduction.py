@@ -2,8 +2,9 @@
 
 An instrument's samples pass through two stages, each of which may be left out:
 
-1. **Reduce.** Of every `every` samples one row is made. Each momentary channel gives one channel for each of the
-   wanted reductions:
+1. **Reduce.** Of every `every` samples one row is made; a period that had no sample counts as one without a value
+   (`skip`), so that a window lasts `every` periods whatever happens. Each momentary channel gives one channel for each
+   of the wanted reductions:
 
        last       the value of the window's last good sample
        mean       their mean, rounded to nearest
@@ -83,6 +84,17 @@ class Reporter:
             return None
         self._kept, self._kept_ms = (values, codes), time_ms
         return values, bytes(codes) if any(codes) else None
+
+    def skip(self, begins_ms: int, period_ms: int, periods: int, quality: int):
+        """Generator: `periods` periods that had no sample, the first at `begins_ms`. A window is a stretch of time, so
+        they count in it as samples without a value; gives (time_ms, row) for each row that is to be kept."""
+        values = [None] * len(self._channels)
+        codes = bytes([quality]) * len(self._channels)
+        for _ in range(periods):
+            row = self.add(begins_ms, values, codes)
+            if row is not None:
+                yield begins_ms, row
+            begins_ms += period_ms
 
     def _is_news(self, time_ms, values, codes):
         if self._kept is None or time_ms - self._kept_ms >= self._heartbeat_ms:
