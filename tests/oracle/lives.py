@@ -1,0 +1,239 @@
+"""Random lives of a gateway with its journal, every fault mixed in, each start held against the promises.
+
+A life is made of one seed: geometry, faults, work and cuts. Between two starts the gateway appends, seals, acknowledges
+in any order, notes losses, tidies up, wipes; the power goes in the middle of any of it, or in the recovery, again and
+again: cuts nest as deep as chance has it, and cells that a cut left weak read differently at each start. `run(seed)`
+gives a Tally or raises Failure, which names the seed.
+"""
+
+from __future__ import annotations
+
+import random
+from hashlib import sha256
+
+from parkgate.errors import JournalError, JournalFull
+from parkgate.journal.journal import Journal
+
+from .chip import Chip, PowerCut
+from .promises import Batch, Broken, Oracle, Sample, told_by
+
+# name → (program size, sector counts)
+GEOMETRIES = {"rp2": (256, (8, 10, 16, 40)), "esp32": (32, (8, 10, 16, 40))}
+GOOD_SECTORS_MIN = 8  # SPEC 9.8
+ACTIONS = (
+    ("append", 60), ("event", 3), ("seal", 9), ("acknowledge", 6), ("maintain", 14), ("note_lost", 2), ("save", 1),
+    ("sync", 1), ("check", 2), ("wipe", 0), ("burst", 3),
+)  # fmt: skip
+
+
+class Failure(Exception):
+    """A promise was broken in the life of `seed`, at its start number `start`."""
+
+    def __init__(self, seed: int, start: int, doing: str, error: Exception):
+        super().__init__(f"seed {seed}, start {start}, {doing}: {type(error).__name__}: {error}")
+        self.seed = seed
+
+
+class Tally:
+    """What was tried: each is a count."""
+
+    NAMES = ("lives", "states", "cuts", "nested", "deepest", "bad_sectors", "erred_reads", "flips", "wipes")
+    NAMES += ("appends", "batches")
+
+    def __init__(self) -> None:
+        for name in self.NAMES:
+            setattr(self, name, 0)
+
+    def add(self, other: Tally) -> None:
+        """Take in the counts of another tally."""
+        for name in self.NAMES:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            setattr(self, name, max(mine, theirs) if name == "deepest" else mine + theirs)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{getattr(self, name):,} {name.replace('_', ' ')}" for name in self.NAMES)
+
+
+class Faults:
+    """Which faults a life has. Drawn from its seed, or named (`only`)."""
+
+    KINDS = ("weak", "bad", "transient", "flip", "wipe")
+
+    def __init__(self, chance: random.Random, only: frozenset[str] | None = None):
+        on = {kind: chance.random() < 0.5 for kind in self.KINDS}
+        on["flip"] = chance.random() < 0.2
+        if only is not None:
+            on = {kind: kind in only for kind in self.KINDS}
+        self.weak, self.bad, self.transient, self.flip, self.wipe = (on[kind] for kind in self.KINDS)
+
+
+class Life:
+    """One gateway, one chip."""
+
+    def __init__(self, seed: int, geometry: str, journal_class=Journal, only: frozenset[str] | None = None):
+        self.seed = seed
+        self.chance = random.Random(f"{seed}:{geometry}")
+        self.faults = Faults(self.chance, only)
+        program_size, counts = GEOMETRIES[geometry]
+        self.chip = Chip(self.chance.choice(counts), program_size, self.chance)
+        self.chip.keeps_weak = self.faults.weak
+        self.journal_class = journal_class
+        self.oracle = Oracle()
+        self.tally = Tally()
+        self.tally.lives = 1
+        self.serial = 0
+        self.depth = 0
+        self.doing = "nothing"
+        self.online = True
+
+    def live(self, starts: int) -> Tally:
+        """So many starts. Raises Failure."""
+        for number in range(starts):
+            try:
+                self._one_start()
+            except (Broken, JournalError, AssertionError, IndexError, KeyError, TypeError, ValueError) as error:
+                raise Failure(self.seed, number, self.doing, error) from error
+            finally:
+                self.tally.erred_reads = self.chip.erred
+        return self.tally
+
+    def _one_start(self) -> None:
+        chance, chip = self.chance, self.chip
+        chip.power_on()
+        self._harm()
+        # Half of the starts are cut at once or soon, so that cuts nest.
+        way = chance.randrange(8)
+        reach = (3, 6, 12, 40, 150, 150, 400, -1)[way]
+        chip.cut_in = chance.randrange(reach) if reach > 0 else -1
+        self.doing = "recover"
+        journal = self.journal_class(chip, lambda: chance.getrandbits(128).to_bytes(16, "big"))
+        try:
+            report = journal.recover(1)
+            left, chip.cut_in = chip.cut_in, -1
+            self.doing = f"check after {report.text()}"
+            self.oracle.check_start(journal, report)
+            self.tally.states += 1
+            chip.cut_in = left
+            if chance.randrange(6) == 0:
+                self.online = not self.online
+            for _ in range(chance.choice((0, 1, 5, 40, 120))):
+                self._act(journal)
+            self.doing = "left alone"
+            self.depth = 0
+        except PowerCut:
+            self.tally.cuts += 1
+            self.depth += 1
+            self.tally.nested += self.depth > 1
+            self.tally.deepest = max(self.tally.deepest, self.depth)
+
+    def _harm(self) -> None:
+        chance, chip, faults = self.chance, self.chip, self.faults
+        chip.transient_every = chance.choice((0, 60, 400)) if faults.transient else 0
+        if faults.bad and chance.randrange(6) == 0:
+            bad = chip.program_fails | chip.erase_fails
+            if chip.sector_count - len(bad) > GOOD_SECTORS_MIN:
+                self.tally.bad_sectors += 1
+                chance.choice((chip.program_fails, chip.erase_fails)).add(chance.randrange(chip.sector_count))
+        if faults.flip and chance.randrange(5) == 0:
+            self.tally.flips += 1
+            self.oracle.flips += 1
+            chip.flip(chance.randrange(chip.sector_count))
+
+    def _act(self, journal) -> None:
+        name = self.chance.choices([a for a, _ in ACTIONS], [w for _, w in ACTIONS])[0]
+        if self.faults.wipe and self.chance.randrange(400) == 0:
+            name = "wipe"
+        self.doing = name
+        getattr(self, "_" + name)(journal)
+
+    def _append(self, journal) -> None:
+        chance = self.chance
+        self.serial += 1
+        size = chance.choice((0, 8, 24, 40, 100, 300, 2000))
+        payload = b"%d:" % self.serial + chance.randbytes(size)
+        sample = Sample(payload, chance.choice((0, 1, 2, 8, 20, 255)))
+        self.oracle.flying = sample
+        self.tally.appends += 1
+        self.oracle.appended(journal.append(journal.SAMPLE, payload, sample.readings))
+
+    def _burst(self, journal) -> None:
+        """A journal without a quiet window."""
+        for _ in range(self.chance.randint(10, 120)):
+            self._append(journal)
+
+    def _event(self, journal) -> None:
+        journal.append(journal.EVENT, b"\x83\x04\x40\xf6")
+
+    def _seal(self, journal) -> None:
+        """As the firmware does: gather, commit, again when records were dropped meanwhile."""
+        chance = self.chance
+        filler = chance.choice((0, 0, 300, 3000, 9000, 14000))
+        limit = chance.choice((5, 30, None))
+        for _ in range(12):
+            records = list(journal.unsealed(limit))
+            if not records:
+                return
+            members = [bytes(r.payload) for r in records if r.kind == journal.SAMPLE]
+            told = sum(told_by(r.payload) for r in records if r.kind == journal.EVENT)
+            readings = sum(r.readings for r in records)
+            data = b"%d;" % journal.next_seq + chance.randbytes(filler) + b"".join(members)[:1500]
+            self.oracle.sealing = Batch(data, readings, members, told)
+            try:
+                meta = b"m" * chance.randrange(65)
+                digest = sha256(data).digest()
+                journal.commit_batch(journal.next_seq, data, digest, records[-1].position, readings, meta)
+            except JournalFull:
+                self.oracle.sealing = None
+                continue
+            self.oracle.committed()
+            self.tally.batches += 1
+            return
+        raise Broken("8: a batch cannot be committed")
+
+    def _acknowledge(self, journal) -> None:
+        if not self.online:
+            return
+        held = journal.held()
+        for _ in range(self.chance.choice((1, 1, 3, 20))):
+            if not held:
+                return
+            seq = held[self.chance.choice((0, len(held) - 1, self.chance.randrange(len(held))))]
+            self.oracle.batches[seq].acked = True
+            journal.acknowledge(seq)
+            held = journal.held()
+
+    def _maintain(self, journal) -> None:
+        for _ in range(self.chance.choice((1, 2, 8))):
+            if not journal.maintain():
+                return
+
+    def _note_lost(self, journal) -> None:
+        readings = self.chance.randint(1, 40)
+        self.oracle.noting = readings
+        journal.note_lost(readings)
+        self.oracle.noting = 0
+        self.oracle.noted += readings
+
+    def _save(self, journal) -> None:
+        journal.save()
+
+    def _sync(self, journal) -> None:
+        journal.sync()
+
+    def _check(self, journal) -> None:
+        left, self.chip.cut_in = self.chip.cut_in, -1
+        self.oracle.check(journal)
+        self.chip.cut_in = left
+
+    def _wipe(self, journal) -> None:
+        self.oracle.wiping = True
+        self.tally.wipes += 1
+        journal.wipe()
+        self.oracle.ended.add(self.oracle.epoch or b"")
+        self.oracle.begin(journal.epoch)
+        self.oracle.boot = journal.boot
+
+
+def run(seed: int, geometry: str, starts: int = 40, journal_class=Journal, only: frozenset[str] | None = None) -> Tally:
+    """One life. Raises Failure."""
+    return Life(seed, geometry, journal_class, only).live(starts)
