@@ -227,7 +227,7 @@ class App:
         profile = words(profile, item["period_ms"], item["report"])
         instrument.index = len(schema)  # tables name instruments by their place in the schema
         schema.append([instrument.name, profile, channels])
-        self.totals.watch(instrument.name, channels)
+        self.totals.watch(instrument.name, channels, hasattr(instrument, "memory"))
 
     def _restore_totals(self):
         """Give every counter what it had in its newest journalled sample."""
@@ -242,6 +242,7 @@ class App:
                 if instrument.name in last and hasattr(instrument, "restore"):
                     time_ms, trust, values = last[instrument.name]
                     instrument.restore(values, age_ms(time_ms, trust, self.clock, self.mono_ms()))
+        self.totals.remember(self.instruments(), self.clock, self.mono_ms())
 
     def record(self, instrument, values, qualities, taken_ms):
         """Make one sample durable that was acquired at `taken_ms`."""
@@ -323,7 +324,7 @@ class App:
         buses = self.samplers if self.sampling and content_type == batch.CONTENT_TYPE else ()
         await until_quiet(buses)
         if content_type == batch.CONTENT_TYPE:
-            self.totals.write()  # its samples may leave the journal
+            self.totals.write(self.mono_ms())  # its samples may leave the journal
         steps = batch.seal_steps(
             self.signer, self.gateway_id, self.journal.epoch, self.journal.next_seq, payload, content_type
         )

@@ -39,6 +39,7 @@ class Bme280(Sensor):
         self._address = address
         self._sleep_ms = sleep_ms
         self._data = bytearray(8)
+        self.watch_frames(8)
         self._t = self._p = self._h = None  # coefficients, read when first needed
 
     async def read(self):

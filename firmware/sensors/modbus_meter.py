@@ -1,7 +1,7 @@
 """An energy meter on a Modbus bus, read by the plan that its profile gave."""
 
 from parkgate.errors import ModbusError, ModbusExceptionReply, ModbusTimeout
-from parkgate.reading import BAD_REPLY, GOOD, TIMEOUT
+from parkgate.reading import BAD_REPLY, TIMEOUT
 
 _ILLEGAL_ADDRESS, _ILLEGAL_VALUE = 2, 3  # Modbus Application Protocol V1.1b3, section 7
 _ASK_AGAIN_SAMPLES = 3600  # then registers that the meter refused are tried once more
@@ -13,7 +13,7 @@ class ModbusMeter:
 
     report = None
     taken_ms = None
-    _checks = ()
+    _counters = None
 
     def __init__(self, name: str, unit_id: int, period_ms: int, plan, bus):
         self.name = name
@@ -24,7 +24,7 @@ class ModbusMeter:
         self._unit_id = unit_id
         self._bus = bus
         self._samples = 0
-        self._mono_ms = self._note = None
+        self._mono_ms = None
 
     async def read(self):
         """(values, qualities), one entry a channel; qualities is None when all are good. Raises LinkError."""
@@ -56,28 +56,29 @@ class ModbusMeter:
                 lost = BAD_REPLY
                 continue
             i += 1
-        if self._checks:
-            self._judge(values, qualities)
+        if self._counters:
+            self._counters.judge(values, qualities, self._mono_ms())
         return values, qualities if any(qualities) else None
 
     def check_counters(self, checks: list, mono_ms, note):
         """Flag what a counter cannot have done. `checks` is (quantity, counters.CounterCheck or None) a channel;
         `note(name, quantity, event, before, value)` makes an event of it durable."""
-        self._checks = [(i, quantity, check) for i, (quantity, check) in enumerate(checks) if check]
         self._mono_ms = mono_ms
-        self._note = note
+        if any([check for _, check in checks]):
+            from parkgate.meters.counters import MeterCounters
+
+            self._counters = MeterCounters(self.name, checks, note)
 
     def restore(self, values: dict, age_ms):
         """The counters' values of the last sample before the restart; without its age nothing can be said of it."""
-        if age_ms is not None:
-            for _, quantity, check in self._checks:
-                if quantity in values:
-                    check.restore(values[quantity], self._mono_ms() - age_ms)
+        if age_ms is not None and self._counters:
+            self._counters.restore(values, self._mono_ms() - age_ms)
 
-    def _judge(self, values, qualities):
-        now_ms = self._mono_ms()
-        for i, quantity, check in self._checks:
-            if qualities[i] == GOOD:
-                qualities[i], event = check.judge(values[i], now_ms)
-                if event:
-                    self._note(self.name, quantity, event, check.before, values[i])
+    def memory(self):
+        """What the judging of counters must not forget over a restart, None for nothing."""
+        return self._counters and self._counters.memory()
+
+    def remember(self, memory, shift_ms):
+        """Take up what memory() gave in an earlier run; see counters.MeterCounters."""
+        if self._counters:
+            self._counters.remember(memory, shift_ms)

@@ -13,9 +13,6 @@ class Sensor:
     report = None
     index = None
     taken_ms = None
-    stale_frames = 0
-    _frame_before = None
-    _same = 0
 
     def __init__(self, name: str, period_ms: int, profile: str, *rows):
         self.name = name
@@ -34,12 +31,17 @@ class Sensor:
             channels.append([name, quantity.unit, quantity.scale if scale is None else scale])
         return channels
 
+    def watch_frames(self, size: int):
+        """Room for what is_stuck() remembers of frames of this size."""
+        self._frame_before = bytearray(size)
+        self._same = self.stale_frames = 0
+
     def is_stuck(self, frame) -> bool:
         """Whether the raw `frame` has been the same, bit by bit, STUCK_FRAMES times: a converter whose last digits are
-        noise does not do that, one that hangs does."""
-        frame = bytes(frame)
+        noise does not do that, one that hangs does. For drivers that call `watch_frames` when they are made."""
         if frame != self._frame_before:
-            self._frame_before, self._same = frame, 0
+            self._frame_before[:] = frame
+            self._same = 0
         self._same += 1
         if self._same < STUCK_FRAMES:
             return False

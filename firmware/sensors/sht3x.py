@@ -29,6 +29,7 @@ class Sht3x(Sensor):
         self._sleep_ms = sleep_ms
         self._reply = bytearray(6)
         self.bad_crc = 0
+        self.watch_frames(6)
 
     async def read(self):
         """(values, qualities or None) of one conversion."""

@@ -32,5 +32,5 @@ NAMES = {
 CAUSES = ("unknown", "power on", "hard reset", "watchdog", "deep sleep", "soft reset", "brown-out")
 EPOCH_REASONS = ("first start", "journal lost", "factory reset", "re-flash")
 GAP_REASONS = ("overflow", "corrupt", "flash fault")
-COUNTER_EVENTS = ("none", "rollover", "exchange", "glitch")
+COUNTER_EVENTS = ("none", "rollover", "exchange", "glitch", "came back", "exchange undone", "reset")
 PERIOD_OUTCOMES = ("taken", "no answer", "backed off", "bus busy", "not built", "failed")

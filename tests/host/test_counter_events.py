@@ -49,6 +49,7 @@ def test_an_exchanged_meter_and_a_jump_are_events_at_the_hub(tmp_path):
         jump.start_wh += 900_000.0
         park.wait(lambda: any("oven" in e["what"] for e in hub_events(park)), 30, "the jump is at the hub")
         jump.start_wh -= 900_000.0
+        park.wait(lambda: any("goes on" in e["what"] for e in hub_events(park)), 30, "its end is at the hub")
         park.drain()
         told = [e["event"] for e in reversed(hub_events(park)) if e["kind"] == "counter"]
         told = [event for event in told if event[1] != "press-slow"]
@@ -69,10 +70,14 @@ def test_an_exchanged_meter_and_a_jump_are_events_at_the_hub(tmp_path):
     assert told[0][4] > 1_000_000 and told[1][5] < 8_000  # the old meter's last value, the new one's
     press = [row for row in rows if (row["instrument"], row["quantity"]) == ("press", "import_active_energy")]
     flags = [row["quality"] for row in press]
-    assert flags.count("counter glitch") == 2, "until it is confirmed"
-    at = flags.index("counter glitch")
+    at, flagged = flags.index("counter glitch"), flags.count("counter glitch")
+    assert flags[at : at + flagged] == ["counter glitch"] * flagged, "until it is confirmed"
+    waited_ms = int(press[at + flagged]["time_unix_ms"]) - int(press[at]["time_unix_ms"])
+    assert waited_ms == pytest.approx(10_000, abs=2 * park.period_ms + 500)
     assert float(press[at]["value"]) < 8_000 < float(press[at - 1]["value"]), "nothing is smoothed"
     assert str(told[0][6][0]) < press[at + 1]["time_unix_ms"]
+    oven = [event[3] for event in told if event[1] == "oven"]
+    assert oven in ([3, 4], [3, 2, 5]), "it goes on from before the jump, confirmed or not"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +86,10 @@ def test_an_exchanged_meter_and_a_jump_are_events_at_the_hub(tmp_path):
         ([9, "press", "import_active_energy", 1, 4294967290, 3, [0, 3]], "rollover"),
         ([9, "press", "import_active_energy", 2, 90, 3, [0, 3]], "exchange"),
         ([9, "press", "import_active_energy", 3, 90, 3, [0, 3]], "glitch"),
-        ([9, "press", "import_active_energy", 4, 90, 3, [0, 3]], "not understand"),
+        ([9, "press", "import_active_energy", 4, 90, 93, [0, 3]], "goes on"),
+        ([9, "press", "import_active_energy", 5, 90, 93, [0, 3]], "exchange undone"),
+        ([9, "press", "import_active_energy", 6, 90, 3, [0, 3]], "the same meter"),
+        ([9, "press", "import_active_energy", 7, 90, 3, [0, 3]], "not understand"),
         ([9, "press"], "not understand"),
         ([99], "does not know"),
     ],

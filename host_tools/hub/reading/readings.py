@@ -251,6 +251,9 @@ def _describe_counter(instrument: str, quantity: str, what: int, before: int, va
         1: "began again at its end (rollover)",
         2: "is another meter's, or was reset (exchange)",
         3: "jumped as the meter cannot have counted (glitch)",
+        4: "goes on from before its jump",
+        5: "goes on from before: it never was another meter's (exchange undone)",
+        6: "was reset: the serial number says that it is the same meter",
     }[what]
     return f"{instrument}: {quantity} {meaning}, {value} after {before} steps"
 
