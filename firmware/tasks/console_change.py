@@ -161,6 +161,14 @@ class Change:
         self._access.set_code(request.args[0], self._gateway.board.entropy(16))
         await say("the code is set; this console is locked now")
 
+    async def code_try(self, request, say):
+        self._access.set_code(request.args[0], self._gateway.board.entropy(16), True)
+        await say("the code is on trial; code keep locks this console with it, and so does its first unlock")
+
+    async def code_keep(self, _request, say):
+        self._access.keep()
+        await say("the code is set; this console is locked now")
+
     async def unlock(self, request, say):
         if not self._access.unlock(request.args[0], self._gateway.mono_ms()):
             wait_s = (self._access.wait_ms(self._gateway.mono_ms()) + 999) // 1000

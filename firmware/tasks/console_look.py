@@ -48,7 +48,8 @@ class Look:
         await say("name = " + gateway.settings["gateway"]["name"])
         await say("board = " + gateway.board.name)
         await say("hub = " + (gateway.hub.id.hex() if gateway.hub else "none"))
-        await say("code = " + ("damaged" if access.damaged else "set" if access.has_code else "not set"))
+        code = "set" if access.has_code else "on trial" if access.on_trial else "not set"
+        await say("code = " + ("damaged" if access.damaged else code))
         await say("unlocked = " + ("yes" if access.open(gateway.mono_ms()) else "no"))
         await say("settings = %d%s" % (gateway.generation, ", on trial" if gateway.on_trial else ""))
         await say("settings_id = " + gateway.settings_id.hex())

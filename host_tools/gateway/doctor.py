@@ -149,9 +149,9 @@ def check_identity(asked: Asked) -> Iterator[Finding]:
     code = who["code"]
     if code == "damaged":
         yield Finding("code.damaged", WRONG, "its code is damaged", "only erasing the board opens its console", 60)
-    elif code == "pending":
+    elif code == "on trial":
         text = "its code was never confirmed, so whoever has a cable can change it"
-        yield Finding("code.pending", NOTE, text, "parkgate provision --again shows a new one and sets it", 10)
+        yield Finding("code.on_trial", NOTE, text, "parkgate provision --again shows a new one and sets it", 10)
     elif code == "not set":
         text = "its console has no code: whoever has a cable can change it"
         yield Finding("code.none", NOTE, text, "parkgate provision --again sets one", 11)

@@ -3,7 +3,11 @@
 The key is made on the gateway from its own randomness and this computer's, and never leaves it. The hub learns the
 public key: --hub DIR for one on this computer, --hub URL --token TOKEN for one elsewhere (`parkgate operator` makes
 tokens), or --hub-key FILE --public-key FILE and `parkgate enrol` there, carried by hand. The gateway learns the hub's
-key, the broker and the settings of --settings FILE; its console gets a code; a label with a QR code is printed.
+key, the broker and the settings of --settings FILE; its console gets a code; a label with a QR code is made.
+
+Everything is checked before anything is changed, here, at the hub and on the gateway. The code is shown before it locks
+the console. Whatever comes in between (a cable, a disk, Ctrl-C), the same command carries on and ends the same way;
+--again repeats the label and the code alone.
 """
 
 from __future__ import annotations
@@ -13,19 +17,44 @@ import getpass
 import json
 import os
 import secrets
+import shutil
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from host_tools.base import files, output
 from host_tools.base.keys import hub_key, read_public
+from host_tools.base.names import check_gateway_name
 from host_tools.broker import certificates
-from host_tools.gateway.link import Link, add_port_argument
-from host_tools.gateway.settings import active, changes, push, read_file
+from host_tools.gateway import label
+from host_tools.gateway.link import GatewayRefused, Link, add_port_argument
+from host_tools.gateway.settings import active, changes, check_whole, commit, discard, read_file, stage
 from host_tools.hub.stores.store import connect, existing
 from host_tools.hub.verbs import enrol, hub_client
-from parkgate.errors import SettingsError
+from parkgate.errors import FormatError, ParkgateError, SettingsError
 from parkgate.settings.schema import validate
 
+AFTER_CTRL_C = "interrupted; nothing is lost: the same command carries on"
 _CODE_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that look alike
+_CODE_LENGTH = 10
+
+
+class Given(NamedTuple):
+    """All that is known before the gateway is asked, and good."""
+
+    folder: Path | None  # of a hub on this computer
+    settings: dict[str, Any]
+    ca: dict[str, str]
+    broker: dict[str, Any]
+    network: dict[str, str]
+
+
+class Hub(NamedTuple):
+    """What the hub says before it takes the gateway: its key (x || y), its broker, whether it knows the gateway."""
+
+    xy: bytes
+    broker: dict[str, Any]
+    known: bool
 
 
 def add_parser(subparsers) -> None:
@@ -44,104 +73,74 @@ def add_parser(subparsers) -> None:
     )
     parser.add_argument("--wifi", metavar="SSID", help="Wi-Fi network; asks its password (or PARKGATE_WIFI_PASSWORD)")
     parser.add_argument("--settings", type=Path, metavar="FILE.toml", help="buses, instruments and the rest")
-    parser.add_argument("--name", help="what the gateway is called")
-    parser.add_argument("--label", type=Path, metavar="FILE.svg", help="write the label with its QR code")
+    parser.add_argument("--name", help="what the gateway is called, 1 to 32 characters")
+    parser.add_argument("--place", default="", help="where it hangs, in your words, for the label")
+    parser.add_argument("--label", type=Path, metavar="FILE.svg|.pdf", help="write the label, for tape of 62 mm")
+    parser.add_argument("--code-file", type=Path, metavar="FILE", help="write the console's code there too, mode 0600")
     parser.add_argument("--no-code", action="store_true", help="leave the console open to whoever has the cable")
+    parser.add_argument("--again", action="store_true", help="only the label and the code, of one that is provisioned")
 
 
 def run(args) -> int:
-    """Raises SettingsError, LinkError, GatewayRefused."""
+    """Raises SettingsError, LinkError, GatewayRefused, FileTrouble, OutputTrouble."""
+    given = _given(args)
+    with Link(args.port) as link:
+        link.unlock(args.code)
+        if args.again:
+            return _again(args, link)
+        return _provision(args, given, link)
+
+
+# Before anything is changed: what can be known on this computer.
+
+
+def _given(args) -> Given:
+    if args.again:
+        _check_files(args)
+        return Given(None, {}, {}, {}, {})
     if not args.hub and not args.hub_key:
         raise SettingsError("name the hub: --hub DIR, --hub URL --token TOKEN, or --hub-key FILE with --broker URL")
+    if args.name is not None:
+        check_gateway_name(args.name)
     folder = Path(args.hub) if args.hub and not hub_client.is_address(args.hub) else None
     if folder:
         existing(folder)
-    given = read_file(args.settings) if args.settings else {}
+    settings = read_file(args.settings) if args.settings else {}
     ca = {"tls": "on", "ca": certificates.read(args.broker_ca)} if args.broker_ca else {}
-    validate({**given, "broker": {**given.get("broker", {}), **ca}})
-    network = _wifi(args)
-    with Link(args.port) as link:
-        link.unlock(args.code)
-        _new_key(link)
-        identity = link.facts("identity")
-        public_key = bytes.fromhex(identity["public_key"])
-        current = active(link)
-        name = args.name or given.get("gateway", {}).get("name") or identity["name"]
-        if name == "gateway":
-            name = "gateway-" + identity["gateway"][:6]
-        hub_xy, broker = _hub(args, folder, public_key, name)
-        wanted = given or current
-        wanted = {**wanted, "hub": {"public_key": hub_xy.hex()}, "gateway": {**wanted.get("gateway", {}), "name": name}}
-        wanted["broker"] = {**current["broker"], **broker, **given.get("broker", {}), **_typed_broker(args), **ca}
-        if wanted["broker"]["tls"] == "on" and not wanted["broker"]["ca"]:
-            raise SettingsError("TLS to the broker needs --broker-ca FILE: what the broker's certificate comes from")
-        if network:
-            wanted["network"] = {**wanted.get("network", {}), **network}
-        if wanted["broker"]["host"] in hub_client.LOOPBACK and identity["board"] != "unix":
-            raise SettingsError(
-                f"broker {wanted['broker']['host']} would be the board itself: name the broker as the gateway reaches "
-                "it, --broker mqtt://HOST:PORT"
-            )
-        commands = changes(current, wanted)
-        if args.public_key:
-            args.public_key.write_text(public_key.hex() + "\n")
-        if commands:
-            push(link, commands)
-        code = _set_code(link, identity, args)
-    _label(args, identity["gateway"], name, code, validate(wanted)["sealing"]["period_s"])
-    return 0
+    section = settings.get("broker", {})
+    broker = {**(section if isinstance(section, dict) else {}), **_typed_broker(args), **ca}
+    # What the hub will add is not known yet: a certificate may come with it, so TLS without one is judged later.
+    trial = {**settings, "broker": section if not isinstance(section, dict) else {**broker, "tls": "off"}}
+    check_whole(trial, own_profiles=True)
+    _check_files(args)
+    if not args.no_code:
+        output.check()
+    return Given(folder, settings, ca, broker, _wifi(args))
 
 
-def _new_key(link: Link) -> None:
-    """Have a key made with entropy of this computer, unless the gateway's has been used."""
-    journal = link.facts("journal status")
-    if journal["sampled"] != "0" or journal["next_batch"] != "0":
-        print("the gateway has already signed under its key: the key stays")
-        return
-    link.ask(f"identity new {secrets.token_hex(32)}", 10.0, repeat=False)
-    link.wait_restart(int(journal["boot"]))
+def _check_files(args) -> None:
+    if args.label:
+        label.check(args.label, args.name or "", args.place)
+    for path in (args.label, args.public_key, args.code_file):
+        if path:
+            files.check_target(path)
 
 
-def _hub(args, folder: Path | None, public_key: bytes, name: str) -> tuple[bytes, dict]:
-    """(public key of the hub, its own broker as settings), the gateway enrolled where the hub can be reached."""
-    known = read_public(args.hub_key) if args.hub_key else None
-    if not args.hub:
-        return known or b"", {}
-    if folder is None:
-        answer = hub_client.enrol(args.hub, args.token, public_key, name)
-        xy, broker = answer.hub_xy, {"host": answer.broker_host, "port": answer.broker_port}
-    else:
-        xy, broker = hub_key(folder).xy, _broker_of(folder)
-        with contextlib.closing(connect(folder)) as database:
-            enrol.enrol(database, public_key, name)
-    if known not in (None, xy):
-        raise SettingsError("the hub has another public key than --hub-key says: is that the right hub?")
-    return xy, broker
-
-
-def _broker_of(folder: Path) -> dict:
-    # The hub's own name at the broker is not the gateway's: only the place is taken.
-    if not (folder / "hub.json").exists():
-        return {}
-    parts = urlsplit(json.loads((folder / "hub.json").read_text())["broker"])
-    return _place(parts)
-
-
-def _place(parts) -> dict:
-    tls = parts.scheme == "mqtts"
-    return {"host": parts.hostname, "port": parts.port or (8883 if tls else 1883), "tls": "on" if tls else "off"}
-
-
-def _wifi(args) -> dict:
+def _wifi(args) -> dict[str, str]:
     if not args.wifi:
         return {}
     password = os.environ.get("PARKGATE_WIFI_PASSWORD")
     if password is None:
-        password = getpass.getpass(f"password of {args.wifi!r} (empty for none): ")
-    return {"ssid": args.wifi, "password": password}
+        try:
+            password = getpass.getpass(f"password of {args.wifi!r} (empty for none): ")
+        except EOFError:
+            raise SettingsError("no password came: type it, or set PARKGATE_WIFI_PASSWORD") from None
+    network = {"ssid": args.wifi, "password": password}
+    validate({"network": network})
+    return network
 
 
-def _typed_broker(args) -> dict:
+def _typed_broker(args) -> dict[str, Any]:
     if not args.broker:
         return {}
     parts = urlsplit(args.broker if "://" in args.broker else "mqtt://" + args.broker)
@@ -155,24 +154,185 @@ def _typed_broker(args) -> dict:
     return found
 
 
-def _set_code(link: Link, identity: dict, args) -> str | None:
-    if args.no_code or identity["code"] == "set":
-        return None
-    code = "".join(secrets.choice(_CODE_LETTERS) for _ in range(10))
-    link.ask(f"code {code}", 10.0, repeat=False)
-    return code
+def _place(parts) -> dict[str, Any]:
+    tls = parts.scheme == "mqtts"
+    try:
+        port = parts.port or (8883 if tls else 1883)
+    except ValueError:
+        raise SettingsError("the broker's port is no number from 1 to 65535") from None
+    return {"host": parts.hostname, "port": port, "tls": "on" if tls else "off"}
 
 
-def _label(args, gateway: str, name: str, code: str | None, period_s: int) -> None:
-    import segno
+# What the gateway and the hub say, still with nothing changed; then the changes, each of which may be done again.
 
-    text = f"parkgate:{gateway}:{name}"
-    label = segno.make(text, error="m")
-    label.terminal(compact=True)
+
+def _provision(args, given: Given, link: Link) -> int:
+    identity, current = link.facts("identity"), active(link)
+    journal = link.facts("journal status")
+    signed = journal["sampled"] != "0" or journal["next_batch"] != "0"
+    name = _name(args, given, identity)
+    hub = _ask_hub(args, given, bytes.fromhex(identity["public_key"]), name)
+    # A key that the hub knows, or the file for it has, was made by a run of this command that was cut off: it stays.
+    new_key = not signed and not hub.known and not _is_written(args.public_key, identity["public_key"])
+    commands = changes(current, _wanted(given, hub, current, identity, name))
+    if args.label:
+        label.check(args.label, name, args.place)
+    if commands:
+        stage(link, commands)  # the gateway checks them; nothing changes before commit
+    try:
+        if signed:
+            print("the gateway has already signed under its key: the key stays")
+        if new_key:
+            identity = _new_key(link, int(journal["boot"]))
+            name = _name(args, given, identity)
+            if f"settings set gateway.name {name}" not in commands and name != current["gateway"]["name"]:
+                link.ask(f"settings set gateway.name {name}")  # a name after the id, which is another one now
+        if args.public_key:
+            files.write(args.public_key, identity["public_key"] + "\n")
+        _write_label(args, identity["gateway"], name)
+        _enrol(args, given, bytes.fromhex(identity["public_key"]), name)
+    except BaseException:
+        if commands:
+            discard(link)
+        raise
+    if commands:
+        commit(link)
+    _show_identity(args, identity["gateway"], name)
+    _set_code(args, link, identity)
+    period_s = active(link)["sealing"]["period_s"] if not commands else _period(given, current)
+    print(f"provisioned; it seals every {period_s} s: so soon its first batch is at the hub, and its settings are kept")
+    return 0
+
+
+def _new_key(link: Link, boot: int) -> dict[str, str]:
+    """Have a key made with entropy of this computer too; who the gateway is then. What is staged stays staged."""
+    link.ask(f"identity new {secrets.token_hex(32)}", 10.0, repeat=False)
+    link.wait_restart(boot)
+    return link.facts("identity")
+
+
+def _period(given: Given, current: dict[str, Any]) -> int:
+    return validate({"sealing": (given.settings or current).get("sealing", {})})["sealing"]["period_s"]
+
+
+def _name(args, given: Given, identity: dict[str, str]) -> str:
+    section = given.settings.get("gateway", {})
+    name = args.name or section.get("name") or identity["name"]
+    if name == "gateway":
+        name = "gateway-" + identity["gateway"][:6]
+    return check_gateway_name(name)
+
+
+def _wanted(given: Given, hub: Hub, current: dict[str, Any], identity: dict[str, str], name: str) -> dict[str, Any]:
+    """The settings that the gateway shall have. Raises SettingsError."""
+    wanted = given.settings or current
+    wanted = {**wanted, "hub": {"public_key": hub.xy.hex()}, "gateway": {**wanted.get("gateway", {}), "name": name}}
+    wanted["broker"] = {**current["broker"], **hub.broker, **given.broker}
+    if wanted["broker"]["tls"] == "on" and not wanted["broker"]["ca"]:
+        raise SettingsError("TLS to the broker needs --broker-ca FILE: what the broker's certificate comes from")
+    if given.network:
+        wanted["network"] = {**wanted.get("network", {}), **given.network}
+    if wanted["broker"]["host"] in hub_client.LOOPBACK and identity["board"] != "unix":
+        raise SettingsError(
+            f"broker {wanted['broker']['host']} would be the board itself: name the broker as the gateway reaches "
+            "it, --broker mqtt://HOST:PORT"
+        )
+    return wanted
+
+
+def _is_written(path: Path | None, public_key: str) -> bool:
+    if path is None or not path.is_file():
+        return False
+    with contextlib.suppress(ParkgateError):
+        return read_public(str(path)).hex() == public_key
+    return False
+
+
+def _ask_hub(args, given: Given, public_key: bytes, name: str) -> Hub:
+    """What the hub says of this gateway and name, with nothing changed there. Raises SettingsError, LinkError."""
+    known = read_public(args.hub_key) if args.hub_key else None
+    if not args.hub:
+        return Hub(known or b"", {}, False)
+    if given.folder is None:
+        answer = hub_client.enrol(args.hub, args.token, public_key, name, only_check=True)
+        hub = Hub(answer.hub_xy, {"host": answer.broker_host, "port": answer.broker_port}, answer.known)
+    else:
+        with contextlib.closing(connect(given.folder)) as database:
+            checked = enrol.check(database, public_key, name)
+        hub = Hub(hub_key(given.folder).xy, _broker_of(given.folder), checked.known)
+    if known not in (None, hub.xy):
+        raise SettingsError("the hub has another public key than --hub-key says: is that the right hub?")
+    return hub
+
+
+def _enrol(args, given: Given, public_key: bytes, name: str) -> None:
+    """Have the hub take it; twice does no harm."""
+    if given.folder is not None:
+        with contextlib.closing(connect(given.folder)) as database:
+            enrol.enrol(database, public_key, name)
+    elif args.hub:
+        hub_client.enrol(args.hub, args.token, public_key, name)
+
+
+def _broker_of(folder: Path) -> dict[str, Any]:
+    # The hub's own name at the broker is not the gateway's: only the place is taken.
+    path = folder / "hub.json"
+    if not path.exists():
+        return {}
+    try:
+        return _place(urlsplit(json.loads(files.read_text(path))["broker"]))
+    except (ValueError, KeyError, TypeError):
+        raise FormatError(f"{path} is damaged: start the hub again, it writes it") from None
+
+
+# The label and the code.
+
+
+def _again(args, link: Link) -> int:
+    identity = link.facts("identity")
+    if identity["hub"] == "none":
+        raise SettingsError("this gateway was not provisioned yet: the same command without --again, and with --hub")
+    if args.label:
+        label.check(args.label, identity["name"], args.place)
+    needs_code = identity["code"] != "set" and not args.no_code
+    if needs_code:
+        output.check()
+    _write_label(args, identity["gateway"], identity["name"])
+    _show_identity(args, identity["gateway"], identity["name"])
+    _set_code(args, link, identity)
+    if not needs_code and not args.no_code:
+        print("its console has a code, which stays; parkgate console --code CODE code NEW sets another")
+    return 0
+
+
+def _write_label(args, gateway: str, name: str) -> None:
+    if args.label:
+        files.write(args.label, label.content(args.label, gateway, name, args.place))
+
+
+def _show_identity(args, gateway: str, name: str) -> None:
+    columns = shutil.get_terminal_size((100, 24)).columns
+    for line in label.terminal_lines(label.qr_text(gateway, name), output.can_write("█▀▄"), columns):
+        print(line)
     print(f"{name}\n{gateway}")
     if args.label:
-        label.save(str(args.label), kind="svg", scale=4, title=text)
         print(f"label written to {args.label}")
-    if code:
-        print(f"code of its console, shown only now: {code}")
-    print(f"provisioned; it seals every {period_s} s: so soon its first batch is at the hub, and its settings are kept")
+
+
+def _set_code(args, link: Link, identity: dict[str, str]) -> None:
+    """A code for the console. It is shown while it is on trial on the gateway, and locks only when it was shown: a run
+    that is cut in between leaves the console open, and the next one shows another."""
+    if args.no_code or identity["code"] == "set":
+        return
+    code = "".join(secrets.choice(_CODE_LETTERS) for _ in range(_CODE_LENGTH))
+    with_trial = True
+    try:
+        link.ask(f"code try {code}", 10.0)
+    except GatewayRefused as error:
+        if not str(error).startswith("usage"):
+            raise
+        with_trial = False  # firmware that knows no trial: shown first all the same
+    if args.code_file:
+        files.write(args.code_file, code + "\n", 0o600)
+    output.secret(f"code of its console, shown only now: {code}")
+    link.ask("code keep" if with_trial else f"code {code}", 10.0, repeat=with_trial)

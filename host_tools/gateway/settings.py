@@ -6,24 +6,29 @@ file without a secret leaves the gateway's as it is.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
+from host_tools.base import files, output
+from host_tools.base.names import check_gateway_name
 from host_tools.base.paths import METER_PROFILES
-from host_tools.gateway.link import Link, add_port_argument, open_unlocked
-from parkgate.errors import SettingsError
+from host_tools.gateway.link import GatewayRefused, Link, add_port_argument, open_unlocked
+from parkgate.errors import LinkError, SettingsError
 from parkgate.meters import profile_check
+from parkgate.meters.profiles import split_name
 from parkgate.settings import edit
 from parkgate.settings.schema import LISTS, REQUIRED, TABLE, validate
 
+COMMIT_UNSURE_S = 15.0
 LONG, PIECE = 400, 384  # characters of a value in one line (console.LINE_BYTES_MAX holds the rest of the line too)
 
 
 def add_parser(subparsers) -> None:
     """Arguments of `parkgate settings`."""
     parser = subparsers.add_parser("settings", help="show, check and change a gateway's settings", description=__doc__)
-    actions = parser.add_subparsers(dest="action", required=True, metavar="pull|push|diff|check|help|docs")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="show|pull|push|diff|check|help|docs")
     for name, text in (
         ("pull", "write the gateway's settings into FILE"),
         ("push", "make the gateway's settings those of FILE; it goes back by itself when its hub accepts nothing then"),
@@ -34,8 +39,14 @@ def add_parser(subparsers) -> None:
         add_port_argument(action)
         if name == "push":
             action.add_argument("--without-hub", action="store_true", help="push a file that takes the hub's key away")
+        if name == "diff":
+            output.add_json(action)
+    show = actions.add_parser("show", help="the gateway's settings, without its secrets")
+    add_port_argument(show)
+    output.add_json(show)
     check = actions.add_parser("check", help="check FILE without a gateway")
     check.add_argument("file", type=Path, metavar="FILE.toml")
+    output.add_json(check)
     explain = actions.add_parser("help", help="every setting: what it means and may be")
     explain.add_argument("prefix", nargs="?", default="", help="such as broker, broker.port or sensors.pulses")
     docs = actions.add_parser("docs", help="write the page of all settings")
@@ -51,27 +62,39 @@ def run(args) -> int:
     if args.action == "docs":
         from host_tools.gateway.settings_docs import markdown
 
-        args.file.write_text(markdown(), encoding="utf-8")
+        files.write(args.file, markdown())
         return 0
     if args.action == "check":
-        check_profiles(validate(read_file(args.file)))
-        print(f"{args.file}: good")
+        check_whole(read_file(args.file))
+        output.show(args, {"file": str(args.file)}, [f"{args.file}: good"])
         return 0
+    if args.action == "show":
+        with open_unlocked(args) as link:
+            settings = active(link)
+        output.show(args, {"settings": settings}, to_text(settings, Path("settings.toml")).split("\n"))
+        return 0
+    if args.action == "pull":
+        files.check_target(args.file)
+        with open_unlocked(args) as link:
+            files.write(args.file, to_text(active(link), args.file))
+        print(f"written to {args.file}; secrets stay on the gateway")
+        return 0
+    return _diff_or_push(args, check_whole(read_file(args.file), own_profiles=True))
+
+
+def _diff_or_push(args, given: dict[str, Any]) -> int:
     with open_unlocked(args) as link:
-        if args.action == "pull":
-            args.file.write_text(to_text(active(link), args.file), encoding="utf-8")
-            print(f"written to {args.file}; secrets stay on the gateway")
-            return 0
-        before, given = active(link), read_file(args.file)
+        before = active(link)
         commands = changes(before, given)
-        for line in edit.differences(before, _without_secrets(given)):
-            print(line)
-        for path in _secrets(given):
-            print(f"{path} = (set)")
-        if not commands:
-            print("nothing differs")
+        differing = list(edit.differences(before, _without_secrets(given)))
+        differing += [f"{path} = (set)" for path in _secrets(given)]
+        document = {"file": str(args.file), "differences": differing, "same": not commands}
+        lines = differing if commands else [*differing, "nothing differs"]
         if args.action == "diff" or not commands:
+            output.show(args, document, lines)
             return 0
+        for line in lines:
+            print(line)
         if before["hub"].get("public_key") and not given.get("hub", {}).get("public_key") and not args.without_hub:
             raise SettingsError(
                 f"{args.file} leaves out hub.public_key: the gateway would deliver nothing any more. Take its own "
@@ -86,7 +109,7 @@ def run(args) -> int:
 def read_file(path: Path) -> dict[str, Any]:
     """The file's content, not validated. Raises SettingsError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = files.read_text(path)
         if path.suffix == ".json":
             return json.loads(text)
         try:
@@ -97,8 +120,23 @@ def read_file(path: Path) -> dict[str, Any]:
             except ImportError:
                 raise SettingsError("TOML needs Python 3.11: write the file as JSON and name it .json") from None
         return tomllib.loads(text)
-    except (OSError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path}: {error}") from None
+
+
+def check_whole(given: dict[str, Any], own_profiles: bool = False) -> dict[str, Any]:
+    """`given` itself, if a gateway could take it: schema, profiles, its name, and that console lines can say it.
+    `own_profiles`: the gateway may have profiles that are not here; it judges those itself when they are staged. Raises
+    SettingsError."""
+    settings = validate(given)
+    check_gateway_name(settings["gateway"]["name"])
+    here = [
+        item for item in settings["instruments"]
+        if not own_profiles or (METER_PROFILES / f"{split_name(item['profile'])[0]}.json").is_file()
+    ]  # fmt: skip
+    check_profiles({**settings, "instruments": here})
+    changes(validate({}), given)
+    return given
 
 
 def active(link: Link) -> dict[str, Any]:
@@ -201,16 +239,42 @@ def _set(path: str, value) -> list[str]:
 
 def push(link: Link, commands: list[str]) -> None:
     """Stage, commit, and wait until the gateway runs with it. Raises LinkError, GatewayRefused: nothing changed."""
-    boot = link.boot()
+    stage(link, commands)
+    commit(link)
+
+
+def stage(link: Link, commands: list[str]) -> None:
+    """Have the gateway check the settings that these commands make; nothing changes before `commit`. Raises
+    GatewayRefused, LinkError, with nothing staged."""
     link.ask("settings discard")
     try:
         for command in commands:
             link.ask(command)
+    except BaseException:
+        discard(link)
+        raise
+
+
+def commit(link: Link) -> None:
+    """Have the gateway start with what is staged, on trial. Raises LinkError, GatewayRefused."""
+    boot = link.boot()
+    try:
         link.ask("settings commit", 10.0, repeat=False)
     except SettingsError:
-        link.ask("settings discard")
+        discard(link)
+        raise
+    except LinkError:  # the answer may have been lost: whether it starts anew tells
+        with contextlib.suppress(LinkError):
+            link.wait_restart(boot, COMMIT_UNSURE_S)
+            return
         raise
     link.wait_restart(boot)
+
+
+def discard(link: Link) -> None:
+    """Forget what is staged, if the gateway still answers; the next run does it otherwise."""
+    with contextlib.suppress(LinkError, GatewayRefused):
+        link.ask("settings discard")
 
 
 def _toml(value) -> str:

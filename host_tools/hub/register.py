@@ -3,6 +3,9 @@
     Authorization: Bearer TOKEN
     {"public_key": "128 hexadecimal digits", "name": "hall-3"}
 
+With "check": true in the body nothing is written: the answer (200) says whether this gateway would be taken, and
+`known`, whether the hub has it already.
+
     201 or 200 {"gateway": …, "id": …, "name": …, "hub_public_key": …, "broker": {"host": …, "port": …}}
     400 not such a body  401 no such operator  409 name taken, or the gateway is revoked  413 too large
     429 too many requests: Retry-After says how long to wait
@@ -28,10 +31,9 @@ from starlette.responses import JSONResponse, Response
 from host_tools.base.keys import parse_public
 from host_tools.hub.service import Hub
 from host_tools.hub.stores.store import connect
-from host_tools.hub.verbs.enrol import enrol
+from host_tools.hub.verbs.enrol import check, enrol
 from host_tools.hub.web import operators
 from parkgate.errors import FormatError, SettingsError
-from parkgate.wire import cose
 
 log = logging.getLogger("parkgate.hub")
 
@@ -91,37 +93,37 @@ class Registration:
             return _refuse(401, "no operator has this token", {"WWW-Authenticate": "Bearer"})
         try:
             given = json.loads(body)
-            public_key, name = given["public_key"], given.get("name")
-            if not isinstance(public_key, str) or not isinstance(name, str | None):
+            public_key, name, only = given["public_key"], given.get("name"), given.get("check", False)
+            if not isinstance(public_key, str) or not isinstance(name, str | None) or not isinstance(only, bool):
                 raise TypeError
             xy = parse_public(public_key)
         except (ValueError, KeyError, TypeError, AttributeError):
-            return _refuse(400, "public_key is 128 hexadecimal digits, name is text")
+            return _refuse(400, "public_key is 128 hexadecimal digits, name is text, check is true or false")
         except FormatError as error:
             return _refuse(400, str(error))
-        return self._enrol(operator, xy, name)
+        return self._enrol(operator, xy, name, only)
 
-    def _enrol(self, operator: str, xy: bytes, name: str | None) -> Response:
+    def _enrol(self, operator: str, xy: bytes, name: str | None, only_check: bool) -> Response:
         with contextlib.closing(connect(self.hub.data_dir)) as db:
-            kid = cose.thumbprint(xy)
-            row = db.execute("SELECT revoked_unix_ms FROM gateway WHERE kid = ?", (kid,)).fetchone()
-            if row and row[0] is not None:
-                return _refuse(409, "this gateway is revoked: parkgate enrol --restore takes it back")
             try:
-                enrol(db, xy, name)
+                checked = check(db, xy, name)
+                if not only_check:
+                    enrol(db, xy, name)
             except SettingsError as error:
                 return _refuse(409, str(error))
-            stored = db.execute("SELECT name FROM gateway WHERE kid = ?", (kid,)).fetchone()[0]
-        log.info("operator %s enrolled %s (%s)", operator, stored, kid.hex())
+        kid, stored = checked.gateway_id, checked.name
+        if not only_check:
+            log.info("operator %s enrolled %s (%s)", operator, stored, kid.hex())
         broker = urlsplit(self.hub.receiver.url)
         answer = {
             "gateway": kid[:16].hex(),
             "id": kid.hex(),
             "name": stored,
+            "known": checked.known,
             "hub_public_key": self.hub.key.xy.hex(),
             "broker": {"host": broker.hostname, "port": broker.port, "tls": broker.scheme == "mqtts"},
         }
-        return JSONResponse(answer, 200 if row else 201)
+        return JSONResponse(answer, 200 if checked.known or only_check else 201)
 
 
 def _refuse(status: int, why: str, headers: dict | None = None) -> Response:

@@ -90,3 +90,39 @@ def test_a_damaged_record_is_closed():
         access = Access(data, kept.write)
         true(not access.open(0))
         raises(SettingsError, access.unlock, "right-code", 0)
+
+
+def test_a_code_on_trial_locks_nobody_out():
+    kept = Kept()
+    access = kept.access()
+    access.set_code("right-code", SALT, True)
+    for each in (access, kept.access()):  # also after a restart
+        true(each.open(0) and each.on_trial and not each.has_code)
+        true(not each.unlock("wrong-code", 0))
+        equal(each.wait_ms(0), 0)
+        true(each.open(0), "a wrong one locks nothing")
+    access.set_code("next-code", SALT, True)
+    true(not access.unlock("right-code", 0), "another takes its place")
+    access.keep()
+    for each in (access, kept.access()):
+        true(each.has_code and not each.on_trial and not each.open(0))
+    access.keep()  # twice does no harm
+    true(not access.unlock("right-code", 0))
+    true(access.unlock("next-code", 0))
+    raises(SettingsError, Kept().access().keep)
+
+
+def test_the_first_unlock_keeps_a_code_on_trial():
+    kept = Kept()
+    kept.access().set_code("right-code", SALT, True)
+    access = kept.access()
+    true(access.unlock("right-code", 5))
+    true(access.open(6) and access.has_code and not access.on_trial)
+    true(not kept.access().open(0))
+
+
+def test_a_damaged_record_on_trial_is_closed():
+    kept = Kept()
+    kept.access().set_code("right-code", SALT, True)
+    access = Access(kept.data[:10] + b"\0" + kept.data[11:], kept.write)
+    true(access.damaged and not access.on_trial and not access.open(0))

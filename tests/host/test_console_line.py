@@ -36,6 +36,8 @@ SECRET_FORMS = (
     "settings add broker password={}",
     "settings add buses name=x password={}",
     "settings add buses password={} name=x device=y",
+    "code try {}",
+    "code {} keep",
     "unlock {}",
     "unlock {} {}",
     "identity new {}",

@@ -141,7 +141,7 @@ def test_the_client_says_what_is_wrong(server, token, monkeypatch, capsys):
         hub_client.enrol("http://127.0.0.1:9", token, xy, "a")
     monkeypatch.setenv("PARKGATE_TOKEN", token)
     found = hub_client.enrol(server.url + "/", None, xy, "a")
-    assert found == (server.hub.key.xy, "127.0.0.1", 1)
+    assert found == (server.hub.key.xy, "127.0.0.1", 1, False)
 
 
 def test_a_server_that_is_no_hub_is_noticed(token):
@@ -159,3 +159,18 @@ def test_a_server_that_is_no_hub_is_noticed(token):
     with pytest.raises(LinkError, match="not as a hub does"):
         hub_client.enrol(f"http://127.0.0.1:{other.server_port}", token, new_key(), "a")
     other.server_close()
+
+
+def test_a_check_changes_nothing(server, token, tmp_path):
+    xy = new_key()
+    answer = post(server, token, public_key=xy.hex(), name="hall-3", check=True)
+    assert answer.status_code == 200 and answer.json()["known"] is False
+    with connect(tmp_path) as db:
+        assert db.execute("SELECT count(*) FROM gateway").fetchone() == (0,)
+    assert post(server, token, public_key=xy.hex(), name="x" * 33, check=True).status_code == 409, "as settings have it"
+    assert post(server, token, public_key=xy.hex(), name="x" * 33).status_code == 409
+    assert post(server, token, public_key=xy.hex(), name="hall-3").status_code == 201
+    assert post(server, token, public_key=xy.hex(), name="hall-4", check=True).json()["known"] is True
+    with connect(tmp_path) as db:
+        assert db.execute("SELECT name FROM gateway").fetchall() == [("hall-3",)], "and not renamed"
+    assert post(server, token, public_key=xy.hex(), name="hall-3", check="yes").status_code == 400

@@ -44,7 +44,7 @@ def _wait():
         if line[:4] != "repl":
             continue
         try:
-            if access.unlock(line[4:].strip(), time.ticks_diff(time.ticks_ms(), start)):
+            if not access.has_code or access.unlock(line[4:].strip(), time.ticks_diff(time.ticks_ms(), start)):
                 files.write(MARK, b"")
                 return
             sys.stdout.write("wrong code\n")

@@ -6,13 +6,22 @@ Works on the hub's database, whether the hub runs or not; a running hub notices 
 import sqlite3
 import time
 from pathlib import Path
+from typing import NamedTuple
 
+from host_tools.base import output
 from host_tools.base.keys import hub_key, read_public
+from host_tools.base.names import check_gateway_name
 from host_tools.hub.stores.store import connect, existing
 from parkgate.errors import SettingsError
 from parkgate.wire import cose
 
-NAME_LENGTH_MAX = 64
+
+class Checked(NamedTuple):
+    """What `check` found: the gateway's id, its name, whether the hub knows it already."""
+
+    gateway_id: bytes
+    name: str
+    known: bool
 
 
 def add_parser(subparsers) -> None:
@@ -31,6 +40,7 @@ def add_parser(subparsers) -> None:
         help="what the hub said of this gateway was looked into: evidence and counts stay",
     )
     parser.add_argument("--restore", metavar="NAME|ID", help="undo a revocation")
+    output.add_json(parser)
 
 
 def run(args) -> int:
@@ -38,17 +48,26 @@ def run(args) -> int:
     db = connect(existing(args.data))
     try:
         if args.list:
-            _print_list(db)
+            _show_list(args, db)
         elif args.revoke or args.restore:
             gateway_id, name = revoke(db, args.revoke or args.restore, undo=bool(args.restore))
-            print(f"{'restored' if args.restore else 'revoked'} {name} ({gateway_id.hex()})")
+            done = "restored" if args.restore else "revoked"
+            output.show(args, {done: name, "id": gateway_id.hex()}, [f"{done} {name} ({gateway_id.hex()})"])
         elif args.clear_alarms:
-            print(f"cleared {clear_alarms(db, args.clear_alarms)} alarms")
+            cleared = clear_alarms(db, args.clear_alarms)
+            output.show(args, {"cleared": cleared}, [f"cleared {cleared} alarms"])
         elif args.key:
-            gateway_id = enrol(db, read_public(args.key), args.name)
-            print(f"enrolled {args.name or gateway_id.hex()[:8]} ({gateway_id.hex()})")
-            print(f"topics   tele/{gateway_id.hex()[:32]}/… and cmd/{gateway_id.hex()[:32]}/…")
-            print(f"hub key  {hub_key(Path(args.data)).xy.hex()}")
+            hub_xy = hub_key(Path(args.data)).xy.hex()
+            public_key = read_public(args.key)
+            name = check(db, public_key, args.name, check_revoked=False).name
+            gateway_id = enrol(db, public_key, args.name).hex()
+            lines = [
+                f"enrolled {name} ({gateway_id})",
+                f"topics   tele/{gateway_id[:32]}/… and cmd/{gateway_id[:32]}/…",
+                f"hub key  {hub_xy}",
+            ]
+            document = {"enrolled": name, "id": gateway_id, "topic": gateway_id[:32], "hub_public_key": hub_xy}
+            output.show(args, document, lines)
         else:
             raise SettingsError("name a public key, or --list, --revoke, --restore or --clear-alarms")
     finally:
@@ -58,24 +77,36 @@ def run(args) -> int:
 
 def enrol(db: sqlite3.Connection, public_key: bytes, name: str | None = None) -> bytes:
     """Write the gateway with this key (x || y) to the hub's database; give it `name` if it is there already.
-    Returns its id. Raises SettingsError when the name cannot be used."""
+    Returns its id. Raises SettingsError when the name cannot be used; then nothing has changed."""
+    checked = check(db, public_key, name, check_revoked=False)
+    try:
+        db.execute(
+            "INSERT INTO gateway (kid, public_key, name, enrolled_unix_ms) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (kid) DO UPDATE SET name = excluded.name",
+            (checked.gateway_id, public_key, checked.name, int(time.time() * 1000)),
+        )
+    except sqlite3.IntegrityError:  # somebody else was quicker with the same name
+        raise SettingsError(f"another gateway has the name {checked.name!r}") from None
+    return checked.gateway_id
+
+
+def check(db: sqlite3.Connection, public_key: bytes, name: str | None = None, check_revoked: bool = True) -> Checked:
+    """Whether `enrol` would take this gateway, with nothing changed. Raises SettingsError that says why not."""
     gateway_id = cose.thumbprint(public_key)
-    row = db.execute("SELECT name FROM gateway WHERE kid = ?", (gateway_id,)).fetchone()
-    name = name or str(row[0] if row else gateway_id.hex()[:8])
-    if not name.strip() or len(name) > NAME_LENGTH_MAX or not name.isprintable():
-        raise SettingsError(f"a name is 1 to {NAME_LENGTH_MAX} printable characters")
+    row = db.execute("SELECT name, revoked_unix_ms FROM gateway WHERE kid = ?", (gateway_id,)).fetchone()
+    if row and row[1] is not None and check_revoked:
+        raise SettingsError("this gateway is revoked: parkgate enrol --restore takes it back")
+    known_as = str(row[0]) if row else None
+    name = name or known_as or gateway_id.hex()[:8]
+    if name != known_as:  # one that an older version took stays as it is
+        check_gateway_name(name)
     clash = db.execute(
         "SELECT kid FROM gateway WHERE kid <> ? AND (name = ? OR substr(kid, 1, 16) = ?)",
         (gateway_id, name, gateway_id[:16]),
     ).fetchone()
     if clash:
         raise SettingsError(f"another gateway ({clash[0].hex()[:8]}…) has the name {name!r}")
-    db.execute(
-        "INSERT INTO gateway (kid, public_key, name, enrolled_unix_ms) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (kid) DO UPDATE SET name = excluded.name",
-        (gateway_id, public_key, name, int(time.time() * 1000)),
-    )
-    return gateway_id
+    return Checked(gateway_id, name, row is not None)
 
 
 def find(db: sqlite3.Connection, name_or_id: str) -> tuple[int, bytes, str]:
@@ -104,9 +135,13 @@ def clear_alarms(db: sqlite3.Connection, name_or_id: str) -> int:
     return db.execute("DELETE FROM alarm WHERE gw = ?", (gw,)).rowcount
 
 
-def _print_list(db):
-    rows = db.execute("SELECT name, kid, revoked_unix_ms FROM gateway ORDER BY name").fetchall()
-    for name, gateway_id, revoked in rows:
-        print(f"{name:24} {gateway_id.hex()}{'  revoked' if revoked else ''}")
-    if not rows:
-        print("no gateway is enrolled yet")
+def _show_list(args, db):
+    rows = db.execute(
+        "SELECT name, kid, enrolled_unix_ms, revoked_unix_ms FROM gateway ORDER BY name"
+    ).fetchall()
+    document = [
+        {"name": name, "id": kid.hex(), "enrolled_unix_ms": enrolled, "revoked_unix_ms": revoked}
+        for name, kid, enrolled, revoked in rows
+    ]
+    lines = [f"{name:24} {kid.hex()}{'  revoked' if revoked else ''}" for name, kid, _, revoked in rows]
+    output.show(args, {"gateways": document}, lines or ["no gateway is enrolled yet"])

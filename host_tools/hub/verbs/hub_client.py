@@ -21,11 +21,12 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Enrolled(NamedTuple):
-    """What the hub answered: its public key (x || y) and its own broker."""
+    """What the hub answered: its public key (x || y), its own broker, whether it had the gateway already."""
 
     hub_xy: bytes
     broker_host: str
     broker_port: int
+    known: bool
 
 
 def is_address(text: str) -> bool:
@@ -33,8 +34,9 @@ def is_address(text: str) -> bool:
     return text.startswith(("http://", "https://"))
 
 
-def enrol(url: str, token: str | None, public_key: bytes, name: str) -> Enrolled:
-    """Raises SettingsError when the hub refuses, LinkError when it cannot be asked."""
+def enrol(url: str, token: str | None, public_key: bytes, name: str, only_check: bool = False) -> Enrolled:
+    """`only_check`: ask whether the hub would take it, and change nothing there. Raises SettingsError when the hub
+    refuses, LinkError when it cannot be asked."""
     token = token or os.environ.get("PARKGATE_TOKEN")
     if not token:
         raise SettingsError("--token or PARKGATE_TOKEN must give a token: `parkgate operator NAME` makes one")
@@ -46,7 +48,9 @@ def enrol(url: str, token: str | None, public_key: bytes, name: str) -> Enrolled
         )
     request = urllib.request.Request(
         url.rstrip("/") + "/api/gateways",
-        json.dumps({"public_key": public_key.hex(), "name": name}).encode(),
+        json.dumps(
+            {"public_key": public_key.hex(), "name": name, **({"check": True} if only_check else {})}
+        ).encode(),
         {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
     for turn in range(TRIES):
@@ -76,6 +80,7 @@ def _read(url: str, data: bytes) -> Enrolled:
     try:
         answer = json.loads(data)
         broker = answer["broker"]
-        return Enrolled(parse_public(answer["hub_public_key"]), str(broker["host"]), int(broker["port"] or 1883))
+        hub_xy = parse_public(answer["hub_public_key"])
+        return Enrolled(hub_xy, str(broker["host"]), int(broker["port"] or 1883), answer.get("known") is True)
     except (ValueError, KeyError, TypeError):
         raise LinkError(f"{url} answers, but not as a hub does") from None

@@ -59,6 +59,8 @@ COMMANDS = (
     ("export beat", "", LOCKED, 9, "a signed heartbeat in base64"),
     ("export receipt", "BASE64", LOCKED, 9, "hand over a receipt of the hub"),
     ("code", "CODE", LOCKED, 0, "set the code that unlocks this console"),
+    ("code try", "CODE", LOCKED, 0, "set a code on trial: nothing is locked before code keep, or its first unlock"),
+    ("code keep", "", LOCKED, 9, "have the code on trial lock this console"),
     ("unlock", "CODE", OPEN, 0, "allow everything for ten minutes"),
     ("lock", "", OPEN, 9, "end that"),
     ("repl", "", LOCKED, 9, "restart into MicroPython's prompt, once"),
