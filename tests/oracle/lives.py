@@ -11,14 +11,16 @@ from __future__ import annotations
 import random
 from hashlib import sha256
 
+from hal import segment_files
 from parkgate.errors import JournalError, JournalFull
 from parkgate.journal.journal import Journal
 
 from .chip import Chip, PowerCut
+from .files import Files
 from .promises import Batch, Broken, Oracle, Sample, told_by
 
-# name → (program size, sector counts)
-GEOMETRIES = {"rp2": (256, (8, 10, 16, 40)), "esp32": (32, (8, 10, 16, 40))}
+# name → (program size, sector counts); 0: segment files on a file system
+GEOMETRIES = {"rp2": (256, (8, 10, 16, 40)), "esp32": (32, (8, 10, 16, 40)), "files": (0, (8, 10, 16, 40))}
 GOOD_SECTORS_MIN = 8  # SPEC 9.8
 ACTIONS = (
     ("append", 60), ("event", 3), ("seal", 9), ("acknowledge", 6), ("maintain", 14), ("note_lost", 2), ("save", 1),
@@ -67,16 +69,47 @@ class Faults:
         self.weak, self.bad, self.transient, self.flip, self.wipe = (on[kind] for kind in self.KINDS)
 
 
+class Told:
+    """A storage that tells when a sync has returned. Raw flash keeps everything at once: each change is a sync."""
+
+    def __init__(self, storage, synced):
+        self._storage = storage
+        self._synced = synced
+        self._at_once = isinstance(storage, Chip)
+        self.sector_count = storage.sector_count
+        self.sector_size = storage.sector_size
+        self.program_size = storage.program_size
+        self.verified = storage.verified
+        self.read = storage.read
+        self.erase = storage.erase
+
+    def program(self, address, data):
+        """As the storage does."""
+        self._storage.program(address, data)
+        if self._at_once:
+            self._synced()
+
+    def sync(self):
+        """As the storage does."""
+        self._storage.sync()
+        self._synced()
+
+
 class Life:
-    """One gateway, one chip."""
+    """One gateway, one chip or file system."""
 
     def __init__(self, seed: int, geometry: str, journal_class=Journal, only: frozenset[str] | None = None):
         self.seed = seed
         self.chance = random.Random(f"{seed}:{geometry}")
         self.faults = Faults(self.chance, only)
         program_size, counts = GEOMETRIES[geometry]
-        self.chip = Chip(self.chance.choice(counts), program_size, self.chance)
-        self.chip.keeps_weak = self.faults.weak
+        count = self.chance.choice(counts)
+        if program_size:
+            self.medium: Chip | Files = Chip(count, program_size, self.chance)
+            self.medium.keeps_weak = self.faults.weak
+        else:
+            self.medium = Files(self.chance)
+        self.sector_count = count
         self.journal_class = journal_class
         self.oracle = Oracle()
         self.tally = Tally()
@@ -94,26 +127,27 @@ class Life:
             except (Broken, JournalError, AssertionError, IndexError, KeyError, TypeError, ValueError) as error:
                 raise Failure(self.seed, number, self.doing, error) from error
             finally:
-                self.tally.erred_reads = self.chip.erred
+                self.tally.erred_reads = self.medium.erred
         return self.tally
 
     def _one_start(self) -> None:
-        chance, chip = self.chance, self.chip
-        chip.power_on()
+        chance, medium = self.chance, self.medium
+        medium.power_on()
         self._harm()
         # Half of the starts are cut at once or soon, so that cuts nest.
         way = chance.randrange(8)
         reach = (3, 6, 12, 40, 150, 150, 400, -1)[way]
-        chip.cut_in = chance.randrange(reach) if reach > 0 else -1
+        medium.cut_in = chance.randrange(reach) if reach > 0 else -1
         self.doing = "recover"
-        journal = self.journal_class(chip, lambda: chance.getrandbits(128).to_bytes(16, "big"))
+        journal = self.journal_class(self._storage(), lambda: chance.getrandbits(128).to_bytes(16, "big"))
         try:
+            self.oracle.recovering = True
             report = journal.recover(1)
-            left, chip.cut_in = chip.cut_in, -1
+            left, medium.cut_in = medium.cut_in, -1
             self.doing = f"check after {report.text()}"
             self.oracle.check_start(journal, report)
             self.tally.states += 1
-            chip.cut_in = left
+            medium.cut_in = left
             if chance.randrange(6) == 0:
                 self.online = not self.online
             for _ in range(chance.choice((0, 1, 5, 40, 120))):
@@ -126,18 +160,36 @@ class Life:
             self.tally.nested += self.depth > 1
             self.tally.deepest = max(self.tally.deepest, self.depth)
 
+    def _storage(self):
+        """The storage as a start finds it; each sync that returns is told to the oracle."""
+        if isinstance(self.medium, Chip):
+            storage = self.medium
+        else:
+            segment_files.os = self.medium  # pyright: ignore[reportAttributeAccessIssue]
+            segment_files.open = self.medium.open  # pyright: ignore[reportAttributeAccessIssue]
+            storage = segment_files.SegmentFiles("journal", self.sector_count)
+        return Told(storage, self.oracle.synced)
+
     def _harm(self) -> None:
-        chance, chip, faults = self.chance, self.chip, self.faults
-        chip.transient_every = chance.choice((0, 60, 400)) if faults.transient else 0
-        if faults.bad and chance.randrange(6) == 0:
-            bad = chip.program_fails | chip.erase_fails
-            if chip.sector_count - len(bad) > GOOD_SECTORS_MIN:
-                self.tally.bad_sectors += 1
-                chance.choice((chip.program_fails, chip.erase_fails)).add(chance.randrange(chip.sector_count))
-        if faults.flip and chance.randrange(5) == 0:
+        chance, medium, faults = self.chance, self.medium, self.faults
+        medium.transient_every = chance.choice((0, 60, 400)) if faults.transient else 0
+        flips = faults.flip and chance.randrange(5) == 0
+        if flips:
             self.tally.flips += 1
             self.oracle.flips += 1
-            chip.flip(chance.randrange(chip.sector_count))
+        if isinstance(medium, Files):
+            medium.full_every = chance.choice((0, 100, 1000)) if faults.bad else 0
+            self.oracle.flips += medium.full_every > 0  # what waited in the file is lost with it
+            if flips:
+                medium.flip()
+            return
+        if faults.bad and chance.randrange(6) == 0:
+            bad = medium.program_fails | medium.erase_fails
+            if medium.sector_count - len(bad) > GOOD_SECTORS_MIN:
+                self.tally.bad_sectors += 1
+                chance.choice((medium.program_fails, medium.erase_fails)).add(chance.randrange(medium.sector_count))
+        if flips:
+            medium.flip(chance.randrange(medium.sector_count))
 
     def _act(self, journal) -> None:
         name = self.chance.choices([a for a, _ in ACTIONS], [w for _, w in ACTIONS])[0]
@@ -211,6 +263,7 @@ class Life:
         readings = self.chance.randint(1, 40)
         self.oracle.noting = readings
         journal.note_lost(readings)
+        journal.sync()
         self.oracle.noting = 0
         self.oracle.noted += readings
 
@@ -221,9 +274,9 @@ class Life:
         journal.sync()
 
     def _check(self, journal) -> None:
-        left, self.chip.cut_in = self.chip.cut_in, -1
+        left, self.medium.cut_in = self.medium.cut_in, -1
         self.oracle.check(journal)
-        self.chip.cut_in = left
+        self.medium.cut_in = left
 
     def _wipe(self, journal) -> None:
         self.oracle.wiping = True

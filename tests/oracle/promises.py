@@ -3,7 +3,8 @@
  1. A sample whose `append` returned is, at every later start, unsealed with the same bytes, or in a batch, or counted
     as dropped. Nothing else is ever unsealed: no sample is invented, altered or given twice.
  2. A sample whose `append` did not return is stored whole or not at all. The first start after it decides, and what was
-    decided stays decided.
+    decided stays decided. Where writes wait for `sync` (segment files), the same holds for those behind the last sync,
+    and those that are stored are the oldest of them.
  3. A batch whose `commit_batch` returned keeps its number and its bytes. A number that was committed is never free
     again, and a batch is settled only when it was acknowledged or dropped.
  4. An acknowledgement may be forgotten at a start, until one start has shown it; then it stays.
@@ -14,7 +15,8 @@
  8. There is always a way on: no call raises JournalFull or FlashError while enough sectors are good.
  9. `wipe` ends the epoch whole or leaves it whole; an epoch that has ended never comes back.
 10. A read that errs once costs nothing.
-11. A bit that flips for good alters nothing, frees no number, and what it destroys is counted as sampled.
+11. A bit that flips for good, or a file system without space, alters nothing, frees no number, and what it destroys is
+    counted as sampled.
 
 The oracle uses what the firmware uses and nothing else: `recover`, `unsealed`, `held`, `read_batch`, `counters`,
 `boot`, `epoch`, `next_seq`.
@@ -67,15 +69,17 @@ class Oracle:
         self.epoch = epoch
         self.stored: dict[bytes, Sample] = {}
         self.flying: Sample | None = None  # its append has not returned
+        self.unsure: list[Sample] = []  # appended, and no sync has returned since: the newest may be gone
         self.gone: set[bytes] = set()  # decided: never stored
         self.batches: list[Batch] = []
         self.sealing: Batch | None = None
+        self.recovering = False
         self.noted = 0
         self.noting = 0
         self.boot = -1
         self.content: dict[int, bytes] = {}  # position → sample that was seen there
         self.wiping = False
-        self.flips = 0  # since the epoch began: from then on sentence 11 is what is left of 1, 3 and 6
+        self.flips = 0  # damage since the epoch began: from then on sentence 11 is what is left of 1, 2, 3 and 6
 
     # Before and after each call of the life.
 
@@ -87,6 +91,12 @@ class Oracle:
         if position in self.content:
             raise Broken("7: position %d is given twice" % position)
         self.stored[sample.payload] = sample
+        self.unsure.append(sample)
+
+    def synced(self) -> None:
+        """`sync` of the storage returned. That of a recovery says nothing of what the cut before it had left."""
+        if not self.recovering:
+            self.unsure = []
 
     def committed(self) -> None:
         """`commit_batch` returned."""
@@ -98,6 +108,7 @@ class Oracle:
 
     def check_start(self, journal, report) -> None:
         """Hold what a start shows against all sentences. Raises Broken."""
+        self.recovering = False
         if journal.epoch != self.epoch:
             self._other_epoch(journal, report)
             return
@@ -123,6 +134,7 @@ class Oracle:
             "5: %d unsealed, %d told in place, %d in batches, buffered %d"
             % (unsealed, gone_in_place, held_readings, buffered),
         )
+        self._decide_unsure(seen, at_start)
         self._decide_sample(seen, sampled, at_start)
         owed = sum(sample.readings for sample in self.stored.values()) + self.noted
         if self.flips and at_start:
@@ -168,6 +180,22 @@ class Oracle:
             self.batches.append(batch)
         else:
             _want(journal.next_seq == count, "3: next seq %d, %d are committed" % (journal.next_seq, count))
+
+    def _decide_unsure(self, seen: dict[bytes, int], at_start: bool) -> None:
+        if not at_start:
+            return
+        unsure, self.unsure = self.unsure, []
+        kept = {payload for batch in self.batches for payload in batch.members} | seen.keys()
+        missing = False
+        for sample in unsure:
+            if sample.payload in kept:
+                _want(not missing or self.flips, "2: a sample is stored, and one before it is not")
+                continue
+            missing = True
+            del self.stored[sample.payload]
+            self.gone.add(sample.payload)
+            if sample.position is not None:
+                self.content.pop(sample.position, None)
 
     def _decide_sample(self, seen: dict[bytes, int], sampled: int, at_start: bool) -> None:
         """A start tells whether the call in flight had been done: the sample by what is there or counted (a sample that
