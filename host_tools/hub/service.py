@@ -55,6 +55,7 @@ class Hub:
         self._thread = threading.Thread(target=self._run, name="hub-writer", daemon=True)
 
     def start(self) -> None:
+        self.intake.account_anew(now_unix_ms())
         mended = self.intake.retry_undecodable(now_unix_ms())
         if mended:
             log.info("%d batches that could not be decoded before are decoded now", mended)

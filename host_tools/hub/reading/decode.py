@@ -8,9 +8,10 @@ are kept all the same.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from host_tools.hub.reading.bulk import decode_columns
-from host_tools.hub.receiving.state import SPARK_POINTS, Series
+from host_tools.hub.receiving.state import SPARK_POINTS, Channels
 from parkgate.errors import FormatError
 from parkgate.reading import QUALITY_LIMIT, RELATIVE_ONLY, TRUST_LIMIT, has_value
 from parkgate.wire import batch as batch_format
@@ -26,7 +27,8 @@ class Block:
 
     __slots__ = (
         "series", "instrument", "channel", "readings", "undated", "first_ms", "last_ms", "least", "most", "qualities",
-        "newest_ms", "newest_trust", "newest_quality", "newest_value", "spark",
+        "newest_ms", "newest_trust", "newest_quality", "newest_value", "spark", "good_ms", "covered_ms", "tail_ms",
+        "row_ms",
     )  # fmt: skip
 
 
@@ -136,7 +138,7 @@ def _present(columns, channel):
     return columns.rows if quality is None else sum(map(has_value, quality))
 
 
-def blocks(tables: list[Columns] | FormatError, places: list[list[Series]]) -> list[Block]:
+def blocks(tables: list[Columns] | FormatError, places: list[Channels]) -> list[Block]:
     """The blocks of a batch from its columns. `places` is its schema: instrument → channel → series.
 
     Raises FormatError when a column did not decode or the schema has no place for it."""
@@ -150,6 +152,8 @@ def blocks(tables: list[Columns] | FormatError, places: list[list[Series]]) -> l
         if RELATIVE_ONLY in table.trust:
             dated = [int(time_ms) for time_ms, code in zip(table.times, table.trust) if code != RELATIVE_ONLY]
         first_ms, last_ms = (_least(dated), _most(dated)) if len(dated) else (-1, -1)
+        row_ms = places[table.instrument].row_ms or usual_step_ms(dated)
+        covered: dict[bytes | None, tuple[int, int, int]] = {}  # channels with the same qualities cover the same time
         for channel, series in enumerate(places[table.instrument]):
             block = Block()
             block.series, block.instrument, block.channel = series, table.instrument, channel
@@ -161,6 +165,10 @@ def blocks(tables: list[Columns] | FormatError, places: list[list[Series]]) -> l
             block.qualities = (
                 {0: table.rows} if quality is None else {code: quality.count(code) for code in sorted(set(quality))}
             )
+            if quality not in covered:
+                covered[quality] = coverage(table.times, table.trust, quality, row_ms)
+            block.good_ms, block.covered_ms, block.tail_ms = covered[quality]
+            block.row_ms = row_ms
             block.least = block.most = block.newest_value = None
             block.spark = [int(value) for value in values[-SPARK_POINTS:]] if series.is_headline else []
             if len(values):
@@ -169,3 +177,31 @@ def blocks(tables: list[Columns] | FormatError, places: list[list[Series]]) -> l
                     block.newest_value = int(values[-1])
             found.append(block)
     return found
+
+
+def usual_step_ms(times: Sequence[int]) -> int:
+    """The median time between rows: the cadence of a gateway whose schema does not declare one."""
+    steps = sorted(int(b) - int(a) for a, b in pairwise(times) if b > a)
+    return steps[len(steps) // 2] if steps else 0
+
+
+def coverage(times: Sequence[int], trust: bytes, quality: bytes | None, row_ms: int) -> tuple[int, int, int]:
+    """(time of the last good row or -1, ms that good rows cover between the first row and the last, ms that the last
+    row covers at most) by SPEC 5.7: a good row covers the time to the next one, or one cadence when that is further
+    than 1.5 of it."""
+    rows = [
+        (int(time_ms), not quality or not quality[i])
+        for i, time_ms in enumerate(times)
+        if trust[i] != RELATIVE_ONLY
+    ]
+    rows.sort(key=lambda row: row[0])
+    covered_ms = 0
+    good_ms = -1
+    for (time_ms, good), (next_ms, _) in pairwise(rows):
+        if good:
+            step_ms = next_ms - time_ms
+            covered_ms += step_ms if 2 * step_ms <= 3 * row_ms else row_ms
+            good_ms = time_ms
+    if not rows or not rows[-1][1]:
+        return good_ms, covered_ms, 0
+    return rows[-1][0], covered_ms, row_ms

@@ -10,6 +10,7 @@ import json
 import sqlite3
 from itertools import pairwise
 
+from host_tools.hub.reading import availability
 from host_tools.hub.web.summary import decimal_text
 from parkgate import events
 from parkgate.quantities import STATES
@@ -41,9 +42,11 @@ def gateway_row(db: sqlite3.Connection, gateway_id: str) -> int:
     raise UnknownGateway(gateway_id)
 
 
-def channels(db: sqlite3.Connection, gw: int) -> list[dict]:
-    """Every channel of a gateway and how it stands, in the order in which they appeared."""
+def channels(db: sqlite3.Connection, gw: int, until_ms: int = 0) -> list[dict]:
+    """Every channel of a gateway and how it stands, in the order in which they appeared. `availability` is of the day
+    before `until_ms`, up to which the gateway has told what it did."""
     found = []
+    covered = availability.covered(db, gw, max(0, until_ms - availability.DAY_MS), until_ms) if until_ms else {}
     rows = db.execute(
         "SELECT series, instrument, profile, quantity, unit, scale, readings, undated, qualities, last_ms,"
         " last_trust, last_quality, last_value FROM series WHERE gw = ? ORDER BY series",
@@ -62,6 +65,7 @@ def channels(db: sqlite3.Connection, gw: int) -> list[dict]:
                 "readings": row[6],
                 "undated": row[7],
                 "qualities": qualities,
+                "availability": covered.get(row[0]),
                 "last_ms": row[9],
                 "clock_trust": TRUST_NAMES.get(row[10]) if row[10] is not None else None,
                 "quality": _quality(row[11]) if row[11] is not None else None,
@@ -88,7 +92,7 @@ def window(db, gw, wanted: list[int], from_ms: int | None, to_ms: int | None, la
     with the newest reading of them, without `from_ms` it is `last_s` long or has no beginning."""
     marks = ",".join("?" * len(wanted))
     rows = db.execute(
-        "SELECT series, instrument, quantity, unit, scale, span_ms, last_ms, last_trust FROM series"
+        "SELECT series, instrument, quantity, unit, scale, span_ms, last_ms, last_trust, row_ms FROM series"
         f" WHERE gw = ? AND series IN ({marks}) ORDER BY series",
         (gw, *wanted),
     ).fetchall()
@@ -97,19 +101,43 @@ def window(db, gw, wanted: list[int], from_ms: int | None, to_ms: int | None, la
     if from_ms is None:
         from_ms = 0 if last_s is None else max(0, to_ms - last_s * 1000)
     found = [
-        {"series": r[0], "instrument": r[1], "quantity": r[2], "unit": r[3], "scale": r[4], "span_ms": r[5]}
+        {
+            "series": r[0], "instrument": r[1], "quantity": r[2], "unit": r[3], "scale": r[4], "span_ms": r[5],
+            "row_ms": r[8] or 0,
+        }
         for r in rows
-    ]
+    ]  # fmt: skip
     blocks = {item["series"]: _blocks(db, item, from_ms, to_ms) for item in found}
     if sum(block[4] for item in blocks.values() for block in item) > DECODE_READINGS:
         for item in found:
             _extremes(item, blocks[item["series"]], from_ms, to_ms)
     else:
         _decoded(db, found, blocks, from_ms, to_ms)
+    off = availability.times_off(db, gw, from_ms, to_ms)
     for item in found:
+        told = availability.statements(db, gw, item["instrument"], from_ms, to_ms)
+        item["gaps"] = [_gap(gap, told, off) for gap in item["gaps"]]
         del item["span_ms"]
         _thin(item, min(points, POINTS_MAX))
     return {"from_ms": from_ms, "to_ms": to_ms, "series": found}
+
+
+def _gap(gap, told, off):
+    """An outage with its reason: the gateway was off, or what the statements of that time say."""
+    first, last, code = gap
+    reason = availability.in_words(code) if code else "no reading"
+    if any(begin < last and end > first for begin, end in off):
+        reason = "the gateway was off"
+    else:
+        counts: dict[str, int] = {}
+        for one in told:
+            if one["from_ms"] < last and one["to_ms"] > first:
+                for name, n in one["not_taken"].items():
+                    counts[name] = counts.get(name, 0) + n
+        if counts:
+            most = max(counts, key=lambda name: counts[name])
+            reason = "no answer" if most == "backed off" else most
+    return {"from_ms": first, "to_ms": last, "reason": reason}
 
 
 def _newest_ms(db, row):
@@ -133,11 +161,18 @@ def _blocks(db, item, from_ms, to_ms):
 def _extremes(item, blocks, from_ms, to_ms):
     item["from_blocks"] = True
     item["times"], item["values"] = times, values = [], []
-    for _, _, _, _, _, first_ms, last_ms, least, most in blocks:
+    item["gaps"] = []
+    before_ms = None
+    for _, _, _, _, _, first_ms, last_ms, least, most in sorted(blocks, key=lambda block: block[5]):
         if least is None:
             continue
+        if before_ms is not None and item["row_ms"] and 2 * (first_ms - before_ms) > 3 * item["row_ms"]:
+            times.append(before_ms + item["row_ms"])
+            values.append(None)
+            item["gaps"].append((before_ms + item["row_ms"], first_ms, 0))
         times += [max(first_ms, from_ms), min(last_ms, to_ms)]
         values += [least, most]
+        before_ms = last_ms
     _sort(item)
 
 
@@ -145,7 +180,7 @@ def _decoded(db, found, blocks, from_ms, to_ms):
     places: dict[tuple[int, int], list] = {}
     for item in found:
         item["from_blocks"] = False
-        item["times"], item["values"] = [], []
+        item["times"], item["values"], item["codes"] = [], [], []
         for block in blocks[item["series"]]:
             places.setdefault(block[:2], []).append((item, block[2], block[3]))
     for (ep, seq), wanted in places.items():
@@ -155,12 +190,16 @@ def _decoded(db, found, blocks, from_ms, to_ms):
         for item, instrument, channel in wanted:
             table = tables[instrument]
             dated = table.times(batch.base_ms)
-            for time_ms, trust, value in zip(dated, table.trust, table.column(channel)):
+            codes = table.quality[channel] or bytes(table.rows)
+            for time_ms, trust, value, code in zip(dated, table.trust, table.column(channel), codes):
                 if from_ms <= time_ms <= to_ms and trust != RELATIVE_ONLY:
                     item["times"].append(time_ms)
                     item["values"].append(value)
+                    item["codes"].append(code)
     for item in found:
         _sort(item)
+        item["gaps"] = availability.gaps(item["times"], item.pop("codes"), item["row_ms"])
+        _break_at_gaps(item)
 
 
 def _sort(item):
@@ -169,11 +208,28 @@ def _sort(item):
         order = sorted(range(len(times)), key=times.__getitem__)
         item["times"] = [times[i] for i in order]
         item["values"] = [values[i] for i in order]
+        if "codes" in item:
+            item["codes"] = [item["codes"][i] for i in order]
+
+
+def _break_at_gaps(item):
+    """A reading that is not there between two that are further apart than their cadence: no line may join them."""
+    row_ms = item["row_ms"]
+    if not row_ms:
+        return
+    times, values = [], []
+    for i, time_ms in enumerate(item["times"]):
+        if i and 2 * (time_ms - item["times"][i - 1]) > 3 * row_ms and item["values"][i - 1] is not None:
+            times.append(item["times"][i - 1] + row_ms)
+            values.append(None)
+        times.append(time_ms)
+        values.append(item["values"][i])
+    item["times"], item["values"] = times, values
 
 
 def _thin(item, points):
     times, values = item["times"], item["values"]
-    item["readings"] = len(times)
+    item["readings"] = len(times) - sum(1 for value in values if value is None)
     if len(times) <= points:
         return
     step = -(-2 * len(times) // points)
@@ -182,7 +238,8 @@ def _thin(item, points):
         part = [i for i in range(start, min(start + step, len(times))) if values[i] is not None]
         if part:
             least, most = min(part, key=values.__getitem__), max(part, key=values.__getitem__)
-            for i in sorted({least, most}):
+            holes = [i for i in range(start, min(start + step, len(times))) if values[i] is None][:1]
+            for i in sorted({least, most, *holes}):
                 kept_times.append(times[i])
                 kept_values.append(values[i])
         else:
@@ -238,11 +295,39 @@ def describe(event: list) -> str:
             return f"{event[3]} journal records that no longer check, sector {event[1]}"
         if kind == events.FLASH_FAULT:
             return f"sector {event[1]} given up ({event[2]})"
+        if kind == events.PERIODS:
+            return _describe_periods(*event[1:])
+        if kind == events.OFF:
+            if event[1] is None:
+                return "the gateway did not run; since when is not known"
+            return f"the gateway did not run for {duration((event[2] - event[1]) // 1000)}"
         if kind == events.COUNTER:
             return _describe_counter(*event[1:])
     except (IndexError, KeyError, TypeError, AttributeError):
         return "fields that this hub does not understand"
     return "a kind that this hub does not know"
+
+
+def duration(seconds: int) -> str:
+    """A stretch of time in words: "2 min 7 s"."""
+    if seconds < 1:
+        return "less than a second"
+    for unit, size, small, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if seconds >= size:
+            rest = seconds % size // part
+            return f"{seconds // size} {unit}" + (f" {rest} {small}" if rest else "")
+    return f"{seconds} s"
+
+
+def _describe_periods(instrument: str, _begin: list, period_ms: int, counts: list) -> str:
+    """A statement of periods: how many were taken, and why the others were not."""
+    total = sum(counts)
+    names = [*events.PERIOD_OUTCOMES, *["another reason"] * 10]
+    missing = ", ".join(f"{n} {names[i]}" for i, n in enumerate(counts) if i and n)
+    span = duration(total * period_ms // 1000)
+    if not missing:
+        return f"{instrument}: all {total} periods of {span} taken"
+    return f"{instrument}: {counts[0]} of {total} periods taken in {span}; not taken: {missing}"
 
 
 def _describe_counter(instrument: str, quantity: str, what: int, before: int, value: int, _when: list) -> str:

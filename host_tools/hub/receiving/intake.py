@@ -21,6 +21,7 @@ from host_tools.hub.stores.schema import DECODED, UNDECODABLE, WAITS_FOR_SCHEMA
 from host_tools.hub.stores.store import EPOCHS_MAX, Store
 from parkgate import events
 from parkgate.errors import FormatError
+from parkgate.reading import RELATIVE_ONLY
 from parkgate.wire.batch import Batch
 from parkgate.wire.cbor import UINT_LIMIT
 
@@ -44,6 +45,8 @@ class Outcome(NamedTuple):
     receipt_topic: str | None = None
     receipt: bytes | None = None
 
+
+PERIODS_MAX = 1 << 53  # of times and counts in a statement: what a reader of JSON can keep
 
 BEAT, STALE_BEAT, REFUSED = "beat", "stale beat", "refused"
 
@@ -184,7 +187,8 @@ class Intake:
         if places is not None:
             state, found = self._decode(gateway, batch, columns, places)
         self._gaps(gateway, epoch, batch)
-        store.add_batch(epoch, batch, batch_hash, message.data, state)
+        self._periods(gateway, epoch, seq, batch.events)
+        store.add_batch(gateway, epoch, batch, batch_hash, message.data, state)
         store.add_events(epoch, seq, batch.events)
         store.add_blocks(gateway, epoch, seq, found)
         if state == WAITS_FOR_SCHEMA:
@@ -279,6 +283,33 @@ class Intake:
             where = f"batches {first} to {last}" if sealed else "before they were sealed"
             log.warning("%s: signed gap of %d readings, %s", gateway.name, readings, where)
 
+    def _periods(self, gateway, epoch, seq, found):
+        """Take the statements of a batch about periods to account."""
+        for place, event in enumerate(found):
+            if event[0] != events.PERIODS:
+                continue
+            told = periods_told(event)
+            if told is None:
+                self.store.alarm(gateway, "event", f"seq {seq}: a statement of periods that says nothing usable")
+            else:
+                self.store.add_periods(gateway, epoch, seq, place, told)
+
+    def account_anew(self, now_unix_ms: int) -> None:
+        """Fill what an older database had not: how much time the readings of each block cover."""
+        db = self.store.db
+        if not db.execute("SELECT 1 FROM about WHERE name = 'account'").fetchone():
+            return
+        log.info("the database is of an older format: computing what time its readings cover")
+        with self.store.transaction(now_unix_ms):
+            for gateway in self.store.by_topic.values():
+                for epoch in gateway.epochs.values():
+                    for seq, data in self.store.decoded(epoch):
+                        batch = Batch(data)
+                        self._periods(gateway, epoch, seq, batch.events)
+                        places = gateway.schemas[batch.schema_id]
+                        self.store.set_coverage(epoch, seq, blocks(decode_group([batch])[0], places))
+            db.execute("DELETE FROM about WHERE name = 'account'")
+
     def _count_check(self, gateway, seq, before, this):
         fault = accept.counter_fault(before, this)
         if fault:
@@ -336,3 +367,19 @@ def _decode_safely(batches):
         if len(batches) > 1:
             return [_decode_safely([batch])[0] for batch in batches]
         return [FormatError(f"the hub failed on it: {type(error).__name__}: {error}")]
+
+
+def periods_told(event: list) -> tuple | None:
+    """(instrument, begin or None, period_ms, counts of the six outcomes) of a statement; counts of outcomes that are
+    not known here yet count as failed. None when its fields are not what they should be."""
+    if len(event) != 5:
+        return None
+    _, instrument, begin, period_ms, counts = event
+    if type(instrument) is not str or type(begin) is not list or len(begin) != 2 or type(counts) is not list:
+        return None
+    numbers = [*begin, period_ms, *counts]
+    if not 6 <= len(counts) <= 16 or any(type(n) is not int or not 0 <= n < PERIODS_MAX for n in numbers):
+        return None
+    if not period_ms or sum(counts) > PERIODS_MAX // period_ms:
+        return None
+    return instrument, None if begin[1] == RELATIVE_ONLY else begin[0], period_ms, [*counts[:5], sum(counts[5:])]

@@ -21,7 +21,7 @@ class Series:
 
     __slots__ = (
         "id", "instrument", "quantity", "unit", "scale", "profile", "readings", "undated", "span_ms", "qualities",
-        "last_place", "last_ms", "last_trust", "last_quality", "last_value", "is_headline",
+        "last_place", "last_ms", "last_trust", "last_quality", "last_value", "good_ms", "row_ms", "is_headline",
     )  # fmt: skip
 
     def __init__(self, series_id, instrument, quantity, unit, scale, profile):
@@ -40,7 +40,36 @@ class Series:
         self.last_trust: int | None = None
         self.last_quality: int | None = None
         self.last_value: int | None = None
+        self.good_ms: int | None = None  # time of the newest good reading
+        self.row_ms: int | None = None  # cadence by the newest schema
         self.is_headline = False
+
+
+class Channels(list):
+    """The series of one instrument of a schema, in its order; `row_ms` is the cadence that its profile declares."""
+
+    instrument = profile = ""
+    row_ms: int | None = None
+
+
+class Account:
+    """What the statements of one instrument say (SPEC 5.7): `counts` by outcome, of all; `last` of the newest, which
+    ends at `end_ms`."""
+
+    __slots__ = ("counts", "end_ms", "last", "place")
+
+    def __init__(self, counts):
+        self.counts = list(counts)
+        self.place: tuple | None = None
+        self.end_ms: int | None = None
+        self.last: list[int] = []
+
+    def add(self, counts) -> None:
+        self.counts = [a + b for a, b in zip(self.counts, counts)]
+
+    def newest(self, place: tuple, end_ms: int | None, counts) -> None:
+        if self.place is None or place > self.place:
+            self.place, self.end_ms, self.last = place, end_ms, list(counts)
 
 
 class Epoch:
@@ -74,7 +103,10 @@ class Gateway:
         self.beat_bytes: bytes | None = None
         self.beat_unix_ms: int | None = None
         self.epochs: dict[bytes, Epoch] = {}
-        self.schemas: dict[bytes, list[list[Series]]] = {}  # schema id → instrument → channel → series
+        self.schemas: dict[bytes, list[Channels]] = {}  # schema id → instrument → channel → series
+        self.schema_id: bytes | None = None  # of the newest batch, which is at schema_place
+        self.schema_place: tuple[int, int] | None = None
+        self.accounts: dict[str, Account] = {}  # instrument → what its statements say
         self.series: dict[tuple, Series] = {}  # (instrument, quantity, unit, scale) → series
         self.refused: dict[str, int] = {}
         self.alarms: dict[str, dict] = {}

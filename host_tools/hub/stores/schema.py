@@ -8,7 +8,7 @@ Readings are not stored a second time. The signed bytes of each batch are the da
 by the primary key of its batch, and what is shown, exported and audited cannot differ.
 """
 
-FORMAT = 1
+FORMAT = 2
 
 DECODED, WAITS_FOR_SCHEMA, UNDECODABLE = 0, 1, 2  # batch.state
 
@@ -111,6 +111,8 @@ CREATE TABLE series (
     last_trust INTEGER,
     last_quality INTEGER,
     last_value INTEGER,
+    good_ms INTEGER,                    -- time of the newest good reading
+    row_ms INTEGER,                     -- cadence of its rows as its newest schema declares it
     UNIQUE (gw, instrument, quantity, unit, scale)
 );
 
@@ -126,8 +128,31 @@ CREATE TABLE block (
     readings INTEGER NOT NULL,
     least INTEGER,                      -- of the values, null when there is none
     most INTEGER,
+    good_ms INTEGER NOT NULL DEFAULT -1,    -- time of the last good row, -1 when there is none
+    covered_ms INTEGER NOT NULL DEFAULT 0,  -- time that good rows cover, from the first row to the last
+    tail_ms INTEGER NOT NULL DEFAULT 0,     -- what the last row covers at most, 0 when it is not good
     PRIMARY KEY (series, last_ms, ep, seq)
 ) WITHOUT ROWID;
+
+-- What a gateway signed of the periods of its instruments (SPEC 5.7): one row a statement.
+CREATE TABLE periods (
+    ep INTEGER NOT NULL REFERENCES epoch,
+    seq INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    gw INTEGER NOT NULL,
+    instrument TEXT NOT NULL,
+    begin_ms INTEGER,                   -- null when it is only relative to a start
+    end_ms INTEGER,
+    period_ms INTEGER NOT NULL,
+    taken INTEGER NOT NULL,
+    no_answer INTEGER NOT NULL,
+    backed_off INTEGER NOT NULL,
+    bus_busy INTEGER NOT NULL,
+    not_built INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    PRIMARY KEY (ep, seq, place)
+) WITHOUT ROWID;
+CREATE INDEX periods_of ON periods (gw, instrument, end_ms);
 
 CREATE TABLE event (
     ep INTEGER NOT NULL REFERENCES epoch,
@@ -180,4 +205,14 @@ CREATE TABLE fork (
     seq INTEGER NOT NULL,
     PRIMARY KEY (ep, hash)
 ) WITHOUT ROWID;
+"""
+
+# From format 1 to 2: what is new is filled from the signed bytes afterwards (`intake.Intake.account_anew`).
+TO_FORMAT_2 = """
+ALTER TABLE series ADD COLUMN good_ms INTEGER;
+ALTER TABLE series ADD COLUMN row_ms INTEGER;
+ALTER TABLE block ADD COLUMN good_ms INTEGER NOT NULL DEFAULT -1;
+ALTER TABLE block ADD COLUMN covered_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE block ADD COLUMN tail_ms INTEGER NOT NULL DEFAULT 0;
+INSERT INTO about VALUES ('account', 'anew');
 """

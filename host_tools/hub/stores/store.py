@@ -9,19 +9,20 @@ it.
 
 import contextlib
 import json
-import sqlite3
-from pathlib import Path
 
 from host_tools.hub.receiving.accept import Held
-from host_tools.hub.receiving.state import Epoch, Gateway, Series
-from host_tools.hub.stores.schema import FORMAT, TABLES, UNDECODABLE, WAITS_FOR_SCHEMA
-from parkgate.errors import ParkgateError
+from host_tools.hub.receiving.state import Account, Channels, Epoch, Gateway, Series
+from host_tools.hub.stores.database import DATABASE_FILE as DATABASE_FILE
+from host_tools.hub.stores.database import StoreError as StoreError
+from host_tools.hub.stores.database import connect as connect
+from host_tools.hub.stores.database import existing as existing
+from host_tools.hub.stores.schema import DECODED, UNDECODABLE, WAITS_FOR_SCHEMA
+from parkgate.sensing import cadence
 from parkgate.wire import batch as batch_format
 from parkgate.wire import cbor
 from parkgate.wire.beat import Beat
 
-DATABASE_FILE = "hub.sqlite"
-BUSY_TIMEOUT_MS = 10_000
+OUTCOME_COLUMNS = ("taken", "no_answer", "backed_off", "bus_busy", "not_built", "failed")
 EVIDENCE_KEPT = 64  # a gateway and reason; forks matter most and come validly signed, so they get more
 FORK_EVIDENCE_KEPT = 1024
 EVIDENCE_BYTES = batch_format.MAX_BATCH_BYTES
@@ -29,47 +30,6 @@ FORKS_KNOWN = 4096  # hashes an epoch
 EPOCHS_MAX = 4096  # a gateway
 SERIES_MAX = 16384  # a gateway
 SCHEMAS_MAX = 4096  # a gateway
-
-
-class StoreError(ParkgateError):
-    """The database cannot be used: of another format, or not a database."""
-
-
-def existing(data_dir) -> Path:
-    """The data folder of a hub that has run. Raises StoreError: a mistyped name must not become another hub."""
-    if not (Path(data_dir) / DATABASE_FILE).is_file():
-        raise StoreError(f"there is no hub in {data_dir}; is the name right? `parkgate hub --data DIR` makes one")
-    return Path(data_dir)
-
-
-def connect(data_dir, read_only: bool = False) -> sqlite3.Connection:
-    """A connection to the hub's database, made with its tables at first. Raises StoreError."""
-    path = Path(data_dir) / DATABASE_FILE
-    try:
-        if read_only:
-            connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False, isolation_level=None
-            )
-        else:
-            connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        if not read_only:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("BEGIN IMMEDIATE")
-            if not connection.execute("PRAGMA user_version").fetchone()[0]:
-                for statement in TABLES.split(";\n"):
-                    if statement.strip():
-                        connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {FORMAT}")
-            connection.execute("COMMIT")
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.Error as error:
-        raise StoreError(f"cannot open {path}: {error}") from None
-    if found != FORMAT:
-        raise StoreError(f"{path} has format {found}; this hub reads format {FORMAT}")
-    return connection
 
 
 class Store:
@@ -106,13 +66,14 @@ class Store:
             gateway.beat = Beat(beat) if beat else None
         by_ep = self._load_epochs(by_gw)
         for row in db.execute("SELECT gw, series, instrument, quantity, unit, scale, profile, readings, undated,"
-                              " span_ms, qualities, last_ep, last_seq, last_ms, last_trust, last_quality, last_value"
-                              " FROM series ORDER BY series"):  # fmt: skip
+                              " span_ms, qualities, last_ep, last_seq, last_ms, last_trust, last_quality, last_value,"
+                              " good_ms, row_ms FROM series ORDER BY series"):  # fmt: skip
             series = Series(*row[1:7])
             series.readings, series.undated, series.span_ms = row[7:10]
             series.qualities = {int(code): count for code, count in json.loads(row[10]).items()}
             series.last_place = (row[11], row[12]) if row[11] is not None else None
-            series.last_ms, series.last_trust, series.last_quality, series.last_value = row[13:]
+            series.last_ms, series.last_trust, series.last_quality, series.last_value = row[13:17]
+            series.good_ms, series.row_ms = row[17:]
             by_gw[row[0]].series[row[2:6]] = series
         for gateway in by_gw.values():
             gateway.choose_headline()
@@ -121,6 +82,7 @@ class Store:
                 gateway.took(newest)
         for gw, schema_id, data in db.execute("SELECT * FROM schema"):
             self._resolve(by_gw[gw], schema_id, data)
+        self._load_accounts(by_gw)
         self.nobody = {}
         for gw, reason, count, _ in db.execute("SELECT * FROM refused"):
             (by_gw[gw].refused if gw else self.nobody)[reason] = count
@@ -143,6 +105,26 @@ class Store:
             gateway = by_gw.get(gw) or Gateway(gw, kid, public_key, name, enrolled)
             gateway.name, gateway.revoked_unix_ms = name, revoked
             self.by_topic[gateway.topic_name()] = gateway
+
+    def _load_accounts(self, by_gw) -> None:
+        """What each instrument's statements say together, and what the newest one says."""
+        sums = ", ".join(f"sum({name})" for name in OUTCOME_COLUMNS)
+        for gw, instrument, *counts in self.db.execute(
+            f"SELECT gw, instrument, {sums} FROM periods GROUP BY gw, instrument"
+        ):
+            by_gw[gw].accounts[instrument] = Account(counts)
+        newest = ", ".join(OUTCOME_COLUMNS)
+        for gw, instrument, ep, seq, place, end_ms, *counts in self.db.execute(
+            f"SELECT gw, instrument, ep, seq, place, end_ms, {newest} FROM periods ORDER BY ep, seq, place"
+        ):
+            by_gw[gw].accounts[instrument].newest((ep, seq, place), end_ms, counts)
+        for gateway in by_gw.values():
+            epoch = gateway.current()
+            if epoch is not None and epoch.held.head() is not None:
+                row = self.db.execute(
+                    "SELECT schema_id FROM batch WHERE ep = ? AND seq = ?", (epoch.ep, epoch.held.head())
+                ).fetchone()
+                gateway.schema_place, gateway.schema_id = (epoch.ep, epoch.held.head()), row[0]
 
     def _load_alarms(self) -> None:
         by_gw = {gateway.gw: gateway for gateway in self.by_topic.values()}
@@ -240,10 +222,10 @@ class Store:
         )
         db.executemany(
             "UPDATE series SET readings = ?, undated = ?, span_ms = ?, qualities = ?, last_ep = ?, last_seq = ?,"
-            " last_ms = ?, last_trust = ?, last_quality = ?, last_value = ? WHERE series = ?",
+            " last_ms = ?, last_trust = ?, last_quality = ?, last_value = ?, good_ms = ?, row_ms = ? WHERE series = ?",
             [
                 (s.readings, s.undated, s.span_ms, json.dumps(s.qualities), *(s.last_place or (None, None)),
-                 s.last_ms, s.last_trust, s.last_quality, s.last_value, s.id)
+                 s.last_ms, s.last_trust, s.last_quality, s.last_value, s.good_ms, s.row_ms, s.id)
                 for s in self._dirty_series.values()
             ],
         )  # fmt: skip
@@ -275,7 +257,7 @@ class Store:
         """The signed bytes of a batch that is held."""
         return self.db.execute("SELECT bytes FROM batch WHERE ep = ? AND seq = ?", (ep, seq)).fetchone()[0]
 
-    def add_batch(self, epoch: Epoch, batch, batch_hash: bytes, data: bytes, state: int) -> None:
+    def add_batch(self, gateway: Gateway, epoch: Epoch, batch, batch_hash: bytes, data: bytes, state: int) -> None:
         """One verified, accepted batch with its bytes."""
         db, seq = self.db, batch.sign1.seq
         db.execute(
@@ -293,6 +275,8 @@ class Store:
         db.execute("INSERT OR REPLACE INTO held VALUES (?, ?, ?)", (epoch.ep, first, last))
         epoch.batches += 1
         epoch.readings += batch.readings
+        if gateway.schema_place is None or (epoch.ep, seq) > gateway.schema_place:
+            gateway.schema_place, gateway.schema_id = (epoch.ep, seq), batch.schema_id
         self._dirty_epochs[epoch.ep] = epoch
 
     def add_events(self, epoch: Epoch, seq: int, events: list) -> None:
@@ -301,6 +285,17 @@ class Store:
             "INSERT INTO event VALUES (?, ?, ?, ?, ?)",
             [(epoch.ep, seq, place, event[0], cbor.encode(event)) for place, event in enumerate(events)],
         )
+
+    def add_periods(self, gateway: Gateway, epoch: Epoch, seq: int, place: int, told: tuple) -> None:
+        """One statement: (instrument, begin or None, period_ms, counts of the six outcomes)."""
+        instrument, begin_ms, period_ms, counts = told
+        end_ms = None if begin_ms is None else begin_ms + period_ms * sum(counts)
+        marks = ",".join("?" * (8 + len(counts)))
+        row = (epoch.ep, seq, place, gateway.gw, instrument, begin_ms, end_ms, period_ms, *counts)
+        self.db.execute(f"INSERT INTO periods VALUES ({marks})", row)
+        account = gateway.accounts.setdefault(instrument, Account([0] * len(counts)))
+        account.add(counts)
+        account.newest((epoch.ep, seq, place), end_ms, counts)
 
     def add_missing(self, epoch: Epoch, first_seq: int, last_seq: int, why: str) -> None:
         """These seqs will not come, because of `why` ("gap" or "lost")."""
@@ -334,12 +329,13 @@ class Store:
         for name, profile, channels in schema:
             instrument = _unlike(names, name)
             quantities: dict[str, int] = {}
-            places.append(
-                [
-                    self._series(gateway, instrument, _unlike(quantities, quantity), unit, scale, profile)
-                    for quantity, unit, scale in channels
-                ]
+            of_instrument = Channels(
+                self._series(gateway, instrument, _unlike(quantities, quantity), unit, scale, profile)
+                for quantity, unit, scale in channels
             )
+            of_instrument.instrument, of_instrument.profile = instrument, profile
+            of_instrument.row_ms = cadence.row_ms(profile)
+            places.append(of_instrument)
         gateway.schemas[schema_id] = places
         gateway.choose_headline()
         return True
@@ -360,7 +356,7 @@ class Store:
         """The readings of one batch, a block a series, as `decode.blocks` found them."""
         place = (epoch.ep, seq)
         self.db.executemany(
-            "INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     b.series.id,
@@ -373,6 +369,9 @@ class Store:
                     b.readings,
                     b.least,
                     b.most,
+                    b.good_ms,
+                    b.covered_ms,
+                    b.tail_ms,
                 )
                 for b in blocks
             ],
@@ -384,8 +383,11 @@ class Store:
             series.span_ms = max(series.span_ms, block.last_ms - block.first_ms)
             for code, count in block.qualities.items():
                 series.qualities[code] = series.qualities.get(code, 0) + count
+            if block.good_ms >= 0:
+                series.good_ms = max(block.good_ms, series.good_ms or 0)
             if series.last_place is None or place > series.last_place:
                 series.last_place = place
+                series.row_ms = block.row_ms
                 series.last_ms, series.last_trust = block.newest_ms, block.newest_trust
                 series.last_quality, series.last_value = block.newest_quality, block.newest_value
                 gateway.took(series)
@@ -408,6 +410,25 @@ class Store:
         return self.db.execute(
             f"SELECT id, ep, seq, bytes FROM batch WHERE state = {UNDECODABLE} ORDER BY ep, seq"
         ).fetchall()
+
+    def decoded(self, epoch: Epoch):
+        """(seq, bytes) of the batches of a chain whose readings are indexed."""
+        question = f"SELECT seq, bytes FROM batch WHERE ep = ? AND state = {DECODED} ORDER BY seq"
+        return self.db.execute(question, (epoch.ep,)).fetchall()
+
+    def set_coverage(self, epoch: Epoch, seq: int, blocks: list) -> None:
+        """What time the readings of one batch cover, for blocks that an older hub wrote."""
+        for block in blocks:
+            self.db.execute(
+                "UPDATE block SET good_ms = ?, covered_ms = ?, tail_ms = ? WHERE series = ? AND last_ms = ? AND ep = ?"
+                " AND seq = ?",
+                (block.good_ms, block.covered_ms, block.tail_ms, block.series.id, block.last_ms, epoch.ep, seq),
+            )
+            if block.good_ms >= 0:
+                block.series.good_ms = max(block.good_ms, block.series.good_ms or 0)
+            if block.series.last_place == (epoch.ep, seq):
+                block.series.row_ms = block.row_ms
+            self._dirty_series[block.series.id] = block.series
 
     def set_state(self, batch_id: int, state: int) -> None:
         self.db.execute("UPDATE batch SET state = ? WHERE id = ?", (state, batch_id))

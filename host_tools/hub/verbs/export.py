@@ -7,6 +7,10 @@ word for quality: only readings that carry a value are in it, and one that is no
 "quality" (readers that do not know it pass over it). Readings that could never be dated have no place in it
 either; CSV has everything.
 
+`availability` is a table of how much of the time each channel's good readings cover, `outages` one of what was signed
+as not read, with the reasons, and of the times in which the gateway did not run (those have no instrument). Both are
+CSV.
+
 Works beside a running hub: it reads one snapshot of the database.
 """
 
@@ -22,6 +26,7 @@ import cbor2
 from host_tools.hub.reading.decode import decode_group
 from host_tools.hub.stores.schema import DECODED
 from host_tools.hub.stores.store import connect, existing
+from host_tools.hub.verbs import export_account
 from host_tools.hub.verbs.enrol import find
 from host_tools.hub.web.summary import decimal_text
 from parkgate import quantities
@@ -66,7 +71,7 @@ def add_parser(subparsers) -> None:
     """Arguments of `parkgate export`."""
     parser = subparsers.add_parser("export", help="write a hub's readings as SenML or CSV", description=__doc__)
     parser.add_argument("--data", required=True, metavar="DIR", help="data directory of the hub")
-    parser.add_argument("--format", required=True, choices=FORMATS)
+    parser.add_argument("--format", required=True, choices=FORMATS + export_account.FORMATS)
     parser.add_argument("--gateway", action="append", metavar="NAME|ID", help="only this one (may be given again)")
     parser.add_argument("--from-ms", type=int, metavar="MS", help="only readings at or after this Unix time in ms")
     parser.add_argument("--to-ms", type=int, metavar="MS", help="only readings before this Unix time in ms")
@@ -78,19 +83,26 @@ def run(args) -> int:
     db = connect(existing(args.data), read_only=True)
     try:
         db.execute("BEGIN")  # one snapshot, whatever the hub does meanwhile
-        rows = read(db, args.gateway, args.from_ms, args.to_ms)
         if args.out:
             with open(args.out, "wb") as file:
-                counts = write(args.format, rows, file)
+                counts = _write_one(args, db, file)
         else:
-            counts = write(args.format, rows, sys.stdout.buffer)
+            counts = _write_one(args, db, sys.stdout.buffer)
             sys.stdout.buffer.flush()
     finally:
         db.close()
     written, left_out = counts
     note = f"; {left_out} without a value or a date are not in SenML" if left_out else ""
-    print(f"{written} readings written{note}", file=sys.stderr)
+    what = "lines" if args.format in export_account.FORMATS else "readings"
+    print(f"{written} {what} written{note}", file=sys.stderr)
     return 0
+
+
+def _write_one(args, db, out) -> tuple[int, int]:
+    span = args.gateway, args.from_ms, args.to_ms
+    if args.format in export_account.FORMATS:
+        return export_account.write(args.format, db, *span, out)
+    return write(args.format, read(db, *span), out)
 
 
 def read(db, names=None, from_ms: int | None = None, to_ms: int | None = None) -> Iterator[Rows]:

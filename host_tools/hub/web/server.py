@@ -134,6 +134,7 @@ class Pages:
                 refused[reason] = refused.get(reason, 0) + count
         totals: dict = {name: sum(gateway[name] for gateway in gateways) for name in SUMS}
         totals["gateways"] = len(gateways)
+        totals["instruments_not_good"] = sum(len(gateway["instruments_not_good"]) for gateway in gateways)
         totals["buffered"] = sum(gateway["buffered"] or 0 for gateway in gateways)
         totals["refused"] = refused
         return {
@@ -161,15 +162,21 @@ class Pages:
         }
 
     async def gateway(self, request: Request) -> Response:
+        summaries = self._summaries(request.path_params["id"])
+        until_ms = (summaries[0]["until_ms"] if summaries else None) or 0
+
         def ask(db):
             gw = readings.gateway_row(db, request.path_params["id"])
             return {
-                "channels": readings.channels(db, gw),
+                "channels": readings.channels(db, gw, until_ms),
                 "events": readings.recent_events(db, gw, EVENTS_SHOWN),
                 "evidence": readings.refusals(db, gw, EVENTS_SHOWN),
             }
 
-        return await self._ask(request, ask, with_summary=True)
+        return await self._ask(request, ask, summaries)
+
+    def _summaries(self, gateway_id):
+        return [g for g in self.hub.board.since(0)[1] if g["id"].startswith(gateway_id.lower())]
 
     async def readings(self, request: Request) -> Response:
         query = request.query_params
@@ -190,7 +197,7 @@ class Pages:
 
         return await self._ask(request, ask)
 
-    async def _ask(self, request, ask, with_summary=False):
+    async def _ask(self, request, ask, summaries=()):
         def run():
             with contextlib.closing(connect(self.hub.data_dir, read_only=True)) as db:
                 return ask(db)
@@ -199,9 +206,8 @@ class Pages:
             answer = await run_in_threadpool(run)
         except readings.UnknownGateway:
             return JSONResponse({"error": "no such gateway"}, 404)
-        if with_summary:
-            found = [g for g in self.hub.board.since(0)[1] if g["id"].startswith(request.path_params["id"].lower())]
-            answer = {**(found[0] if found else {}), **answer}
+        if summaries:
+            answer = {**summaries[0], **answer}
         return JSONResponse(answer)
 
     async def batch(self, request: Request) -> Response:

@@ -7,6 +7,7 @@ knows up to which number he has seen, gets only what is new.
 
 import threading
 
+from host_tools.hub.reading import availability
 from host_tools.hub.receiving.accept import size, without
 from host_tools.hub.receiving.state import Epoch, Gateway
 from parkgate.reading import TRUST_NAMES
@@ -63,6 +64,7 @@ def gateway_summary(gateway: Gateway) -> dict:
 
     beat = gateway.beat
     headline = gateway.headline
+    instruments = availability.instruments(gateway)
     return {
         "id": gateway.kid.hex(),
         "topic": gateway.topic_name(),
@@ -91,6 +93,9 @@ def gateway_summary(gateway: Gateway) -> dict:
         "awaited_batches": total("awaited_batches"),
         "lost_batches": total("lost_batches"),
         "unexplained_batches": total("unexplained_batches"),
+        "until_ms": availability.until_ms(gateway) or None,
+        "instruments": instruments,
+        "instruments_not_good": [one["instrument"] for one in instruments if one["state"] in availability.NOT_GOOD],
         "loss_in_s": beat.health.get(LOSS_KEY) if beat else None,
         "beat": _beat_summary(gateway),
         "alarms": list(gateway.alarms.values()),

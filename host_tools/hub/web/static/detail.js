@@ -1,7 +1,7 @@
 // One gateway: how it stands, its plot, its channels, what it signed about itself, what was refused.
 
 import { COLOURS, Plot } from "./plot.js";
-import { STANDING_WORDS, ago, clock, copyable, count, el, span, standing, unitText, when, words } from "./show.js";
+import { STANDING_WORDS, ago, clock, copyable, count, duration, el, instrumentWords, span, standing, unitText, when, words } from "./show.js";
 
 const REDRAW_MS = 1000;
 const MILD_ALARMS = new Set(["counters", "schema", "event"]);
@@ -142,7 +142,7 @@ export class Detail {
 
   drawChannels() {
     const { channels } = this.detail;
-    if (!channels.length) {
+    if (!channels.length && !this.detail.instruments.length) {
       this.channels.replaceChildren(el("h3", {}, "Channels"), el("p", { class: "quiet" }, this.gateway.undecoded
         ? "Batches are here and safe; the one that names their channels is still on its way."
         : "Nothing yet. Channels appear with the first batch."));
@@ -155,7 +155,7 @@ export class Detail {
     for (const c of channels) {
       if (c.instrument !== instrument) {
         instrument = c.instrument;
-        rows.push(el("tr", { class: "group" }, el("td", { colspan: 6 }, instrument, " ", el("small", {}, c.profile))));
+        rows.push(this.instrumentRow(instrument, c.profile));
       }
       const pick = el("button", { type: "button", class: "pick", "data-series": c.series, "aria-pressed": String(chosen.has(c.series)),
         "data-colour": chosen.get(c.series), title: "Show in the plot" }, words(c.quantity));
@@ -163,16 +163,27 @@ export class Detail {
       rows.push(el("tr", {}, el("td", {}, pick),
         el("td", { class: "num" }, c.value === null ? el("span", { class: "quiet" }, "no value") : el("b", {}, c.state || c.value)),
         el("td", {}, unitText(c.unit)),
-        el("td", {}, qualityBar(c)),
+        el("td", {}, availabilityBar(c)),
         el("td", { class: "num" }, count(c.readings)),
         el("td", { class: "quiet" }, c.clock_trust === "relative only" ? "not dated" : when(c.last_ms))));
     }
+    for (const one of this.detail.instruments) {
+      if (!channels.some((c) => c.instrument === one.instrument)) rows.push(this.instrumentRow(one.instrument, ""));
+    }
     this.channels.replaceChildren(el("h3", {}, "Channels"), el("div", { class: "table-wrap" }, el("table", {},
       el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Channel"), el("th", { scope: "col", class: "num" }, "Newest"),
-        el("th", { scope: "col" }, "Unit"), el("th", { scope: "col" }, "Quality"), el("th", { scope: "col", class: "num" }, "Readings"),
+        el("th", { scope: "col" }, "Unit"), el("th", { scope: "col" }, "Availability"), el("th", { scope: "col", class: "num" }, "Readings"),
         el("th", { scope: "col" }, "When"))),
       el("tbody", {}, rows))));
     if (focused) this.channels.querySelector(`[data-series="${focused}"]`)?.focus();
+  }
+
+  // The head of an instrument's channels: what it is, and whether it answers.
+  instrumentRow(name, profile) {
+    const one = this.detail.instruments.find((i) => i.instrument === name);
+    const [kind, text] = one ? instrumentWords(one) : ["idle", ""];
+    return el("tr", { class: `group ${kind}` }, el("td", { colspan: 6 }, el("span", { class: `light ${kind}` }), name, " ",
+      text && el("span", { class: `state ${kind}` }, text), " ", el("small", {}, (one && one.profile) || profile)));
   }
 
   drawEvents() {
@@ -192,21 +203,21 @@ export class Detail {
   }
 }
 
-function qualityBar(channel) {
-  const all = Object.entries(channel.qualities);
-  const sum = all.reduce((total, [, n]) => total + n, 0);
-  const good = channel.qualities.good || 0;
-  const mild = ["stale", "out of range", "substituted", "counter glitch"].reduce((n, q) => n + (channel.qualities[q] || 0), 0);
-  const percent = sum ? (100 * good) / sum : 0;
-  const shown = good === sum ? "100" : Math.min(99.99, percent).toFixed(percent > 99 ? 2 : 1);
+// The share of the last day (or of the time since the first reading) that good readings cover. By time, never by rows.
+function availabilityBar(channel) {
+  const a = channel.availability;
+  const now = channel.quality && channel.quality !== "good" ? `now ${channel.quality}` : "";
+  if (!a) return el("span", { class: "quiet" }, now || "no dated reading");
+  const missing = a.time_ms - a.good_ms;
   const piece = (n, kind) => {
     if (!n) return null;
     const part = el("i", { class: kind });
     part.style.flexGrow = n;
     return part;
   };
-  const now = channel.quality && channel.quality !== "good" ? `, now ${channel.quality}` : "";
-  return el("div", { class: "quality", title: all.map(([q, n]) => `${q}: ${count(n)}`).join("\n") },
-    el("div", { class: "bar" }, piece(good, "k-good"), piece(mild, "k-warn"), piece(sum - good - mild, "k-bad")),
-    el("span", {}, `${shown} % good${now}`));
+  const rows = Object.entries(channel.qualities).map(([q, n]) => `${count(n)} rows ${q}`).join(", ");
+  const title = `good readings cover ${duration(a.good_ms)} of ${duration(a.time_ms)}, ${clock(a.from_ms)} to ${clock(a.to_ms)}\n${rows}`;
+  return el("div", { class: "quality", title },
+    el("div", { class: "bar" }, piece(a.good_ms, now ? "k-warn" : "k-good"), piece(missing, "k-bad")),
+    el("span", {}, `${a.percent} % of ${duration(a.time_ms)}${now ? `, ${now}` : ""}`));
 }

@@ -1,10 +1,10 @@
 // The list of gateways: one row each, changed in place, so that 300 of them cost little and nothing jumps.
 
-import { STANDING_WORDS, ago, count, el, sparkline, standing, unitText } from "./show.js";
+import { STANDING_WORDS, ago, count, el, instrumentWords, sparkline, standing, unitText } from "./show.js";
 
 const FILTERS = [
   ["all", "All", () => true],
-  ["attention", "Attention", (s) => s === "attention"],
+  ["attention", "Attention", (s) => s === "attention" || s === "away"],
   ["silent", "Silent", (s) => s === "silent" || s === "new"],
 ];
 
@@ -49,6 +49,12 @@ export class List {
     row.standing = standing(g);
     const notes = [];
     if (row.standing === "attention") notes.push(el("b", { class: "bad" }, "needs attention"));
+    const away = g.instruments_not_good;
+    if (away.length) {
+      const one = g.instruments.find((i) => i.instrument === away[0]);
+      notes.push(el("b", { class: instrumentWords(one)[0] === "bad" ? "bad" : "" },
+        away.length > 1 ? `${count(away.length)} instruments without good readings` : `${away[0]} ${instrumentWords(one)[1]}`));
+    }
     if (g.awaited_batches > 3) notes.push(el("b", {}, `${count(g.awaited_batches)} batches behind`));
     if (g.dropped) notes.push(el("b", {}, `${count(g.dropped)} dropped`));
     const seen = g.revoked_unix_ms ? "revoked" : g.last_reading_ms ? ago(g.last_reading_ms) : STANDING_WORDS[row.standing];

@@ -26,13 +26,14 @@ function choose(id, focus = true) {
 
 function drawTotals({ totals }) {
   const standings = [...gateways.values()].map(standing);
-  const live = standings.filter((s) => s === "live" || s === "attention").length;
+  const live = standings.filter((s) => s === "live" || s === "away" || s === "attention").length;
   const refused = Object.values(totals.refused).reduce((a, b) => a + b, 0);
   const missing = totals.lost_batches + totals.unexplained_batches;
   const card = (name, value, note, kind = "", title = null) => el("dl", { class: `total ${kind}`, title },
     el("dt", {}, name), el("dd", {}, value, note ? [" ", el("small", {}, note)] : ""));
   document.getElementById("totals").replaceChildren(
     card("Gateways", count(live), `live of ${count(totals.gateways)}`),
+    card("Instruments away", count(totals.instruments_not_good), null, totals.instruments_not_good ? "bad" : ""),
     card("Readings stored", compact(totals.readings_stored), null, "", count(totals.readings_stored)),
     card("Batches verified", compact(totals.batches_verified), null, "", count(totals.batches_verified)),
     card("Backlog, readings", compact(totals.backlog)),

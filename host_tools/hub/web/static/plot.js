@@ -1,6 +1,6 @@
 // The live plot of the chosen channels: uPlot, one axis a unit, integers scaled only here, for the eye.
 
-import { el, unitText, words } from "./show.js";
+import { duration, el, unitText, words } from "./show.js";
 
 const WINDOWS = [["15 min", 900], ["1 h", 3600], ["6 h", 21600], ["1 day", 86400], ["1 week", 604800], ["all", null]];
 const HEIGHT = 320;
@@ -82,6 +82,7 @@ export class Plot {
       s.values.map((v) => (v === null ? null : v / 10 ** s.scale)),
     ]));
     const shape = JSON.stringify([drawn.map((s) => s.series), this.series, document.documentElement.dataset.theme]);
+    this.newest = drawn;
     if (this.u && shape === this.shape) {
       this.u.setData(data);
       this.tellNewest();
@@ -110,7 +111,7 @@ export class Plot {
       width: Math.max(200, this.box.clientWidth),
       height: HEIGHT,
       cursor: { points: { size: 7 }, drag: { x: true, y: false } },
-      hooks: { setCursor: [(u) => { if (u.cursor.left < 0 && u.data[0].length) u.setLegend({ idx: u.data[0].length - 1 }, false); }] },
+      hooks: { drawClear: [(u) => this.drawGaps(u, drawn, colour("--bad-soft"), colour("--bad"))], setCursor: [(u) => { if (u.cursor.left < 0 && u.data[0].length) u.setLegend({ idx: u.data[0].length - 1 }, false); }] },
       scales: Object.fromEntries([["x", { time: true }], ...units.map((unit) => [unit || "1", { auto: true }])]),
       axes: [
         { ...axis, space: 70, values: [
@@ -137,12 +138,36 @@ export class Plot {
             stroke: colour(`--c${(chosen ? chosen.colour : 0) % COLOURS}`),
             width: 1.5,
             points: { show: s.times.length < 60, size: 4 },
-            spanGaps: drawn.length > 1,
+            spanGaps: false,
             value: (u, v) => (v === null || v === undefined ? "–" : `${v.toFixed(Math.max(0, s.scale))} ${unitText(s.unit)}`),
           };
         }),
       ],
     };
+  }
+
+  // Outages behind the lines: what no good reading covers, with the reason where there is room.
+  drawGaps(u, drawn, fill, ink) {
+    const { ctx, bbox } = u;
+    ctx.save();
+    ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
+    ctx.textBaseline = "top";
+    ctx.textAlign = "left";
+    const told = new Set();
+    for (const s of this.newest || drawn) for (const gap of s.gaps) {
+      const left = Math.max(bbox.left, u.valToPos(gap.from_ms / 1000, "x", true));
+      const right = Math.min(bbox.left + bbox.width, u.valToPos(gap.to_ms / 1000, "x", true));
+      if (right <= left) continue;
+      ctx.fillStyle = fill;
+      ctx.fillRect(left, bbox.top, Math.max(1, right - left), bbox.height);
+      const text = `${duration(gap.to_ms - gap.from_ms)}: ${gap.reason}`;
+      if (!told.has(gap.from_ms) && ctx.measureText(text).width < right - left - 8) {
+        told.add(gap.from_ms);
+        ctx.fillStyle = ink;
+        ctx.fillText(text, left + 4, bbox.top + 4);
+      }
+    }
+    ctx.restore();
   }
 
   resize() {

@@ -87,8 +87,42 @@ export function standing(gateway) {
   if (gateway.revoked_unix_ms) return "revoked";
   if (gateway.alarms.length || gateway.unexplained_batches) return "attention";
   if (!gateway.last_seen_unix_ms) return "new";
-  return now() - gateway.last_seen_unix_ms > SILENT_MS ? "silent" : "live";
+  if (now() - gateway.last_seen_unix_ms > SILENT_MS) return "silent";
+  return gateway.instruments_not_good.length ? "away" : "live";
 }
 export const STANDING_WORDS = {
-  live: "live", silent: "silent", attention: "needs attention", revoked: "revoked", new: "not heard yet",
+  live: "live", away: "an instrument is away", silent: "silent", attention: "needs attention", revoked: "revoked", new: "not heard yet",
 };
+
+// "2 min 7 s", as exact as two units say it.
+export function duration(ms) {
+  const s = Math.max(0, Math.round(ms / 1000));
+  for (const [unit, size, small, part] of [["d", 86400, "h", 3600], ["h", 3600, "min", 60], ["min", 60, "s", 1]]) {
+    if (s >= size) {
+      const rest = Math.floor((s % size) / part);
+      return `${Math.floor(s / size)} ${unit}${rest ? ` ${rest} ${small}` : ""}`;
+    }
+  }
+  return `${s} s`;
+}
+
+// The time of day, with its date when it is not of today.
+export function moment(ms) {
+  const t = new Date(ms), today = new Date(now());
+  const text = `${two(t.getHours())}:${two(t.getMinutes())}`;
+  return t.toDateString() === today.toDateString() ? text : `${two(t.getMonth() + 1)}-${two(t.getDate())} ${text}`;
+}
+
+// How an instrument stands: [kind of colour, words].
+export function instrumentWords(one) {
+  const since = one.since_ms ? ` since ${moment(one.since_ms)} (${duration(one.for_ms)})` : "";
+  const why = one.reason ? `: ${one.reason}` : "";
+  return {
+    good: ["good", "answers"],
+    partly: ["warn", `partly without good readings${since}${why}`],
+    away: ["bad", `away${since}${why}`],
+    "not built": ["bad", `not read${why}`],
+    "nothing yet": ["idle", "nothing yet"],
+    "not in the settings": ["idle", "no longer in the settings"],
+  }[one.state] || ["idle", one.state];
+}

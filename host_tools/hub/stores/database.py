@@ -1,0 +1,62 @@
+"""The hub's database file: opened, made, brought up from an older format."""
+
+import sqlite3
+from pathlib import Path
+
+from host_tools.hub.stores.schema import FORMAT, TABLES, TO_FORMAT_2
+from parkgate.errors import ParkgateError
+
+DATABASE_FILE = "hub.sqlite"
+BUSY_TIMEOUT_MS = 10_000
+
+
+class StoreError(ParkgateError):
+    """The database cannot be used: of another format, or not a database."""
+
+
+def existing(data_dir) -> Path:
+    """The data folder of a hub that has run. Raises StoreError: a mistyped name must not become another hub."""
+    if not (Path(data_dir) / DATABASE_FILE).is_file():
+        raise StoreError(f"there is no hub in {data_dir}; is the name right? `parkgate hub --data DIR` makes one")
+    return Path(data_dir)
+
+
+def connect(data_dir, read_only: bool = False) -> sqlite3.Connection:
+    """A connection to the hub's database, made with its tables at first. Raises StoreError."""
+    path = Path(data_dir) / DATABASE_FILE
+    try:
+        if read_only:
+            connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False, isolation_level=None
+            )
+        else:
+            connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        if not read_only:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("BEGIN IMMEDIATE")
+            _bring_up(connection)
+            connection.execute("COMMIT")
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot open {path}: {error}") from None
+    if found != FORMAT:
+        raise StoreError(f"{path} has format {found}; this hub reads format {FORMAT}")
+    return connection
+
+
+def _bring_up(connection) -> None:
+    """Make the tables, or bring those of an older format up to this one."""
+    before = connection.execute("PRAGMA user_version").fetchone()[0]
+    if before not in (0, 1):
+        return
+    text = TABLES
+    if before == 1:
+        at = TABLES.index("CREATE TABLE periods")
+        text = TO_FORMAT_2 + TABLES[at : TABLES.index(";\n", TABLES.index("CREATE INDEX periods_of")) + 2]
+    for statement in text.split(";\n"):
+        if statement.strip():
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
