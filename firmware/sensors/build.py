@@ -84,7 +84,7 @@ def meter(item: dict, bus, read_profile, mono_ms, note):
     if data is None:
         raise SettingsError("there is no profile %r on this gateway" % name)
     profile = profiles.load(json.loads(data.decode()), name, item["channels"])
-    bus.client.unit(item["unit_id"], turnaround_us=profile.turnaround_ms * 1000)
+    bus.client.unit(item["unit_id"], turnaround_us=profile.rest_ms * 1000)
     made = ModbusMeter(item["name"], item["unit_id"], item["period_ms"], profile.plan, bus)
     power_max_w = profile.ratings.get("power_max_w", counters.POWER_MAX_W)
     checks = [(c.quantity, counters.for_channel(c, power_max_w)) for c in profile.channels]

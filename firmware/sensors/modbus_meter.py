@@ -18,7 +18,7 @@ class ModbusMeter:
     def __init__(self, name: str, unit_id: int, period_ms: int, plan, bus):
         self.name = name
         self.period_ms = period_ms
-        self.channels = len(plan.entries)
+        self.channels = plan.channels
         self._plan = plan
         self.index = None  # place in the schema, given when the gateway is put together
         self._unit_id = unit_id
@@ -56,6 +56,7 @@ class ModbusMeter:
                 lost = BAD_REPLY
                 continue
             i += 1
+        values, qualities = plan.finish(values, qualities)
         if self._counters:
             self._counters.judge(values, qualities, self._mono_ms())
         return values, qualities if any(qualities) else None

@@ -82,7 +82,7 @@ class Tests:
             while candidate and candidate.wanted(True):
                 channel = candidate.wanted(True)
                 try:
-                    reply = await bus.exchange(unit_id, candidate.function, channel.address, channel.wide)
+                    reply = await bus.exchange(unit_id, channel.function, channel.address, channel.wide)
                     candidate.take(reply.data, False)
                 except ModbusExceptionReply:
                     candidate.take(None, True)
@@ -108,7 +108,7 @@ class Tests:
             if variant:
                 document = profiles.with_variant(document, variant)
             document["variants"] = {}
-            return identify.Candidate(name, document["function"], profiles.check(document, name))
+            return identify.Candidate(name, profiles.check(document, name))
         except (ParkgateError, ValueError, TypeError, KeyError):
             return None
 

@@ -262,7 +262,10 @@ class MeterBus:
 
         async def action(function: int, start: int, address: int, count: int, registers: list, values: Any):
             self._asked = {"unit": unit_id, "function": function, "address": address, "count": count}
-            if values is not None or function != self._maps[unit_id].function:
+            held_map = self._maps[unit_id]
+            if values is not None and function == 6 and (address, int(values[0])) in held_map.writes:
+                return None  # a page or an unlock that the profile declares
+            if values is not None or function not in held_map.functions:
                 return ExcCodes.ILLEGAL_FUNCTION
             held = self.words(unit_id)
             for i in range(count):

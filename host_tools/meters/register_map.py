@@ -1,7 +1,7 @@
 """A meter's registers as its profile describes them, filled the other way round: from values to words.
 
 This is the meter's side of a profile, for simulated meters and test vectors. It shares no code with the
-gateway's decoder: floats are packed by the platform, whole numbers by Python, decimals by `decimal`.
+gateway's decoder: floats are packed by the platform, whole numbers by Python, everything between by fractions.
 """
 
 from __future__ import annotations
@@ -9,14 +9,18 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
-from decimal import ROUND_HALF_EVEN, Decimal
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
 
 from host_tools.base.paths import METER_PROFILES
 from parkgate.errors import ProfileError
 from parkgate.meters import profiles
 
-_WIDTHS = {"16": 1, "32": 2, "64": 4}
 _PREFIXES = {"k": 3, "M": 6, "m": -3}
+_RATIO = {"ct": 20, "vt": 1}  # what a simulated meter's ratio registers say
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def read_document(name: str) -> dict:
@@ -30,17 +34,19 @@ def read_document(name: str) -> dict:
     return profiles.with_variant(document, variant) if variant else document
 
 
-def encode(type_name: str, order: str, number: Decimal) -> list[int]:
+def bits_of(type_name: str) -> int:
+    """Bits of a register type; 16 for a coil."""
+    return 16 if type_name == "bit" else int(type_name.lstrip("abcdefghijklmnopqrstuvwxyz").removeprefix("10k"))
+
+
+def encode(type_name: str, order: str, number: Decimal | Fraction | int) -> list[int]:
     """The words of a register value. `number` is what stands in it, rounded where it is a whole one."""
-    width = _WIDTHS[type_name[-2:]]
-    bits = 16 * width
+    bits = bits_of(type_name)
     if type_name.startswith("float"):
-        raw = struct.pack(">f" if width == 2 else ">d", float(number))
+        raw = struct.pack(">f" if bits == 32 else ">d", float(number))
     else:
-        whole = int(number.to_integral_value(ROUND_HALF_EVEN))
-        if type_name.startswith("bcd"):
-            whole = int(str(whole % 10 ** (bits // 4)), 16)
-        raw = (whole % (1 << bits)).to_bytes(bits // 8, "big")
+        whole = round(number)
+        raw = (_contents(type_name, bits, whole) % (1 << bits)).to_bytes(bits // 8, "big")
     words = [int.from_bytes(raw[i : i + 2], "big") for i in range(0, len(raw), 2)]
     if order in ("CDAB", "DCBA"):
         words.reverse()
@@ -49,30 +55,83 @@ def encode(type_name: str, order: str, number: Decimal) -> list[int]:
     return words
 
 
+def _contents(type_name: str, bits: int, whole: int) -> int:
+    """The unsigned number of `bits` bits that stands for a whole number."""
+    size, sign = abs(whole), whole < 0
+    if type_name.startswith("bcd"):
+        return int(str(whole % 10 ** (bits // 4)), 16)
+    if type_name.startswith("sbcd"):
+        return int(str(size % (8 * 10 ** (bits // 4 - 1))), 16) | sign << (bits - 1)
+    if type_name.startswith("sign"):
+        return size % (1 << (bits - 1)) | sign << (bits - 1)
+    if type_name.startswith("mod10k"):
+        parts = [size // 10000**i % 10000 * (-1 if sign else 1) for i in range(bits // 16)]
+        return sum(part % 0x10000 << 16 * i for i, part in enumerate(parts))
+    if type_name.startswith("time"):
+        return _time(bits, whole)
+    if type_name.startswith("text"):
+        return int.from_bytes(str(whole).encode().ljust(bits // 8, b" "), "big")
+    return whole
+
+
+def _time(bits: int, seconds: int) -> int:
+    at = _EPOCH + timedelta(seconds=seconds)
+    if bits == 48:
+        return int.from_bytes(bytes((at.month, at.day, at.year - 1900, at.hour, at.minute, at.second)), "big")
+    words = (at.year - 2000, at.month << 8 | at.isoweekday() << 5 | at.day, at.hour << 8 | at.minute, at.second * 1000)
+    return sum(word << 16 * (3 - i) for i, word in enumerate(words))
+
+
 def to_register(value: float | Decimal, decimals: int, unit: str, base_unit: str) -> Decimal:
     """What a register holds for a value given in the quantity's unit."""
-    prefix = 0 if unit == base_unit else _PREFIXES.get(unit[0], 0) if unit[1:] == base_unit else 3
-    return Decimal(value).scaleb(decimals - prefix)
+    return Decimal(value).scaleb(decimals - prefix_of(unit, base_unit))
+
+
+def prefix_of(unit: str, base_unit: str) -> int:
+    """The power of ten that `unit` is of `base_unit`."""
+    return 0 if unit == base_unit else _PREFIXES.get(unit[0], 0) if unit[1:] == base_unit else 3
+
+
+def options_of(row: list) -> dict:
+    """The options of a row."""
+    return row[6] if len(row) > 6 else {}
+
+
+def _listed(value: Any) -> list:
+    return value if isinstance(value, list) else [value]
 
 
 class RegisterMap:
-    """All register rows of a profile, and the words they hold at a moment."""
+    """All register rows of a profile, and the words they hold at a moment.
+
+    `auxiliaries`: name → number that the register of this name stands for (chosen here; may be changed before use).
+    """
 
     def __init__(self, name: str):
         self.name = name
         self.document = read_document(name)
-        self.function = self.document["function"]
-        self.turnaround_ms = self.document.get("turnaround_ms", 0)
-        names = tuple(row[0] for row in self.document["registers"][: profiles.CHANNELS_MAX])
-        channels = profiles.load(self.document, profiles.split_name(name)[0], names).channels
-        self.units = {channel.quantity: channel.unit for channel in channels}
+        self.rows: list[list] = self.document["registers"]
+        self.functions = {self._option(row, "function") for row in self.all_rows()}
+        self.rest_ms = self.document.get("line", {}).get("rest_ms", 0)
+        base = profiles.split_name(name)[0]
+        self.units = {channel.quantity: channel.unit for channel in profiles.check(self.document, base)}
+        self.auxiliaries = {row[0]: self._usual_number(row) for row in self.document.get("auxiliary", ())}
+        listed = [self.document.get("unlock", ()), *self.document.get("pages", {}).values()]
+        self.writes = {tuple(write) for writes in listed for write in writes}
+
+    def all_rows(self) -> list[list]:
+        """The rows of quantities and those of auxiliaries."""
+        return [*self.rows, *self.document.get("auxiliary", ())]
+
+    def _option(self, row: list, name: str) -> Any:
+        return options_of(row).get(name, self.document.get(name))
 
     def ranges(self) -> list[tuple[int, int]]:
         """(first address, count) of the registers that may be read, bridged up to the profile's gap_max."""
         gap_max = self.document.get("gap_max", 0)
         ranges: list[tuple[int, int]] = []
-        for _, address, type_name, *_ in sorted(self.document["registers"], key=lambda row: row[1]):
-            end = address + (1 if type_name == "bit" else _WIDTHS[type_name[-2:]])
+        for _, address, type_name, *_ in sorted(self.all_rows(), key=lambda row: row[1]):
+            end = address + bits_of(type_name) // 16
             if ranges and address - sum(ranges[-1]) <= gap_max:
                 ranges[-1] = (ranges[-1][0], max(end, sum(ranges[-1])) - ranges[-1][0])
             else:
@@ -82,10 +141,102 @@ class RegisterMap:
     def words(self, value_of: Callable[[str], float]) -> dict[int, int]:
         """Word by address, from the value (in the quantity's unit) of each quantity."""
         words: dict[int, int] = {}
-        for quantity, address, type_name, decimals, unit, _ in self.document["registers"]:
-            number = to_register(value_of(quantity), decimals, unit, self.units.get(quantity, unit))
-            if type_name.startswith(("uint", "bcd")):
+        signs = {}
+        for row in self.rows:
+            value = value_of(row[0])
+            for name in _listed(options_of(row).get("times", [])):
+                if value < 0 and row[2].startswith(("uint", "bcd")) and -1 in self._numbers(name).values():
+                    signs[name] = -1
+            number = self.contents(row, Fraction(value), {**self.auxiliaries, **signs})
+            if row[2].startswith(("uint", "bcd")):
                 number = abs(number)  # such a meter tells the size alone
-            for i, word in enumerate(encode(type_name, self.document["order"], number)):
-                words[address + i] = word
+            self._put(words, row, number)
+        for row in self.document.get("auxiliary", ()):
+            number = {**self.auxiliaries, **signs}[row[0]]
+            numbers = self._numbers(row[0])
+            if numbers:
+                contents = Fraction(next(key for key, meant in numbers.items() if meant == number))
+            else:
+                contents = Fraction(number) * 10 ** row[3] / _fraction(options_of(row).get("factor", 1))
+            self._put(words, row, contents)
         return words
+
+    def contents(self, row: list, value: Fraction, auxiliaries: dict[str, int]) -> Fraction:
+        """The number in a row's registers for a value in the quantity's unit."""
+        options = options_of(row)
+        base_unit = self.units[row[0]]
+        number = value / Fraction(10) ** prefix_of(row[4], base_unit) - _fraction(options.get("offset", 0))
+        if options.get("coding"):
+            return number * Fraction(10) ** row[3]  # quadrants 1 and 2 alone
+        number /= _fraction(options.get("factor", 1)) * self.ratio(row, auxiliaries)
+        for field, sign in (("power_of_ten", 1), ("decimals_from", -1)):
+            for name in _listed(options.get(field, [])):
+                number /= Fraction(10) ** (sign * auxiliaries[name])
+        for name in _listed(options.get("times", [])):
+            number /= auxiliaries[name]
+        for name in _listed(options.get("divided_by", [])):
+            number *= auxiliaries[name]
+        for name in _listed(options.get("plus", [])):
+            number -= auxiliaries[name]
+        return number * Fraction(10) ** row[3]
+
+    def ratio(self, row: list, auxiliaries: dict[str, int]) -> Fraction:
+        """The transformer ratio that the meter's registers say for a row, 1 where there is none."""
+        options, found = options_of(row), Fraction(1)
+        if options.get("side", self.document.get("side")) != "secondary":
+            return found
+        usual = {"A": "ct", "V": "vt"}.get(self.units[row[0]], "ct vt" if self.units[row[0]][-1:] in "WrAh" else "")
+        for name in options.get("ratio", usual).split():
+            source = self.document.get("ratio", {}).get(name, "set")
+            if source != "set":
+                sides = [Fraction(side if isinstance(side, int) else auxiliaries[side]) for side in _listed(source)]
+                found *= sides[0] / (sides[1] if len(sides) > 1 else 1)
+        return found
+
+    def _put(self, words: dict[int, int], row: list, number: Fraction) -> None:
+        _, address, type_name, *_ = row
+        options = options_of(row)
+        order = self._option(row, "order")
+        if "bits" not in options:
+            packed = encode(type_name, order, number)
+        else:
+            first, last = options["bits"]
+            width = bits_of(type_name)
+            held = encode_back([words.get(address + i, 0) for i in range(width // 16)], order)
+            mask = (1 << last - first + 1) - 1
+            packed = encode(f"uint{width}", order, held & ~(mask << first) | (round(number) & mask) << first)
+        for i, word in enumerate(packed):
+            words[address + i] = word
+
+    def _numbers(self, name: str) -> dict[int, int]:
+        row = next(row for row in self.document["auxiliary"] if row[0] == name)
+        return {int(key): number for key, number in options_of(row).get("map", {}).items()}
+
+    def _usual_number(self, row: list) -> int:
+        """A number that the auxiliary may well stand for."""
+        name, wanted = row[0], 1
+        for quantity in self.rows:
+            options = options_of(quantity)
+            if name in _listed(options.get("power_of_ten", [])):
+                wanted = -1
+            elif name in _listed(options.get("plus", [])):
+                wanted = 0
+        for ratio, source in self.document.get("ratio", {}).items():
+            if source == name:
+                wanted = _RATIO[ratio]
+            elif isinstance(source, list) and name in source:
+                wanted = _RATIO[ratio] * 5 if source.index(name) == 0 else 5
+        numbers = self._numbers(name).values()
+        return wanted if not numbers or wanted in numbers else next(iter(numbers))
+
+
+def _fraction(value: Any) -> Fraction:
+    return Fraction(*value) if isinstance(value, list) else Fraction(value)
+
+
+def encode_back(words: list[int], order: str) -> int:
+    """The unsigned number that words of this order hold."""
+    words = [word >> 8 | (word & 0xFF) << 8 for word in words] if order in ("BADC", "DCBA") else list(words)
+    if order in ("CDAB", "DCBA"):
+        words.reverse()
+    return int.from_bytes(b"".join(word.to_bytes(2, "big") for word in words), "big")

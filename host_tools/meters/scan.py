@@ -132,7 +132,7 @@ def candidates() -> list[identify.Candidate]:
             name = f"{path.stem}+{variant}" if variant else path.stem
             changed = profiles.with_variant(document, variant) if variant else document
             changed = {**changed, "variants": {}}
-            made.append(identify.Candidate(name, changed["function"], profiles.check(changed, name)))
+            made.append(identify.Candidate(name, profiles.check(changed, name)))
     return made
 
 
@@ -143,7 +143,7 @@ def recognise(read: Callable[[int, int, int], tuple[bytes | None, bool]]) -> lis
 
     def ask(candidate: identify.Candidate, key_only: bool) -> None:
         while (channel := candidate.wanted(key_only)) is not None:
-            what = (candidate.function, channel.address, channel.wide)
+            what = (channel.function, channel.address, channel.wide)
             if what not in seen:
                 seen[what] = read(*what)
             candidate.take(*seen[what])

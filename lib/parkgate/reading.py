@@ -16,7 +16,7 @@ Sample record, all varints unsigned LEB128:
 
 from .errors import FormatError
 
-GOOD, STALE, OUT_OF_RANGE, SUBSTITUTED, COUNTER_GLITCH = 0, 1, 2, 3, 4
+GOOD, STALE, OUT_OF_RANGE, SUBSTITUTED, COUNTER_GLITCH, SECONDARY_SIDE = 0, 1, 2, 3, 4, 5
 TIMEOUT, BAD_REPLY, SENSOR_FAULT, NOT_CONFIGURED = 8, 9, 10, 11
 QUALITY_NAMES = {
     GOOD: "good",
@@ -24,6 +24,7 @@ QUALITY_NAMES = {
     OUT_OF_RANGE: "out of range",
     SUBSTITUTED: "substituted",
     COUNTER_GLITCH: "counter glitch",
+    SECONDARY_SIDE: "secondary side",
     TIMEOUT: "timeout",
     BAD_REPLY: "bad reply",
     SENSOR_FAULT: "sensor fault",

@@ -12,6 +12,7 @@ class Row:
         self.quantity, self.unit, self.address, self.scale = quantity, unit, address, scale
         self.code = registers.layout(type_name)
         self.exponent = 0
+        self.alone = True
         self.wide = registers.width(self.code)
 
 
@@ -47,7 +48,7 @@ def words(*numbers):
 
 def tried(held, rows):
     """A candidate that read all it wanted from `held`, address → number."""
-    candidate = identify.Candidate("meter", 3, rows)
+    candidate = identify.Candidate("meter", rows)
     asked = []
     for key_only in (True, False):
         while candidate.wanted(key_only) is not None:

@@ -36,7 +36,7 @@ class Bus:
 def meter(values, world, note):
     """A meter of 10 kW that counts Wh."""
     uint32 = layout("uint32")
-    made = ModbusMeter("m", 1, 1000, ReadPlan(3, [(0, uint32, 0), (2, uint32, 0)], 125), Bus(values))
+    made = ModbusMeter("m", 1, 1000, ReadPlan([(0, uint32, 0), (2, uint32, 0)], 125), Bus(values))
     checks = [("active_power", None), ("import_active_energy", CounterCheck(10000, ROLLOVER))]
     made.check_counters(checks, world.mono_ms, note)
     return made

@@ -266,5 +266,4 @@ def for_channel(channel, power_max_w=POWER_MAX_W):
         return None
     scale = channel.scale
     rate_per_h = rate_per_h * 10**scale if scale >= 0 else rate_per_h // 10**-scale + 1
-    step = 10**channel.exponent if channel.exponent > 0 else 1
-    return CounterCheck(rate_per_h, channel.rollover, step)
+    return CounterCheck(rate_per_h, channel.rollover, channel.step)

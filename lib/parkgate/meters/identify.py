@@ -62,11 +62,12 @@ def weigh(channel, value, quality) -> int:
 
 
 class Candidate:
-    """One profile on trial. `rows` are all its Channel objects (profiles.check), `function` how they are read."""
+    """One profile on trial. `rows` are all its Channel objects (profiles.check); those that other registers scale are
+    left out, since one register says nothing of them."""
 
-    def __init__(self, name: str, function: int, rows: list):
+    def __init__(self, name: str, rows: list):
         self.name = name
-        self.function = function
+        rows = [row for row in rows if row.alone]
         self.score = 0
         self.answered = self.contradictions = 0
         self.values = {}  # quantity → (value, scale, unit), good ones

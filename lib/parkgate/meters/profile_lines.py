@@ -28,30 +28,31 @@ def line_of(text: str, message: str, document=None) -> int:
 
 
 def _row_of(document, variant, message):
-    """The row that a message about "registers entry N" means, None when it is about no row."""
-    at = message.find("registers entry ")
+    """The row that a message about "registers entry N" means (or "auxiliary entry N"), None when it is about no row."""
+    at = message.find(" entry ")
     if at < 0 or document is None:
         return None
+    field = "auxiliary" if message[:at].endswith("auxiliary") else "registers"
     if variant:
         document = with_variant(document, variant)
     digits = ""
-    for c in message[at + 16 :]:
+    for c in message[at + 7 :]:
         if not c.isdigit():
             break
         digits += c
-    rows = document["registers"]
+    rows = document.get(field, ())
     place = int(digits) - 1 if digits else -1
     return rows[place] if 0 <= place < len(rows) else None
 
 
 def _find_row(text, row, start):
-    """Where a row begins whose first two items are these, after "registers"."""
+    """Where a row begins whose first two items are these."""
     if type(row) is not list or not row or type(row[0]) is not str:
         return None
     second = None
     if len(row) > 1 and type(row[1]) in (int, str):
         second = str(row[1]) if type(row[1]) is int else '"%s"' % row[1]
-    at = text.find('"registers"', start)
+    at = start
     first = '"%s"' % row[0]
     while at >= 0:
         at = text.find(first, at + 1)

@@ -8,6 +8,7 @@ checks all that can be wrong in it and keeps only what the wanted channels need:
     profile.plan.blocks         the reads to make, each with function, address, count
     profile.plan.decode(i, reply.data, values, qualities)   fills the readings that block i holds
     profile.plan.refused(i)     after an exception reply "illegal address": splits or drops block i
+    profile.plan.finish(values, qualities)                  the channels, once all blocks were tried
 
 Two sources may disagree about a meter. Then the file describes one reading of the facts and offers the
 others as variants; a variant is chosen as "name+variant".
@@ -16,84 +17,91 @@ A channel's scale is the meter's own resolution where registers are whole number
 to its last digit; for floats it is the quantity's usual scale, or `scales` in the file says another.
 """
 
-from parkgate import quantities
 from parkgate.errors import ProfileError
 
-from . import registers
-from .read_plan import ReadPlan
+from .profile import rows as _rows
 
 CHANNELS_MAX = 64
-SCALE_MIN, SCALE_MAX = -9, 9
-ADDRESS_MAX = 0xFFFF
-_READ_BITS, _READ_REGISTERS = (1, 2), (3, 4)
-_REGISTERS_A_REQUEST_MAX = 125
+ADDRESS_MAX = _rows.ADDRESS_MAX
+_AUXILIARIES_MAX = 24
+_WRITES_MAX = 4
+_PAGES_MAX = 6
+_BAUDS = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
+_ABOVE_MAX = ("refusal", "silence", "nonsense")
 
-# name → (type, needed). A row of `registers` is [quantity, address, type, decimals, unit, manual's words].
+# name → (type, needed). A row of `registers` is [quantity, address, type, decimals, unit, manual's words, {options}].
 _FIELDS = {
     "meter": (str, True),
     "manual": (str, True),
     "sources": (list, True),
     "licences": (list, True),
+    "single_source": (bool, False),
     "notes": (list, False),
+    "protocol": (str, False),
     "line": (dict, False),
     "function": (int, True),
     "order": (str, True),
     "registers_max": (int, False),
+    "above_max": (str, False),
     "gap_max": (int, False),
     "forbidden": (list, False),
-    "turnaround_ms": (int, False),
-    "sentinel": (bool, False),
+    "not_available": (dict, False),
+    "side": (str, False),
+    "ratio": (dict, False),
+    "auxiliary": (list, False),
+    "unlock": (list, False),
+    "pages": (dict, False),
+    "sunspec": (dict, False),
     "usual": (list, True),
     "scales": (dict, False),
-    "rollover": (dict, False),
+    "rollover": (None, False),
     "ratings": (dict, False),
     "registers": (list, True),
     "variants": (dict, False),
 }
 _VARIANT_FIELDS = (
-    "why",
-    "function",
-    "order",
-    "registers_max",
-    "gap_max",
-    "sentinel",
-    "registers",
-    "without",
-    "usual",
-)
-
-
-class Channel:
-    """One reading of a sample: value × 10^-scale in `unit`."""
-
-    __slots__ = ("address", "code", "exponent", "quantity", "rollover", "scale", "unit", "wide")
-
-    def __init__(self, quantity, scale, address, code, exponent, rollover):
-        self.quantity = quantity.name
-        self.unit = quantity.unit
-        self.scale = scale
-        self.address = address
-        self.code = code
-        self.exponent = exponent
-        self.rollover = rollover
-        self.wide = registers.width(code)
+    "why", "function", "order", "line", "registers_max", "above_max", "gap_max", "not_available", "side", "ratio",
+    "auxiliary", "unlock", "pages", "scales", "rollover", "registers", "without", "usual",
+)  # fmt: skip
+_NOT_FOR_DLT645 = ("function", "order", "registers_max", "above_max", "gap_max", "forbidden", "not_available")
+_NOT_FOR_DLT645 += ("unlock", "pages", "auxiliary", "sunspec")
+_LINE = {
+    "baud": _BAUDS,
+    "parity": ("N", "E", "O"),
+    "stop_bits": (1, 2),
+    "reply_timeout_ms": (20, 5000),
+    "rest_ms": (0, 5000),
+}
+_RANGES = ("reply_timeout_ms", "rest_ms")
 
 
 class Profile:
-    """A meter as the gateway reads it: name, meter, line, turnaround_ms, ratings, channels and plan."""
+    """A meter as the gateway reads it.
+
+    `name`, `meter`, `channels` and `plan`; `line` (baud, parity, stop_bits, reply_timeout_ms, rest_ms where known),
+    `rest_ms` and `reply_timeout_ms` (0: unknown), `registers_max`, `above_max` (what a larger read gets: "refusal",
+    "silence" or "nonsense"), `ratings`; `content_id`: 32 hexadecimal digits that name what is applied."""
 
     def __init__(self, name, document, channels, plan):
         self.name = name
         self.meter = document["meter"]
         self.line = document.get("line", {})
-        self.turnaround_ms = document.get("turnaround_ms", 0)
+        self.rest_ms = self.line.get("rest_ms", 0)
+        self.reply_timeout_ms = self.line.get("reply_timeout_ms", 0)
+        self.registers_max = document.get("registers_max", _rows.REGISTERS_A_REQUEST_MAX)
+        self.above_max = document.get("above_max", _ABOVE_MAX[0])
         self.ratings = document.get("ratings", {})
         self.channels = channels
         self.plan = plan
+        self.content_id = self.ratio_words = ""
 
     def schema(self):
         """[[quantity, unit, scale], …] of the channels, as a batch's schema wants it."""
         return [[channel.quantity, channel.unit, channel.scale] for channel in self.channels]
+
+    def words(self):
+        """What the schema says of it: name, id of the content, and the transformer ratios that were applied."""
+        return "%s %s%s" % (self.name, self.content_id, self.ratio_words)
 
 
 def split_name(name):
@@ -102,14 +110,14 @@ def split_name(name):
     return (name, "") if at < 0 else (name[:at], name[at + 1 :])
 
 
-def load(document, name, channels=()):
+def load(document, name, channels=(), ct_ratio="", vt_ratio=""):
     """Check a parsed profile file and compile it for the wanted channels (empty: the file's usual ones).
 
-    `name` is the file's name without .json, with "+variant" where one is wanted. Raises ProfileError that
-    names the file, the entry and what to do.
+    `name` is the file's name without .json, with "+variant" where one is wanted. `ct_ratio` and `vt_ratio` are those
+    of the settings, "100:5" or "20" ("": not set). Raises ProfileError that names the file, the entry and what to do.
     """
     file_name, variant = split_name(name)
-    rows = check(document, file_name)
+    found = check(document, file_name)
     if variant:
         if variant not in document.get("variants", {}):
             raise ProfileError(
@@ -117,25 +125,90 @@ def load(document, name, channels=()):
                 % (file_name, variant, ", ".join(sorted(document.get("variants", {}))) or "none")
             )
         document = with_variant(document, variant)
-        rows = _check_rows(document, name)
+        found = _check_rows(document, name)
     wanted = list(channels) or document["usual"]
-    by_name = {row.quantity: row for row in rows}
+    by_name = {row.quantity: row for row in found}
+    del found
     for quantity in wanted:
         if quantity not in by_name:
             raise ProfileError(
-                "%s: it has no %r; choose among: %s" % (name, quantity, ", ".join(row.quantity for row in rows))
+                "%s: it has no %r; choose among: %s"
+                % (name, quantity, ", ".join([row[0] for row in document["registers"]]))
             )
     if len(wanted) > CHANNELS_MAX or len(set(wanted)) != len(wanted):
         raise ProfileError("%s: want at most %d channels, each once" % (name, CHANNELS_MAX))
     chosen = [by_name[quantity] for quantity in wanted]
-    plan = ReadPlan(
-        document["function"],
-        [(row.address, row.code, row.exponent) for row in chosen],
-        document.get("registers_max", _REGISTERS_A_REQUEST_MAX),
+    del by_name
+    return _compile(document, name, chosen, ct_ratio, vt_ratio)
+
+
+def _compile(document, name, chosen, ct_ratio, vt_ratio):
+    from .profile import compiling
+
+    given = {}
+    for ratio, text in (("ct", ct_ratio), ("vt", vt_ratio)):
+        pair = compiling.ratio_of(text, "%s: %s_ratio" % (name, ratio))
+        if pair:
+            given[ratio] = pair
+            if not any([ratio in compiling.ratio_sources(document, channel, given) for channel in chosen]):
+                raise ProfileError(
+                    "%s: %s_ratio: none of its channels takes one (their values are primary-side); remove it"
+                    % (name, ratio)
+                )
+    names = compiling.auxiliaries_of(document, chosen, given)
+    more = [_rows.check_row(document, name, row, True) for row in document.get("auxiliary", ()) if row[0] in names]
+    places = {channel.quantity: len(chosen) + i for i, channel in enumerate(more)}
+    by_place, entries, sources, shown = {}, [], {}, {}
+    for channel in chosen + more:
+        rule, code = compiling.rule_of(document, channel, places, given)
+        if rule:
+            by_place[len(entries)] = rule
+        entries.append((channel.address, code, channel.exponent or 0))
+    for channel in chosen:
+        for ratio, source in compiling.ratio_sources(document, channel, given).items():
+            shown[ratio] = source
+            if type(source) is not tuple and source != compiling.SET:
+                sides = source if type(source) is list else [source, 1]
+                sources[ratio] = tuple([(1, s) if type(s) is int else (0, places[s]) for s in sides])
+    profile = Profile(name, document, chosen, _plan(document, entries, len(chosen), by_place, sources))
+    digest = compiling.ContentHash()
+    digest.put(document, chosen, more, given)
+    profile.content_id = digest.text()
+    for ratio in sorted(shown):
+        source = shown[ratio]
+        words = "not set, secondary side" if source == compiling.SET else "from registers"
+        profile.ratio_words += ", %s %s" % (ratio, "%d:%d" % source if type(source) is tuple else words)
+    for channel in chosen:
+        channel.row = None  # the file can go
+    return profile
+
+
+def _plan(document, entries, channels, by_place, sources):
+    from .read_plan import ReadPlan
+
+    pages = document.get("pages", {})
+    return ReadPlan(
+        entries,
+        document.get("registers_max", _rows.REGISTERS_A_REQUEST_MAX),
         document.get("gap_max", 0),
         document.get("forbidden", ()),
+        channels,
+        _rules(by_place, channels, sources),
+        tuple([_pairs(pages[page]) for page in sorted(pages)]),
+        _pairs(document.get("unlock", ())),
     )
-    return Profile(name, document, chosen, plan)
+
+
+def _rules(by_place, channels, sources):
+    if not by_place:
+        return None
+    from .profile.rules import Rules
+
+    return Rules(by_place, channels, sources)
+
+
+def _pairs(writes):
+    return tuple([tuple(write) for write in writes])
 
 
 def check(document, name):
@@ -145,10 +218,15 @@ def check(document, name):
     for field in document:
         if field not in _FIELDS:
             raise ProfileError("%s: unknown field %r; remove it" % (name, field))
+    dlt645 = document.get("protocol") == "dlt645"
     for field, (kind, needed) in _FIELDS.items():
+        if dlt645 and field in _NOT_FOR_DLT645:
+            if field in document:
+                raise ProfileError("%s: field %r is for Modbus; remove it" % (name, field))
+            continue
         if needed and field not in document:
             raise ProfileError("%s: field %r is missing" % (name, field))
-        if field in document and type(document[field]) is not kind:
+        if kind and field in document and type(document[field]) is not kind:
             raise ProfileError("%s: field %r must be of type %s" % (name, field, kind.__name__))
     for field in ("sources", "licences"):
         if not document[field]:
@@ -156,11 +234,10 @@ def check(document, name):
     for field, kind in (("sources", str), ("licences", str), ("notes", str), ("usual", str), ("forbidden", list)):
         if any(type(item) is not kind for item in document.get(field, ())):
             raise ProfileError("%s: %s: each item must be of type %s" % (name, field, kind.__name__))
-    for field, known in (("line", ("baud", "parity", "stop_bits")), ("ratings", ("power_max_w",))):
-        for key in document.get(field, ()):
-            if key not in known:
-                raise ProfileError("%s: %s: unknown %r; there are %s" % (name, field, key, ", ".join(known)))
-    rows = _check_rows(document, name)
+    for key in document.get("ratings", ()):
+        if key != "power_max_w" or type(document["ratings"][key]) is not int or document["ratings"][key] <= 0:
+            raise ProfileError("%s: ratings: unknown %r; there is power_max_w, a whole number above 0" % (name, key))
+    found = _check_rows(document, name)
     for variant, change in document.get("variants", {}).items():
         where = "%s+%s" % (name, variant)
         if type(change) is not dict or type(change.get("why")) is not str:
@@ -171,12 +248,14 @@ def check(document, name):
                     "%s: unknown field %r; a variant may change: %s" % (where, field, ", ".join(_VARIANT_FIELDS))
                 )
             kind = list if field == "without" else str if field == "why" else _FIELDS[field][0]
-            if type(change[field]) is not kind:
+            if kind and type(change[field]) is not kind:
                 raise ProfileError("%s: field %r must be of type %s" % (where, field, kind.__name__))
-        if any(type(item) is not str for item in change.get("usual", ())):
-            raise ProfileError("%s: usual: each item must be of type str" % where)
+        for field in ("usual", "without"):
+            if any(type(item) is not str for item in change.get(field, ())):
+                raise ProfileError("%s: %s: each item must be of type str" % (where, field))
         _check_rows(with_variant(document, variant), where)
-    return rows
+    _check_sunspec(document, name)
+    return found
 
 
 def with_variant(document, variant):
@@ -184,107 +263,156 @@ def with_variant(document, variant):
     change = document["variants"][variant]
     changed = dict(document)
     for field in change:
-        if field not in ("why", "without", "registers"):
+        if field not in ("why", "without", "registers", "auxiliary"):
             changed[field] = change[field]
-    offered = change.get("registers", ())
-    replaced = {row[0]: row for row in offered if type(row) is list and row and type(row[0]) is str}
     without = change.get("without", ())
-    rows = [replaced.pop(row[0], row) for row in document["registers"] if row[0] not in without]
-    changed["registers"] = rows + [row for row in offered if row not in rows]
+    changed["registers"] = _replaced(document["registers"], change.get("registers", ()), without)
+    if "auxiliary" in change:
+        changed["auxiliary"] = _replaced(document.get("auxiliary", ()), change["auxiliary"], ())
     changed["usual"] = [name for name in changed["usual"] if name not in without]
+    for field in ("scales", "rollover"):
+        if without and field not in change and type(changed.get(field)) is dict:
+            changed[field] = {key: changed[field][key] for key in changed[field] if key not in without}
     return changed
 
 
+def _replaced(before, offered, without):
+    """The rows before with those offered in the place of their like, and the others behind."""
+    replaced = {row[0]: row for row in offered if type(row) is list and row and type(row[0]) is str}
+    kept = [
+        replaced.pop(row[0], row) if type(row) is list and row and type(row[0]) is str else row
+        for row in before
+        if not (type(row) is list and row and row[0] in without)
+    ]
+    return kept + [row for row in offered if row not in kept]
+
+
 def _check_rows(document, name):
-    function = document["function"]
-    if function not in _READ_BITS + _READ_REGISTERS:
-        raise ProfileError("%s: function: %r; registers are read with 3 or 4, bits with 1 or 2" % (name, function))
-    if document["order"] not in registers.ORDERS:
-        raise ProfileError("%s: order: %r; it is one of %s" % (name, document["order"], ", ".join(registers.ORDERS)))
-    if not 1 <= document.get("registers_max", 1) <= _REGISTERS_A_REQUEST_MAX:
-        raise ProfileError("%s: registers_max must be 1 to %d" % (name, _REGISTERS_A_REQUEST_MAX))
-    if not 0 <= document.get("gap_max", 0) <= _REGISTERS_A_REQUEST_MAX:
-        raise ProfileError("%s: gap_max must be 0 to %d registers" % (name, _REGISTERS_A_REQUEST_MAX))
-    for pair in document.get("forbidden", ()):
-        if (
-            len(pair) != 2
-            or type(pair[0]) is not int
-            or type(pair[1]) is not int
-            or not 0 <= pair[0] <= pair[1] <= ADDRESS_MAX
-        ):
-            raise ProfileError("%s: forbidden: %r is not [first address, last address]" % (name, pair))
-    rows = []
+    _check_fields(document, name)
+    seen_auxiliaries = {}
+    auxiliaries = document.get("auxiliary", ())
+    if len(auxiliaries) > _AUXILIARIES_MAX:
+        raise ProfileError("%s: auxiliary: at most %d" % (name, _AUXILIARIES_MAX))
+    for index, row in enumerate(auxiliaries):
+        where = "%s: auxiliary entry %d" % (name, index + 1)
+        made = _rows.check_row(document, where, row, True)
+        if made.quantity in seen_auxiliaries:
+            raise ProfileError(
+                "%s (%s): entry %d has the same name" % (where, made.quantity, seen_auxiliaries[made.quantity])
+            )
+        seen_auxiliaries[made.quantity] = index + 1
+    _check_ratio(document, name, seen_auxiliaries)
+    found = []
     seen = {}
     for index, row in enumerate(document["registers"]):
-        entry = _check_row(document, "%s: registers entry %d" % (name, index + 1), row)
+        entry = _rows.check_row(document, "%s: registers entry %d" % (name, index + 1), row)
         if entry.quantity in seen:
             raise ProfileError(
                 "%s: registers entry %d (%s): entry %d is the same quantity; offer one of them as a variant"
                 % (name, index + 1, entry.quantity, seen[entry.quantity] + 1)
             )
         seen[entry.quantity] = index
-        rows.append(entry)
-    if not rows:
+        found.append(entry)
+    if not found:
         raise ProfileError("%s: registers is empty" % name)
     for field in ("usual", "scales", "rollover"):
-        for quantity in document.get(field, ()):
+        items = document.get(field, ())
+        for quantity in items if type(items) is not int else ():
             if quantity not in seen:
                 raise ProfileError("%s: %s: %r is not among the registers" % (name, field, quantity))
     if not 0 < len(document["usual"]) <= CHANNELS_MAX or len(set(document["usual"])) != len(document["usual"]):
         raise ProfileError("%s: usual must name 1 to %d quantities, each once" % (name, CHANNELS_MAX))
-    return rows
+    return found
 
 
-def _check_row(document, where, row):
-    if type(row) is not list or len(row) != 6:
-        raise ProfileError("%s: a row is [quantity, address, type, decimals, unit, manual's words]" % where)
-    quantity_name, address, type_name, decimals, unit, words = row
-    quantity = quantities.find(quantity_name) if type(quantity_name) is str else None
-    if quantity is None:
-        raise ProfileError("%s: unknown quantity %r; the names are in parkgate/quantities.py" % (where, quantity_name))
-    where = "%s (%s)" % (where, quantity_name)
-    if type(type_name) is not str:
-        type_name = "%r" % (type_name,)
-    code = registers.layout(type_name, document["order"], document.get("sentinel", False))
-    if code is None:
-        raise ProfileError("%s: unknown type %r; it is one of %s" % (where, type_name, ", ".join(registers.TYPE_NAMES)))
-    if (registers.kind(code) == registers.BIT) != (document["function"] in _READ_BITS):
-        raise ProfileError("%s: functions 1 and 2 read type bit and nothing else does" % where)
-    if type(address) is not int or not 0 <= address <= ADDRESS_MAX + 1 - registers.width(code):
-        raise ProfileError(
-            "%s: impossible address %r; it is 0-based as on the wire, 0 to %d for this type"
-            % (where, address, ADDRESS_MAX + 1 - registers.width(code))
+def _check_fields(document, name):
+    """What stands beside the rows."""
+    protocol = document.get("protocol", "modbus")
+    if protocol != "modbus":
+        raise ProfileError('%s: protocol: %r; it is "modbus"' % (name, protocol))
+    if protocol == "modbus":
+        _rows.check_function(name, document["function"])
+        _rows.check_order(name, document["order"])
+    for field, low, high in (("registers_max", 1, 125), ("gap_max", 0, 125)):
+        if not low <= document.get(field, 1) <= high:
+            raise ProfileError("%s: %s must be %d to %d" % (name, field, low, high))
+    if document.get("above_max", "silence") not in _ABOVE_MAX:
+        raise ProfileError("%s: above_max: %r; it is one of %s" % (name, document["above_max"], ", ".join(_ABOVE_MAX)))
+    if document.get("side", _rows.SIDES[0]) not in _rows.SIDES:
+        raise ProfileError("%s: side: %r; it is one of %s" % (name, document["side"], ", ".join(_rows.SIDES)))
+    for pair in document.get("forbidden", ()):
+        if not _is_pair(pair, 0, _rows.ADDRESS_MAX) or pair[0] > pair[1]:
+            raise ProfileError("%s: forbidden: %r is not [first address, last address]" % (name, pair))
+    line = document.get("line", {})
+    for key in line:
+        if key not in _LINE:
+            raise ProfileError("%s: line: unknown %r; there are %s" % (name, key, ", ".join(sorted(_LINE))))
+        allowed, value = _LINE[key], line[key]
+        good = type(value) is type(allowed[0])
+        if key in _RANGES:
+            if not good or not allowed[0] <= value <= allowed[1]:
+                raise ProfileError("%s: %s: %r; it is %d to %d" % (name, key, value, allowed[0], allowed[1]))
+        elif not good or value not in allowed:
+            raise ProfileError("%s: %s: %r; it is one of %s" % (name, key, value, ", ".join([str(a) for a in allowed])))
+    _check_writes(name, "unlock", document.get("unlock", ()))
+    pages = document.get("pages", {})
+    if len(pages) > _PAGES_MAX:
+        raise ProfileError("%s: pages: at most %d" % (name, _PAGES_MAX))
+    for page in pages:
+        if type(pages[page]) is not list or not pages[page]:
+            raise ProfileError("%s: pages: %r is a list of [address, value]" % (name, page))
+        _check_writes(name, "pages", pages[page])
+    names = _rows.registers.type_names()
+    for type_name in document.get("not_available", ()):
+        if type_name not in names:
+            raise ProfileError("%s: not_available: unknown type %r" % (name, type_name))
+        patterns = _rows.not_available(document, "%s: %s" % (name, type_name), type_name, {})
+        digits = 4 * _rows.registers.width(_rows.registers.layout(type_name))
+        _rows.pattern_numbers(patterns or (), "%s: %s" % (name, type_name), type_name, digits)
+
+
+def _is_pair(pair, low, high):
+    return (
+        type(pair) is list and len(pair) == 2 and all([type(part) is int and low <= part <= high for part in pair])
+    )
+
+
+def _check_writes(name, field, writes):
+    if len(writes) > _WRITES_MAX:
+        raise ProfileError("%s: %s: at most %d writes" % (name, field, _WRITES_MAX))
+    for write in writes:
+        if not _is_pair(write, 0, 0xFFFF):
+            raise ProfileError("%s: %s: %r is not [holding register's address, value]" % (name, field, write))
+
+
+def _check_ratio(document, name, auxiliaries):
+    ratio = document.get("ratio", {})
+    for key in ratio:
+        if key not in ("ct", "vt"):
+            raise ProfileError('%s: ratio: unknown %r; there are "ct" and "vt"' % (name, key))
+        source = ratio[key]
+        if source == "set":
+            continue
+        sides = source if type(source) is list else [source, 1]
+        good = len(sides) == 2
+        for side in sides:
+            good = good and ((type(side) is int and side > 0) or (type(side) is str and side in auxiliaries))
+        if not good or (type(sides[0]) is int and type(sides[1]) is int):
+            raise ProfileError(
+                '%s: ratio: %r is not "set", an auxiliary, or [primary, secondary] of auxiliaries and numbers'
+                % (name, source)
+            )
+    secondary = document.get("side") == "secondary"
+    for row in document["registers"]:
+        secondary = secondary or (
+            type(row) is list and len(row) > 6 and type(row[6]) is dict and row[6].get("side") == "secondary"
         )
-    for first, last in document.get("forbidden", ()):
-        if address <= last and address + registers.width(code) > first:
-            raise ProfileError("%s: address %d is in the forbidden range %d to %d" % (where, address, first, last))
-    if registers.width(code) > document.get("registers_max", _REGISTERS_A_REQUEST_MAX):
-        raise ProfileError("%s: it does not fit into registers_max" % where)
-    if type(words) is not str:
-        raise ProfileError("%s: the manual's words must be text" % where)
-    unit_exponent = quantities.unit_exponent(unit, quantity.unit) if type(unit) is str else None
-    if unit_exponent is None:
-        raise ProfileError(
-            "%s: wrong unit %r; this quantity is in %s (or k, M, m of it)" % (where, unit, quantity.unit)
-        )
-    if type(decimals) is not int or not SCALE_MIN <= decimals <= SCALE_MAX:
-        raise ProfileError(
-            "%s: wrong scale: decimals %r; value = register × 10^-decimals, %d to %d"
-            % (where, decimals, SCALE_MIN, SCALE_MAX)
-        )
-    natural = decimals - unit_exponent
-    scale = quantity.scale if registers.kind(code) == registers.FLOAT else natural
-    scale = document.get("scales", {}).get(quantity_name, scale)
-    if type(scale) is not int or not SCALE_MIN <= scale <= SCALE_MAX:
-        raise ProfileError("%s: wrong scale %r; it is %d to %d" % (where, scale, SCALE_MIN, SCALE_MAX))
-    if registers.kind(code) != registers.FLOAT and scale < natural:
-        raise ProfileError("%s: wrong scale %d loses digits; the meter's own is %d" % (where, scale, natural))
-    rollover = document.get("rollover", {}).get(quantity_name)
-    if rollover is not None and (type(rollover) is not int or rollover <= 0 or not quantity.cumulative):
-        raise ProfileError("%s: rollover is the register count at which a counter begins again" % where)
-    if rollover is None and quantity.cumulative and registers.kind(code) in (registers.UNSIGNED, registers.BCD):
-        bits = 16 * registers.width(code)
-        rollover = 10 ** (bits // 4) if registers.kind(code) == registers.BCD else 1 << bits
-    if rollover is not None:
-        rollover = registers.times_power_of_ten(rollover, scale - natural)
-    return Channel(quantity, scale, address, code, scale - natural, rollover)
+    if ratio and not secondary:
+        raise ProfileError("%s: ratio: no row is secondary-side; say side" % name)
+
+
+def _check_sunspec(document, name):
+    models = document.get("sunspec", {})
+    for model in models:
+        if not model.isdigit() or (models[model] != "" and models[model] not in document.get("variants", {})):
+            raise ProfileError("%s: sunspec: %r is not a model's number with a variant (or \"\")" % (name, model))

@@ -38,8 +38,8 @@ def poll(client, plan, answer, t_us):
     return t_us + 40000, values
 
 
-code = registers.layout("float32", "ABCD")
-plan = ReadPlan(4, [(2 * i, code, 1) for i in range(10)], 125)
+code = registers.layout("float32", "ABCD", False, 4)
+plan = ReadPlan([(2 * i, code, 1) for i in range(10)], 125)
 answer = frame(bytes((1, 4, 40)) + b"\x43\x60\x25\x88" * 10)
 client = Client(9600)
 t_us, values = poll(client, plan, answer, 0)
