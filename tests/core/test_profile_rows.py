@@ -1,4 +1,4 @@
-"""What a row of a profile can say: each option read from registers, and each fault of one refused by name and reason."""
+"""What a row of a profile can say: each option read from registers, each fault of one refused by name and reason."""
 
 from check import equal, raises, true
 from parkgate.errors import ProfileError

@@ -30,7 +30,7 @@ the ends of a type's range, which meters use for "not available", are NOT_CONFIG
 
 from parkgate.reading import BAD_REPLY, GOOD, NOT_CONFIGURED, SENSOR_FAULT, VALUE_LIMIT
 
-UNSIGNED, SIGNED, FLOAT, BCD, BIT, SIGN_MAGNITUDE, SIGNED_BCD, MODULO_10000, TIME, TEXT = range(10)
+UNSIGNED, SIGNED, FLOAT, BCD, BIT, SIGNED_BCD, SIGN_MAGNITUDE, MODULO_10000, TIME, TEXT = range(10)
 ORDERS = ("ABCD", "CDAB", "BADC", "DCBA")
 
 # Layout code of a register value: what decode() needs, packed into one small integer.
@@ -59,7 +59,7 @@ _FIXED = (
     "bcd16", "bcd32", "bcd48", "bcd64", "bit", "sign16", "sign32", "sign48", "sign64", "sbcd16", "sbcd32",
     "sbcd48", "sbcd64", "mod10k32", "mod10k48", "mod10k64", "time48", "time64",
 )  # fmt: skip
-_KINDS = ("uint", "int", "float", "bcd", "", "sign", "sbcd", "mod10k", "time", "text")
+_KINDS = ("uint", "int", "float", "bcd", "", "sbcd", "sign", "mod10k", "time", "text")
 
 
 def layout(type_name, order="ABCD", ends=False, function=3):
@@ -146,7 +146,7 @@ def number(contents, kind, bits, ends=0):
     `ends`: whether the ends of the range mean "not available"."""
     if kind == FLOAT:
         return _from_float(contents, bits)
-    if kind > BIT:
+    if kind > SIGNED_BCD:
         from .profile import rare_types  # few meters need it
 
         return rare_types.number(contents, kind, bits, ends)
@@ -157,10 +157,13 @@ def number(contents, kind, bits, ends=0):
         return contents - 2 * half if contents >= half else contents, 1
     if ends and contents == 2 * half - 1:
         return NOT_CONFIGURED, 0
-    if kind == BCD:
-        contents = from_bcd(contents, bits // 4)
+    if kind in (BCD, SIGNED_BCD):
+        negative = kind == SIGNED_BCD and contents >= half
+        contents = from_bcd(contents - half if negative else contents, bits // 4)
         if contents is None:
             return BAD_REPLY, 0
+        if negative:
+            contents = -contents
     return contents, 1
 
 

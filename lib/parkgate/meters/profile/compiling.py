@@ -4,9 +4,9 @@ only."""
 import hashlib
 
 from parkgate.errors import ProfileError
+from parkgate.meters import registers
 from parkgate.wire import cbor
 
-from .. import registers
 from . import rows
 
 CONTENT_VERSION = 1

@@ -1,6 +1,6 @@
 """Register types that few meters use: loaded with the first profile that has one (see meters/registers.py).
 
-    sign, sbcd   the top bit is the sign (Deye meters; DL/T 645 codes signs so)
+    sign         the top bit is the sign, the others are the size (Deye inverters' meters)
     mod10k       Schneider FA212766, modulo 10000: value = Σ register[i] × 10^(4 i), i = 0 the least significant; each
                  is a number from -9999 to 9999, all of them with the same sign
     time48       Schneider PowerLogic, 3 registers of two bytes: month, day; year since 1900, hour; minute, second
@@ -11,8 +11,7 @@
 
 from parkgate.reading import BAD_REPLY, NOT_CONFIGURED
 
-from .. import registers
-
+_SIGN_MAGNITUDE, _MODULO_10000, _TIME = 6, 7, 8  # as in registers.py, which loads this file
 _TEXT_DIGITS_MAX = 18  # more would not fit 63 bits
 _MONTH_STARTS = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 
@@ -20,22 +19,15 @@ _MONTH_STARTS = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 def number(contents, kind, bits, ends):
     """(numerator, denominator) or (quality, 0), as registers.number gives it."""
     half = 1 << (bits - 1)
-    if kind == registers.SIGN_MAGNITUDE:
+    if kind == _SIGN_MAGNITUDE:
         if ends and (contents == half or contents == half - 1 or contents == 2 * half - 1):
             return NOT_CONFIGURED, 0
         return half - contents if contents >= half else contents, 1
-    if kind == registers.SIGNED_BCD:
-        if ends and contents == 2 * half - 1:
-            return NOT_CONFIGURED, 0
-        size = registers.from_bcd(contents & (half - 1), bits // 4)
-        if size is None:
-            return BAD_REPLY, 0
-        return -size if contents >= half else size, 1
-    if kind == registers.MODULO_10000:
+    if kind == _MODULO_10000:
         return _modulo_10000(contents, bits // 16, ends)
     if contents == 0 or contents == 2 * half - 1:  # a time or text that was never set
         return NOT_CONFIGURED, 0
-    if kind == registers.TIME:
+    if kind == _TIME:
         return _seconds(contents, bits)
     found = identity(contents.to_bytes(bits // 8, "big"))
     return (NOT_CONFIGURED, 0) if found is None else (found, 1)

@@ -2,8 +2,7 @@
 
 from parkgate import quantities
 from parkgate.errors import ProfileError
-
-from .. import registers
+from parkgate.meters import registers
 
 SCALE_MIN, SCALE_MAX = -9, 9
 ADDRESS_MAX = 0xFFFF

@@ -8,9 +8,8 @@ fraction of whole numbers, rounded once, halves away from zero. If one register 
 that register's quality: a power with an unknown scale is no power.
 """
 
+from parkgate.meters import registers
 from parkgate.reading import GOOD, NOT_CONFIGURED, SENSOR_FAULT
-
-from .. import registers
 
 CT, VT = 1, 2  # bits of Rule.ratio: transformer ratios that are read from registers
 RATIOS = (("ct", CT), ("vt", VT))
