@@ -32,7 +32,7 @@ VERBS = {
     "enrol": ("host_tools.hub.verbs.enrol", "let the hub know a gateway's public key"),
     "operator": ("host_tools.hub.verbs.operators", "say who may enrol gateways at the hub over HTTP"),
     "simulate": ("host_tools.sim.simulate", "run one gateway on MicroPython's Unix port"),
-    "meters": ("host_tools.meters.command", "list, check, scan for and simulate meters"),
+    "meters": ("host_tools.gateway.meters", "list, check, scan for, add and simulate meters"),
     "boards": ("host_tools.image.boards", "list the boards and what each has"),
     "flash": ("host_tools.image.flash", "write MicroPython and the firmware to a board"),
     "provision": ("host_tools.gateway.provision", "give a gateway its identity and settings"),

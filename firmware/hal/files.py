@@ -30,6 +30,11 @@ class Files:
     def write(self, name: str, data: bytes):
         """Replace the file: written aside, then renamed over the old one (atomic on littlefs and POSIX)."""
         path = self.folder + "/" + name
+        if "/" in name:
+            try:
+                os.mkdir(path[: path.rindex("/")])
+            except OSError:
+                pass  # it is there
         with open(path + ".new", "wb") as f:
             f.write(data)
         os.rename(path + ".new", path)

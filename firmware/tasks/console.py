@@ -17,6 +17,7 @@ _BY_COMMAND = ("parkgate.settings.schema", "parkgate.settings.edit", "parkgate.s
 _BY_COMMAND += ("parkgate.settings.sensors", "parkgate.meters.profile_check", "parkgate.meters.profile_lines")
 _BY_COMMAND += ("parkgate.meters.profiles", "parkgate.meters.identify")
 _BY_COMMAND += ("parkgate.quantities", "tasks.console_look", "tasks.console_change", "tasks.console_test")
+_BY_COMMAND += ("tasks.console_upload",)
 
 
 class ConsoleTask:
@@ -102,7 +103,11 @@ class ConsoleTask:
 
     def _handler(self, request):
         first = request.name.split()[0]
-        if first in ("meters", "sensor", "link"):
+        if first in ("upload", "commission") or request.name == "meters keep":
+            from tasks.console_upload import Upload
+
+            commands = Upload(self._gateway)
+        elif first in ("meters", "sensor", "link"):
             from tasks.console_test import Tests
 
             commands = Tests(self._gateway)

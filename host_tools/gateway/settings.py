@@ -11,9 +11,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from host_tools.base import files, output
+from host_tools.base import files, output, profile_files
 from host_tools.base.names import check_gateway_name
-from host_tools.base.paths import METER_PROFILES
+from host_tools.gateway import upload
 from host_tools.gateway.link import GatewayRefused, Link, add_port_argument, open_unlocked
 from parkgate.errors import LinkError, SettingsError
 from parkgate.meters import profile_check
@@ -38,6 +38,7 @@ def add_parser(subparsers) -> None:
         action.add_argument("file", type=Path, metavar="FILE.toml")
         add_port_argument(action)
         if name == "push":
+            profile_files.add_argument(action)
             action.add_argument("--without-hub", action="store_true", help="push a file that takes the hub's key away")
         if name == "diff":
             output.add_json(action)
@@ -47,6 +48,7 @@ def add_parser(subparsers) -> None:
     check = actions.add_parser("check", help="check FILE without a gateway")
     check.add_argument("file", type=Path, metavar="FILE.toml")
     output.add_json(check)
+    profile_files.add_argument(check)
     explain = actions.add_parser("help", help="every setting: what it means and may be")
     explain.add_argument("prefix", nargs="?", default="", help="such as broker, broker.port or sensors.pulses")
     docs = actions.add_parser("docs", help="write the page of all settings")
@@ -55,6 +57,7 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Raises SettingsError, LinkError, GatewayRefused."""
+    profile_files.use(getattr(args, "meter_folders", None))
     if args.action == "help":
         for path, text in edit.help_entries(args.prefix):
             print(f"{path:34} {text}")
@@ -100,6 +103,8 @@ def _diff_or_push(args, given: dict[str, Any]) -> int:
                 f"{args.file} leaves out hub.public_key: the gateway would deliver nothing any more. Take its own "
                 "settings (parkgate settings pull), change those and push them; or give --without-hub"
             )
+        for name in upload.own_profiles(given):
+            print(upload.push_profile(link, name))
         push(link, commands)
         print("active and on trial: kept when the hub has accepted a batch (parkgate doctor says so), else the gateway")
         print("goes back to those before, after 15 minutes or five starts")
@@ -132,7 +137,7 @@ def check_whole(given: dict[str, Any], own_profiles: bool = False) -> dict[str, 
     check_gateway_name(settings["gateway"]["name"])
     here = [
         item for item in settings["instruments"]
-        if not own_profiles or (METER_PROFILES / f"{split_name(item['profile'])[0]}.json").is_file()
+        if not own_profiles or profile_files.find(split_name(item["profile"])[0])
     ]  # fmt: skip
     check_profiles({**settings, "instruments": here})
     changes(validate({}), given)
@@ -161,8 +166,8 @@ def check_profiles(settings: dict[str, Any]) -> None:
     """Look into the profiles that settings name, as the gateway does when they are staged. Raises SettingsError."""
 
     def read(name: str) -> bytes | None:
-        path = METER_PROFILES / f"{name}.json"
-        return path.read_bytes() if path.is_file() else None
+        path = profile_files.find(name)
+        return path.read_bytes() if path else None
 
     profile_check.check(read, json.loads, settings["instruments"])
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from host_tools.base import profile_files
 from host_tools.image import boards, flash_image, flash_write
 from host_tools.image.boards import Board
 from host_tools.image.flash_image import FlashError
@@ -38,8 +39,9 @@ def add_parser(subparsers) -> None:
         "--data", type=Path, metavar="DIR", help="files for /data: settings.json, meters/"
     )
     parser.add_argument(
-        "--meters", metavar="NAME,…", default="", help="meter profiles to bring along, where there is no room for all"
-    )
+        "--meters", metavar="NAME,…", default="",
+        help="meter profiles to bring along, where there is no room for all; folders with own ones",
+    )  # fmt: skip
     parser.add_argument("--keep-files", action="store_true", help="leave the board's file system as it is")
     parser.add_argument(
         "--app-only", action="store_true", help="only replace the compiled firmware, over the serial port"
@@ -62,6 +64,8 @@ def run(args) -> int:
         console.print(f"  (the one that was kept; it lies in {cache_folder(board)})")
     with console.status("compiling the firmware, making the images"):
         meters = tuple(name.strip() for name in args.meters.split(",") if name.strip())
+        profile_files.use([Path(name) for name in meters if Path(name).is_dir()])
+        meters = tuple(name for name in meters if not Path(name).is_dir())
         plan = flash_image.plan(board, firmware, args.data, args.keep_files, meters)
     keep(board, name, firmware)
     for address, data, what in sorted(plan.writes):

@@ -15,7 +15,7 @@ import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from host_tools.base.paths import METER_PROFILES
+from host_tools.base import profile_files
 from host_tools.image import esp_image, littlefs_image, rp2_firmware, uf2
 from host_tools.image.app import app_image, code_in_place
 from host_tools.image.boards import CHIP_TITLES, Board
@@ -149,7 +149,7 @@ def data_files(
     files = {}
     meters = {
         f"data/meters/{path.name}": _without_indent(path.read_text("utf-8"))
-        for path in sorted(METER_PROFILES.glob("*.json"))
+        for path in profile_files.paths()
         if not wanted or path.stem in wanted
     }
     unknown = [name for name in wanted if f"data/meters/{name}.json" not in meters]

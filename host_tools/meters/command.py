@@ -4,6 +4,8 @@ parkgate meters list                     every profile with its registers, varia
 parkgate meters show eastron-sdm630      its quantities, scales and the reads that the gateway makes
 parkgate meters check [FILE.json …]      the schema, with file and line of each fault
 parkgate meters scan /dev/ttyUSB0        who answers on a bus, and which profiles that may be
+parkgate meters new acme-m100            the profile of a meter that nobody has heard of, step by step
+parkgate meters push FILE.json           bring a profile to a gateway in service, over its console
 parkgate meters simulate --meter …       simulated meters on a pseudo terminal (or a real port)
 """
 
@@ -15,8 +17,8 @@ import re
 import sys
 from pathlib import Path
 
-from host_tools.base.paths import METER_PROFILES
-from host_tools.meters import scan
+from host_tools.base import profile_files
+from host_tools.meters import new_profile, scan
 from host_tools.meters.register_map import read_document
 from parkgate import quantities
 from parkgate.errors import ProfileError
@@ -24,8 +26,8 @@ from parkgate.meters import profiles
 from parkgate.meters.profile_lines import line_of
 
 
-def add_parser(subparsers) -> None:
-    """Add the verb and its own verbs."""
+def add_parser(subparsers):
+    """Add the verb and its own verbs; gives the parsers of these."""
     parser = subparsers.add_parser("meters", help="list, check, scan for and simulate meters")
     verbs = parser.add_subparsers(dest="meters_verb", metavar="VERB", required=True)
     verbs.add_parser("list", help="every profile")
@@ -40,23 +42,30 @@ def add_parser(subparsers) -> None:
     if "simulate" in sys.argv:
         # pymodbus is slow to import: only when it is needed.
         importlib.import_module("host_tools.meters.meter_simulator").add_arguments(simulate)
+    new_profile.add_arguments(verbs.add_parser("new", help="make the profile of a meter that nobody has heard of"))
+    for verb in verbs.choices.values():
+        profile_files.add_argument(verb)
+    return verbs
 
 
 def run(args) -> int:
     """Run one of the verbs."""
+    profile_files.use(args.meter_folders)
+    if args.meters_verb == "new":
+        return new_profile.run(args)
     if args.meters_verb == "list":
         return _list()
     if args.meters_verb == "show":
         return _show(args.profile)
     if args.meters_verb == "check":
-        return _check(args.files or sorted(METER_PROFILES.glob("*.json")))
+        return _check(args.files or profile_files.paths())
     if args.meters_verb == "scan":
         return scan.run(args)
     return importlib.import_module("host_tools.meters.meter_simulator").run(args)
 
 
 def _list() -> int:
-    files = sorted(METER_PROFILES.glob("*.json"))
+    files = profile_files.paths()
     variants = 0
     for path in files:
         document = json.loads(path.read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from host_tools.base.paths import METER_PROFILES
+from host_tools.base import profile_files
 from parkgate.errors import ProfileError
 from parkgate.meters import profiles
 
@@ -27,8 +27,11 @@ def read_document(name: str) -> dict:
     """The profile file of this name, with its variant (`name+variant`) put in place. Raises ProfileError."""
     file_name, variant = profiles.split_name(name)
     try:
-        document = json.loads((METER_PROFILES / f"{file_name}.json").read_text(encoding="utf-8"))
-    except OSError:
+        path = profile_files.find(file_name)
+        document = json.loads(path.read_text(encoding="utf-8")) if path else None
+    except (OSError, ValueError) as error:
+        raise ProfileError(f"the profile {file_name!r} cannot be read: {error}") from None
+    if document is None:
         raise ProfileError(f"there is no profile {file_name!r}; `parkgate meters list` names them") from None
     profiles.load(document, name)
     return profiles.with_variant(document, variant) if variant else document

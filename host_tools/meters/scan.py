@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from host_tools.base.paths import METER_PROFILES
+from host_tools.base import profile_files
 from host_tools.meters.serial_bus import SerialBus
 from parkgate.errors import ModbusError, ModbusExceptionReply, ModbusTimeout, SettingsError
 from parkgate.meters import identify, profiles
@@ -79,6 +79,8 @@ def run(args) -> int:
     print(f"{len(found)} answered, of {asked} asked, in {time.monotonic() - began_s:.0f} s")
     if not found:
         print("what to do: exchange A and B; check ground, the meter's supply, its unit id (--units 1-247)")
+        print("silence may also mean that the meter speaks DL/T 645, as many Chinese DIN-rail meters do:")
+        print("the display or the label says 645, and its address has 12 digits")
     return 0 if found else 1
 
 
@@ -126,7 +128,7 @@ def answer_of(bus: SerialBus, unit_id: int) -> str:
 def candidates() -> list[identify.Candidate]:
     """Every profile and variant, untried."""
     made = []
-    for path in sorted(METER_PROFILES.glob("*.json")):
+    for path in profile_files.paths():
         document = json.loads(path.read_text(encoding="utf-8"))
         for variant in ("", *sorted(document.get("variants", ()))):
             name = f"{path.stem}+{variant}" if variant else path.stem
@@ -172,7 +174,11 @@ def _registers(bus: SerialBus, unit_id: int, function: int, address: int, count:
 def described(found: Found) -> list[str]:
     """What a unit may be, in lines."""
     if not found.candidates:
-        return ["none of the profiles reads as mains; see `parkgate meters list`"]
+        where = f"--unit {found.unit_id} --line {found.baud}{found.parity} --from-scan"
+        return [
+            "it answers, but no profile fits: it may be a meter that is not known here yet",
+            f"begin a profile with what it answers: parkgate meters new MAKER-MODEL --port PORT {where}",
+        ]
     best = found.candidates[0]
     alike = [c.name for c in found.candidates[1:] if (c.score, c.answered) == (best.score, best.answered)]
     lines = []

@@ -16,7 +16,7 @@ import time
 import tty
 from pathlib import Path
 
-from host_tools.base import folder_lock, unix_port
+from host_tools.base import folder_lock, profile_files, unix_port
 from host_tools.base.paths import REPOSITORY
 from host_tools.image.app import app_image
 from host_tools.sim.simulated_prompt import Prompt
@@ -72,8 +72,8 @@ class SimulatedGateway:
         meters = self.folder / "meters"
         meters.mkdir(parents=True, exist_ok=True)
         for instrument in settings.get("instruments", ()):
-            name = split_name(instrument["profile"])[0] + ".json"
-            shutil.copyfile(METERS / name, meters / name)
+            name = split_name(instrument["profile"])[0]
+            shutil.copyfile(profile_files.find(name) or METERS / f"{name}.json", meters / f"{name}.json")
         path = self.folder / "settings.json"
         aside = path.with_suffix(".new")
         aside.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
@@ -83,7 +83,7 @@ class SimulatedGateway:
         """Put every meter profile into the folder, as an installation does."""
         meters = self.folder / "meters"
         meters.mkdir(parents=True, exist_ok=True)
-        for path in sorted(METERS.glob("*.json")):
+        for path in profile_files.paths():
             shutil.copyfile(path, meters / path.name)
 
     def start(self, environment: dict[str, str] | None = None) -> None:
@@ -226,9 +226,11 @@ def add_parser(subparsers) -> None:
         type=Path,
         help="made if missing; key, settings and journal come into it, and a settings.json that lies there is taken in",
     )
+    profile_files.add_argument(parser)
 
 
 def run(args) -> int:
+    profile_files.use(args.meter_folders)
     gateway = SimulatedGateway(args.folder)
     gateway.bring_meters()
     print("compiling the firmware where it has changed …", flush=True)

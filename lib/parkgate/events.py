@@ -13,6 +13,7 @@ COUNTER = 9  # [9, instrument, quantity, what, before, value, [time_ms, trust]]:
 # 10 is a ratio of transformers (SPEC 5.4).
 PERIODS = 11  # [11, instrument, [time_ms, trust], period_ms, counts]: what became of the periods of a span, by outcome
 OFF = 12  # [12, last_ms or null, first_ms]: nothing was sampled in between, because the gateway did not run
+COMMISSIONED = 13  # [13, [time_ms, trust], instrument, by, facts]: what a technician found when putting it into service
 
 NAMES = {
     RESET: "reset",
@@ -26,6 +27,7 @@ NAMES = {
     COUNTER: "counter",
     PERIODS: "periods",
     OFF: "off",
+    COMMISSIONED: "commissioned",
 }
 
 # Reset causes, by the order every board maps its own to.
@@ -34,3 +36,18 @@ EPOCH_REASONS = ("first start", "journal lost", "factory reset", "re-flash")
 GAP_REASONS = ("overflow", "corrupt", "flash fault")
 COUNTER_EVENTS = ("none", "rollover", "exchange", "glitch", "came back", "exchange undone", "reset")
 PERIOD_OUTCOMES = ("taken", "no answer", "backed off", "bus busy", "not built", "failed")
+
+COMMISSIONING_BYTES_MAX = 1536  # of a record in the chain
+
+
+def check_commissioning(record):
+    """Return if `record` is [instrument, by, facts], facts a map of names to items. Raises FormatError."""
+    from .errors import FormatError
+
+    if type(record) is not list or len(record) != 3:
+        raise FormatError("a commissioning record is [instrument, by, facts]")
+    instrument, by, facts = record
+    if type(instrument) is not str or type(by) is not str or len(instrument) > 64 or not 0 < len(by) <= 64:
+        raise FormatError("a commissioning record names its instrument and who made it, in up to 64 characters")
+    if type(facts) is not dict or any([type(name) is not str for name in facts]):
+        raise FormatError("the facts of a commissioning record have names")
