@@ -8,6 +8,7 @@ import sys
 from bus import ModbusBus
 from enrolled import known_hub
 from log import Log
+from noting import MeterNotes
 from parkgate import events, reading
 from parkgate.clock import Clock
 from parkgate.console.access import Access
@@ -74,6 +75,7 @@ class App:
         self._restore_totals()
         drop(("parkgate.meters.profiles", "parkgate.meters.counters", "parkgate.quantities"))
         drop(("parkgate.sensing.reduction", "parkgate.sensing.cadence", "parkgate.journal.recovery", "sensors.build"))
+        drop(("parkgate.meters.consistency.compiling",))
         for name in START_ONLY:
             delattr(App, name)
         self.sender = None
@@ -102,7 +104,7 @@ class App:
         self.trial_ms = self.mono_ms() + TRIAL_MS if slots.on_trial and slots.can_revert() else None
         self.settings_id = settings_id(settings)
         drop(("parkgate.settings.schema", "parkgate.settings.slots", "parkgate.settings.sensors"))
-        drop(("parkgate.sensing.reduction", "parkgate.meters.profile_check", "parkgate.meters.profile_lines"))
+        drop(("parkgate.sensing.reduction", "parkgate.meters.profile_check", "parkgate.meters.profile.lines"))
         return settings
 
     def _parse_settings(self, text: str) -> dict:
@@ -184,10 +186,11 @@ class App:
             buses[item["name"]] = ModbusBus(self.board.serial(item), client, self.board.clock.ticks_us)
         self.buses = buses
         by_bus = {name: [] for name in buses}
+        notes = MeterNotes(self.log, self.note, self.clock.date, self.mono_ms, drop)
         schema = []
         for item in self.settings["instruments"]:
             try:
-                made = build.meter(item, buses[item["bus"]], self.read_profile, self.mono_ms, self._note_counter)
+                made = build.meter(item, buses[item["bus"]], self.read_profile, self.mono_ms, notes)
                 self._place(made[0], item, item["profile"], made[1], schema)
             except (ParkgateError, ValueError) as e:
                 self.account.leave_out(item["name"], item["period_ms"], e)
@@ -254,10 +257,6 @@ class App:
     def note(self, event: list):
         """Make one event durable."""
         self._append(self.journal.EVENT, cbor.encode(event), 0)
-
-    def _note_counter(self, name, quantity, what, before, value):
-        self.log.info(name, "%s: %s, %d after %d" % (quantity, events.COUNTER_EVENTS[what], value, before))
-        self.note([events.COUNTER, name, quantity, what, before, value, list(self.clock.date(self.mono_ms()))])
 
     def _append(self, kind, payload, readings):
         """Append to the journal. After a failure of flash, or without memory, the journal is recovered and the record

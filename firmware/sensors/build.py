@@ -69,9 +69,9 @@ def build(item: dict, board, sleep_ms):
     return Accelerometer(name, period_ms, Chip(registers, o["rate_hz"], o["range_g"]), sleep_ms, clock.mono_ms)
 
 
-def meter(item: dict, bus, read_profile, mono_ms, note):
-    """(meter, its part of the schema) of one entry of settings `instruments`; `note` as ModbusMeter.check_counters
-    wants it. Raises ProfileError, SettingsError."""
+def meter(item: dict, bus, read_profile, mono_ms, notes):
+    """(meter, its part of the schema) of one entry of settings `instruments`; `notes` as noting.MeterNotes. Raises
+    ProfileError, SettingsError."""
     import json
 
     from parkgate.errors import SettingsError
@@ -83,13 +83,26 @@ def meter(item: dict, bus, read_profile, mono_ms, note):
     data = read_profile(profiles.split_name(name)[0])
     if data is None:
         raise SettingsError("there is no profile %r on this gateway" % name)
-    profile = profiles.load(json.loads(data.decode()), name, item["channels"])
+    document = json.loads(data.decode())
+    profile = profiles.load(document, name, item["channels"])
     bus.client.unit(item["unit_id"], turnaround_us=profile.rest_ms * 1000)
     made = ModbusMeter(item["name"], item["unit_id"], item["period_ms"], profile.plan, bus)
     power_max_w = profile.ratings.get("power_max_w", counters.POWER_MAX_W)
     checks = [(c.quantity, counters.for_channel(c, power_max_w)) for c in profile.channels]
-    made.check_counters(checks, mono_ms, note)
+    made.check_counters(checks, mono_ms, notes.counter)
+    made.consistency = _consistency(item["name"], profile, document, notes.consistency)
     return made, profile.schema()
+
+
+def _consistency(name, profile, document, note):
+    """The checks that the meter's numbers agree with each other; None, and nothing loaded, where there are none."""
+    quantities = [channel.quantity for channel in profile.channels]
+    if not any([quantity[:12] == "active_power" or quantity == "frequency" for quantity in quantities]):
+        return None
+    from parkgate.meters.consistency.compiling import build, rows
+
+    single = not any([row[0][-3:] == "_l2" for row in document["registers"]])
+    return build(name, rows(profile.channels), note, single)
 
 
 def reporter(schema: list, report: dict):

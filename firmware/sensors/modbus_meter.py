@@ -14,6 +14,7 @@ class ModbusMeter:
     report = None
     taken_ms = None
     _counters = None
+    consistency = None  # a consistency.check.Consistency, where the meter's channels allow one
 
     def __init__(self, name: str, unit_id: int, period_ms: int, plan, bus):
         self.name = name
@@ -59,6 +60,8 @@ class ModbusMeter:
         values, qualities = plan.finish(values, qualities)
         if self._counters:
             self._counters.judge(values, qualities, self._mono_ms())
+        if self.consistency:
+            self.consistency.judge(values, qualities, self._mono_ms())
         return values, qualities if any(qualities) else None
 
     def check_counters(self, checks: list, mono_ms, note):

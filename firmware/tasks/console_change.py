@@ -10,7 +10,7 @@ _SHOWN_CHARACTERS = 64  # to a person; a program gets all
 _FACTORY_RESET = 2  # index into events.EPOCH_REASONS
 _SETTINGS = ("parkgate.settings.schema", "parkgate.settings.edit", "parkgate.settings.slots")
 _SETTINGS += ("parkgate.settings.sensors",)
-_PROFILES = ("parkgate.meters.profile_check", "parkgate.meters.profile_lines")
+_PROFILES = ("parkgate.meters.profile_check", "parkgate.meters.profile.lines")
 _PROFILES += ("parkgate.meters.profiles", "parkgate.quantities")
 
 

@@ -121,6 +121,7 @@ class Tests:
         raise SettingsError("no such instrument is sampled; there are " + (names or "none"))
 
     async def sensor_read(self, request, say):
+        """Read one instrument now and show its values; (instrument, channels, values, qualities)."""
         from parkgate.wire.batch import decode_schema
 
         instrument = self._instrument(request.args[0])
@@ -132,15 +133,39 @@ class Tests:
             if values[i] is not None and unit != "1":
                 value += " " + unit
             await say("%s = %s (%s)" % (quantity, value, QUALITY_NAMES.get(quality, quality)))
+        return instrument, channels, values, qualities
 
     async def meters_test(self, request, say):
-        await self.sensor_read(request, say)
+        for text in self._diagnosis(*await self.sensor_read(request, say)):
+            await say(text)
         name = request.args[0]
         for item in self._gateway.settings["instruments"]:
             if item["name"] == name and item["bus"] in self._gateway.buses:
                 statistics = self._gateway.buses[item["bus"]].client.unit(item["unit_id"]).statistics.as_dict()
                 for key in sorted(statistics):
                     await say("line %s = %s" % (key, statistics[key]))
+
+    def _diagnosis(self, instrument, channels, values, qualities):
+        """Whether the numbers of a meter agree with each other, in sentences."""
+        consistency = instrument.consistency if hasattr(instrument, "consistency") else None
+        if consistency is None:
+            return ["agree: nothing is measured twice, so nothing can be compared"]
+        from parkgate.meters.consistency import diagnosis
+        from tasks.console import drop
+
+        found = [diagnosis.sentence(*told) for told in consistency.holds()]
+        lines = ["DISAGREES, signed: " + text for text in found]
+        for told in consistency.at_once(values, qualities, self._gateway.mono_ms()):
+            text = diagnosis.sentence(*told)
+            if text not in found:
+                lines.append("disagrees just now: " + text)
+        seen = {}
+        for i, (quantity, _, scale) in enumerate(channels):
+            if values[i] is not None:
+                seen[quantity] = (values[i], scale)
+        lines += ["look at it: " + text for text in diagnosis.first_look(seen)]
+        drop(("parkgate.meters.consistency.diagnosis",))
+        return lines or ["agree: what is measured twice agrees"]
 
     # The way to the hub.
 

@@ -6,6 +6,7 @@ parkgate meters check [FILE.json …]      the schema, with file and line of eac
 parkgate meters scan /dev/ttyUSB0        who answers on a bus, and which profiles that may be
 parkgate meters new acme-m100            the profile of a meter that nobody has heard of, step by step
 parkgate meters push FILE.json           bring a profile to a gateway in service, over its console
+parkgate meters test PORT PROFILE@UNIT   every value of a live meter, and what cannot be right
 parkgate meters simulate --meter …       simulated meters on a pseudo terminal (or a real port)
 """
 
@@ -18,12 +19,12 @@ import sys
 from pathlib import Path
 
 from host_tools.base import profile_files
-from host_tools.meters import new_profile, scan
+from host_tools.meters import new_profile, scan, test_meter
 from host_tools.meters.register_map import read_document
 from parkgate import quantities
 from parkgate.errors import ProfileError
 from parkgate.meters import profiles
-from parkgate.meters.profile_lines import line_of
+from parkgate.meters.profile.lines import line_of
 
 
 def add_parser(subparsers):
@@ -38,6 +39,7 @@ def add_parser(subparsers):
         "files", nargs="*", type=Path, metavar="FILE.json", help="default: all that are included"
     )
     scan.add_arguments(verbs.add_parser("scan", help="who answers on a live bus, at which baud rate, as what"))
+    test_meter.add_arguments(verbs.add_parser("test", help="read live meters, and say what cannot be right"))
     simulate = verbs.add_parser("simulate", help="answer as meters on a serial line")
     if "simulate" in sys.argv:
         # pymodbus is slow to import: only when it is needed.
@@ -61,6 +63,8 @@ def run(args) -> int:
         return _check(args.files or profile_files.paths())
     if args.meters_verb == "scan":
         return scan.run(args)
+    if args.meters_verb == "test":
+        return test_meter.run(args)
     return importlib.import_module("host_tools.meters.meter_simulator").run(args)
 
 

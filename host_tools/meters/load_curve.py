@@ -170,6 +170,98 @@ class Load:
         }[base]
 
 
+class WiredLoad:
+    """A Load as a meter shows it whose installation has a fault, which is one of
+
+        reversed=2           the current transformer of L2 is the other way round
+        swapped=1,2          the current transformers of L1 and L2 are exchanged
+        ratio=20             current is shown on the secondary side of transformers 100/5, all else on the primary side
+        frozen=current_l1    this register stands still
+
+    Raises SettingsError for anything else."""
+
+    def __init__(self, load: Load, text: str):
+        self._load = load
+        self.curve = load.curve
+        kind, _, value = text.partition("=")
+        self._frozen = value if kind == "frozen" else ""
+        self._reversed, self._ratio, self._pair = 0, 1.0, ()
+        try:
+            if kind == "reversed":
+                self._reversed = _phase(value)
+            elif kind == "swapped":
+                first, second = value.split(",")
+                self._pair = (_phase(first), _phase(second))
+            elif kind == "ratio":
+                self._ratio = float(value)
+            elif kind != "frozen":
+                raise ValueError
+        except ValueError:
+            wanted = "reversed=2, swapped=1,2, ratio=20 or frozen=current_l1"
+            raise SettingsError(f"fault {text!r} of an installation: it is one of {wanted}") from None
+        self._growth = self._total("active_power", 0.0) / load.quantity("active_power", 0.0) if self._wired else 1.0
+        self._held = load.quantity(self._frozen, 0.0) if self._frozen else 0.0
+
+    @property
+    def _wired(self) -> bool:
+        return bool(self._reversed or self._pair)
+
+    @property
+    def start_wh(self) -> float:
+        return self._load.start_wh
+
+    def quantity(self, name: str, t_s: float) -> float:
+        """As Load.quantity."""
+        if name == self._frozen:
+            return self._held
+        base, part = _split(name)
+        if base == "current":
+            return self._amps(name, part, t_s) / self._ratio
+        if not self._wired:
+            return self._load.quantity(name, t_s)
+        if base.endswith("active_energy"):
+            whole = self._load.quantity(name, t_s)
+            begun = self._load.quantity(name, 0.0)
+            return begun + (whole - begun) * max(self._growth, 0.0)
+        if base in ("active_power", "reactive_power", "apparent_power", "power_factor"):
+            value = {"apparent_power": "apparent_power", "power_factor": "active_power"}.get(base, base)
+            shown = self._phase_power(value, int(part[1]), t_s) if part else self._total(value, t_s)
+            if base != "power_factor":
+                return shown
+            whole = "apparent_power"
+            size = self._phase_power(whole, int(part[1]), t_s) if part else self._total(whole, t_s)
+            return shown / size if size else 1.0
+        return self._load.quantity(name, t_s)
+
+    def _source(self, phase: int) -> int:
+        """The phase whose current flows through the transformer at the terminals of `phase`."""
+        if phase not in self._pair:
+            return phase
+        return self._pair[1] if phase == self._pair[0] else self._pair[0]
+
+    def _amps(self, name: str, part: str, t_s: float) -> float:
+        source = f"current_l{self._source(int(part[1]))}" if part else name
+        return self._load.quantity(source, t_s)
+
+    def _total(self, base: str, t_s: float) -> float:
+        return sum(self._phase_power(base, phase, t_s) for phase in (1, 2, 3))
+
+    def _phase_power(self, base: str, phase: int, t_s: float) -> float:
+        p, q = self._load.quantity("active_power", t_s), self._load.quantity("reactive_power", t_s)
+        source = self._source(phase)
+        size = math.hypot(p, q) * _PHASE_SHARES[source - 1]
+        angle = math.atan2(q, p) + math.radians(120) * (source - phase)
+        if phase == self._reversed:
+            angle += math.pi
+        return {"active_power": size * math.cos(angle), "reactive_power": size * math.sin(angle)}.get(base, size)
+
+
+def _phase(text: str) -> int:
+    if text.strip() not in ("1", "2", "3"):
+        raise ValueError
+    return int(text)
+
+
 def _split(name: str) -> tuple[str, str]:
     """A quantity's name without its phase or tariff, and that."""
     if name.startswith("voltage_l") and name.count("_l") == 2:

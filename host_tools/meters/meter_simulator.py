@@ -42,7 +42,7 @@ from pymodbus.framer import FramerType
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from host_tools.meters.load_curve import Load, LoadCurve
+from host_tools.meters.load_curve import Load, LoadCurve, WiredLoad
 from host_tools.meters.load_curve import read as read_curve
 from host_tools.meters.register_map import RegisterMap
 from parkgate.errors import LinkError, SettingsError
@@ -80,11 +80,13 @@ class SimulatedMeter:
     faults: Faults = field(default_factory=Faults)
     offset_s: float | None = None
     baud: int | None = None  # where it is not that of the bus; see strict_baud
+    wiring: str = ""  # a fault of its installation, as load_curve.WiredLoad wants it
 
-    def load(self, curve: LoadCurve, phases: int) -> Load:
+    def load(self, curve: LoadCurve, phases: int) -> Load | WiredLoad:
         peak_w = self.peak_w or (60_000.0 if phases == 3 else 5_000.0)
         offset_s = self.offset_s if self.offset_s is not None else 7.0 * self.unit_id
-        return Load(curve, peak_w, phases, offset_s, start_wh=1_000_000.0 + 50_000.0 * self.unit_id)
+        load = Load(curve, peak_w, phases, offset_s, start_wh=1_000_000.0 + 50_000.0 * self.unit_id)
+        return WiredLoad(load, self.wiring) if self.wiring else load
 
 
 class MeterBus:
@@ -376,6 +378,13 @@ def add_arguments(parser) -> None:
         "--dead", type=int, action="append", default=[], metavar="UNIT", help="this meter never answers"
     )
     parser.add_argument(
+        "--wiring",
+        action="append",
+        default=[],
+        metavar="UNIT:FAULT",
+        help="a fault of its installation: reversed=2, swapped=1,2, ratio=20 or frozen=current_l1, as 3:reversed=2",
+    )
+    parser.add_argument(
         "--noisy", type=int, action="append", default=[], metavar="UNIT", help="this one has a bad cable"
     )
     parser.add_argument(
@@ -403,7 +412,8 @@ def from_arguments(args) -> MeterBus:
             raise SettingsError(f"--meter {text}: the unit id is a number, as in eastron-sdm630@1")
         unit_id = int(unit or number)
         faults = Faults.noisy() if unit_id in args.noisy else Faults()
-        meters.append(SimulatedMeter(profile, unit_id, dead=unit_id in args.dead, faults=faults))
+        wiring = next((text.split(":", 1)[1] for text in args.wiring if text.split(":", 1)[0] == str(unit_id)), "")
+        meters.append(SimulatedMeter(profile, unit_id, dead=unit_id in args.dead, faults=faults, wiring=wiring))
     curve = read_curve(args.replay, args.row_s, args.column) if args.replay else read_curve(row_s=args.row_s)
     return MeterBus(
         meters,

@@ -14,6 +14,8 @@ COUNTER = 9  # [9, instrument, quantity, what, before, value, [time_ms, trust]]:
 PERIODS = 11  # [11, instrument, [time_ms, trust], period_ms, counts]: what became of the periods of a span, by outcome
 OFF = 12  # [12, last_ms or null, first_ms]: nothing was sampled in between, because the gateway did not run
 COMMISSIONED = 13  # [13, [time_ms, trust], instrument, by, facts]: what a technician found when putting it into service
+# [14, instrument, check, what (1 begins, 2 ends), code, stated, expected, scale, when]: numbers that disagree
+CONSISTENCY = 14
 
 NAMES = {
     RESET: "reset",
@@ -25,6 +27,7 @@ NAMES = {
     CORRUPT: "corrupt record",
     FLASH_FAULT: "flash fault",
     COUNTER: "counter",
+    CONSISTENCY: "consistency",
     PERIODS: "periods",
     OFF: "off",
     COMMISSIONED: "commissioned",

@@ -16,7 +16,7 @@ Sample record, all varints unsigned LEB128:
 
 from .errors import FormatError
 
-GOOD, STALE, OUT_OF_RANGE, SUBSTITUTED, COUNTER_GLITCH, SECONDARY_SIDE = 0, 1, 2, 3, 4, 5
+GOOD, STALE, OUT_OF_RANGE, SUBSTITUTED, COUNTER_GLITCH, SECONDARY_SIDE, INCONSISTENT = 0, 1, 2, 3, 4, 5, 6
 TIMEOUT, BAD_REPLY, SENSOR_FAULT, NOT_CONFIGURED = 8, 9, 10, 11
 QUALITY_NAMES = {
     GOOD: "good",
@@ -25,6 +25,7 @@ QUALITY_NAMES = {
     SUBSTITUTED: "substituted",
     COUNTER_GLITCH: "counter glitch",
     SECONDARY_SIDE: "secondary side",
+    INCONSISTENT: "inconsistent",
     TIMEOUT: "timeout",
     BAD_REPLY: "bad reply",
     SENSOR_FAULT: "sensor fault",

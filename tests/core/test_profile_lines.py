@@ -5,7 +5,7 @@ import json
 from check import equal, true
 from parkgate.errors import ProfileError
 from parkgate.meters import profiles
-from parkgate.meters.profile_lines import line_of
+from parkgate.meters.profile.lines import line_of
 
 GOOD = """{
   "meter": "m", "manual": "m", "sources": ["s"], "licences": ["l"],

@@ -91,6 +91,10 @@ def test_an_exchanged_meter_and_a_jump_are_events_at_the_hub(tmp_path):
         ([9, "press", "import_active_energy", 6, 90, 3, [0, 3]], "the same meter"),
         ([9, "press", "import_active_energy", 7, 90, 3, [0, 3]], "not understand"),
         ([9, "press"], "not understand"),
+        ([14, "press", "power_l2", 1, 1, 1800, 90, 1, [0, 3]], "wrong ratio: power of L2 is 180.0 W"),
+        ([14, "press", "power_l2", 2, 0, 90, 90, 1, [0, 3]], "agree again"),
+        ([14, "press", "wiring", 1, 42, 90, 90, 3, [0, 3]], "transformer of L2 reversed"),
+        ([14, "press", "power_l2", 3, 0, 90, 90, 1, [0, 3]], "not understand"),
         ([99], "does not know"),
     ],
 )

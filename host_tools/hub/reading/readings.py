@@ -13,6 +13,7 @@ from itertools import pairwise
 from host_tools.hub.reading import availability
 from host_tools.hub.web.summary import decimal_text
 from parkgate import events
+from parkgate.meters.consistency import diagnosis
 from parkgate.quantities import STATES
 from parkgate.reading import QUALITY_NAMES, RELATIVE_ONLY, TRUST_NAMES
 from parkgate.wire import cbor
@@ -303,6 +304,8 @@ def describe(event: list) -> str:
             return f"the gateway did not run for {duration((event[2] - event[1]) // 1000)}"
         if kind == events.COUNTER:
             return _describe_counter(*event[1:])
+        if kind == events.CONSISTENCY:
+            return _describe_consistency(*event[1:])
     except (IndexError, KeyError, TypeError, AttributeError):
         return "fields that this hub does not understand"
     return "a kind that this hub does not know"
@@ -341,6 +344,14 @@ def _describe_counter(instrument: str, quantity: str, what: int, before: int, va
         6: "was reset: the serial number says that it is the same meter",
     }[what]
     return f"{instrument}: {quantity} {meaning}, {value} after {before} steps"
+
+
+def _describe_consistency(
+    instrument: str, check: str, what: int, code: int, stated: int, expected: int, scale: int, _when: list
+) -> str:
+    """Numbers of a meter that disagree, with the likely cause, or that agree again."""
+    words = {1: diagnosis.sentence(check, code, stated, expected, scale), 2: f"{check}: the numbers agree again"}[what]
+    return f"{instrument}: {words}"
 
 
 def _plain(item):

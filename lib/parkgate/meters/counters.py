@@ -33,10 +33,9 @@ next power of ten from 10^5 on: meters whose display has 5 to 9 digits begin aga
 whatever their register could hold.
 """
 
-from parkgate.reading import COUNTER_GLITCH, GOOD
+from parkgate.reading import COUNTER_GLITCH, GOOD, SECONDARY_SIDE
 
 SERIAL_NUMBER = "serial_number"
-SECONDARY_SIDE = 5
 
 NO_EVENT, ROLLOVER, EXCHANGE, GLITCH, RETURN, UNDONE, RESET = 0, 1, 2, 3, 4, 5, 6  # as in events.COUNTER_EVENTS
 

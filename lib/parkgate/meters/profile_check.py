@@ -36,7 +36,7 @@ def _check_one(read, parse, path, item):
         del text
         profile = profiles.load(document, name, list(item.get("channels", ())))
     except ProfileError as e:
-        from .profile_lines import line_of
+        from .profile.lines import line_of
 
         message = str(e)
         if message[: len(name) + 2] == name + ": " and ("it has no" in message or "want at most" in message):

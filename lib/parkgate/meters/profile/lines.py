@@ -6,7 +6,7 @@ its name; each within the variant that the message names, where it names one.
 """
 
 
-from .profiles import with_variant
+from parkgate.meters.profiles import with_variant
 
 
 def line_of(text: str, message: str, document=None) -> int:

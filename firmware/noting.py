@@ -1,0 +1,33 @@
+"""What happens to a meter's numbers, said in the log and made durable as signed events."""
+
+from parkgate import events
+
+
+class MeterNotes:
+    """`note(event)` makes an event durable, `date(mono_ms)` gives (time, trust), `drop(names)` forgets modules."""
+
+    def __init__(self, log, note, date, mono_ms, drop):
+        self._log = log
+        self._note = note
+        self._date = date
+        self._mono_ms = mono_ms
+        self._drop = drop
+
+    def counter(self, name, quantity, what, before, value):
+        """What a counter did; see counters.CounterCheck."""
+        self._log.info(name, "%s: %s, %d after %d" % (quantity, events.COUNTER_EVENTS[what], value, before))
+        self._note([events.COUNTER, name, quantity, what, before, value, self._when()])
+
+    def consistency(self, name, check, what, code, stated, expected, scale):
+        """Numbers of a meter disagree, or agree again; see consistency.check."""
+        if code:
+            from parkgate.meters.consistency import diagnosis
+
+            self._log.error(name, diagnosis.sentence(check, code, stated, expected, scale))
+            self._drop(("parkgate.meters.consistency.diagnosis",))
+        else:
+            self._log.info(name, "%s: the numbers agree again" % check)
+        self._note([events.CONSISTENCY, name, check, what, code, stated, expected, scale, self._when()])
+
+    def _when(self):
+        return list(self._date(self._mono_ms()))
