@@ -8,7 +8,7 @@ from parkgate.errors import FlashError
 def test_programs_are_whole_units_of_blank_flash():
     flash = FlashSim(4096, 8, 32)
     flash.program(64, bytes(64))
-    raises(FlashError, flash.program, 64, bytes(32))
+    raises(FlashError, flash.program, 64, b"\x01" * 32)
     raises(FlashError, flash.program, 96, b"\xff" * 32)
     raises(FlashError, flash.program, 8, bytes(32))
     raises(FlashError, flash.program, 0, bytes(31))

@@ -3,8 +3,9 @@
 The model
 ---------
 Memory is sectors of bytes. Erased is all ones. A program writes whole program units, only turns ones into zeros, and is
-refused unless every byte of its target is blank: real chips take a second program and give the AND of both, which
-hides the bug, so here it is an error. A program never crosses a sector. Nothing is cached: what a call has done is
+refused unless every byte of its target is blank, or reads already as what is programmed: real chips
+take any second program and give the AND of both, which hides the bug, so here it is an error. A program never
+crosses a sector. Nothing is cached: what a call has done is
 there when it returns.
 
 *Power.* It can go at any operation. A program then leaves its target blank (clean), its first n × 32 bytes (torn), or
@@ -109,7 +110,7 @@ class FlashSim:
             raise FlashError("program of %d bytes at %d is not whole units of %d" % (len(data), address, unit))
         if not 0 <= sector < self.sector_count or at + len(data) > self.sector_size:
             raise FlashError("program of %d bytes at %d is not within one sector" % (len(data), address))
-        if self.sectors[sector][at : at + len(data)] != self.blank[: len(data)]:
+        if self.sectors[sector][at : at + len(data)] not in (self.blank[: len(data)], data):
             raise FlashError("program at %d of what is not erased" % address)
         self._power(address, data)
         self.programs += 1
@@ -139,7 +140,7 @@ class FlashSim:
             self.trace.append((place, data))
 
     def _program(self, sector, at, data):
-        self.own(sector)[at : at + len(data)] = data
+        put(self.own(sector), at, data)
 
     def _erase(self, sector):
         self.sectors[sector] = self.blank
@@ -153,7 +154,7 @@ class FlashSim:
             self.sectors[place] = self.blank
         else:
             sector, at = divmod(place, self.sector_size)
-            self.own(sector)[at : at + len(data)] = data
+            put(self.own(sector), at, data)
 
     def apply_cut(self, operation, way: int, seed: int = 1):
         """Do a traced operation as far as a cut of the kind `way` (1 … ways(operation) − 1; 0 is clean) lets it."""
@@ -168,12 +169,21 @@ class FlashSim:
         sector, at = divmod(place, self.sector_size)
         memory = self.own(sector)
         if way <= tears:
-            memory[at : at + way * TEAR_BYTES] = data[: way * TEAR_BYTES]
+            put(memory, at, data[: way * TEAR_BYTES])
         else:
             # One garbling tosses for every bit, the other leaves most of the work undone.
             for i in range(len(data)):
                 mask = chance.bits() if way == tears + 1 else chance.bits() | chance.bits() | chance.bits()
-                memory[at + i] = data[i] | mask & 255
+                memory[at + i] &= data[i] | mask & 255
+
+
+def put(memory, at: int, data):
+    """Program `data` at `at`: ones become zeros, and no zero a one."""
+    old = memory[at : at + len(data)]
+    if old.count(b"\xff") == len(old):
+        memory[at : at + len(data)] = data
+    else:
+        memory[at : at + len(data)] = bytes([a & b for a, b in zip(old, data)])
 
 
 def ways(operation) -> int:

@@ -132,13 +132,14 @@ class Cuts:
         torn.apply_cut(self.trace[n], way, n)
         first, later = (whole, torn) if order else (torn, whole)
         sector, at = divmod(place, first.sector_size)
-        before = bytes(first.sectors[sector][at : at + len(data)])
+        first.trace = []
         journal = self.make_journal(first)
         journal.recover(1)
+        trace, first.trace = first.trace, None
         self.world.check(journal, n, False)
         claimed = (journal.next_seq, journal.counters.sampled)
-        if bytes(first.sectors[sector][at : at + len(data)]) != before:
-            return  # the cells have been written since
+        if any(_touches(operation, first.sector_size, place, len(data)) for operation in trace):
+            return  # the cells have been programmed again, or erased: they are firm
         first.own(sector)[at : at + len(data)] = later.sectors[sector][at : at + len(data)]
         self.tally.flickers += 1
         journal = self.make_journal(first)
@@ -205,6 +206,14 @@ class Cuts:
             raise Wrong("what was done after the recovery is gone at the next start")
         if any(record.kind == again.SAMPLE for record in again.unsealed()):
             raise Wrong("samples are left after everything was sealed")
+
+
+def _touches(operation, sector_size, place, length):
+    """Whether a traced operation changes cells of the `length` bytes at `place`."""
+    at, data = operation
+    if data is None:
+        return at == place // sector_size
+    return at < place + length and place < at + len(data)
 
 
 def blank_ahead(journal, flash):

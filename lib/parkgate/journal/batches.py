@@ -27,7 +27,8 @@ from .format import (
     STATE,
     Gap,
 )
-from .sectors import Record as Found
+from .loaded import READ_TRIES
+from .loaded import Record as Found
 from .space import CORRUPT, PUT_TRIES
 from .unsealed import Cursor, Unsealed
 
@@ -75,6 +76,7 @@ class Batches(Unsealed):
     """Writing, reading and settling batches."""
 
     _wanted = 0  # sectors to have in hand for the next batch
+    _doubted = -1  # the batch that could not be read at the last call
     sealed_bytes = 0  # written since the start
 
     @property
@@ -109,19 +111,14 @@ class Batches(Unsealed):
         self._reserve(length)
         if self.ledger.consumed != taken:
             raise JournalFull("the records under this batch have been dropped")
-        tight, self._tight = self._tight, True  # from here on nothing is dropped
+        tight, self._tight = self._tight, True
+        self._keep_raw = True  # from here on none of its records is dropped, whatever sector fails
         try:
             count = self._put_parts(seq, parts, length)
-            fresh = self.ledger.copy()
-            fresh.consumed = position + 1
-            fresh.consumed_sampled += lost + readings
-            fresh.dropped += lost
-            fresh.next_seq = seq + 1
-            fresh.sealed += readings
-            fresh.head = bytes(digest)
-            self._put_commit(seq, fresh, (length, readings, count, len(meta), 0, digest), meta)
+            self._put_commit(seq, position, lost, (length, readings, count, len(meta), 0, digest), meta)
         finally:
             self._tight = tight
+            self._keep_raw = False
             self._sealing = -1
             self._inside = 0
         self._taken = -1
@@ -131,9 +128,10 @@ class Batches(Unsealed):
         # cache, it must not overtake the batch it tells of.
         self.sync()
         self.room_for_state()
-        self.put_state(STATE, 0, self.ledger.copy(), self.ledger.position)
+        self.put_state(STATE)
         self.sync()
         self.free_raw()
+        self.tell_owed()
 
     def _check_batch(self, seq, parts, digest, position, meta):
         ledger = self.ledger
@@ -165,8 +163,15 @@ class Batches(Unsealed):
         room = self.sectors.room(SEALED)
         if room >= length + 4 * PIECE_MIN and self.sectors.room(RAW) >= 2 * PIECE_MIN:
             return
-        while self.sectors.free < 1 + self.sectors_for(max(0, length - room)):
-            self._free_one()
+        wanted = 1 + self.sectors_for(max(0, length - room))
+        if wanted >= self.sectors.writable():
+            raise JournalFull("a batch of %d bytes needs %d sectors more than can be written" % (length, wanted))
+        full = False
+        while self.sectors.free < wanted and not full:
+            full = not self.free_one()
+        self.tell_owed()
+        if full or self.sectors.free < wanted - 1:
+            raise JournalFull("a batch of %d bytes finds no room" % length)
 
     def _put_parts(self, seq, parts, length):
         """Write the batch in pieces, each a PART record that fits its sector; gives their number."""
@@ -191,22 +196,29 @@ class Batches(Unsealed):
                 if at == len(parts[index]):
                     index += 1
                     at = 0
-            self._put(SEALED, PART, count, seq & 0xFFFF, seq >> 16 & 0xFFFF, piece)
+            self._put(SEALED, PART, count, seq, piece)
             count += 1
         return count
 
-    def _put_commit(self, seq, fresh, fields, meta):
-        size = self.sectors.space_for(COMMIT_BYTES + fresh.size() + len(meta))
+    def _put_commit(self, seq, position, lost, fields, meta):
+        sectors = self.sectors
+        _, readings, _, _, _, digest = fields
         for _ in range(PUT_TRIES):
-            if self.sectors.room(SEALED) < size:
-                self._open(SEALED)
-            fresh.serial = self.ledger.serial + 1
+            size = sectors.space_for(COMMIT_BYTES + self.ledger.size() + len(meta))
+            if sectors.room(SEALED) < size:
+                self._open(SEALED, size)
+            fresh = self.ledger.copy()
+            fresh.serial += 1
+            fresh.consumed = position + 1
+            fresh.consumed_sampled += lost + readings
+            fresh.dropped += lost
+            fresh.next_seq = seq + 1
+            fresh.sealed += readings
+            fresh.head = bytes(digest)
             body = bytearray(COMMIT_BYTES + fresh.size())
             struct.pack_into(COMMIT_FIELDS, body, 0, *fields)
             fresh.pack(body, COMMIT_BYTES)
-            if self.sectors.write(
-                SEALED, self.epoch, COMMIT, 0, fresh.boot, seq & 0xFFFF, seq >> 16 & 0xFFFF, (body, meta)
-            ):
+            if sectors.write(SEALED, self.epoch, COMMIT, 0, fresh.boot, seq, seq >> 16, (body, meta)):
                 self.ledger = fresh
                 self._unsaved = False
                 return
@@ -230,12 +242,21 @@ class Batches(Unsealed):
 
     def read_batch(self, seq: int):
         """The bytes of batch `seq`, exactly as committed. None when it is settled and its sector used again; None too
-        when it is damaged: then it is dropped, counted, told in a gap record, and held no more."""
+        when it cannot be read, in three readings. If it cannot at the next call either, it is damaged: then it is
+        dropped, counted, told in a gap record, and held no more."""
         self._check_seq(seq)
-        batch = self._gather(seq)
-        if batch is None and not self.ledger.settled(seq):
-            self._lose(seq)
-        return batch
+        for _ in range(READ_TRIES):
+            batch = self._gather(seq)
+            if batch is not None:
+                self._doubted = -1
+                return batch
+            self.sectors.loaded = -1
+        if not self.ledger.settled(seq):
+            if self._doubted == seq:
+                self._lose(seq)
+            else:
+                self._doubted = seq
+        return None
 
     def batch_hash(self, seq: int):
         """SHA-256 of batch `seq`, None when it cannot be read."""
@@ -302,7 +323,7 @@ class Batches(Unsealed):
     def _lose(self, seq):
         """Drop the damaged batch `seq`, and with it those beside it whose number of readings cannot be told apart."""
         gap = Gap(CORRUPT)
-        self._make_room(RAW, self._state_size(len(gap.pack()) + META_MAX))
+        self._make_room(RAW, self.state_size(len(gap.pack()) + META_MAX))
         if self.ledger.settled(seq):
             return
         first, end = seq, seq + 1

@@ -32,6 +32,7 @@ RAW, SEALED = 1, 2
 SAMPLE, EVENT, GAP, BOOT, STATE = 1, 2, 3, 4, 5
 PART, COMMIT = 16, 17
 TORN, BORN = 1, 2  # flags of a BOOT: the position before it was a torn record; an epoch begins
+VOID_EXTRA = 2  # bytes behind the ledger of a BOOT: from which program unit on all before it is nothing
 
 RANGES_MAX = 4
 META_MAX = 64
@@ -43,7 +44,7 @@ _LEDGER_AT = 24
 _LEDGER = "<QIIQQQQQQQQQQQII32s"
 LEDGER_BYTES = struct.calcsize(_LEDGER)
 _RANGE = "<IIII"
-_RANGE_BYTES = 16
+RANGE_BYTES = 16
 _U32 = 0xFFFFFFFF
 
 HEAD = "<HBBHHHH"  # behind the CRC
@@ -81,7 +82,7 @@ class Ledger:
 
     def size(self) -> int:
         """Bytes that `pack` needs."""
-        return LEDGER_BYTES + _RANGE_BYTES * len(self.ranges)
+        return LEDGER_BYTES + RANGE_BYTES * len(self.ranges)
 
     def pack(self, buffer, at: int):
         """Write the ledger into `buffer` at offset `at`."""
@@ -112,7 +113,7 @@ class Ledger:
             struct.pack_into(
                 _RANGE, buffer, at, first - self.low, end - first, before - self.low_sealed, after - before
             )
-            at += _RANGE_BYTES
+            at += RANGE_BYTES
 
     def unpack(self, buffer, at: int) -> int:
         """Take everything from `buffer` at offset `at`; gives the offset behind. Raises FormatError."""
@@ -144,7 +145,7 @@ class Ledger:
             first += self.low
             before += self.low_sealed
             self.ranges.append([first, first + length, before, before + readings])
-            at += _RANGE_BYTES
+            at += RANGE_BYTES
         return at
 
     def copy(self):

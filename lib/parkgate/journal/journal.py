@@ -56,7 +56,7 @@ from parkgate.errors import JournalError
 from parkgate.wire import cbor
 
 from .batches import Batches
-from .format import EVENT, RAW, SAMPLE, SEALED
+from .format import EVENT, GAP, GAP_BYTES, RAW, SAMPLE, SEALED, Gap
 from .space import FACTORY_RESET, FIRST_START, FLASH_FAULT
 
 PAYLOAD_MAX = 2048
@@ -89,7 +89,8 @@ class Journal(Batches):
         from .recovery import recover  # once a start: a board takes it out of its memory afterwards
 
         self.reset_cause = reset_cause
-        self._taken = -1
+        self._taken = self._doubted = -1
+        self._owed = None
         self._first_boot = None
         self._wanted = 0
         self._largest = 0
@@ -107,10 +108,12 @@ class Journal(Batches):
         """Begin a new epoch now; everything held is gone. Old sectors are erased as they are needed, or by `scrub`."""
         from .recovery import begin_epoch
 
-        self.room_for_state()
+        if self.failed:
+            raise JournalError("the journal must be recovered first")
         self._taken = -1
-        self._unsaved = False
         begin_epoch(self, reason, self.ledger.boot - 1)
+        self._unsaved = False
+        self._owed = None
         self._to_scrub = self.sectors.free
         self.sync()
 
@@ -153,10 +156,11 @@ class Journal(Batches):
         self._make_room(RAW, size)
         if size > self._largest:
             self._largest = size
-        position = self.ledger.position
-        self._put(RAW, kind, readings, position, self.ledger.sampled, (payload,))
-        self.ledger.position = position + 1
-        self.ledger.sampled += readings
+        self._put(RAW, kind, readings, 0, (payload,))
+        ledger = self.ledger
+        position = ledger.position
+        ledger.position = position + 1
+        ledger.sampled += readings
         if self.sectors.faults:
             sector, operation = self.sectors.faults[0]
             self.sectors.faults = self.sectors.faults[1:]
@@ -165,12 +169,10 @@ class Journal(Batches):
 
     def note_lost(self, readings: int):
         """Count readings that were taken but could not be appended: sampled and dropped, told in a gap record."""
-        self._make_room(RAW, self._state_size(128))
-        ledger = self.ledger
-        ledger.unstored += readings
-        ledger.dropped += readings
-        ledger.unreported += readings
-        self.tell_loss(FLASH_FAULT)
+        self._make_room(RAW, self.state_size(GAP_BYTES))
+        gap = Gap(FLASH_FAULT)
+        gap.readings = readings
+        self.put_state(GAP, 0, gap, 0, readings)
 
     # Erasing ahead.
 
@@ -185,6 +187,7 @@ class Journal(Batches):
         was done. Nothing else ever erases, but a journal without a sector in hand (`forced_erases` counts those)."""
         if self.failed:
             return False
+        self.tell_owed()
         full = self.sectors.room(RAW) < min(self._largest, self.sectors.size // LARGE_PART)
         if full and len(self.sectors.spares) and (quiet_ms is None or quiet_ms >= OPEN_MS):
             self._open(RAW)
@@ -192,7 +195,8 @@ class Journal(Batches):
         if not self.needs_erase or quiet_ms is not None and quiet_ms < self.erase_ms:
             return False
         if self.sectors.free <= len(self.sectors.spares):
-            self._free_one()
+            self.free_one()
+            self.tell_owed()
         self.rotate()
         return self.sectors.erase_next()
 

@@ -15,30 +15,13 @@ import struct
 from array import array
 from binascii import crc32
 
-from parkgate.errors import FlashError, JournalError, JournalFull
+from parkgate.errors import FlashError
 
-from .format import (
-    BLANK,
-    COMMIT,
-    HEAD,
-    HEAD_BYTES,
-    HEADER_BYTES,
-    RAW,
-    SEALED,
-    STATE,
-    Header,
-    Top,
-    header_ledger,
-    pack_header,
-    record_seed,
-)
+from .format import BLANK, HEAD, HEAD_BYTES, HEADER_BYTES, RAW, SEALED, pack_header, record_seed
+from .loaded import READ_TRIES, Loaded
 
-READ_TRIES = 3
 FAULTS_MAX = 2  # failed programs after which a sector is given up
-SECTORS_MIN = 8
 BEYOND = 1 << 62  # behind every position and seq
-
-_KINDS = {RAW: range(1, STATE + 1), SEALED: range(16, COMMIT + 1)}
 
 
 class Tail:
@@ -53,33 +36,11 @@ class Tail:
         self.offset = self.seed = self.faults = 0
 
 
-class Record:
-    """A record found in the sector that is loaded; `a` and `b` are the low 16 bits the head has."""
-
-    def __init__(self):
-        self.offset = self.kind = self.count = self.length = self.boot = self.a = self.b = 0
-
-
-class Sectors:
+class Sectors(Loaded):
     """All sectors of one flash device. `flash` is described in the contract of the storage seam (DESIGN)."""
 
     def __init__(self, flash):
-        self.flash = flash
-        self.size = flash.sector_size
-        self.count = flash.sector_count
-        unit = flash.program_size
-        self.unit = max(unit, 16)
-        page = max(unit, HEADER_BYTES)
-        if self.count < SECTORS_MIN or self.size < 8 * HEADER_BYTES or self.size % page or page % self.unit:
-            raise JournalError("a journal cannot use %d sectors of %d bytes by %d" % (self.count, self.size, unit))
-        if (self.size - page) // self.unit * 255 >= 1 << 16:
-            raise JournalError("sectors of %d bytes hold more records than their heads can count" % self.size)
-        self.first = page  # offset of the first record
-        self.buffer = bytearray(self.size)  # the loaded sector from `first` on, and before that a page for all else
-        self.whole = memoryview(self.buffer)
-        self.view = self.whole[:page]
-        self.header = Header()  # the one read last
-        self.top = Top()  # of the loaded sector
+        super().__init__(flash)
         self.verified = getattr(flash, "verified", False)
         self.wear = bytearray(self.count)  # erases of each sector, less `wear_base`; 255 is that or more
         self.wear_base = 0
@@ -93,6 +54,7 @@ class Sectors:
         self.spares = self._no_sectors()
         self.used = bytearray((self.count + 7) // 8)
         self.bad = bytearray((self.count + 7) // 8)
+        self.doubted = bytearray((self.count + 7) // 8)  # at the start there was something that was no header
         self.free = self.count
         self.faults = ()  # (sector, operation) given up and not yet told
         self.cursor = 0
@@ -100,17 +62,22 @@ class Sectors:
         self.shape = 0  # changes whenever a list of sectors does
 
     def abandon(self):
-        """Free every sector that is not bad: what they hold belongs to an epoch that is over."""
-        for stream in (RAW, SEALED):
-            while len(self.stream(stream)):
-                self.release(stream, 0)
+        """Free every sector but the newest raw one: what the others hold belongs to an epoch that is over."""
+        self.release_oldest(SEALED, len(self.sealed))
+        self.release_oldest(RAW, len(self.raw) - 1)
+        self.tails[SEALED].close()
+        self.doubted = bytearray(len(self.doubted))
+
+    def writable(self) -> int:
+        """Sectors that are not bad, as far as is known."""
+        return self.count - sum(self.marked(self.bad, sector) for sector in range(self.count))
 
     def resume(self, stream: int, sector: int, behind: int):
         """Go on writing to `sector`, which is loaded and has its last true record before `behind`.
 
         Whatever is not blank is left alone, and so is the whole length that the head of a torn record claims: else
         the first bytes of the next record might happen to be those it lacks, and make it true after all."""
-        if self._marked(self.bad, sector):
+        if self.marked(self.bad, sector):
             return
         tail = self.tails[stream]
         tail.sector = sector
@@ -131,105 +98,33 @@ class Sectors:
         """The list of sectors of RAW or SEALED, oldest first."""
         return self.raw if stream == RAW else self.sealed
 
-    def _mark(self, bits, sector, on):
+    def mark(self, bits, sector: int, on: bool):
+        """Set or clear the bit of `sector` in `bits`."""
         if on:
             bits[sector >> 3] |= 1 << (sector & 7)
         else:
             bits[sector >> 3] &= ~(1 << (sector & 7)) & 0xFF
 
-    def _marked(self, bits, sector):
+    def marked(self, bits, sector: int) -> int:
+        """Whether the bit of `sector` is set in `bits`."""
         return bits[sector >> 3] >> (sector & 7) & 1
-
-    # Reading.
-
-    def _read(self, address, buffer) -> bool:
-        for _ in range(READ_TRIES):
-            try:
-                self.flash.read(address, buffer)
-                return True
-            except FlashError:
-                pass
-        return False
-
-    def read_header(self, sector: int):
-        """True when `sector` has a header of ours, which is then in `header`; None when it cannot be read at all."""
-        if not self._read(sector * self.size, self.view[:HEADER_BYTES]):
-            return None
-        return self.header.unpack(self.buffer, sector)
-
-    def ledger_read(self):
-        """The ledger in the header that `read_header` has just read."""
-        return header_ledger(self.buffer)
-
-    def load(self, sector: int) -> bool:
-        """Bring the records of `sector` into the buffer, its header into `top`; False when it cannot be read."""
-        if self.loaded == sector:
-            return True
-        self.loaded = -1
-        if not self._read(sector * self.size, self.buffer) or not self.top.unpack(
-            self.buffer, sector, self.header.epoch
-        ):
-            return False
-        self.seed = record_seed(self.top.epoch, self.top.serial, sector)
-        self.loaded = sector
-        return True
-
-    def find(self, offset: int, record: Record) -> bool:
-        """Look for the first whole and true record at or behind `offset` of the loaded sector; True when `record`
-        now tells of it."""
-        buffer, whole = self.buffer, self.whole
-        tag0, tag1 = self.top.epoch[0], self.top.epoch[1]
-        kinds = _KINDS[self.top.stream]
-        unit, size = self.unit, self.size
-        while offset <= size - HEAD_BYTES:
-            if buffer[offset + 4] == tag0 and buffer[offset + 5] == tag1 and buffer[offset + 6] in kinds:
-                end = offset + HEAD_BYTES + buffer[offset + 8] + (buffer[offset + 9] << 8)
-                crc = struct.unpack_from("<I", buffer, offset)[0]
-                if end <= size and crc == crc32(whole[offset + 4 : end], self.seed):
-                    record.offset = offset
-                    record.kind = buffer[offset + 6]
-                    record.count = buffer[offset + 7]
-                    record.length = end - offset - HEAD_BYTES
-                    record.boot = buffer[offset + 10] | buffer[offset + 11] << 8
-                    record.a = buffer[offset + 12] | buffer[offset + 13] << 8
-                    record.b = buffer[offset + 14] | buffer[offset + 15] << 8
-                    return True
-            offset += unit
-        return False
-
-    def behind(self, record: Record) -> int:
-        """Offset at which the next record can begin."""
-        return self._aligned(record.offset + HEAD_BYTES + record.length)
-
-    def content(self, record: Record):
-        """View of the bytes behind the record's head, good until another sector is loaded."""
-        at = record.offset + HEAD_BYTES
-        return self.whole[at : at + record.length]
-
-    def end_of_use(self) -> int:
-        """Offset behind the last byte of the loaded sector that is not blank, rounded up to the program unit."""
-        end = self.size
-        step = min(self.unit, HEADER_BYTES)
-        blank = memoryview(BLANK)[:step]
-        while end > self.first and self.whole[end - step : end] == blank:
-            end -= step
-        return self._aligned(end)
-
-    def _aligned(self, offset):
-        return (offset + self.unit - 1) // self.unit * self.unit
 
     # Erasing and taking.
 
     def is_free(self, sector: int) -> bool:
         """Whether `sector` belongs to no stream and is not bad."""
-        return not (self._marked(self.used, sector) or self._marked(self.bad, sector))
+        return not (self.marked(self.used, sector) or self.marked(self.bad, sector))
+
+    def is_used(self, sector: int) -> bool:
+        """Whether `sector` belongs to a stream."""
+        return bool(self.marked(self.used, sector))
 
     def add(self, stream: int, sector: int):
         """`sector` is the newest of a stream."""
         self.stream(stream).append(sector)
         if self.is_free(sector):
             self.free -= 1
-        self._mark(self.used, sector, True)
+        self.mark(self.used, sector, True)
         self.shape += 1
 
     def release(self, stream: int, index: int) -> int:
@@ -237,7 +132,7 @@ class Sectors:
         sectors = self.stream(stream)
         sector = sectors[index]
         sectors[index : index + 1] = self._no_sectors()
-        self._mark(self.used, sector, False)
+        self.mark(self.used, sector, False)
         if self.is_free(sector):
             self.free += 1
         if self.tails[stream].sector == sector:
@@ -249,7 +144,7 @@ class Sectors:
         """Take the `count` oldest sectors out of a stream; they are free now."""
         sectors = self.stream(stream)
         for index in range(count):
-            self._mark(self.used, sectors[index], False)
+            self.mark(self.used, sectors[index], False)
             if self.is_free(sectors[index]):
                 self.free += 1
         sectors[:count] = self._no_sectors()
@@ -257,11 +152,11 @@ class Sectors:
 
     def give_up(self, sector: int, operation: int):
         """Write nothing more to `sector` until the next start. `operation`: 0 read, 1 program, 2 erase."""
-        if self._marked(self.bad, sector):
+        if self.marked(self.bad, sector):
             return
         if self.is_free(sector):
             self.free -= 1
-        self._mark(self.bad, sector, True)
+        self.mark(self.bad, sector, True)
         if len(self.faults) < 8:
             self.faults += ((sector, operation),)
         for tail in self.tails[RAW:]:
@@ -274,6 +169,12 @@ class Sectors:
         if sector < 0:
             return False
         self.cursor = sector + 1
+        if self.marked(self.doubted, sector):
+            # Read wrongly at the start? Then it may hold what is missed: left alone, the next start knows it again.
+            self.mark(self.doubted, sector, False)
+            if self.read_header(sector):
+                self.give_up(sector, 0)
+                return False
         if not self._erase(sector):
             self.give_up(sector, 2)
             return False
@@ -305,6 +206,13 @@ class Sectors:
     def _is_spare(self, sector):
         return any(spare == sector for spare in self.spares)
 
+    def erase_begun(self, sector: int):
+        """Erase a free sector that has a torn header in it and nothing else. It is not taken."""
+        if self._erase(sector):
+            self.mark(self.doubted, sector, False)
+        else:
+            self.give_up(sector, 2)
+
     def _erase(self, sector):
         if self.loaded == sector:
             self.loaded = -1
@@ -320,17 +228,20 @@ class Sectors:
         view = self.view[:HEADER_BYTES]
         address = sector * self.size
         for offset in range(0, self.size, HEADER_BYTES):
-            if not self._read(address + offset, view) or view != BLANK:
+            for _ in range(READ_TRIES):
+                if self.read_bytes(address + offset, view) and view == BLANK:
+                    break
+            else:
                 return False
         return True
 
-    def open(self, stream: int, inside: int, reason: int, epoch: bytes, ledger):
+    def open(self, stream: int, inside: int, reason: int, epoch: bytes, ledger) -> bool:
         """Begin a new sector of `stream`: its header gets `ledger` with the next serial. Erases one where none is in
-        hand. Raises JournalFull when no sector can be used."""
+        hand. False when no sector can be used."""
         while True:
             while not len(self.spares):
                 if self.next_free() < 0:
-                    raise JournalFull("no sector is left to write to")
+                    return False
                 self.erase_next()
             sector = self.spares[0]
             self.spares[0:1] = self._no_sectors()
@@ -345,6 +256,7 @@ class Sectors:
         tail.faults = 0
         tail.seed = record_seed(epoch, ledger.serial, sector)
         self.add(stream, sector)
+        return True
 
     # Programming.
 
@@ -363,10 +275,15 @@ class Sectors:
             self.flash.program(address, data)
             if self.verified:
                 return True
-            self.flash.read(address, data)
+            for tries in range(READ_TRIES):
+                self.flash.read(address, data)
+                if crc32(data) == crc:
+                    if tries:
+                        self.flash.program(address, data)  # it read wrong before: no cell of it may be left weak
+                    return True
         except FlashError:
-            return False
-        return crc32(data) == crc
+            pass
+        return False
 
     def space_for(self, length: int) -> int:
         """Bytes of flash that a record of `length` bytes behind its head takes."""
@@ -421,60 +338,7 @@ class Sectors:
                 self.give_up(sector, 1)
         return good
 
-    # Finding out at the start.
-
-    def survey(self):
-        """Read all headers and sort the sectors of the newest epoch into their streams. Gives (sector of the newest
-        header or −1, sectors of another epoch, sectors with something else in them, sectors that cannot be read)."""
-        self.clear()
-        newest, newest_serial, epoch = -1, -1, b""
-        foreign = strange = unreadable = mine = known = total = 0
-        self.wear_base = -1
-        # 2 × serial + stream of every sector, 0 for none of ours; the sector buffer is not needed before the end.
-        fits = self.first + self.count * 8 <= self.size
-        keys = self.whole[self.first :] if fits else memoryview(bytearray(self.count * 8))
-        for sector in range(self.count):
-            ours = self.read_header(sector)
-            header = self.header
-            key = 0
-            if ours is None:
-                unreadable += 1
-                self.give_up(sector, 0)
-            elif not ours:
-                strange += self.view[:HEADER_BYTES] != BLANK
-            elif header.epoch != epoch and header.serial < newest_serial:
-                foreign += 1
-            else:
-                if header.epoch != epoch:
-                    epoch = header.epoch
-                    foreign += mine
-                    mine = 0
-                    for i in range(sector * 8):
-                        keys[i] = 0
-                mine += 1
-                key = 2 * header.serial + (header.stream == SEALED)
-                if header.serial > newest_serial:
-                    newest, newest_serial = sector, header.serial
-            struct.pack_into("<Q", keys, sector * 8, key)
-            self.wear[sector] = 255
-            if ours:
-                if self.wear_base < 0:
-                    self.wear_base = max(0, header.wear - 100)
-                self.wear[sector] = max(0, min(header.wear - self.wear_base, 254))
-                known += 1
-                total += self.wear[sector]
-        # Of a sector without a header nothing is known: it counts as the mean.
-        self.wear_base = max(0, self.wear_base)
-        for sector in range(self.count):
-            if self.wear[sector] == 255:
-                self.wear[sector] = total // known if known else 0
-        for sector in sorted(range(self.count), key=lambda sector: struct.unpack_from("<Q", keys, sector * 8)):
-            (key,) = struct.unpack_from("<Q", keys, sector * 8)
-            if key:
-                self.add(SEALED if key & 1 else RAW, sector)
-        if newest >= 0:
-            self.cursor = newest + 1
-        return newest, foreign, strange, unreadable
+    # Looking up.
 
     def begin(self, stream: int, index: int) -> int:
         """Position or seq with which the sector at `index` of a stream begins, by its header; where that cannot be

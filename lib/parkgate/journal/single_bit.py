@@ -6,17 +6,30 @@ never taken for one in what a journal sector holds (the code's distance is at le
 chance once in 2^32 / `bits`.
 """
 
+from binascii import crc32
+
 _POLYNOMIAL = 0xEDB88320
+_ONES = 0xFFFFFFFF
+_STRIDE = 32
+_ZEROS = bytes(_STRIDE // 8)
 
 
 def flipped_bit(difference: int, bits: int) -> int:
     """Distance from the end of the one bit, of the last `bits` that the CRC covers, whose flip changes the CRC by
-    `difference` (found XOR expected); −1 when no single one does. Bit 7 of the last byte has distance 0."""
+    `difference` (found XOR expected); −1 when no single one does. Bit 7 of the last byte has distance 0.
+
+    Two walks that meet: from the difference 31 bits back, one by one, and from the end forward, 32 at a time. So the
+    header of a sector takes 95 steps, and not 2,016: a start can afford it for each of 256 sectors."""
+    near = {}
+    for back in range(_STRIDE):
+        near[difference] = back
+        difference = (difference ^ _POLYNOMIAL) << 1 | 1 if difference >> 31 else difference << 1
     change = _POLYNOMIAL
-    for distance in range(bits):
-        if change == difference:
-            return distance
-        change = change >> 1 ^ _POLYNOMIAL if change & 1 else change >> 1
+    for distance in range(0, bits, _STRIDE):
+        if change in near:
+            distance += near[change]
+            return distance if distance < bits else -1
+        change = crc32(_ZEROS, change ^ _ONES) ^ _ONES
     return -1
 
 

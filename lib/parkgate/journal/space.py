@@ -1,12 +1,18 @@
 """How the journal finds room: what it writes a record to, what it frees, and what it drops when nothing is free.
 
-Two rules keep this safe at every cut.
+Three rules keep this safe at every cut, and going on for ever.
 
  1. A sector is freed only when a ledger *on flash* says that nothing in it is wanted: an acknowledgement or a drop is
     durable before the erase begins. So a half-erased sector never matters, whatever it reads like.
- 2. One free sector is always left for the raw stream, so that a gap record finds a place before what it tells of is
-    erased. Should even that fail (a cut in each of many starts in a row), the oldest sector is erased first and the
-    loss is in the ledger of the header that follows; `unreported` then says that the gap record is still owed.
+ 2. One free sector is always left for the raw stream; and when it is the last, the oldest data are dropped while the
+    open raw sector has room for the gap record. So the gap record is on flash before what it tells of is erased, and
+    that sector may fail.
+ 3. There is always a way on. When no sector can be written to although that (several fail at once, or at a start with
+    a full open sector), the oldest is erased first. Its loss is in the ledger of the header that follows, as owed
+    (`unreported`), and a gap record pays the debt as soon as there is room. A cut between the two leaves batches and
+    positions missing, which are found, counted and told. It ends only when fewer than two sectors can be written.
+
+What is owed is counted apart from what a gap record tells: each gap record takes off the debt what it tells itself.
 
 What is dropped is the oldest that is not acknowledged: the sealed batches of the oldest sealed sector, and raw records
 only when no batch is left. How many readings that are is never guessed: all records and batches carry cumulative
@@ -18,21 +24,27 @@ import struct
 from parkgate.errors import FlashError, JournalError, JournalFull
 
 from .format import (
+    BOOT,
     COMMIT,
     COMMIT_BYTES,
     COMMIT_FIELDS,
     EVENT,
     GAP,
     GAP_BYTES,
+    LEDGER_BYTES,
     META_MAX,
+    RANGE_BYTES,
+    RANGES_MAX,
     RAW,
     SAMPLE,
     SEALED,
     STATE,
+    VOID_EXTRA,
     Gap,
     Ledger,
 )
-from .sectors import Record, Sectors
+from .loaded import READ_TRIES, Record
+from .sectors import Sectors
 
 PUT_TRIES = 6
 OVERFLOW, CORRUPT, FLASH_FAULT = 0, 1, 2  # indices into events.GAP_REASONS
@@ -72,13 +84,16 @@ class Space:
         self.flash_faults = 0
         self._unsaved = False  # settled batches that no ledger on flash tells yet
         self._tight = False  # the last free sector may be taken
+        self._keep_raw = False  # no raw record may be dropped
+        self._owed = None  # the Gap of what was erased before it was told
+        self._gap_room = self.sectors.space_for(LEDGER_BYTES + RANGES_MAX * RANGE_BYTES + GAP_BYTES + 2 * META_MAX)
         self._largest = 0  # bytes that the largest raw record of the open sector takes
         self._sealing = -1  # sector in which the batch being written begins
         self._inside = 0
 
     # Writing one record.
 
-    def _put(self, stream, kind, count, a, b, pieces):
+    def _put(self, stream, kind, count, seq, pieces):
         """Write a record where there is room, elsewhere when flash refuses. Raises FlashError after six places."""
         length = 0
         for piece in pieces:
@@ -86,27 +101,49 @@ class Space:
         size = self.sectors.space_for(length)
         for _ in range(PUT_TRIES):
             if self.sectors.room(stream) < size:
-                self._open(stream)
-            if self.sectors.write(stream, self.epoch, kind, count, self.ledger.boot, a, b, pieces):
+                self._open(stream, size)
+            ledger = self.ledger
+            if stream == RAW:
+                a, b = ledger.position, ledger.sampled
+            else:
+                a, b = seq, seq >> 16
+            if self.sectors.write(stream, self.epoch, kind, count, ledger.boot, a, b, pieces):
                 return
             self.flash_faults += 1
         self.failed = True
         raise FlashError("six places in a row could not be written")
 
-    def put_state(self, kind, flags, fresh, position, extra=b""):
-        """Write a raw record with the ledger `fresh`, which is the journal's from then on. The caller has made room."""
-        size = self.sectors.space_for(fresh.size() + len(extra))
+    def put_state(self, kind, flags=0, gap=None, told=0, unstored=0, void=None):
+        """Write a raw record with the ledger, which is the journal's from then on. `gap` is the statement of a GAP,
+        which tells `told` readings of those owed, and `unstored` that are counted by it. `void` is where the bytes
+        that a BOOT declares to be nothing begin, (sector, offset)."""
+        sectors = self.sectors
         tight, self._tight = self._tight, True
         try:
             for _ in range(PUT_TRIES):
-                if self.sectors.room(RAW) < size:
-                    self._open(RAW)
-                fresh.serial = self.ledger.serial + 1
+                extra = gap.pack() if gap else bytes(VOID_EXTRA if void else 0)
+                size = sectors.space_for(self.ledger.size() + len(extra))
+                if sectors.room(RAW) < size:
+                    self._open(RAW, size)
+                fresh = self.ledger.copy()  # now: what had to go to make room is in it
+                fresh.serial += 1
+                fresh.dropped += unstored
+                fresh.unstored += unstored
+                fresh.unreported -= told
+                position = fresh.position
+                if gap or flags:
+                    fresh.position += 1
+                if kind == BOOT:
+                    position = fresh.position
+                if gap:
+                    gap.total = fresh.dropped
+                    extra = gap.pack()
+                elif void:
+                    here = void[0] == sectors.tails[RAW].sector
+                    extra = struct.pack("<H", void[1] // sectors.unit) if here else b""
                 state = bytearray(fresh.size())
                 fresh.pack(state, 0)
-                if self.sectors.write(
-                    RAW, self.epoch, kind, flags, fresh.boot, position, fresh.sampled, (state, extra)
-                ):
+                if sectors.write(RAW, self.epoch, kind, flags, fresh.boot, position, fresh.sampled, (state, extra)):
                     self.ledger = fresh
                     self._unsaved = False
                     return
@@ -120,28 +157,48 @@ class Space:
         """Open a sector when the open one has not `size` bytes left; may drop, never leaves the ledger half changed."""
         if self.failed:
             raise JournalError("the journal must be recovered first")
-        if self.sectors.room(stream) < size:
-            self._open(stream)
+        if self.sectors.room(stream) < size + self._gap_room:
+            self._make_scarce_room(stream, size)
 
-    def _state_size(self, extra=0):
+    def _make_scarce_room(self, stream, size):
+        sectors = self.sectors
+        if stream == RAW and not self._tight:
+            # Rule 2: as long as there is room here to tell of it.
+            while sectors.free < 2 and sectors.room(RAW) - size < self._gap_room:
+                if sectors.room(RAW) < self.state_size() or not self.free_one():
+                    break
+        if sectors.room(stream) < size:
+            self._open(stream, size)
+            self.tell_owed()
+            if sectors.room(stream) < size:
+                self._open(stream, size)
+        else:
+            self.tell_owed()
+
+    def state_size(self, extra: int = 0) -> int:
+        """Bytes of flash that a record takes with the ledger and `extra` bytes behind it."""
         return self.sectors.space_for(self.ledger.size() + extra)
 
     def room_for_state(self):
         """Make room for one raw record with a ledger and nothing else."""
-        self._make_room(RAW, self._state_size())
+        self._make_room(RAW, self.state_size(VOID_EXTRA))
 
-    def _open(self, stream):
+    def _open(self, stream, size=0):
+        """Begin a sector of `stream`, unless `size` bytes of the open one have become free of what was in their way."""
         if not self._tight:
-            while self.sectors.free < 2:
-                self._free_one()
+            while self.sectors.free < 2 and self.free_one():
+                pass
+            if size and self.sectors.room(stream) >= size:
+                return
         if not len(self.sectors.spares):
             self.forced_erases += 1
             if not self._tight:
                 self.rotate()
+        inside = self._inside if stream == SEALED else 0
+        while not self.sectors.open(stream, inside, self.epoch_reason, self.epoch, self.ledger):
+            self._force_one()
         if stream == RAW:
             self._largest = 0
-        inside = self._inside if stream == SEALED else 0
-        self.sectors.open(stream, inside, self.epoch_reason, self.epoch, self.ledger)
         self._unsaved = False
 
     def save(self):
@@ -149,7 +206,7 @@ class Space:
         if self._unsaved:
             if not self._tight:
                 self.room_for_state()
-            self.put_state(STATE, 0, self.ledger.copy(), self.ledger.position)
+            self.put_state(STATE)
 
     def sync(self):
         """Make everything written durable; on raw flash it is already. Raises FlashError."""
@@ -161,13 +218,20 @@ class Space:
 
     # Freeing.
 
-    def _free_one(self):
-        """Make one more sector free; drops the oldest data when nothing else helps. Raises JournalFull."""
-        if not self._release():
-            self._drop_oldest()
+    def free_one(self) -> bool:
+        """Make one more sector free; drops the oldest data when nothing else helps. False when nothing is left to be
+        freed but the newest data."""
+        return self._release() or self._drop_oldest()
 
     def _release(self) -> bool:
         """Free one sealed sector whose batches are all settled; False when there is none."""
+        index = self._settled_sector()
+        if index >= 0:
+            self._release_sealed(index)
+        return index >= 0
+
+    def _settled_sector(self) -> int:
+        """Index of a sealed sector, not the newest, whose batches are all settled; −1 when there is none."""
         sectors = self.sectors
         # What is settled is a prefix and a few ranges: the first sector wholly inside one is at its start or next.
         candidates = [0]
@@ -176,19 +240,23 @@ class Space:
             candidates += [index, index + 1]
         for index in candidates:
             if index < len(sectors.sealed) - 1 and self._is_settled(index):
-                self._release_sealed(index)
-                return True
-        return False
+                return index
+        return -1
 
     def _release_sealed(self, index):
         """Free the sealed sector at `index`, once flash knows that all in it is settled."""
+        sectors = self.sectors
+        sector = sectors.sealed[index]
         if self._unsaved:
             tight, self._tight = self._tight, True
             try:
                 self.save()
             finally:
                 self._tight = tight
-        self.sectors.release(SEALED, index)
+        for index in range(len(sectors.sealed)):
+            if sectors.sealed[index] == sector:  # else it had to go before
+                sectors.release(SEALED, index)
+                return
 
     def rotate(self):
         """Free the oldest sealed sector, if all in it is settled and it is worn no more than any free one: else the few
@@ -233,31 +301,86 @@ class Space:
 
     # Dropping.
 
-    def _drop_oldest(self):
+    def _oldest(self) -> int:
+        """The stream whose oldest sector is the next to go; 0 when there is none."""
         sectors = self.sectors
-        # First the place for the gap record: the header of a sector opened for it must not tell of the drop.
-        if sectors.free and sectors.room(RAW) < self._state_size(GAP_BYTES + 2 * META_MAX):
-            tight, self._tight = self._tight, True
-            try:
-                self._open(RAW)
-            finally:
-                self._tight = tight
-        ledger = self.ledger
-        if len(sectors.sealed) and ledger.low < ledger.next_seq:
-            self._drop_sealed()
-        elif len(sectors.raw) > 1:
-            self._drop_raw()
-        elif len(sectors.sealed) and self._sealing < 0:
-            sectors.release(SEALED, 0)
-        else:
-            raise JournalFull("every sector is in use by the newest data")
+        if len(sectors.sealed) and self.ledger.low < self.ledger.next_seq and self._end_of(0) is not None:
+            return SEALED
+        if len(sectors.raw) > 1 and not self._keep_raw:
+            return RAW
+        return SEALED if len(sectors.sealed) and self._sealing < 0 else 0
+
+    def _drop_oldest(self) -> bool:
+        sectors = self.sectors
+        stream = self._oldest()
+        if not stream:
+            return False
+        # First the place to tell of it: the header of a sector opened for it must not tell of the drop.
+        if sectors.free and sectors.room(RAW) < self.state_size():
+            self._open_tight()
+            stream = self._oldest()
+            if not stream:
+                return False
+        sector = sectors.stream(stream)[0]
+        gap = self._drop(stream)
+        if sectors.room(RAW) < self._gap_room:
+            self._owe(gap)  # only the debt has room here
+            gap = Gap(OVERFLOW)
+        self._tell(gap, stream, sector)
+        return True
+
+    def _open_tight(self):
+        tight, self._tight = self._tight, True
+        try:
+            self._open(RAW)
+        finally:
+            self._tight = tight
+
+    def _force_one(self):
+        """Rule 3: the oldest sector becomes free before anything tells what was in it. Raises JournalFull."""
+        settled = self._settled_sector()
+        if settled >= 0:
+            self.sectors.release(SEALED, settled)
+            return
+        stream = self._oldest()
+        if not stream:
+            raise JournalFull("no sector is left to write to")
+        self._owe(self._drop(stream))
+        self.sectors.release(stream, 0)
+
+    def _owe(self, gap):
+        """What `gap` tells is dropped, and will be told when there is room for it."""
+        if gap.batches or gap.records or gap.readings:
+            if self._owed is not None:
+                gap.records += self._owed.records
+                self._merge_gap(gap, self._owed)
+            self._owed = gap
+
+    def tell_owed(self):
+        """Write the gap record of readings that are dropped already and told nowhere, if there are any."""
+        gap, owed = self._owed, self.ledger.unreported
+        if gap is None and not owed or self._tight:
+            return
+        if gap is None:
+            gap = Gap(OVERFLOW)
+        gap.readings = owed
+        self._owed = None
+        self.put_state(GAP, 0, gap, owed)
+
+    def _drop(self, stream):
+        """Take what the oldest sector of `stream` holds out of the ledger; gives the Gap to tell."""
+        gap = self._drop_sealed() if stream == SEALED else self._drop_raw()
+        self._unsaved = self._unsaved or bool(gap.batches or gap.records or gap.readings)
+        return gap
 
     def _drop_sealed(self):
         """Drop all batches that have a piece in the oldest sealed sector."""
-        ledger = self.ledger
         end = self._end_of(0)
-        if end is None:
-            raise JournalFull("the batch being written fills the journal")
+        return Gap(OVERFLOW) if end is None else self._drop_before(end)
+
+    def _drop_before(self, end):
+        """Drop the batches before `end`, and those behind it whose readings cannot be told apart from theirs."""
+        ledger = self.ledger
         gap = Gap(OVERFLOW)
         if end > ledger.low:
             after = self.known(end)
@@ -273,8 +396,20 @@ class Space:
             ledger.dropped += gap.readings
             ledger.unreported += gap.readings
             ledger.raise_low(end, after)
-            self._unsaved = True
-        self._tell(gap, SEALED)
+        return gap
+
+    def owe_missing(self):
+        """Drop what stood in sectors that are gone at the old end, as rule 3 leaves it when the power goes then."""
+        sectors, ledger = self.sectors, self.ledger
+        if ledger.low < ledger.next_seq:
+            first = ledger.next_seq
+            if len(sectors.sealed):
+                first = min(sectors.begin(SEALED, 0), first)
+                if ledger.low <= first < ledger.next_seq and sectors.header.inside and self.commit_of(first) is None:
+                    first += 1
+            self._owe(self._drop_before(first))
+        if len(sectors.raw) and sectors.begin(RAW, 0) > ledger.consumed:
+            self._owe(self._drop_raw(0))
 
     def _tell_batches(self, gap):
         """Count the batches of a gap and merge what their metas say, as far as they can be read."""
@@ -293,87 +428,104 @@ class Space:
         else:
             gap.last_meta = meta
 
-    def _drop_raw(self):
-        """Drop the records of the oldest raw sector. A gap record among them is told again in the new one."""
+    def _drop_raw(self, index=1):
+        """Drop the records before the raw sector at `index`. A gap record among them is told again in the new one."""
         sectors, ledger = self.sectors, self.ledger
-        end = min(sectors.begin(RAW, 1), ledger.position)
+        end = min(sectors.begin(RAW, index), ledger.position)
         sampled = min(sectors.header.sampled, ledger.sampled) if end < ledger.position else ledger.sampled
         gap = Gap(OVERFLOW)
-        lost = 0
         if end > ledger.consumed:
-            record = Record()
+            seen = -1
+            for _ in range(READ_TRIES if index else 0):
+                other = Gap(OVERFLOW)
+                count = self._tell_records(other, end)
+                if count > seen:
+                    gap, seen = other, count
+                if seen == end - ledger.consumed:
+                    break
+                sectors.loaded = -1  # one is missing: perhaps it was read wrongly
             gap.records = end - ledger.consumed
             lost = sampled - ledger.consumed_sampled
-            offset = sectors.first
-            while sectors.load(sectors.raw[0]) and sectors.find(offset, record):
-                offset = sectors.behind(record)
-                position = sectors.top.position + (record.a - sectors.top.position & 0xFFFF)
-                if ledger.consumed <= position < end:
-                    self._tell_record(gap, record)
             gap.readings += lost
             ledger.dropped += lost
-            ledger.unreported += lost
+            ledger.unreported += gap.readings  # what an earlier gap record told is owed again
             ledger.consumed, ledger.consumed_sampled = end, sampled
-            self._unsaved = True
-        self._tell(gap, RAW)
+        return gap
+
+    def _tell_records(self, gap, end) -> int:
+        """Tell in `gap` of the records from `consumed` to before `end` in the oldest raw sector; gives how many
+        positions are accounted for."""
+        sectors = self.sectors
+        record = Record()
+        position = self.ledger.consumed
+        offset = sectors.first
+        seen = 0
+        while sectors.load(sectors.raw[0]) and sectors.find(offset, record):
+            offset = sectors.behind(record)
+            at = sectors.top.position + (record.a - sectors.top.position & 0xFFFF)
+            if record.kind == BOOT and record.count:
+                at -= 1
+            elif record.kind > GAP:
+                continue
+            if position <= at < end:
+                seen += 1
+                position = at + 1
+                self._tell_record(gap, record)
+        return seen
 
     def _tell_record(self, gap, record):
-        content = bytes(self.sectors.content(record))
         if record.kind == EVENT:
             gap.events += 1
         elif record.kind == SAMPLE and self.meta_of is not None:
-            self._merge_meta(gap, self.meta_of(content)[:META_MAX])
+            self._merge_meta(gap, self.meta_of(bytes(self.sectors.content(record)))[:META_MAX])
         elif record.kind == GAP:
+            content = bytes(self.sectors.content(record))
             earlier = Gap(0)
             earlier.unpack(content[Ledger().unpack(content, 0) :])
-            gap.earlier += 1 + earlier.earlier
+            gap.earlier += 1
             gap.readings += earlier.readings
-            gap.batches += earlier.batches
-            gap.events += earlier.events
-            if earlier.first_seq is not None:
-                gap.first_seq = earlier.first_seq if gap.first_seq is None else min(gap.first_seq, earlier.first_seq)
-                gap.last_seq = earlier.last_seq if gap.last_seq is None else max(gap.last_seq, earlier.last_seq)
-            for meta in (earlier.first_meta, earlier.last_meta):
-                if meta:
-                    self._merge_meta(gap, meta)
+            self._merge_gap(gap, earlier)
 
-    def _tell(self, gap, stream=0):
-        """Write the gap record, and free the oldest sector of `stream` as soon as that is safe."""
-        sectors = self.sectors
+    def _merge_gap(self, gap, other):
+        """Tell in `gap` what `other` tells, but its readings."""
+        gap.earlier += other.earlier
+        gap.batches += other.batches
+        gap.events += other.events
+        if other.first_seq is not None:
+            gap.first_seq = other.first_seq if gap.first_seq is None else min(gap.first_seq, other.first_seq)
+            gap.last_seq = other.last_seq if gap.last_seq is None else max(gap.last_seq, other.last_seq)
+        for meta in (other.first_meta, other.last_meta):
+            if meta:
+                self._merge_meta(gap, meta)
+
+    def _tell(self, gap, stream=0, sector=-1):
+        """Write the gap record, and then free `sector`, the oldest of `stream`."""
         tight, self._tight = self._tight, True
         try:
-            gap.total = self.ledger.dropped
-            told = gap.pack()
-            if stream and not sectors.free and sectors.room(RAW) < self._state_size(len(told)):
-                sectors.release(stream, 0)  # rule 2: no other way is left
-                stream = 0
             if gap.batches or gap.records or gap.readings:
-                fresh = self.ledger.copy()
-                fresh.position += 1
-                fresh.unreported = 0
-                self.put_state(GAP, 0, fresh, self.ledger.position, told)
-            if stream:
-                if self._unsaved:
-                    self.save()
-                sectors.release(stream, 0)
+                self.put_state(GAP, 0, gap, gap.readings)
+            elif self._unsaved:
+                self.save()
         finally:
             self._tight = tight
-
-    def tell_loss(self, why: int):
-        """Write the gap record of readings that are dropped already and told nowhere."""
-        gap = Gap(why)
-        gap.readings = self.ledger.unreported
-        self._tell(gap)
+        if stream:
+            sectors = self.sectors.stream(stream)
+            if len(sectors) and sectors[0] == sector:  # else it had to go before
+                self.sectors.release(stream, 0)
 
     # Looking up batches.
 
     def commit_of(self, seq: int):
-        """The Commit of batch `seq`, or None when it is not on flash or cannot be read."""
+        """The Commit of batch `seq`, or None when it is not on flash or cannot be read, thrice."""
         sectors = self.sectors
         if not 0 <= seq < self.ledger.next_seq or not len(sectors.sealed):
             return None
-        index = sectors.holder(SEALED, seq)
-        return self._commit_in(sectors.sealed[index], seq)
+        for _ in range(READ_TRIES):
+            commit = self._commit_in(sectors.sealed[sectors.holder(SEALED, seq)], seq)
+            if commit is not None:
+                return commit
+            sectors.loaded = -1
+        return None
 
     def _commit_in(self, sector, seq):
         sectors = self.sectors

@@ -11,7 +11,8 @@ from parkgate import events
 from parkgate.wire import cbor
 
 from .format import BOOT, EVENT, GAP, HEAD_BYTES, RAW, SAMPLE, STATE, TORN, Gap, Ledger
-from .sectors import Record as Found
+from .loaded import READ_TRIES
+from .loaded import Record as Found
 from .space import CORRUPT, Space
 
 Record = namedtuple("Record", ("kind", "payload", "boot", "readings", "position"))
@@ -76,7 +77,7 @@ class Unsealed(Space):
         sampled = self.ledger.consumed_sampled
         cursor = Cursor()
         boot = -1
-        given = 0
+        given = tries = 0
         while (limit is None or given < limit) and self.ledger.consumed == taken:
             there = self._seek(cursor, position)
             found = cursor.found
@@ -88,6 +89,11 @@ class Unsealed(Space):
                     sequel -= 1  # the event a BOOT stands for has the position before it
             if boot < 0 or there and sequel == position:
                 boot = cursor.boot if there else self.ledger.boot
+            if sequel > position and tries < READ_TRIES - 1:
+                tries += 1  # nothing is missing because it was not read once
+                self.sectors.loaded = cursor.shape = -1
+                continue
+            tries = 0
             if sequel > position:
                 record = Record(EVENT, self._damage(cursor, sequel - position, before - sampled), boot, 0, sequel - 1)
                 position, sampled = sequel, before
@@ -154,7 +160,7 @@ class Unsealed(Space):
                 return False
         elif not position <= at < end:
             return False
-        # Cells hardly programmed may read well now and badly at a start before: what that start said stands.
+        # What a start declared torn stays so. (Newer starts tell from where on: such bytes are never found.)
         offset = cursor.offset
         if offset + HEAD_BYTES <= sectors.size and sectors.buffer[offset + 6] == BOOT:
             follower = Found()
