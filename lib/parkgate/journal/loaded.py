@@ -78,14 +78,19 @@ class Loaded:
                 pass
         return False
 
-    def read_header(self, sector: int, tries: int = READ_TRIES):
+    def read_header(self, sector: int):
         """True when `sector` has a header of ours, which is then in `header`; None when it cannot be read at all. What
-        does not check is read `tries` times."""
-        for _ in range(tries):
+        is not blank and does not check is read until two readings in a row are the same, thrice at most."""
+        before = -1
+        for _ in range(READ_TRIES):
             if not self.read_bytes(sector * self.size, self.view[:HEADER_BYTES]):
                 return None
             if self.header.unpack(self.buffer, sector):
                 return True
+            crc = crc32(self.view[:HEADER_BYTES])
+            if crc == before or self.view[:HEADER_BYTES] == BLANK:
+                break
+            before = crc
         return False
 
     def ledger_read(self):

@@ -14,7 +14,7 @@ from binascii import crc32
 from parkgate.errors import FlashError
 
 from .format import BLANK, HEADER_BYTES, MAGIC, RAW, SEALED
-from .loaded import Record
+from .loaded import READ_TRIES, Record
 from .sectors import Sectors
 
 _PASSES = 3
@@ -37,7 +37,7 @@ class Survey:
                 break
 
     def _is_header_now(self, sectors, sector):
-        return not sectors.marked(self.valid, sector) and sectors.read_header(sector, 2)
+        return not sectors.marked(self.valid, sector) and sectors.read_header(sector)
 
     def _read_all(self, sectors):
         sectors.clear()
@@ -51,7 +51,7 @@ class Survey:
         keys = sectors.whole[sectors.first :] if fits else memoryview(bytearray(sectors.count * 8))
         header = sectors.header
         for sector in range(sectors.count):
-            ours = sectors.read_header(sector, 1)
+            ours = sectors.read_header(sector)
             key = 0
             if ours is None:
                 self.unreadable += 1
@@ -154,16 +154,23 @@ def confirm(sectors: Sectors, offset: int, length: int) -> bool:
     address = sector * sectors.size + offset
     unit = sectors.flash.program_size
     data = sectors.whole[offset : offset + (length + unit - 1) // unit * unit]
-    wanted = crc32(data)
-    read = sectors.read_bytes(address, data)
-    crc = crc32(data)
+    # Of a record that was mended, cells read otherwise than the buffer says: they are programmed as they read.
+    wanted = crc = crc32(data)
+    before = -1
+    for _ in range(_READINGS):
+        if not sectors.read_bytes(address, data):
+            return False
+        crc = crc32(data)
+        if crc in (wanted, before):
+            break
+        before = crc
     try:
         sectors.flash.program(address, data)
     except FlashError:
         return False
-    if read and sectors.read_bytes(address, data) and crc32(data) == crc == wanted:
-        return True
-    # A bit that has flipped stays so; it is turned back at each reading.
+    for _ in range(READ_TRIES):
+        if sectors.read_bytes(address, data) and crc32(data) == wanted:
+            return True
     sectors.loaded = -1
     record = Record()
     return sectors.load(sector) and (not offset or sectors.find(offset, record) and record.offset == offset)
