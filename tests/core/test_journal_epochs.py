@@ -123,7 +123,7 @@ def test_old_sectors_of_another_epoch_are_not_believed():
 
 
 def test_the_bytes_of_the_example_in_the_specification():
-    """SPEC 9.9."""
+    """SPEC 9.11."""
     flash = FlashSim(4096, 8, 32)
     flash.trace = []
     j = Journal(flash, lambda: bytes(range(16)))

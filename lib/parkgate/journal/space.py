@@ -25,9 +25,6 @@ from parkgate.errors import FlashError, JournalError, JournalFull
 
 from .format import (
     BOOT,
-    COMMIT,
-    COMMIT_BYTES,
-    COMMIT_FIELDS,
     EVENT,
     GAP,
     GAP_BYTES,
@@ -44,34 +41,18 @@ from .format import (
     Ledger,
 )
 from .loaded import READ_TRIES, Record
-from .sectors import Sectors
+from .lookup import Lookup
 
 PUT_TRIES = 6
 OVERFLOW, CORRUPT, FLASH_FAULT = 0, 1, 2  # indices into events.GAP_REASONS
 FIRST_START, JOURNAL_LOST, FACTORY_RESET, RE_FLASH = 0, 1, 2, 3  # indices into events.EPOCH_REASONS
 
 
-class Commit:
-    """What stands in the COMMIT of a batch. `before` and `after` are readings in all batches before it and with it."""
-
-    def __init__(self, content):
-        self.length, self.readings, self.parts, meta_bytes, _, self.digest = struct.unpack_from(
-            COMMIT_FIELDS, content, 0
-        )
-        ledger = Ledger()
-        at = ledger.unpack(content, COMMIT_BYTES)
-        self.meta = bytes(content[at : at + meta_bytes])
-        self.ledger = ledger
-        self.after = ledger.sealed
-        self.before = ledger.sealed - self.readings
-
-
-class Space:
+class Space(Lookup):
     """The sectors, the ledger, and every way to write to them. The journal proper is built on it."""
 
     def __init__(self, flash, new_epoch, merge_meta=None, meta_of=None, spare_sectors: int = 2, erase_ms: int = 50):
-        self.sectors = Sectors(flash)
-        self.ledger = Ledger()
+        super().__init__(flash)
         self.new_epoch = new_epoch
         self.merge_meta = merge_meta
         self.meta_of = meta_of
@@ -512,53 +493,3 @@ class Space:
             sectors = self.sectors.stream(stream)
             if len(sectors) and sectors[0] == sector:  # else it had to go before
                 self.sectors.release(stream, 0)
-
-    # Looking up batches.
-
-    def commit_of(self, seq: int):
-        """The Commit of batch `seq`, or None when it is not on flash or cannot be read, thrice."""
-        sectors = self.sectors
-        if not 0 <= seq < self.ledger.next_seq or not len(sectors.sealed):
-            return None
-        for _ in range(READ_TRIES):
-            commit = self._commit_in(sectors.sealed[sectors.holder(SEALED, seq)], seq)
-            if commit is not None:
-                return commit
-            sectors.loaded = -1
-        return None
-
-    def _commit_in(self, sector, seq):
-        sectors = self.sectors
-        commit = None
-        if sectors.load(sector):
-            record = Record()
-            offset = sectors.first
-            while sectors.find(offset, record):
-                offset = sectors.behind(record)
-                if record.kind == COMMIT and record.a | record.b << 16 == seq & 0xFFFFFFFF:
-                    commit = Commit(sectors.content(record))
-        return commit
-
-    def known(self, seq: int) -> int:
-        """Readings in all batches before `seq`, from whatever can still be read; −1 when nothing tells."""
-        ledger, sectors = self.ledger, self.sectors
-        if seq == ledger.low:
-            return ledger.low_sealed
-        if seq == ledger.next_seq:
-            return ledger.sealed
-        for entry in ledger.ranges:
-            if seq == entry[0]:
-                return entry[2]
-            if seq == entry[1]:
-                return entry[3]
-        commit = self.commit_of(seq)
-        if commit is not None:
-            return commit.before
-        commit = self.commit_of(seq - 1)
-        if commit is not None:
-            return commit.after
-        if len(sectors.sealed):
-            sectors.begin(SEALED, sectors.holder(SEALED, seq))
-            if sectors.header.next_seq == seq:
-                return sectors.header.sealed
-        return -1

@@ -15,7 +15,6 @@ from parkgate.errors import FlashError
 
 from .format import BLANK, HEADER_BYTES, MAGIC, RAW, SEALED
 from .loaded import READ_TRIES, Record
-from .sectors import Sectors
 
 _PASSES = 3
 _READINGS = 5
@@ -29,7 +28,7 @@ class Survey:
     epoch, `strange` those with something else in them, `unreadable` those whose header the device cannot read;
     `claimed` is the highest serial that a header which does not check seems to have."""
 
-    def __init__(self, sectors: Sectors):
+    def __init__(self, sectors):
         for _ in range(_PASSES):
             self._read_all(sectors)
             # Nothing is given up for one wrong read: what was no header is looked at again, after all the others.
@@ -102,7 +101,7 @@ class Survey:
         if view[:4] == MAGIC and serial < _SERIAL_MAX:
             self.claimed = max(self.claimed, serial)
 
-    def erase_begun(self, sectors: Sectors):
+    def erase_begun(self, sectors):
         """Erase sectors that have nothing but a header which does not check: torn when a sector was begun. Else it
         might read well at a later start, and be taken for newer than what is written from now on."""
         left = _BEGUN_MAX
@@ -125,7 +124,7 @@ def _has_no_record(sectors, sector):
     return True
 
 
-def load_settled(sectors: Sectors, sector: int, is_clean) -> bool:
+def load_settled(sectors, sector: int, is_clean) -> bool:
     """Load `sector` to decide by it. Unless `is_clean(sectors)`, it is read until two readings in a row are the same.
     False when it cannot be read."""
     sectors.loaded = -1
@@ -145,7 +144,7 @@ def load_settled(sectors: Sectors, sector: int, is_clean) -> bool:
     return True
 
 
-def confirm(sectors: Sectors, offset: int, length: int) -> bool:
+def confirm(sectors, offset: int, length: int) -> bool:
     """Program `length` bytes at `offset` of the loaded sector again, as they are in the buffer: a record, or at 0 its
     header. False when they do not check afterwards: then nothing must be built on them."""
     if sectors.verified:
