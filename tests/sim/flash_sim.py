@@ -271,6 +271,63 @@ class BadFlash(FlashSim):
         super()._erase(sector)
 
 
+class WeakFlash(FlashSim):
+    """The flash of the model with faults that are placed one by one, and not drawn.
+
+    `weaken` leaves cells hardly programmed: at each `power_on` they read as programmed, or as erased. A program of what
+    they read as makes those firm that read as programmed; an erase ends all. Sectors in `program_fails` and
+    `erase_fails` do half of the work and raise. The read number `err_in` (0 is the next) has `err_bits` wrong in it,
+    once; with `err_every` every so many reads go wrong, never two in a row."""
+
+    def __init__(self, sector_size: int = 4096, sector_count: int = 16, program_size: int = 256):
+        super().__init__(sector_size, sector_count, program_size)
+        self.weak = {}  # (sector, offset) → mask
+        self.program_fails = set()
+        self.erase_fails = set()
+        self.err_in = -1
+        self.err_every = 0
+        self.err_bits = ((40, 1), (41, 2))  # (offset in the read, mask)
+
+    def weaken(self, address: int, mask: int):
+        """The cells `mask` of the byte at `address`, programmed already, are weak."""
+        self.weak[divmod(address, self.sector_size)] = mask
+
+    def power_on(self, programmed: bool):
+        """Another start: weak cells read as `programmed`, or as erased."""
+        for (sector, at), mask in self.weak.items():
+            self.own(sector)[at] = self.own(sector)[at] & ~mask & 255 if programmed else self.own(sector)[at] | mask
+
+    def read(self, address, buffer):
+        """As FlashSim; may be wrong."""
+        super().read(address, buffer)
+        if self.err_every and self.reads % self.err_every == 0:
+            self.err_in = 0
+        if self.err_in == 0:
+            for at, mask in self.err_bits:
+                if at < len(buffer):
+                    buffer[at] ^= mask
+        if self.err_in >= 0:
+            self.err_in -= 1
+
+    def _program(self, sector, at, data):
+        if sector in self.program_fails:
+            put(self.own(sector), at, data[: len(data) // 2])
+            raise FlashError("sector %d takes no program" % sector)
+        super()._program(sector, at, data)
+        for place in [p for p in self.weak if p[0] == sector and at <= p[1] < at + len(data)]:
+            self.weak[place] &= self.sectors[sector][place[1]]  # what reads as programmed is firm now
+            if not self.weak[place]:
+                del self.weak[place]
+
+    def _erase(self, sector):
+        for place in [p for p in self.weak if p[0] == sector]:
+            del self.weak[place]
+        if sector in self.erase_fails:
+            self.sectors[sector] = half_erased(self.sectors[sector], 3, Chance(sector))
+            raise FlashError("sector %d takes no erase" % sector)
+        super()._erase(sector)
+
+
 class BlockDevice:
     """MicroPython's extended block protocol over a FlashSim, for a file system; one block is one sector. After
     `flash = None` everything fails."""

@@ -245,12 +245,10 @@ class Batches(Unsealed):
         when it cannot be read, in three readings. If it cannot at the next call either, it is damaged: then it is
         dropped, counted, told in a gap record, and held no more."""
         self._check_seq(seq)
-        for _ in range(READ_TRIES):
-            batch = self._gather(seq)
-            if batch is not None:
-                self._doubted = -1
-                return batch
-            self.sectors.loaded = -1
+        batch = self._gather_again(seq)
+        if batch is not None:
+            self._doubted = -1
+            return batch
         if not self.ledger.settled(seq):
             if self._doubted == seq:
                 self._lose(seq)
@@ -292,6 +290,14 @@ class Batches(Unsealed):
         if not 0 <= seq < self.ledger.next_seq:
             raise JournalError("there is no batch %d, %d is the next" % (seq, self.ledger.next_seq))
 
+    def _gather_again(self, seq):
+        for _ in range(READ_TRIES):
+            batch = self._gather(seq)
+            if batch is not None:
+                return batch
+            self.sectors.loaded = -1
+        return None
+
     def _gather(self, seq):
         sectors = self.sectors
         commit = self.commit_of(seq)
@@ -319,6 +325,21 @@ class Batches(Unsealed):
         if count != commit.parts or at != commit.length or sha256(batch).digest() != commit.digest:
             return None
         return batch
+
+    def owe_missing(self):
+        """Drop what stood in sectors that are gone at the old end, as rule 3 of space.py leaves it when the power goes
+        at that moment. Its gap record is owed."""
+        sectors, ledger = self.sectors, self.ledger
+        if ledger.low < ledger.next_seq:
+            first = ledger.next_seq
+            if len(sectors.sealed):
+                first = min(sectors.begin(SEALED, 0), first)
+                inside = sectors.header.inside  # its first pieces may have stood in the sector before
+                if inside and ledger.low <= first < ledger.next_seq and self._gather_again(first) is None:
+                    first += 1
+            self.owe(self.drop_before(first))
+        if len(sectors.raw) and sectors.begin(RAW, 0) > ledger.consumed:
+            self.owe(self.drop_raw(0))
 
     def _lose(self, seq):
         """Drop the damaged batch `seq`, and with it those beside it whose number of readings cannot be told apart."""

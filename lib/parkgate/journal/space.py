@@ -305,7 +305,7 @@ class Space(Lookup):
         sector = sectors.stream(stream)[0]
         gap = self._drop(stream)
         if sectors.room(RAW) < self._gap_room:
-            self._owe(gap)  # only the debt has room here
+            self.owe(gap)  # only the debt has room here
             gap = Gap(OVERFLOW)
         self._tell(gap, stream, sector)
         return True
@@ -326,10 +326,10 @@ class Space(Lookup):
         stream = self._oldest()
         if not stream:
             raise JournalFull("no sector is left to write to")
-        self._owe(self._drop(stream))
+        self.owe(self._drop(stream))
         self.sectors.release(stream, 0)
 
-    def _owe(self, gap):
+    def owe(self, gap):
         """What `gap` tells is dropped, and will be told when there is room for it."""
         if gap.batches or gap.records or gap.readings:
             if self._owed is not None:
@@ -350,16 +350,16 @@ class Space(Lookup):
 
     def _drop(self, stream):
         """Take what the oldest sector of `stream` holds out of the ledger; gives the Gap to tell."""
-        gap = self._drop_sealed() if stream == SEALED else self._drop_raw()
+        gap = self._drop_sealed() if stream == SEALED else self.drop_raw()
         self._unsaved = self._unsaved or bool(gap.batches or gap.records or gap.readings)
         return gap
 
     def _drop_sealed(self):
         """Drop all batches that have a piece in the oldest sealed sector."""
         end = self._end_of(0)
-        return Gap(OVERFLOW) if end is None else self._drop_before(end)
+        return Gap(OVERFLOW) if end is None else self.drop_before(end)
 
-    def _drop_before(self, end):
+    def drop_before(self, end):
         """Drop the batches before `end`, and those behind it whose readings cannot be told apart from theirs."""
         ledger = self.ledger
         gap = Gap(OVERFLOW)
@@ -379,19 +379,6 @@ class Space(Lookup):
             ledger.raise_low(end, after)
         return gap
 
-    def owe_missing(self):
-        """Drop what stood in sectors that are gone at the old end, as rule 3 leaves it when the power goes then."""
-        sectors, ledger = self.sectors, self.ledger
-        if ledger.low < ledger.next_seq:
-            first = ledger.next_seq
-            if len(sectors.sealed):
-                first = min(sectors.begin(SEALED, 0), first)
-                if ledger.low <= first < ledger.next_seq and sectors.header.inside and self.commit_of(first) is None:
-                    first += 1
-            self._owe(self._drop_before(first))
-        if len(sectors.raw) and sectors.begin(RAW, 0) > ledger.consumed:
-            self._owe(self._drop_raw(0))
-
     def _tell_batches(self, gap):
         """Count the batches of a gap and merge what their metas say, as far as they can be read."""
         for seq in range(gap.first_seq, gap.last_seq + 1):
@@ -409,7 +396,7 @@ class Space(Lookup):
         else:
             gap.last_meta = meta
 
-    def _drop_raw(self, index=1):
+    def drop_raw(self, index=1):
         """Drop the records before the raw sector at `index`. A gap record among them is told again in the new one."""
         sectors, ledger = self.sectors, self.ledger
         end = min(sectors.begin(RAW, index), ledger.position)
