@@ -75,7 +75,7 @@ class App:
         self._restore_totals()
         drop(("parkgate.meters.profiles", "parkgate.meters.counters", "parkgate.quantities"))
         drop(("parkgate.sensing.reduction", "parkgate.sensing.cadence", "parkgate.journal.recovery", "sensors.build"))
-        drop(("parkgate.meters.consistency.compiling",))
+        drop(("parkgate.meters.consistency.compiling", "parkgate.journal.survey"))
         for name in START_ONLY:
             delattr(App, name)
         self.sender = None
