@@ -12,7 +12,9 @@ of the same kind: then it holds a value of the sample before. So a reply is cred
 
 1. its first byte was handed over after our request, its checksum is right, and it carries the address that was asked (a
    true one: a reply under the wildcard is nobody's) and the identifier that was asked; and
-2. no older answer with this identifier can still be under way from that meter.
+2. no older answer with this identifier can still be under way from that meter; and
+3. nothing but silence follows it for two characters. Where two send at once, the bytes of one clear bits of the
+   other's, and a sum of 8 bits does not always see it; but the one who began later also ends later.
 
 For (2) each meter has debts, as in modbus.py: what it was asked and has not answered, and what another client asked it.
 A debt ends when its frame turns up (counted as late), `late_guard_us` after it began once the meter has answered
@@ -55,6 +57,9 @@ from .frame import (
     frame_data,
     frame_length,
     is_true,
+    meaning,
+    shape_of,
+    shape_of_reply,
     text_of,
 )
 from .unit import ANY_SHAPE, Unit
@@ -62,6 +67,7 @@ from .unit import ANY_SHAPE, Unit
 _BUFFER_BYTES = 2 * FRAME_BYTES_MAX
 _SETTLE_US = 60000  # rubbish after which nothing came for so long is over
 _SILENCE_US_MIN = 20000  # no meter answers sooner (Td)
+_ECHO_US = 100000  # an echo is here so long after our request; later the same frame is another client's
 # Identifiers that nearly every meter has, for a probe: its own address, import energy, voltage, frequency.
 _PROBES = (b"\x01\x04\x00\x04", b"\x00\x00\x01\x00", b"\x00\x01\x01\x02", b"\x02\x00\x80\x02")
 
@@ -83,6 +89,7 @@ class Client:
     ):
         self.baud = baud
         self.silence_us = max(_SILENCE_US_MIN, characters_us(4, baud))
+        self.quiet_us = characters_us(2, baud) + 2000
         self.reply_timeout_us = reply_timeout_us
         self.hold_off_us = hold_off_us
         self.late_guard_us = late_guard_us
@@ -94,6 +101,7 @@ class Client:
         self._buffer = bytearray(_BUFFER_BYTES)
         self._length = 0
         self._early = 0  # so many bytes at the front of the buffer came before the request had left
+        self._held = None  # (control, address, content, t_us) of our reply, until it is known that silence follows
         self._partial = False  # the buffer ends in what may become a frame
         self._line_used_us = None
         self._sent = b""
@@ -105,6 +113,7 @@ class Client:
         self._budget_us = 0
         self._evidence = _NOTHING
         self._foreign_seen = 0
+        self._echoed = False
 
     def unit(self, unit_id, reply_timeout_us=None, turnaround_us=None):
         """The record of one meter; the times, where given, replace what was set before. Call this for every meter at
@@ -136,7 +145,7 @@ class Client:
         """False while an older reply of this shape may still come: ask a probe of another shape instead."""
         unit = self.unit(unit_id)
         unit.forget(t_us, self.hold_off_us, self.late_guard_us)
-        return not unit.owes(_shape(function, address))
+        return not unit.owes(shape_of(function, address))
 
     def probe(self, unit_id, _function, _address, _content, t_us):
         """(function, identifier, content) of a request to this meter whose answer pays for older ones, None when every
@@ -159,7 +168,7 @@ class Client:
                 unit.free_at_us = None
             elif rest > wait:
                 wait = rest
-        if unit.answered_us is not None and address is not None and unit.shape == _shape(function, address):
+        if unit.answered_us is not None and address is not None and unit.shape == shape_of(function, address):
             wait = max(wait, self.again_us - elapsed_us(t_us, unit.answered_us))
         return max(0, wait)
 
@@ -183,12 +192,14 @@ class Client:
         unit = self.unit(unit_id)
         self._sent = sent
         self._unit = unit
-        self._shape = _shape(function, address)
+        self._shape = shape_of(function, address)
         self._asked = (unit_id, function, address, probe)
         self._sent_us = t_us
         self._budget_us = self._budget_of(unit, content)
         self._evidence = _NOTHING
         self._foreign_seen = 0
+        self._echoed = False
+        self._held = None
         self._waiting = True
         self._line_used_us = t_us + characters_us(len(sent), self.baud)
         unit.statistics.requests += 1
@@ -208,8 +219,10 @@ class Client:
         if not self._waiting:
             return None
         due = self._budget_us - elapsed_us(t_us, self._sent_us)
+        idle = elapsed_us(t_us, self._line_used_us)
+        if self._held is not None:
+            return max(0, self.quiet_us - idle)
         if self._length:
-            idle = elapsed_us(t_us, self._line_used_us)
             if self._partial:
                 due = min(due + self.frame_gap_us, self.frame_gap_us - idle)
             else:
@@ -218,16 +231,16 @@ class Client:
 
     def receive(self, data, t_us):
         """Take bytes that were handed over at t_us. Returns None, a Reply, or a ModbusError (not raised)."""
-        event = None
+        event = self._released(t_us)
         for start in range(0, len(data), FRAME_BYTES_MAX):
             piece = data[start : start + FRAME_BYTES_MAX]
             if self._length + len(piece) > _BUFFER_BYTES:
-                event = self._search(t_us, True) or event
+                self._search(t_us, True)
             end = self._length + len(piece)
             self._buffer[self._length : end] = piece
             self._length = end
             self._line_used_us = t_us
-            event = self._search(t_us, False) or event
+            self._search(t_us, False)
         return event
 
     def poll(self, t_us):
@@ -241,12 +254,14 @@ class Client:
                 self._line_used_us = None
             return None
         left = self._budget_us - elapsed_us(t_us, self._sent_us)
-        event = None
+        event = self._released(t_us)
+        if event is not None or self._held is not None:
+            return event
         if self._partial:
             if idle >= self.frame_gap_us or left <= -self.frame_gap_us:
-                event = self._search(t_us, True)
+                self._search(t_us, True)
         elif self._length and idle >= _SETTLE_US:
-            event = self._search(t_us, True)
+            self._search(t_us, True)
         if event is None and self._waiting and left <= 0 and (not self._partial or left <= -self.frame_gap_us):
             event = self._end(t_us)
         return event
@@ -264,9 +279,8 @@ class Client:
         return characters_us(count, self.baud) + unit.reply_timeout_us
 
     def _search(self, t_us, final):
-        """Take the whole frames out of the buffer, in their order; the event that one of them is. `final`: nothing more
-        comes, so what is no whole frame is rubbish; otherwise the search waits for the end of what may become one."""
-        event = None
+        """Take the whole frames out of the buffer, in their order. `final`: nothing more comes, so what is no whole
+        frame is rubbish; otherwise the search waits for the end of what may become one."""
         start = 0
         self._partial = False
         while start < self._length:
@@ -276,35 +290,52 @@ class Client:
             length = frame_length(self._buffer, start, self._length)
             if length > 0:
                 self._judge_rest(start)
-                event = self._judge_frame(start, length, t_us) or event
+                self._judge_frame(start, length, t_us)
                 self._drop(start + length)
                 start = 0
             elif length < 0 and not final:
                 self._partial = True
-                return event
+                self._spoil()
+                return
             else:
                 start += 1
         if final:
             self._judge_rest(self._length)
             self._drop(self._length)
-        return event
+        elif self._held is not None and meaning(self._buffer, 0, self._length) is not None:
+            self._spoil()
 
     def _judge_frame(self, start, length, t_us):
-        """One whole frame: our reply is credited, everything else is named and counted."""
+        """One whole frame: our reply is kept until silence follows, everything else is named and counted."""
         data = self._buffer
         address = bytes(data[start + 1 : start + 7])
         control = data[start + 8]
+        self._spoil()
         if not control & FROM_METER:
             self._judge_request(start, length, address, control, t_us)
-            return None
+            return
         if self.heard is not None and is_true(address):
             self.heard.add(address)
         content = frame_data(data, start, length)
-        shape = _shape_of_reply(control, content, address)
+        shape = shape_of_reply(control, content, address)
         if self._waiting and start >= self._early and self._answers(control, address, shape):
-            return self._credit(control, address, content, t_us)
-        self._uncredited(address, shape, control & REFUSED, t_us)
-        return None
+            self._held = (control, address, content, t_us)
+        else:
+            self._uncredited(address, shape, control & REFUSED, t_us)
+
+    def _released(self, t_us):
+        """Our reply, if silence has followed it; the event that it is."""
+        if self._held is None or elapsed_us(t_us, self._line_used_us) < self.quiet_us:
+            return None
+        control, address, content, held_us = self._held
+        self._held = None
+        return self._credit(control, address, content, held_us)
+
+    def _spoil(self):
+        """Something followed our reply at once: it may be damaged."""
+        if self._held is not None:
+            self._held = None
+            self._evidence = _CRC_OURS
 
     def _answers(self, control, address, shape):
         """Whether a meter's frame fits our question, as far as the frame itself tells."""
@@ -360,12 +391,14 @@ class Client:
     def _judge_request(self, start, length, address, control, t_us):
         """A request: our own echo, or that of another client, whose answer must not be taken for ours."""
         frame = bytes(self._buffer[start : start + length])
-        if frame == self._sent[PREAMBLE_BYTES:]:
-            self._own_statistics().echo_frames += 1
+        late_us = elapsed_us(t_us, self._sent_us) - characters_us(len(self._sent), self.baud)
+        if self._waiting and not self._echoed and frame == self._sent[PREAMBLE_BYTES:] and late_us <= _ECHO_US:
+            self._echoed = True
+            self._unit.statistics.echo_frames += 1
             return
         self._foreign_seen += 1
         self._own_statistics().foreign_frames += 1
-        shape = _shape_of_reply(control, frame_data(self._buffer, start, length), address)
+        shape = shape_of_reply(control, frame_data(self._buffer, start, length), address)
         if control not in (READ, READ_FOLLOWING, READ_ADDRESS) or shape is None:
             return
         for unit_id, unit in self.units.items():
@@ -376,15 +409,12 @@ class Client:
         return self._unit.statistics if self._waiting else self.line
 
     def _judge_rest(self, end):
-        """Bytes before `end` that are part of no whole frame. FEh, 00h and FFh around them mean nothing."""
-        data = self._buffer
-        first = 0
-        while first < end and data[first] in (0, 0xFE, 0xFF):
-            first += 1
-        while end > first and data[end - 1] in (0, 0xFE, 0xFF):
-            end -= 1
-        if first == end:
+        """Bytes before `end` that are part of no whole frame."""
+        rest = meaning(self._buffer, 0, end)
+        if rest is None:
             return
+        first, end = rest
+        self._spoil()
         self._own_statistics().noise_bytes += end - first
         evidence = _DAMAGED if end - first >= 4 else _NOTHING
         if self._waiting:
@@ -393,17 +423,21 @@ class Client:
             self.line.crc += 1
 
     def _evidence_of_ours(self, first, end):
-        """Whether data[first:end] holds our reply cut short or damaged."""
+        """Whether data[first:end] holds our reply cut short or damaged. Damaged, it must still carry our identifier:
+        else it may as well be an older one, and ours is still to come."""
         data = self._buffer
-        unit_id, function, _, _ = self._asked
+        unit_id, function, identifier, _ = self._asked
+        wanted = bytes([(byte + 0x33) & 0xFF for byte in identifier[:4]])
+        found = _NOTHING
         at = data.find(b"\x68", first, end)
         while at >= 0:
             head = end - at >= 9 and data[at + 7] == 0x68 and fits(unit_id, data[at + 1 : at + 7])
             if head and data[at + 8] & ~(REFUSED | MORE) == function | FROM_METER:
-                whole = end - at >= 10 and end - at >= FRAME_BYTES_MIN + data[at + 9]
-                return _CRC_OURS if whole else _SHORT_OURS
+                whole = end - at >= FRAME_BYTES_MIN and end - at >= FRAME_BYTES_MIN + data[at + 9]
+                ours = whole and bytes(data[at + 10 : at + 10 + len(wanted)]) == wanted
+                found = max(found, _CRC_OURS if ours else _SHORT_OURS)
             at = data.find(b"\x68", at + 1, end)
-        return _NOTHING
+        return found
 
     def _finish(self, t_us):
         self._waiting = False
@@ -412,9 +446,8 @@ class Client:
 
     def _end(self, t_us):
         """The exchange is over without a credited reply: name what came instead."""
-        event = self._search(t_us, True)
-        if event is not None:
-            return event
+        self._search(t_us, True)
+        self._held = None
         unit_id, _, identifier, _ = self._asked
         self._finish(t_us)
         unit = self._unit
@@ -443,22 +476,3 @@ class Client:
             self._buffer[0:left] = self._buffer[count : self._length]
         self._length = max(0, left)
         self._early = max(0, self._early - count)
-
-
-def _shape(function, address):
-    """What tells two replies of one meter apart: the function, and the identifier with the sequence number."""
-    return bytes((function,)) + bytes(address)
-
-
-def _shape_of_reply(control, content, address):
-    """The shape that a frame with this content has; None when it has none (a refusal, or rubbish in a whole frame)."""
-    function = control & FUNCTION
-    if control & REFUSED:
-        return None
-    if function == READ and len(content) >= 4:
-        return _shape(function, content[:4])
-    if function == READ_FOLLOWING and len(content) >= 5:
-        return _shape(function, content[:4] + content[-1:])
-    if function == READ_ADDRESS and (content == address or not content):
-        return _shape(function, b"")
-    return None

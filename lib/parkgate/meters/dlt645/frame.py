@@ -137,6 +137,34 @@ def is_true(address):
     return address != _NONE
 
 
+def meaning(data, first, end):
+    """(from, until) of data[first:end] without the FEh, 00h and FFh around it; None when there is nothing else."""
+    while first < end and data[first] in (0, 0xFE, 0xFF):
+        first += 1
+    while end > first and data[end - 1] in (0, 0xFE, 0xFF):
+        end -= 1
+    return (first, end) if first < end else None
+
+
+def shape_of(function, address):
+    """What tells two replies of one meter apart: the function, and the identifier with the sequence number."""
+    return bytes((function,)) + bytes(address)
+
+
+def shape_of_reply(control, content, address):
+    """The shape that a frame with this content has; None when it has none (a refusal, or rubbish in a whole frame)."""
+    function = control & FUNCTION
+    if control & REFUSED:
+        return None
+    if function == READ and len(content) >= 4:
+        return shape_of(function, content[:4])
+    if function == READ_FOLLOWING and len(content) >= 5:
+        return shape_of(function, content[:4] + content[-1:])
+    if function == READ_ADDRESS and (content == address or not content):
+        return shape_of(function, b"")
+    return None
+
+
 class Reply:
     """A credited answer.
 
