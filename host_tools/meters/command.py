@@ -24,6 +24,7 @@ from host_tools.meters.register_map import read_document
 from parkgate import quantities
 from parkgate.errors import ProfileError
 from parkgate.meters import profiles
+from parkgate.meters.dlt645.frame import text_of
 from parkgate.meters.profile.lines import line_of
 
 
@@ -93,23 +94,27 @@ def _show(name: str) -> int:
     base = profiles.split_name(name)[0]
     all_names = tuple(row[0] for row in document["registers"])
     everything = profiles.load(document, base, all_names)
-    print(
-        f"\n  function {document['function']}, order {document['order']}; * is read when nothing else is set"
-    )
+    dlt645 = document.get("protocol") == "dlt645"
+    how = "DL/T 645-2007" if dlt645 else f"function {document['function']}, order {document['order']}"
+    print(f"\n  {how}; * is read when nothing else is set")
     print("    address   type     quantity                     reading          OBIS       manual's words")
     for row, channel in zip(document["registers"], everything.channels):
         quantity = quantities.find(channel.quantity)
         mark = "*" if channel.quantity in document["usual"] else " "
         reading = f"x 10^{-channel.scale} {channel.unit}" if channel.scale else f"{channel.unit}"
+        address = f"{row[1]:10}" if dlt645 else f"{row[1]:5} {row[1]:04X}"
         print(
-            f"  {mark} {row[1]:5} {row[1]:04X} {row[2]:8} {channel.quantity:28} {reading:16} "
+            f"  {mark} {address} {row[2]:8} {channel.quantity:28} {reading:16} "
             f"{(quantity.obis if quantity else None) or '':10} {row[5]}"
         )
     usual = profiles.load(document, base)
     print("\n  reads, when nothing else is set:")
     for block in usual.plan.blocks:
         names = ", ".join(usual.channels[i].quantity for i in block.rows)
-        print(f"    function {block.function} address {block.address} count {block.count}: {names}")
+        if dlt645:
+            print(f"    identifier {text_of(block.address)}: {names}")
+        else:
+            print(f"    function {block.function} address {block.address} count {block.count}: {names}")
     return 0
 
 

@@ -130,6 +130,8 @@ def candidates() -> list[identify.Candidate]:
     made = []
     for path in profile_files.paths():
         document = json.loads(path.read_text(encoding="utf-8"))
+        if document.get("protocol", "modbus") != "modbus":
+            continue
         for variant in ("", *sorted(document.get("variants", ()))):
             name = f"{path.stem}+{variant}" if variant else path.stem
             changed = profiles.with_variant(document, variant) if variant else document

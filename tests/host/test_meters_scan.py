@@ -26,10 +26,13 @@ METERS = (
 
 
 def names():
-    """All profiles and variants."""
+    """All profiles and variants of Modbus."""
     for path in sorted(METER_PROFILES.glob("*.json")):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document.get("protocol") == "dlt645":
+            continue
         yield path.stem
-        for variant in sorted(json.loads(path.read_text(encoding="utf-8")).get("variants", ())):
+        for variant in sorted(document.get("variants", ())):
             yield f"{path.stem}+{variant}"
 
 

@@ -27,6 +27,7 @@ _AUXILIARIES_MAX = 24
 _WRITES_MAX = 4
 _PAGES_MAX = 6
 _BAUDS = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
+PROTOCOLS = ("modbus", "dlt645")
 _ABOVE_MAX = ("refusal", "silence", "nonsense")
 
 # name → (type, needed). A row of `registers` is [quantity, address, type, decimals, unit, manual's words, {options}].
@@ -78,13 +79,14 @@ _RANGES = ("reply_timeout_ms", "rest_ms")
 class Profile:
     """A meter as the gateway reads it.
 
-    `name`, `meter`, `channels` and `plan`; `line` (baud, parity, stop_bits, reply_timeout_ms, rest_ms where known),
-    `rest_ms` and `reply_timeout_ms` (0: unknown), `registers_max`, `above_max` (what a larger read gets: "refusal",
-    "silence" or "nonsense"), `ratings`; `content_id`: 32 hexadecimal digits that name what is applied."""
+    `name`, `meter`, `protocol`, `channels` and `plan`; `line` (baud, parity, stop_bits, reply_timeout_ms, rest_ms
+    where known), `rest_ms` and `reply_timeout_ms` (0: unknown), `registers_max`, `above_max` (what a larger read gets:
+    "refusal", "silence" or "nonsense"), `ratings`; `content_id`: 32 hexadecimal digits that name what is applied."""
 
     def __init__(self, name, document, channels, plan):
         self.name = name
         self.meter = document["meter"]
+        self.protocol = document.get("protocol", PROTOCOLS[0])
         self.line = document.get("line", {})
         self.rest_ms = self.line.get("rest_ms", 0)
         self.reply_timeout_ms = self.line.get("reply_timeout_ms", 0)
@@ -184,6 +186,10 @@ def _compile(document, name, chosen, ct_ratio, vt_ratio):
 
 
 def _plan(document, entries, channels, by_place, sources):
+    if document.get("protocol") == "dlt645":
+        from .dlt645.plan import Dlt645Plan
+
+        return Dlt645Plan(entries, channels, _rules(by_place, channels, sources))
     from .read_plan import ReadPlan
 
     pages = document.get("pages", {})
@@ -218,7 +224,10 @@ def check(document, name):
     for field in document:
         if field not in _FIELDS:
             raise ProfileError("%s: unknown field %r; remove it" % (name, field))
-    dlt645 = document.get("protocol") == "dlt645"
+    protocol = document.get("protocol", PROTOCOLS[0])
+    if protocol not in PROTOCOLS:
+        raise ProfileError("%s: protocol: %r; it is one of %s" % (name, protocol, ", ".join(PROTOCOLS)))
+    dlt645 = protocol == "dlt645"
     for field, (kind, needed) in _FIELDS.items():
         if dlt645 and field in _NOT_FOR_DLT645:
             if field in document:
@@ -327,10 +336,7 @@ def _check_rows(document, name):
 
 def _check_fields(document, name):
     """What stands beside the rows."""
-    protocol = document.get("protocol", "modbus")
-    if protocol != "modbus":
-        raise ProfileError('%s: protocol: %r; it is "modbus"' % (name, protocol))
-    if protocol == "modbus":
+    if document.get("protocol", PROTOCOLS[0]) == PROTOCOLS[0]:
         _rows.check_function(name, document["function"])
         _rows.check_order(name, document["order"])
     for field, low, high in (("registers_max", 1, 125), ("gap_max", 0, 125)):

@@ -17,6 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from host_tools.base.paths import METER_PROFILES
+from host_tools.meters.dlt645.simulator import encoded
 from host_tools.meters.register_map import RegisterMap, bits_of, options_of
 from parkgate import quantities
 
@@ -110,6 +111,23 @@ def meter_vector(name: str) -> dict:
     return {"profile": name, "made_by": "generate/meter_vectors.py", "registers": registers, "readings": readings}
 
 
+def dlt645_vector(name: str, document: dict) -> dict:
+    """The same of a DL/T 645 profile: identifier → data as on the wire, packed here and by the simulated meter."""
+    random_numbers = random.Random(name)
+    registers, readings = {}, {}
+    for row in document["registers"]:
+        quantity_name, identifier, type_name, decimals, unit = row[:5]
+        quantity = quantities.find(quantity_name)
+        assert quantity
+        prefix = 0 if unit == quantity.unit else PREFIX[unit[0]]
+        value = typical(quantity_name, quantity, type_name, random_numbers)
+        whole = round_away(Decimal(value).scaleb(decimals - prefix))
+        held = encoded(type_name, Decimal(whole))
+        registers[identifier] = (held + bytes.fromhex("3412010723") if identifier[:2] == "01" else held).hex()
+        readings[quantity_name] = [whole, quantity.unit, decimals - prefix]
+    return {"profile": name, "made_by": "generate/meter_vectors.py", "registers": registers, "readings": readings}
+
+
 def ratio(pair) -> Fraction:
     return Fraction(*pair) if isinstance(pair, list) else Fraction(pair)
 
@@ -177,7 +195,8 @@ def main() -> None:
     for path in sorted(METER_PROFILES.glob("*.json")):
         document = json.loads(path.read_text(encoding="utf-8"))
         for name in [path.stem, *(f"{path.stem}+{variant}" for variant in document.get("variants", ()))]:
-            vector = meter_vector(name)
+            dlt645 = document.get("protocol") == "dlt645"
+            vector = dlt645_vector(name, document) if dlt645 else meter_vector(name)
             lines = [f'  "{key}": {json.dumps(vector[key])}' for key in ("profile", "made_by")]
             for key in ("registers", "readings"):
                 rows = ",\n".join(f"    {json.dumps(k)}: {json.dumps(v)}" for k, v in vector[key].items())

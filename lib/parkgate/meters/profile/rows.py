@@ -44,6 +44,13 @@ class Channel:
     )  # fmt: skip
 
 
+def _dlt645():
+    """The module of values of the other protocol, loaded only with a profile that speaks it."""
+    from parkgate.meters.dlt645 import values
+
+    return values
+
+
 def options_of(row):
     """The options of a row, its seventh item."""
     return row[6] if len(row) > 6 else {}
@@ -73,8 +80,11 @@ def check_row(document, where, row, auxiliary=False):
     made.alone = not any([field in options for field in _NOT_ALONE])
     made.code = _layout(document, where, type_name, quantity, options)
     made.wide = registers.width(made.code)
-    _check_address(document, where, made, address)
     made.address, made.function = address, registers.function(made.code)
+    if modbus:
+        _check_address(document, where, made, address)
+    else:
+        made.address = _dlt645().check_identifier(where, address, made.code)
     if type(words) is not str:
         raise ProfileError("%s: the manual's words must be text" % where)
     base_unit = quantity.unit if quantity else "1"
@@ -117,6 +127,8 @@ def _set_scale(document, where, made, quantity, natural, options):
             count = 1 << bits
         elif kind == registers.BCD or kind == registers.MODULO_10000:
             count = 10 ** (bits // 4)
+    if count is None and quantity.cumulative and kind == registers.BCD and not made.function:
+        count = _dlt645().rollover(made.code)
     made.count = count  # in contents; compiling makes the value's rollover of it
 
 
@@ -207,6 +219,13 @@ def numbers_of(value, where):
 
 def _layout(document, where, type_name, quantity, options):
     """The layout code of a row. Raises ProfileError."""
+    if document.get("protocol") == "dlt645":
+        code = _dlt645().layout(type_name if type(type_name) is str else "")
+        if code is None:
+            raise ProfileError(
+                "%s: unknown type %r; it is bcd8 … bcd64, sbcd8 … sbcd64 (in steps of 8) or time40" % (where, type_name)
+            )
+        return code
     function, order = options.get("function", document["function"]), options.get("order", document["order"])
     check_function(where, function)
     check_order(where, order)
