@@ -212,7 +212,7 @@ class Change:
 
 def _profiles(settings):
     """What profile_check looks at of each instrument."""
-    names = ("profile", "channels", "report")
+    names = ("profile", "address", "channels", "report")
     return [{name: item[name] for name in names if name in item} for item in settings.get("instruments", ())]
 
 

@@ -9,6 +9,18 @@ BUS = {"name": "rs485", "device": "/dev/ttyUSB0"}
 METER = {"name": "incomer", "profile": "eastron_sdm630", "bus": "rs485"}
 
 
+def dlt645(*addresses):
+    meters = [dict(METER, name="m%d" % i, address=address) for i, address in enumerate(addresses)]
+    return {"buses": [dict(BUS, protocol="dlt645")], "instruments": meters}
+
+
+def test_a_bus_of_dlt645_meters():
+    full = schema.validate(dlt645("000006605518", "201000000012"))
+    equal([item["address"] for item in full["instruments"]], ["000006605518", "201000000012"])
+    equal(schema.validate(dlt645("AAAAAAAAAAAA"))["instruments"][0]["address"], schema.ANY_ADDRESS)
+    equal(schema.validate({"buses": [BUS], "instruments": [METER]})["buses"][0]["protocol"], "modbus")
+
+
 def test_defaults_are_filled_in():
     full = schema.validate({"buses": [BUS], "instruments": [METER]})
     equal(full["broker"]["port"], 1883)
@@ -38,6 +50,14 @@ WRONG = (
     ({"buses": [BUS, BUS]}, "buses: two have the same name"),
     ({"buses": [dict(BUS, baud=9601)]}, "buses.0.baud: 9601 is not one of 1200, 2400"),
     ({"buses": [BUS], "instruments": [dict(METER, bus="x")]}, "instruments.0.bus: there is no bus 'x'"),
+    ({"buses": [BUS], "instruments": [dict(METER, address="000006605518")]}, "instruments.0.address: bus"),
+    ({"buses": [dict(BUS, protocol="dlt698")]}, "buses.0.protocol: 'dlt698' is not one of modbus, dlt645"),
+    (dlt645("1234"), "instruments.0.address: bus rs485 speaks DL/T 645; give the 12 digits"),
+    (dlt645(""), "instruments.0.address: bus rs485 speaks DL/T 645; give the 12 digits"),
+    (dlt645("00000660551A"), "instruments.0.address: bus rs485 speaks DL/T 645; give the 12 digits"),
+    (dlt645("999999999999"), "instruments.0.address: bus rs485 speaks DL/T 645; give the 12 digits"),
+    (dlt645("0000066055181"), "instruments.0.address: '0000066055181' must have 0 to 12 characters"),
+    (dlt645("AAAAAAAAAAAA", "000006605518"), "instruments.0.address: bus rs485 has more than one meter"),
     ({"buses": [BUS], "instruments": [dict(METER, unit_id=248)]}, "instruments.0.unit_id: 248"),
     ({"buses": [BUS], "instruments": [dict(METER, channels=[1])]}, "instruments.0.channels: must be a list"),
 )

@@ -17,7 +17,8 @@ def check(read, parse, instruments: list, before=()):
 
 
 def _wanted(item):
-    return (item.get("profile"), list(item.get("channels", ())), list(item.get("report", {}).get("deadbands", ())))
+    deadbands = item.get("report", {}).get("deadbands", ())
+    return (item.get("profile"), bool(item.get("address")), list(item.get("channels", ())), list(deadbands))
 
 
 def _check_one(read, parse, path, item):
@@ -49,6 +50,9 @@ def _check_one(read, parse, path, item):
         ) from None
     except ValueError as e:  # not UTF-8, not JSON
         raise SettingsError("%s.profile: %s.json is not JSON: %s" % (path, file_name, e)) from None
+    wanted = "dlt645" if item.get("address") else "modbus"  # only a DL/T 645 meter has an address
+    if profile.protocol != wanted:
+        raise SettingsError("%s.profile: %s speaks %s, its bus speaks %s" % (path, name, profile.protocol, wanted))
     names = [channel.quantity for channel in profile.channels]
     for quantity in item.get("report", {}).get("deadbands", ()):
         if quantity not in names:

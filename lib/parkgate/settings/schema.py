@@ -12,6 +12,8 @@ from parkgate.errors import SettingsError
 from parkgate.wire import cbor
 from parkgate.wire.batch import MAX_INSTRUMENTS, short_id
 
+PROTOCOLS = ("modbus", "dlt645")
+ANY_ADDRESS = "AAAAAAAAAAAA"  # DL/T 645: whichever meter answers, where there is only one
 REQUIRED = ("required",)  # a default that cannot be meant by anybody
 
 # section → ((name, kind, default, low, high or choices, unit, help), …)
@@ -61,11 +63,13 @@ TABLE = {
         ("parity", "choice", "N", 0, ("N", "E", "O"), "", "parity"),
         ("stop_bits", "choice", 1, 0, (1, 2), "", "stop bits"),
         ("reply_timeout_ms", "int", 300, 20, 5000, "ms", "longest wait for the first byte of a reply"),
+        ("protocol", "choice", "modbus", 0, PROTOCOLS, "", "what meters speak; dlt645: usually 2400 baud, parity E"),
     ),
     INSTRUMENTS: (
         ("name", "text", REQUIRED, 1, 16, "characters", "name of the instrument, kept in every batch"),
         ("profile", "text", REQUIRED, 1, 48, "characters", "meter profile, a file of the meters folder"),
         ("bus", "text", REQUIRED, 1, 16, "characters", "name of the bus it is on"),
+        ("address", "text", "", 0, 12, "characters", "DL/T 645: 12 digits of its label; AAAAAAAAAAAA: the only meter"),
         ("unit_id", "int", 1, 1, 247, "", "Modbus unit id"),
         ("period_ms", "int", 1000, 100, 86400000, "ms", "sampling period"),
         ("channels", "names", (), 0, 64, "quantities", "quantities to read; empty for the profile's usual ones"),
@@ -156,15 +160,33 @@ def validate(given: dict) -> dict:
             settings[name] = _section(name, fields, given.get(name, {}))
     if settings["broker"]["tls"] == "on" and not settings["broker"]["ca"]:
         raise SettingsError("broker.ca: is missing: without it anybody could be the broker; or set broker.tls to off")
-    buses = [bus["name"] for bus in settings[BUSES]]
-    for i, instrument in enumerate(settings[INSTRUMENTS]):
-        if instrument["bus"] not in buses:
-            raise SettingsError(
-                "%s.%d.bus: there is no bus %r; there are %s"
-                % (INSTRUMENTS, i, instrument["bus"], ", ".join(buses) or "none")
-            )
+    _check_buses(settings)
     _look_into_maps(settings)
     return settings
+
+
+def _check_buses(settings):
+    """What instruments and their buses must agree on."""
+    protocols = {bus["name"]: bus["protocol"] for bus in settings[BUSES]}
+    for i, instrument in enumerate(settings[INSTRUMENTS]):
+        bus = instrument["bus"]
+        if bus not in protocols:
+            raise SettingsError(
+                "%s.%d.bus: there is no bus %r; there are %s"
+                % (INSTRUMENTS, i, bus, ", ".join([each["name"] for each in settings[BUSES]]) or "none")
+            )
+        path, address = "%s.%d.address" % (INSTRUMENTS, i), instrument["address"]
+        if protocols[bus] != "dlt645":
+            if address:
+                raise SettingsError("%s: bus %s speaks Modbus, where meters have a unit_id; remove it" % (path, bus))
+        elif address == ANY_ADDRESS:
+            if len([each for each in settings[INSTRUMENTS] if each["bus"] == bus]) > 1:
+                raise SettingsError("%s: bus %s has more than one meter; give the 12 digits of each" % (path, bus))
+        elif len(address) != 12 or not address.isdigit() or address == "9" * 12:
+            raise SettingsError(
+                "%s: bus %s speaks DL/T 645; give the 12 digits on the meter's label, or %s where it is the only meter"
+                % (path, bus, ANY_ADDRESS)
+            )
 
 
 def _look_into_maps(settings):
