@@ -35,15 +35,15 @@ class NoGuard(Unit):
 
     __slots__ = ()
 
-    def forget(self, t_us, hold_off_us, late_guard_us):
-        super().forget(t_us, hold_off_us, 0)
+    def forget(self, t_us, hold_off_us, late_guard_us, again_us):
+        super().forget(t_us, hold_off_us, 0, again_us)
 
 
 class ShortHoldOff(Unit):
     __slots__ = ()
 
-    def forget(self, t_us, hold_off_us, late_guard_us):
-        super().forget(t_us, hold_off_us // 4, late_guard_us)
+    def forget(self, t_us, hold_off_us, late_guard_us, again_us):
+        super().forget(t_us, hold_off_us // 4, late_guard_us, again_us)
 
 
 class AnyAddress(Client):

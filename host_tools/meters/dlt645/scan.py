@@ -20,7 +20,6 @@ from parkgate.reading import GOOD
 
 LINES = ("2400E", "9600E", "1200E", "4800E", "9600N")  # the usual ones first
 _TRIES = 2
-_LISTEN_S = 0.5  # Td
 _PAIRS = 6
 _VOLTAGE, _ENERGY, _OWN_ADDRESS = "02010100", "00010000", "04000401"
 _SHOWN = (
@@ -50,21 +49,16 @@ class Found:
 def find(bus: Dlt645Bus, everyone: bool = False, say=lambda text: None) -> list[str]:
     """The addresses of all meters that answer on the bus. `everyone`: look pair by pair even when one meter seems to be
     alone; `say` is told what is looked for."""
-    bus.meters.heard = heard = set()
-    try:
-        alone, crowded = _ask(bus, ANY)
-        if crowded or (everyone and alone):
-            say("several meters answer at once: looking for them pair by pair, which takes minutes")
-            _narrow(bus, b"", say)
-        return sorted(text_of(address) for address in heard)
-    finally:
-        bus.meters.heard = None
+    alone, crowded = _ask(bus, ANY)
+    if crowded or (everyone and alone):
+        say("several meters answer at once: looking for them pair by pair, which takes minutes")
+        _narrow(bus, b"", say)
+    return sorted(text_of(address) for address in bus.heard)
 
 
 def _ask(bus: Dlt645Bus, address: bytes) -> tuple[bool, bool]:
     """(whether one meter answered cleanly, whether several did or may have)."""
-    heard = bus.meters.heard if bus.meters.heard is not None else set()
-    before = set(heard)
+    before = set(bus.heard)
     alone = crowded = False
     identifiers = ("", _ENERGY) if address == ANY else (_ENERGY, _OWN_ADDRESS)
     for identifier in identifiers[:_TRIES]:
@@ -78,10 +72,10 @@ def _ask(bus: Dlt645Bus, address: bytes) -> tuple[bool, bool]:
             continue
         except ModbusError:
             crowded = True
-        bus.listen(_LISTEN_S)  # a slower one may answer as well
+        bus.listen(bus.meters.reply_timeout_us / 1e6)  # a slower one may answer as well
         crowded = crowded or _noise(bus) != damaged
     bus.meters.units.pop(address, None)
-    answered = [each for each in heard - before if fits(address, each)]
+    answered = [each for each in bus.heard - before if fits(address, each)]
     return alone, crowded or len(answered) > 1
 
 

@@ -131,7 +131,7 @@ class ReadPlan:
         """(values, qualities) with every channel NOT_CONFIGURED: what is refused for good stays so."""
         return [None] * len(self.entries), bytearray([NOT_CONFIGURED] * len(self.entries))
 
-    def refused(self, index):
+    def refused(self, index) -> int:
         """The meter refuses block `index`: put smaller ones in its place.
 
         Returns how many blocks stand there now; 0 means that its one value was left out.

@@ -19,12 +19,11 @@ of the same kind: then it holds a value of the sample before. So a reply is cred
 For (2) each meter has debts, as in modbus.py: what it was asked and has not answered, and what another client asked it.
 A debt ends when its frame turns up (counted as late), `late_guard_us` after it began once the meter has answered
 something else, or `hold_off_us` after it began. While an identifier is owed it is not asked for (`may_ask`); `probe`
-names another one, whose answer proves that nothing older follows. A frame may also be sent twice by a converter: the
-same identifier is not asked again within `again_us` of its last answer, and a meter whose replies were seen twice
-once owes a second one after each.
+names another one, whose answer proves that nothing older follows. A frame may also be sent twice by a converter: so an
+identifier is not asked again within `again_us` of the last frame that carried it (`wait_us`).
 
 A refusal (bit 6 of the control code) carries no identifier. It is credited only when nothing else is owed and no
-refusal was credited within `late_guard_us`; otherwise it is counted as foreign, and nothing is learnt from it.
+refusal came within `late_guard_us`; otherwise it is counted as foreign, and nothing is learnt from it.
 
 Silence
 -------
@@ -86,6 +85,8 @@ class Client:
         late_guard_us=1000000,
         frame_gap_us=500000,
         again_us=300000,
+        rest_us=0,
+        heard=None,
     ):
         self.baud = baud
         self.silence_us = max(_SILENCE_US_MIN, characters_us(4, baud))
@@ -95,9 +96,10 @@ class Client:
         self.late_guard_us = late_guard_us
         self.frame_gap_us = frame_gap_us
         self.again_us = again_us
+        self.rest_us = rest_us
         self.units = {}
         self.line = Statistics()
-        self.heard = None  # a set collects the addresses of all meters whose frames come by
+        self.heard = heard  # a set collects the addresses of all meters whose frames come by
         self._buffer = bytearray(_BUFFER_BYTES)
         self._length = 0
         self._early = 0  # so many bytes at the front of the buffer came before the request had left
@@ -115,16 +117,16 @@ class Client:
         self._foreign_seen = 0
         self._echoed = False
 
-    def unit(self, unit_id, reply_timeout_us=None, turnaround_us=None):
+    def unit(self, unit_id, reply_timeout_us=None, rest_us=None):
         """The record of one meter; the times, where given, replace what was set before. Call this for every meter at
         the start: what another client asks of others is not remembered."""
         unit = self.units.get(unit_id)
         if unit is None:
-            unit = self.units[unit_id] = Unit(self.reply_timeout_us)
+            unit = self.units[unit_id] = Unit(self.reply_timeout_us, self.rest_us)
         if reply_timeout_us is not None:
             unit.reply_timeout_us = reply_timeout_us
-        if turnaround_us is not None:
-            unit.turnaround_us = turnaround_us
+        if rest_us is not None:
+            unit.rest_us = rest_us
         return unit
 
     def name(self, unit_id):
@@ -144,7 +146,7 @@ class Client:
     def may_ask(self, unit_id, function, _content, t_us, address=b""):
         """False while an older reply of this shape may still come: ask a probe of another shape instead."""
         unit = self.unit(unit_id)
-        unit.forget(t_us, self.hold_off_us, self.late_guard_us)
+        unit.forget(t_us, self.hold_off_us, self.late_guard_us, self.again_us)
         return not unit.owes(shape_of(function, address))
 
     def probe(self, unit_id, _function, _address, _content, t_us):
@@ -168,8 +170,8 @@ class Client:
                 unit.free_at_us = None
             elif rest > wait:
                 wait = rest
-        if unit.answered_us is not None and address is not None and unit.shape == shape_of(function, address):
-            wait = max(wait, self.again_us - elapsed_us(t_us, unit.answered_us))
+        if address is not None:
+            wait = max(wait, unit.copy_us(shape_of(function, address), t_us, self.again_us))
         return max(0, wait)
 
     def request(self, unit_id, function, address, content, t_us, probe=False):
@@ -349,22 +351,20 @@ class Client:
         unit = self._unit
         _, function, identifier, probe = self._asked
         refused = control & REFUSED
-        unit.forget(t_us, self.hold_off_us, self.late_guard_us)
+        unit.forget(t_us, self.hold_off_us, self.late_guard_us, self.again_us)
         if unit.owes(self._shape) or (refused and (unit.debts or unit.refused_us is not None)):
+            unit.came(None if refused else self._shape, t_us)
             unit.statistics.foreign_frames += 1
             self._foreign_seen += 1
             return None
         self._finish(t_us)
+        unit.came(None if refused else self._shape, t_us)
         if refused:
-            unit.refused_us = t_us
             code = content[0] if content else 0
             unit.statistics.count_exception(code)
             return Dlt645Refusal(code, address)
         for debt in unit.debts:
             debt[2] = True
-        unit.shape, unit.answered_us = self._shape, t_us
-        if unit.doubles:
-            unit.owe(self._shape, t_us)
         latency_us = max(0, elapsed_us(t_us, self._sent_us) - characters_us(len(self._sent), self.baud))
         unit.statistics.count_ok(latency_us)
         if function == READ:
@@ -375,18 +375,20 @@ class Client:
 
     def _uncredited(self, address, shape, refused, t_us):
         """A meter's whole frame that is no answer to us now: late, the second of two, or somebody else's."""
+        late = False
         for unit_id, unit in self.units.items():
             if fits(unit_id, address):
-                unit.forget(t_us, self.hold_off_us, self.late_guard_us)
-                if refused and len(unit.debts) == 1:
-                    shape = unit.debts[0][0]
-                if shape is not None and unit.pay(shape):
+                unit.forget(t_us, self.hold_off_us, self.late_guard_us, self.again_us)
+                paid = unit.debts[0][0] if refused and len(unit.debts) == 1 else shape
+                late = paid is not None and unit.pay(paid)
+                if refused or shape is not None:
+                    unit.came(shape, t_us)
+                if late:
                     unit.statistics.late_frames += 1
-                    return
-                if shape is not None and shape == unit.shape and unit.answered_us is not None:
-                    unit.doubles = True
-        self._foreign_seen += 1
-        self._own_statistics().foreign_frames += 1
+                    break
+        if not late:
+            self._foreign_seen += 1
+            self._own_statistics().foreign_frames += 1
 
     def _judge_request(self, start, length, address, control, t_us):
         """A request: our own echo, or that of another client, whose answer must not be taken for ours."""
@@ -441,8 +443,8 @@ class Client:
 
     def _finish(self, t_us):
         self._waiting = False
-        if self._unit.turnaround_us:
-            self._unit.free_at_us = t_us + self._unit.turnaround_us
+        if self._unit.rest_us:
+            self._unit.free_at_us = t_us + self._unit.rest_us
 
     def _end(self, t_us):
         """The exchange is over without a credited reply: name what came instead."""

@@ -10,8 +10,8 @@ from parkgate.meters import registers
 from parkgate.meters.read_plan import Block, ReadPlan
 from parkgate.reading import BAD_REPLY, GOOD, NOT_CONFIGURED, SECONDARY_SIDE
 
-from . import values
 from .frame import READ
+from .values import block_of, item_bytes, number
 
 
 class Dlt645Plan(ReadPlan):
@@ -24,7 +24,7 @@ class Dlt645Plan(ReadPlan):
         self.blocks = []
         by_block = {}
         for i, entry in enumerate(entries):
-            found = values.block_of(entry[0])
+            found = block_of(entry[0])
             by_block.setdefault(found[0] if found else entry[0], []).append(i)
         for block in sorted(by_block):
             self.blocks += self._reads(block, by_block[block])
@@ -34,7 +34,7 @@ class Dlt645Plan(ReadPlan):
         identifiers = set([self.entries[i][0] for i in rows])
         if len(identifiers) < 2:
             return self._singles(rows)
-        last = max([values.block_of(identifier)[1] for identifier in identifiers])
+        last = max([block_of(identifier)[1] for identifier in identifiers])
         return [Block(READ, block, (last + 1) * self._item_bytes(rows[0]), rows)]
 
     def _singles(self, rows):
@@ -48,10 +48,10 @@ class Dlt645Plan(ReadPlan):
         ]
 
     def _item_bytes(self, row):
-        return values.item_bytes(self.entries[row][0], self.entries[row][1])
+        return item_bytes(self.entries[row][0], self.entries[row][1])
 
-    def decode(self, index, data, readings, qualities):
-        """Put the values that block `index` holds into `readings` and `qualities` (one entry a channel). `data` is what
+    def decode(self, index, data, values, qualities):
+        """Put the values that block `index` holds into `values` and `qualities` (one entry a channel). `data` is what
         stands behind the identifier in the reply; one that is no whole number of items leaves BAD_REPLY."""
         block = self.blocks[index]
         step = self._item_bytes(block.rows[0])
@@ -59,23 +59,23 @@ class Dlt645Plan(ReadPlan):
         for i in block.rows:
             identifier, code, exponent = self.entries[i]
             if not whole or (identifier == block.address and len(data) != step):
-                readings[i], qualities[i] = None, BAD_REPLY
+                values[i], qualities[i] = None, BAD_REPLY
                 continue
-            at = 0 if identifier == block.address else values.block_of(identifier)[1] * step
+            at = 0 if identifier == block.address else block_of(identifier)[1] * step
             if at >= len(data):
-                readings[i], qualities[i] = None, NOT_CONFIGURED
+                values[i], qualities[i] = None, NOT_CONFIGURED
                 continue
-            number, quality = values.number(data, at, identifier, code)
+            value, quality = number(data, at, identifier, code)
             if quality == GOOD:
                 if code & registers.RULED:
-                    number = (number, 1)
+                    value = (value, 1)
                 else:
-                    number, quality = registers.scaled(number, 1, exponent)
+                    value, quality = registers.scaled(value, 1, exponent)
                     if code & registers.SECONDARY_SIDE and quality == GOOD:
                         quality = SECONDARY_SIDE
-            readings[i], qualities[i] = number, quality
+            values[i], qualities[i] = value, quality
 
-    def refused(self, index):
+    def refused(self, index) -> int:
         """The meter refuses block `index`: put its identifiers in its place.
 
         Returns how many reads stand there now; 0 means that its one identifier was left out.

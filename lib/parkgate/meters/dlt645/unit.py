@@ -11,21 +11,19 @@ class Unit:
     """One meter: its time limits, what it still owes, and its statistics.
 
     A debt is [shape, when it began, whether the meter has answered something else since]; a shape is the function with
-    the data identifier. When there are too many to tell apart, any shape is owed.
+    the data identifier. When there are too many to tell apart, any shape is owed. `copies` are [shape, when its frame
+    came]: a second copy of it may follow. `refused_us`: when the last refusal came, None if long ago.
     """
 
-    __slots__ = ("answered_us", "debts", "doubles", "free_at_us", "refused_us", "reply_timeout_us", "shape",
-                 "statistics", "turnaround_us")  # fmt: skip
+    __slots__ = ("copies", "debts", "free_at_us", "refused_us", "reply_timeout_us", "rest_us", "statistics")
 
-    def __init__(self, reply_timeout_us):
+    def __init__(self, reply_timeout_us, rest_us):
         self.reply_timeout_us = reply_timeout_us
-        self.turnaround_us = 0
+        self.rest_us = rest_us
         self.free_at_us = None
         self.debts = []
-        self.shape = None  # of the newest credited answer, with its time
-        self.answered_us = None
+        self.copies = []
         self.refused_us = None
-        self.doubles = False
         self.statistics = Statistics()
 
     def owe(self, shape, t_us):
@@ -47,11 +45,26 @@ class Unit:
                 return True
         return False
 
-    def forget(self, t_us, hold_off_us, late_guard_us):
+    def came(self, shape, t_us):
+        """A frame of this shape came (None: a refusal): a copy of it may follow."""
+        if shape is None:
+            self.refused_us = t_us
+        else:
+            self.copies = self.copies[1 - _DEBTS_MAX :] + [[shape, t_us]]
+
+    def copy_us(self, shape, t_us, again_us):
+        """How long a copy of a frame of this shape may still come; 0: no longer."""
+        left = 0
+        for copy in self.copies:
+            if copy[0] == shape:
+                left = max(left, again_us - elapsed_us(t_us, copy[1]))
+        return left
+
+    def forget(self, t_us, hold_off_us, late_guard_us, again_us):
         """Drop what cannot arrive any more."""
         if self.debts:
             self.debts = [d for d in self.debts if elapsed_us(t_us, d[1]) < (late_guard_us if d[2] else hold_off_us)]
+        if self.copies:
+            self.copies = [copy for copy in self.copies if elapsed_us(t_us, copy[1]) < again_us]
         if self.refused_us is not None and elapsed_us(t_us, self.refused_us) >= late_guard_us:
             self.refused_us = None
-        if self.answered_us is not None and elapsed_us(t_us, self.answered_us) >= hold_off_us:
-            self.answered_us = None
