@@ -182,7 +182,7 @@ class App:
 
         buses = {}
         for item in self.settings["buses"]:
-            client = Client(item["baud"], item["reply_timeout_ms"] * 1000)
+            client = Client(item["baud"], item["reply_timeout_ms"] * 1000, rest_us=item["rest_ms"] * 1000)
             buses[item["name"]] = ModbusBus(self.board.serial(item), client, self.board.clock.ticks_us)
         self.buses = buses
         by_bus = {name: [] for name in buses}
@@ -199,7 +199,7 @@ class App:
         by_port = self._build_sensors(schema)
         self.schema = batch.encode_schema(schema)
         told = self.record, self.account.tell, self.mono_ms, self.log
-        samplers = [Sampler(meters, *told) for meters in by_bus.values() if meters]
+        samplers = [Sampler(meters, *told, idle=buses[name].idle) for name, meters in by_bus.items() if meters]
         return samplers + [Sampler(sensors, *told, shared=False) for sensors in by_port.values()]
 
     def _build_sensors(self, schema) -> dict:

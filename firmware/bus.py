@@ -1,15 +1,23 @@
-"""One Modbus bus: the pure client's decisions carried out on a serial line, one exchange at a time."""
+"""One bus of meters: the pure client's decisions carried out on a serial line, one exchange at a time.
+
+Before each request the port is drained, and what it held is judged by the client: bytes that came while nobody read
+can pay what a meter owes, but are never part of an answer. `idle` does the same between exchanges, so that the port's
+buffer does not overflow and it is known how late a late reply came.
+"""
 
 import asyncio
 
-from parkgate.errors import LinkError, ModbusCrcError, ModbusError, ModbusForeign, ModbusShort, ModbusTimeout
+from parkgate.errors import LinkError, ModbusCrcError, ModbusError, ModbusForeign, ModbusOwed, ModbusShort
 
 _PIECE_MS = 1000  # longest single wait; the client's own deadline ends the exchange
 _SILENCE_READS = 50  # a line that babbles on for so many reads is taken for disturbed
+_PROBES = 2  # the second with another function code, where the meter refuses the first
 
 
 class ModbusBus:
-    """`serial` has async `write(data)` and `read(timeout_ms)`, `client` is a modbus.Client, `ticks_us` a clock."""
+    """`serial` has async `write(data)`, which returns what had arrived when the last bit left, async `read(timeout_ms)`
+    and `drain()`, which never waits; `client` is a modbus.client.Client or one with the same calls; `ticks_us` a clock.
+    """
 
     def __init__(self, serial, client, ticks_us):
         self._serial = serial
@@ -17,54 +25,94 @@ class ModbusBus:
         self._ticks_us = ticks_us
         self._lock = asyncio.Lock()
 
-    async def exchange(self, unit_id: int, function: int, address: int, content):
+    async def exchange(self, unit_id, function: int, address, content):
         """The credited Reply. Raises the ModbusError that names what came instead, LinkError when the port is gone.
         The console asks too: whoever comes second waits."""
         async with self._lock:
             return await self._exchange(unit_id, function, address, content)
 
-    async def _exchange(self, unit_id: int, function: int, address: int, content):
-        client, ticks_us = self.client, self._ticks_us
-        count = content if function <= 4 else len(content) if type(content) in (list, tuple) else 1
-        probe = not client.may_ask(unit_id, function, count, ticks_us())
-        if probe:
-            # An answer of the same shape may still be under way. One register, or two when one is owed too, is
-            # another shape: its answer proves that nothing older can follow.
-            await self._probe(unit_id, function, address)
-            if not client.may_ask(unit_id, function, count, ticks_us()):
-                raise ModbusTimeout("unit %d: an older reply may still come; not asked" % unit_id)
+    async def confirm(self, unit_id, function: int, address, content):
+        """Ask for a read of another shape than this request; whether it was answered. Then all older replies of a unit
+        that answers in order have come, and its `doubles` tells of those that nobody had asked for."""
+        async with self._lock:
+            return await self._confirm(unit_id, function, address, content)
+
+    async def _confirm(self, unit_id, function, address, content):
+        statistics = self.client.unit(unit_id).statistics
+        heard = statistics.heard()
+        await self._probe(unit_id, self.client.other_read(unit_id, function, address, content, self._ticks_us()))
+        return statistics.heard() > heard
+
+    def idle(self):
+        """Look what has come while nobody asks. Call it now and then."""
+        if not self._lock.locked():
+            try:
+                self.client.idle(self._serial.drain(), self._ticks_us())
+            except LinkError:
+                pass  # whoever asks next is told
+
+    async def _exchange(self, unit_id, function, address, content):
+        client = self.client
+        await self._listen(unit_id)
+        for _ in range(_PROBES):
+            if client.may_ask(unit_id, function, content, self._ticks_us(), address):
+                break
+            probe = client.probe(unit_id, function, address, content, self._ticks_us())
+            if probe is None or await self._probe(unit_id, probe):
+                break
         try:
             return await self._ask(unit_id, function, address, content, False)
         except (ModbusCrcError, ModbusShort):
-            # Damaged on the way: once more. Never after silence: that would double the price of a dead meter.
-            if not client.may_ask(unit_id, function, count, ticks_us()):
+            # Damaged on the way: once more, as soon as the answer to another read shows that nothing of it can follow.
+            # Never after silence: that would double the price of a dead meter.
+            confirmed = await self._confirm(unit_id, function, address, content)
+            if not confirmed or not client.may_ask(unit_id, function, content, self._ticks_us(), address):
                 raise
-            return await self._ask(unit_id, function, address, content, False)
+            unit = client.unit(unit_id)
+            doubles = unit.doubles
+            reply = await self._ask(unit_id, function, address, content, False)
+            # A copy of the damaged one looks the same: then the true reply to this request comes behind it.
+            if await self._confirm(unit_id, function, address, content) and unit.doubles == doubles:
+                return reply
+            raise ModbusForeign("%s: a copy may have been taken for the reply" % client.name(unit_id)) from None
 
-    async def _probe(self, unit_id, function, address):
-        for count in (1, 2, 3):
-            if self.client.may_ask(unit_id, function, count, self._ticks_us()):
-                try:
-                    await self._ask(unit_id, function, address, count, True)
-                except ModbusError:
-                    pass  # counted by the client; the caller sees whether the debt is gone
-                return
+    async def _probe(self, unit_id, probe):
+        """Ask what proves that nothing older can follow; True when asking once more would be in vain."""
+        if probe is None:
+            return True
+        function, address, content = probe
+        try:
+            await self._ask(unit_id, function, address, content, True)
+            return True
+        except ModbusError as e:  # counted by the client; the caller sees whether the debt is gone
+            return not hasattr(e, "code")
+
+    async def _listen(self, unit_id, until_us=0):
+        """Take what the port holds and what comes until the line has been silent, and for `until_us` at least."""
+        client, serial, ticks_us = self.client, self._serial, self._ticks_us
+        for _ in range(_SILENCE_READS):
+            data = serial.drain()
+            if not data:
+                wait_us = max(client.wait_us(unit_id, ticks_us()), until_us)
+                until_us = 0
+                if not wait_us:
+                    client.idle(b"", ticks_us())
+                    return
+                data = await serial.read((wait_us + 999) // 1000)
+            client.idle(data, ticks_us())
+        raise ModbusForeign("the line is never silent: something else talks on it")
 
     async def _ask(self, unit_id, function, address, content, probe):
         client, serial, ticks_us = self.client, self._serial, self._ticks_us
-        for _ in range(_SILENCE_READS):
-            wait_us = client.wait_us(unit_id, ticks_us())
-            if not wait_us:
-                break
-            data = await serial.read((wait_us + 999) // 1000)
-            if data:
-                client.receive(data, ticks_us())
-            else:
-                client.poll(ticks_us())
-        else:
-            raise ModbusForeign("the line is never silent: something else talks on it")
+        await self._listen(unit_id)
+        owed_us = 0 if probe else client.owed_us(unit_id, function, content, ticks_us())
+        if owed_us:
+            await self._listen(unit_id, owed_us)
+        if not probe and not client.may_ask(unit_id, function, content, ticks_us(), address):
+            raise ModbusOwed("%s: a reply to an older request may still come; not asked" % client.name(unit_id))
         try:
-            await serial.write(client.request(unit_id, function, address, content, ticks_us(), probe))
+            request = client.request(unit_id, function, address, content, ticks_us(), probe)
+            client.sent(await serial.write(request) or b"", ticks_us())
             while True:
                 due_us = client.due_us(ticks_us())
                 if due_us is None:

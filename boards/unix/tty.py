@@ -49,12 +49,24 @@ class Serial:
             self._file.close()
         self._file = self._reader = None
 
-    async def write(self, data: bytes):
-        """Send `data`. Raises LinkError when the port is not there."""
+    async def write(self, data: bytes) -> bytes:
+        """Send `data`; what had arrived before is returned. The kernel does not tell when the last bit leaves, so this
+        is the latest moment that is known to be before the end of the request. Raises LinkError when the port is not
+        there."""
+        early = self.drain()
+        try:
+            self._file.write(data)
+        except OSError as e:
+            self._close()
+            raise LinkError("serial port %s: %s" % (self.device, e)) from None
+        return early
+
+    def drain(self) -> bytes:
+        """What has arrived, b"" for nothing. Never waits. Raises LinkError when the port is not there."""
         if self._file is None:
             self._open()
         try:
-            self._file.write(data)
+            return self._file.read(512) or b""
         except OSError as e:
             self._close()
             raise LinkError("serial port %s: %s" % (self.device, e)) from None

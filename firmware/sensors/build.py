@@ -85,8 +85,13 @@ def meter(item: dict, bus, read_profile, mono_ms, notes):
         raise SettingsError("there is no profile %r on this gateway" % name)
     document = json.loads(data.decode())
     profile = profiles.load(document, name, item["channels"])
-    bus.client.unit(item["unit_id"], turnaround_us=profile.rest_ms * 1000)
-    made = ModbusMeter(item["name"], item["unit_id"], item["period_ms"], profile.plan, bus)
+    slow_us = profile.reply_timeout_ms * 1000
+    unit = bus.client.unit(
+        item["unit_id"],
+        slow_us if slow_us > bus.client.reply_timeout_us else None,
+        (item["rest_ms"] or profile.rest_ms) * 1000,
+    )
+    made = ModbusMeter(item["name"], item["unit_id"], item["period_ms"], profile.plan, bus, unit)
     power_max_w = profile.ratings.get("power_max_w", counters.POWER_MAX_W)
     checks = [(c.quantity, counters.for_channel(c, power_max_w)) for c in profile.channels]
     made.check_counters(checks, mono_ms, notes.counter)

@@ -1,22 +1,31 @@
 """An energy meter on a Modbus bus, read by the plan that its profile gave."""
 
-from parkgate.errors import ModbusError, ModbusExceptionReply, ModbusTimeout
+from parkgate.errors import ModbusError, ModbusExceptionReply, ModbusOwed, ModbusTimeout
+from parkgate.meters.modbus.debts import Unit
+from parkgate.meters.modbus.silence import Silence
 from parkgate.reading import BAD_REPLY, TIMEOUT
 
 _ILLEGAL_ADDRESS, _ILLEGAL_VALUE = 2, 3  # Modbus Application Protocol V1.1b3, section 7
+_SILENCES_A_SAMPLE, _FAULTS_IN_A_ROW = 3, 3
+_WRITE_REGISTER = 6
 _ASK_AGAIN_SAMPLES = 3600  # then registers that the meter refused are tried once more
 
 
 class ModbusMeter:
-    """`plan` is a read_plan.ReadPlan, `bus` a ModbusBus. A sample is one pass over the plan's blocks; the first
-    block that is not answered ends the pass, so a dead meter costs one reply time-out and not one a block."""
+    """`plan` is a read_plan.ReadPlan, `bus` a ModbusBus. A sample is one pass over the plan's blocks.
+
+    A block that is not answered hides no other: a smaller read shows whether the meter is there. If it is not, the pass
+    ends, and the next one begins with that small read: a dead meter costs one reply time-out a sample, two when it
+    dies. If it is, the block is silent, and `silence` learns when to split it. At most 3 silent blocks are paid for in
+    a sample, and 3 bad replies in a row end it. When a reply comes that nobody asked for, one may have been taken for
+    another: the sample is given up."""
 
     report = None
     taken_ms = None
     _counters = None
     consistency = None  # a consistency.check.Consistency, where the meter's channels allow one
 
-    def __init__(self, name: str, unit_id: int, period_ms: int, plan, bus):
+    def __init__(self, name: str, unit_id, period_ms: int, plan, bus, unit=None):
         self.name = name
         self.period_ms = period_ms
         self.channels = plan.channels
@@ -24,6 +33,10 @@ class ModbusMeter:
         self.index = None  # place in the schema, given when the gateway is put together
         self._unit_id = unit_id
         self._bus = bus
+        self.unit = unit or Unit(0, 0)  # the bus's record of the meter
+        self._alive = True
+        self._known = None  # the smallest read that was answered
+        self.silence = Silence()
         self._samples = 0
         self._mono_ms = None
 
@@ -34,35 +47,105 @@ class ModbusMeter:
         if self._samples % _ASK_AGAIN_SAMPLES == 0:
             plan.ask_again()
         values, qualities = plan.empty()
-        i = 0
-        lost = None
-        while i < len(plan.blocks):
-            block = plan.blocks[i]
-            if lost is not None:
-                plan.failed(i, lost, values, qualities)
-                i += 1
-                continue
-            try:
-                reply = await self._bus.exchange(self._unit_id, block.function, block.address, block.count)
-                plan.decode(i, reply.data, values, qualities)
-            except ModbusExceptionReply as e:
-                if e.code in (_ILLEGAL_ADDRESS, _ILLEGAL_VALUE):
-                    plan.refused(i)  # asked again in smaller parts, or left out
-                    continue
-                plan.failed(i, BAD_REPLY, values, qualities)
-            except ModbusTimeout:
-                lost = TIMEOUT
-                continue
-            except ModbusError:
-                lost = BAD_REPLY
-                continue
-            i += 1
+        await self._pass(plan, values, qualities)
         values, qualities = plan.finish(values, qualities)
         if self._counters:
             self._counters.judge(values, qualities, self._mono_ms())
         if self.consistency:
             self.consistency.judge(values, qualities, self._mono_ms())
         return values, qualities if any(qualities) else None
+
+    async def _pass(self, plan, values, qualities):
+        """Ask every block once; the class text says what ends it early."""
+        bus, unit_id, silence = self._bus, self._unit_id, self.silence
+        unit = self.unit
+        doubles = unit.doubles
+        lost = None
+        small = None if self._alive or not plan.blocks else self._small(plan, self._samples % len(plan.blocks))
+        if not await self._answers(small, True):
+            lost = TIMEOUT
+        confirmed = True
+        last = before = None  # the last two blocks that were answered
+        faults = silences = i = 0
+        while i < len(plan.blocks):
+            block = plan.blocks[i]
+            if lost is not None or silence.skips(block):
+                plan.failed(i, TIMEOUT if lost is None else lost, values, qualities)
+                i += 1
+                continue
+            heard, late = unit.statistics.heard(), unit.statistics.late_frames
+            try:
+                for address, word in plan.writes(i):
+                    await bus.exchange(unit_id, _WRITE_REGISTER, address, word)
+                reply = await bus.exchange(unit_id, block.function, block.address, block.count)
+                plan.decode(i, reply.data, values, qualities)
+                silence.answered(block)
+                self._note_answer(block.function, block.address, block.count)
+                last, before = block, last
+                self._alive, faults = True, 0
+            except ModbusExceptionReply as e:
+                self._alive, faults = True, 0
+                if e.code in (_ILLEGAL_ADDRESS, _ILLEGAL_VALUE):
+                    plan.refused(i)  # asked again in smaller parts, or left out
+                    continue
+                plan.failed(i, BAD_REPLY, values, qualities)
+            except ModbusTimeout as e:
+                plan.failed(i, TIMEOUT, values, qualities)
+                asked = not isinstance(e, ModbusOwed)
+                silences += asked
+                if silences > _SILENCES_A_SAMPLE:
+                    lost = TIMEOUT  # it answers, but not much: the rest is asked in later samples
+                elif unit.statistics.heard() == heard:
+                    self._alive = self._alive and await self._answers(self._small(plan, i), False)
+                    if not self._alive:
+                        lost = TIMEOUT
+                    elif asked and unit.statistics.late_frames == late and silence.silent(block) and plan.split(i):
+                        continue
+            except ModbusError:
+                plan.failed(i, BAD_REPLY, values, qualities)
+                faults += 1
+                if faults == _FAULTS_IN_A_ROW:
+                    lost = BAD_REPLY
+            i += 1
+        if before and (last.function, last.count) == (before.function, before.count):
+            # Their answers look alike. Once a read of another shape is answered, a copy between them has shown itself.
+            confirmed = await bus.confirm(unit_id, last.function, last.address, last.count)
+        if not confirmed or unit.doubles != doubles:
+            for i in range(len(plan.blocks)):
+                plan.failed(i, BAD_REPLY, values, qualities)
+
+    async def _answers(self, part, otherwise):
+        """Whether the meter answers a small read; `otherwise` when there is none."""
+        if part is None:
+            return otherwise
+        heard = self.unit.statistics.heard()
+        try:
+            await self._bus.exchange(self._unit_id, *part)
+            self._note_answer(*part)
+        except ModbusTimeout:
+            return self.unit.statistics.heard() != heard
+        except ModbusError:
+            pass
+        return True
+
+    def _note_answer(self, function, address, content):
+        if self._known is None or content < self._known[2]:
+            self._known = (function, address, content)
+
+    def _small(self, plan, index):
+        """A read that should be answered although block `index` was not: the smallest one that ever was, else one value
+        of this or another block; (function, address, content), None when there is no other."""
+        turn = self._samples
+        block = plan.blocks[index]
+        if self._known and self._known != (block.function, block.address, block.count):
+            return self._known
+        for i in [index] + list(range(len(plan.blocks))):
+            part = plan.part(i, turn)
+            if part is None and i != index:
+                part = (plan.blocks[i].function, plan.blocks[i].address, plan.blocks[i].count)
+            if part:
+                return part
+        return None
 
     def check_counters(self, checks: list, mono_ms, note):
         """Flag what a counter cannot have done. `checks` is (quantity, counters.CounterCheck or None) a channel;

@@ -38,8 +38,8 @@ class Tests:
         bus = self._gateway.buses.get(args[0])
         if bus is None:
             raise SettingsError("there is no such bus; there are " + (", ".join(sorted(self._gateway.buses)) or "none"))
-        first = whole_number(args[1], "FIRST", 1, 247) if len(args) > 1 else 1
-        last = whole_number(args[2], "LAST", first, 247) if len(args) > 2 else (first if len(args) > 1 else 32)
+        first = whole_number(args[1], "FIRST", 1, 255) if len(args) > 1 else 1
+        last = whole_number(args[2], "LAST", first, 255) if len(args) > 2 else (first if len(args) > 1 else 32)
         found = 0
         for unit_id in range(first, last + 1):
             answer = await self._ask(bus, unit_id)

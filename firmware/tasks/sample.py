@@ -12,6 +12,7 @@ from parkgate.reading import SENSOR_FAULT, TIMEOUT
 from parkgate.sensing.periods import BACKED_OFF, BUSY, FAILED, NO_ANSWER, TAKEN, Periods
 
 _WAIT_MS_MAX = 1000  # the monotonic clock wants to be asked now and then
+_IDLE_MS = 200
 
 
 QUIET_MS = 500  # a file system may take about so long to keep a batch
@@ -45,10 +46,12 @@ class Sampler:
     `async read()`, which returns (values, qualities or None). `record(instrument, values, qualities, taken_ms)` makes
     a sample durable before it returns; `tell(name, periods)` makes a statement of a sensing.periods.Periods durable. On
     a bus that is not `shared` a dead instrument takes no time from the others: it keeps its period, and flash may be
-    erased at any time."""
+    erased at any time. `idle()` is called several times a second while nobody is read: it looks what the line brings.
+    """
 
-    def __init__(self, instruments: list, record, tell, mono_ms, log, shared=True):
+    def __init__(self, instruments: list, record, tell, mono_ms, log, shared=True, idle=None):
         self._shared = shared
+        self._idle = idle
         self.instruments = instruments
         self._record = record
         self._tell = tell
@@ -97,7 +100,10 @@ class Sampler:
             now = self._mono_ms()
             turn = schedule.next(now)
             if turn is None:
-                await asyncio.sleep_ms(min(max(1, schedule.wait_ms(now) or 0), _WAIT_MS_MAX))
+                longest_ms = _IDLE_MS if self._idle else _WAIT_MS_MAX
+                await asyncio.sleep_ms(min(max(1, schedule.wait_ms(now) or 0), longest_ms))
+                if self._idle:
+                    self._idle()
                 continue
             self._busy = True
             self._pass(turn, now)

@@ -16,6 +16,7 @@ from host_tools.base import profile_files
 from host_tools.meters.serial_bus import SerialBus
 from parkgate.errors import ModbusError, ModbusExceptionReply, ModbusTimeout, SettingsError
 from parkgate.meters import identify, profiles
+from parkgate.meters.modbus.frame import UNIT_ID_MAX
 
 LINES = ("9600N", "19200E", "19200N", "9600E", "2400N", "4800N", "38400N", "115200N")  # the usual ones first
 BAUDS = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
@@ -43,7 +44,7 @@ def add_arguments(parser) -> None:
         metavar="BAUD[N|E|O]",
         help=f"baud rate and parity, may be given several times (default: {' '.join(LINES)})",
     )
-    parser.add_argument("--units", default="1-32", metavar="FIRST-LAST", help="unit ids (default 1-32; at most 1-247)")
+    parser.add_argument("--units", default="1-32", metavar="FIRST-LAST", help="unit ids (default 1-32; at most 1-255)")
     parser.add_argument(
         "--timeout-ms", type=int, default=150, metavar="MS", help="how long a meter may take to answer (default 150)"
     )
@@ -78,7 +79,7 @@ def run(args) -> int:
                 found.append(item)
     print(f"{len(found)} answered, of {asked} asked, in {time.monotonic() - began_s:.0f} s")
     if not found:
-        print("what to do: exchange A and B; check ground, the meter's supply, its unit id (--units 1-247)")
+        print("what to do: exchange A and B; check ground, the meter's supply, its unit id (--units 1-255)")
         print("silence may also mean that the meter speaks DL/T 645, as many Chinese DIN-rail meters do:")
         print("the display or the label says 645, and its address has 12 digits")
     return 0 if found else 1
@@ -97,8 +98,8 @@ def units_of(text: str) -> tuple[int, int]:
     """(first, last) of "1-32" or "7". Raises SettingsError."""
     first, _, last = text.partition("-")
     last = last or first
-    if not first.isdigit() or not last.isdigit() or not 1 <= int(first) <= int(last) <= 247:
-        raise SettingsError(f"--units {text}: two unit ids from 1 to 247, as 1-32")
+    if not first.isdigit() or not last.isdigit() or not 1 <= int(first) <= int(last) <= UNIT_ID_MAX:
+        raise SettingsError(f"--units {text}: two unit ids from 1 to {UNIT_ID_MAX}, as 1-32")
     return int(first), int(last)
 
 

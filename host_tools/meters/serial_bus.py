@@ -9,7 +9,15 @@ import time
 
 import serial
 
-from parkgate.errors import LinkError, ModbusCrcError, ModbusError, ModbusShort, ModbusTimeout, SettingsError
+from parkgate.errors import (
+    LinkError,
+    ModbusCrcError,
+    ModbusError,
+    ModbusForeign,
+    ModbusOwed,
+    ModbusShort,
+    SettingsError,
+)
 from parkgate.meters.modbus.client import Client, Reply
 
 try:
@@ -20,7 +28,7 @@ except ImportError:  # not on Windows
     _REFUSED = (ValueError,)
 
 _POLL_S = 0.0005
-_PROBES = (1, 2, 3)
+_SILENCE_READS = 1000
 _PATIENCE_S = 10.0
 
 
@@ -64,24 +72,49 @@ class SerialBus:
     def _settle(self, unit_id: int, function: int, address: int, count: int) -> None:
         """Until no older answer of the same shape can come any more. Raises ModbusTimeout."""
         deadline = time.monotonic() + _PATIENCE_S
+        self._listen(unit_id)
         while not self.client.may_ask(unit_id, function, count, clock_us()):
             if time.monotonic() > deadline:
-                raise ModbusTimeout(f"unit {unit_id} owes an older answer")
-            for probe in _PROBES:
-                if probe != count and self.client.may_ask(unit_id, function, probe, clock_us()):
-                    self._exchange(unit_id, function, address, probe, True)
-                    break
+                raise ModbusOwed(f"unit {unit_id}: a reply to an older request may still come; not asked")
+            probe = self.client.probe(unit_id, function, address, count, clock_us())
+            if probe:
+                self._exchange(unit_id, *probe, True)
             self._step(50_000)
+        if owed_us := self.client.owed_us(unit_id, function, count, clock_us()):
+            self._listen(unit_id, owed_us)
+
+    def _listen(self, unit_id: int, until_us: int = 0) -> None:
+        """Take what the port holds and what comes until the line has been silent, and for `until_us` at least."""
+        client = self.client
+        for _ in range(_SILENCE_READS):
+            if data := self._drain():
+                client.idle(data, clock_us())
+                continue
+            wait_us = max(client.wait_us(unit_id, clock_us()), until_us)
+            until_us = 0
+            if not wait_us:
+                client.idle(b"", clock_us())
+                return
+            self._step(wait_us)
+        raise ModbusForeign("the line is never silent: something else talks on it")
+
+    def _drain(self) -> bytes:
+        """What the port holds, without waiting."""
+        try:
+            return self._serial.read(self._serial.in_waiting)
+        except (OSError, *_REFUSED) as error:
+            raise LinkError(f"{self.port}: {error}") from None
 
     def _exchange(self, unit_id: int, function: int, address: int, count: int, probe: bool = False):
         client = self.client
-        while wait_us := client.wait_us(unit_id, clock_us()):
-            self._step(wait_us)
+        self._listen(unit_id)
         request = client.request(unit_id, function, address, count, clock_us(), probe)
+        early = self._drain()  # the system does not tell when the last bit leaves: before this no answer can come
         try:
             self._serial.write(request)
         except OSError as error:
             raise LinkError(f"{self.port}: {error}") from None
+        client.sent(early, clock_us())
         while True:
             due_us = client.due_us(clock_us())
             event = self._step(due_us or 0)

@@ -8,6 +8,7 @@ ParkgateError
 │   └── JournalFull       no sector can be freed without losing what must be kept
 ├── ModbusError           an exchange on the RS-485 bus gave no usable reply (Modbus and DL/T 645)
 │   ├── ModbusTimeout     nothing arrived before the deadline
+│   │   └── ModbusOwed    it was not asked: a reply to an older request may still come
 │   ├── ModbusShort       a reply began but stopped before its end
 │   ├── ModbusCrcError    a whole reply arrived damaged
 │   ├── ModbusForeign     a whole reply arrived that answers another request
@@ -50,6 +51,10 @@ class ModbusError(ParkgateError):
 
 class ModbusTimeout(ModbusError):
     """Nothing arrived before the deadline."""
+
+
+class ModbusOwed(ModbusTimeout):
+    """Not asked: a reply to an older request may still come, and could be taken for the answer."""
 
 
 class ModbusShort(ModbusError):

@@ -22,13 +22,13 @@ class Line:
         self.t_us = 0
         self.dead = dead
 
-    def exchange(self, unit_id, address, count, probe=False):
+    def exchange(self, unit_id, address, count, probe=False, function=4):
         """One exchange to its end; the event."""
         client = self.client
         self.t_us += client.wait_us(unit_id, self.t_us % STRIDE_US)
-        client.request(unit_id, 4, address, count, self.t_us % STRIDE_US, probe)
+        client.request(unit_id, function, address, count, self.t_us % STRIDE_US, probe)
         if unit_id not in self.dead:
-            answer = frame(bytes((unit_id, 4, 2 * count)) + bytes(2 * count))
+            answer = frame(bytes((unit_id, function, 2 * count)) + bytes(2 * count))
             self.t_us += characters_us(8 + len(answer), BAUD) + latency_us(unit_id)
             return client.receive(answer, self.t_us % STRIDE_US)
         while True:
@@ -42,7 +42,9 @@ class Line:
         client = self.client
         for address, count in BLOCKS:
             if not client.may_ask(unit_id, 4, count, self.t_us % STRIDE_US):
-                self.exchange(unit_id, address, 1, True)
+                probe = client.probe(unit_id, 4, address, count, self.t_us % STRIDE_US)
+                if probe:
+                    self.exchange(unit_id, address, probe[2], True, probe[0])
                 if not client.may_ask(unit_id, 4, count, self.t_us % STRIDE_US):
                     return False
             if not isinstance(self.exchange(unit_id, address, count), Reply):

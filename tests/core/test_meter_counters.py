@@ -25,9 +25,16 @@ class Bus:
 
     def __init__(self, values):
         self._values = list(values)
+        self._gone = False
 
-    async def exchange(self, _unit_id, _function, _address, _count):
+    async def exchange(self, _unit_id, _function, _address, count):
+        if count < 4:  # is it there at all? Not just after it did not answer, and then again
+            if self._gone:
+                self._gone = False
+                raise ModbusTimeout("no answer")
+            return Reply(struct.pack(">I", 100))
         value = self._values.pop(0)
+        self._gone = value is None
         if value is None:
             raise ModbusTimeout("no answer")
         return Reply(struct.pack(">II", 100, value))

@@ -73,7 +73,7 @@ def test_requests_as_in_the_specification():
 def test_requests_out_of_range_are_refused():
     for fields in (
         (0, 3, 0, 1),
-        (248, 3, 0, 1),
+        (256, 3, 0, 1),
         (1, 3, -1, 1),
         (1, 3, 65536, 1),
         (1, 3, 65535, 2),
@@ -222,12 +222,17 @@ def test_an_answer_that_may_be_an_older_one_proves_nothing():
     client.request(1, 4, 0, 1, 800 * MS, True)
     # This may be the answer to the first probe: that of the second may still be under way.
     true(isinstance(client.receive(reply(1, 4, b"\0\1"), 820 * MS), Reply))
+    equal(client.may_ask(1, 4, 2, 1399 * MS), False)
+    equal(client.may_ask(1, 4, 2, 1400 * MS), True, "it is newer than the first request in any case")
     equal(client.may_ask(1, 4, 1, 1900 * MS), False)
-    # An exception neither: it may refuse the very first request.
+    # An exception proves nothing either: it may refuse the second probe.
     client.request(1, 4, 0, 3, 2000 * MS, True)
     client.receive(frame(b"\x01\x84\x02"), 2020 * MS)
-    equal(client.may_ask(1, 4, 2, 3399 * MS), False)
-    equal(client.may_ask(1, 4, 2, 3400 * MS), True, "the hold-off is over")
+    equal(client.may_ask(1, 4, 1, 9999 * MS), False)
+    equal(client.probe(1, 4, 0, 1, 2100 * MS), (3, 0, 1), "an exception to another function code will prove it")
+    client.request(1, 3, 0, 1, 2100 * MS, True)
+    true(isinstance(client.receive(frame(b"\x01\x83\x01"), 2120 * MS), ModbusExceptionReply))
+    equal(client.may_ask(1, 4, 1, 3100 * MS), True)
 
 
 def test_two_replies_of_one_shape_are_two_debts():
@@ -241,7 +246,7 @@ def test_two_replies_of_one_shape_are_two_debts():
         client.receive(reply(1, 4, b"\0\1"), (1600 + 100 * i) * MS)
         client.poll((1650 + 100 * i) * MS)
     equal(client.may_ask(1, 4, 1, 1900 * MS), True)
-    equal(client.may_ask(1, 4, 2, 1900 * MS), False)
+    equal(client.may_ask(1, 4, 2, 1900 * MS), True, "each of them was newer")
 
 
 def test_more_debts_than_can_be_told_apart_stop_all_questions_for_the_hold_off():
@@ -251,8 +256,8 @@ def test_more_debts_than_can_be_told_apart_stop_all_questions_for_the_hold_off()
         client.request(1, 4, 0, 1, 100 * i * MS, True)
     client.poll(900 * MS)
     raises(ModbusError, client.request, 1, 4, 0, 7, 900 * MS, True)
-    equal(client.may_ask(1, 4, 7, 3800 * MS), False)
-    equal(client.may_ask(1, 4, 7, 3900 * MS), True)
+    equal(client.may_ask(1, 4, 7, 10899 * MS), False)
+    equal(client.may_ask(1, 4, 7, 10900 * MS), True)
 
 
 def test_a_late_reply_while_idle_pays_the_debt():
@@ -264,11 +269,117 @@ def test_a_late_reply_while_idle_pays_the_debt():
     equal(client.may_ask(1, 4, 2, 500 * MS), True)
 
 
-def test_hold_off_ends_a_debt():
+def test_hold_off_ends_a_debt_once_a_newer_request_was_in_vain():
     client = asked(hold_off_us=2000 * MS)
     client.poll(400 * MS)
-    equal(client.may_ask(1, 4, 2, 2399 * MS), False)
-    equal(client.may_ask(1, 4, 2, 2400 * MS), True)
+    equal(client.may_ask(1, 4, 2, 60000 * MS), False, "a converter may keep it until the next request")
+    client.request(1, 4, 0, 1, 60000 * MS, True)
+    client.poll(60500 * MS)
+    equal(client.may_ask(1, 4, 2, 60500 * MS), True)
+    equal(client.may_ask(1, 4, 1, 60500 * MS), False)
+
+
+def test_bytes_from_before_the_end_of_the_request_are_no_answer():
+    whole = reply(1, 4, b"\1\2\3\4")
+    for early in (whole, whole[:1], whole[:8], b"\0" + whole):
+        client = asked()
+        client.sent(early, 10 * MS)
+        equal(client.receive(whole[len(early) :], 11 * MS), None)
+        event = client.poll(33 * MS) or client.poll(400 * MS)
+        true(isinstance(event, ModbusError) and not isinstance(event, ModbusShort), "%s" % event)
+        equal(client.may_ask(1, 4, 2, 400 * MS), False, "ours may still come")
+    # The echo may come early, in part too; what follows it is the answer.
+    for size in (8, 5):
+        client = Client(9600)
+        sent = client.request(1, 4, 0, 2, 0)
+        client.sent(sent[:size], 10 * MS)
+        equal(client.receive(sent[size:] + whole, 30 * MS).data, b"\1\2\3\4")
+        client.poll(40 * MS)
+        equal(client.unit(1).statistics.echo_frames, 1)
+
+
+def test_what_is_drained_after_a_long_pause_pays_debts():
+    client = asked()
+    client.poll(400 * MS)
+    client.idle(reply(1, 4, b"\1\2\3\4"), 20000 * MS)
+    client.idle(b"", 20005 * MS)
+    equal(client.unit(1).statistics.late_frames, 1)
+    equal(client.may_ask(1, 4, 2, 20005 * MS), True)
+
+
+def test_late_replies_teach_patience_and_prompt_ones_end_it():
+    client = asked()
+    unit = client.unit(1)
+    client.poll(400 * MS)
+    client.receive(reply(1, 4, b"\1\2\3\4"), 440 * MS)
+    client.poll(450 * MS)
+    equal(unit.reply_timeout_us, 550 * MS)
+    t_us = 500 * MS
+    for _ in range(250):
+        client.request(1, 4, 0, 2, t_us)
+        true(isinstance(client.receive(reply(1, 4, b"\1\2\3\4"), t_us + 50 * MS), Reply))
+        t_us += 100 * MS
+    equal(unit.reply_timeout_us, 300 * MS)
+    for _ in range(9):  # at most twice as long at a time, and never longer than the limit
+        client.request(1, 4, 0, 2, t_us)
+        client.poll(t_us + 4000 * MS)
+        client.receive(reply(1, 4, b"\1\2\3\4"), t_us + 5000 * MS)
+        client.poll(t_us + 5100 * MS)
+        t_us += 6000 * MS
+    equal(unit.reply_timeout_us, 2500 * MS)
+
+
+def test_the_copy_of_a_reply_is_counted_and_expected_from_then_on():
+    client = asked()
+    whole = reply(1, 4, b"\1\2\3\4")
+    true(isinstance(client.receive(whole, 30 * MS), Reply))
+    equal(client.owed_us(1, 4, 2, 35 * MS), 15 * MS, "the same shape only after a pause")
+    equal(client.owed_us(1, 4, 3, 35 * MS), 0)
+    client.idle(whole, 60 * MS)
+    client.idle(b"", 70 * MS)
+    equal(client.unit(1).doubles, 1)
+    client.request(1, 4, 0, 2, 100 * MS)
+    true(isinstance(client.receive(whole, 130 * MS), Reply))
+    equal(client.may_ask(1, 4, 2, 150 * MS), False, "its copy may come")
+    equal(client.owed_us(1, 4, 2, 150 * MS), 980 * MS, "within the guard")
+    client.idle(reply(1, 4, b"\4\3\2\1"), 152 * MS)
+    client.idle(b"", 158 * MS)
+    equal(client.unit(1).doubles, 2, "other bytes are no copy")
+    client.idle(whole, 160 * MS)
+    client.idle(b"", 170 * MS)
+    equal(client.may_ask(1, 4, 2, 170 * MS), True)
+    equal(client.unit(1).doubles, 2, "it was expected")
+
+
+def test_a_refusal_that_may_be_of_an_older_request_is_not_credited():
+    client = asked()
+    client.poll(400 * MS)
+    client.request(1, 4, 8, 4, 400 * MS)
+    equal(client.receive(frame(b"\x01\x84\x02"), 420 * MS), None)
+    true(isinstance(client.poll(900 * MS), ModbusForeign))
+
+
+def test_long_pauses_outlive_the_wrap_of_the_clock():
+    client = asked()
+    client.unit(1, rest_us=50 * MS)
+    client.receive(reply(1, 4, b"\1\2\3\4"), 30 * MS)
+    for minutes in (1, 5, 9, 12, 15):
+        equal(client.wait_us(1, (30 * MS + minutes * 60000 * MS) % (1 << 30)), 0, "%d minutes" % minutes)
+        equal(client.owed_us(1, 4, 2, (30 * MS + minutes * 60000 * MS) % (1 << 30)), 0)
+
+
+def test_a_line_may_need_a_rest_between_units():
+    client = Client(9600, rest_us=80 * MS)
+    client.request(1, 4, 0, 2, 0)
+    client.receive(reply(1, 4, b"\1\2\3\4"), 30 * MS)
+    equal(client.wait_us(2, 40 * MS), 70 * MS)
+    equal(client.wait_us(2, 110 * MS), 0)
+
+
+def test_unit_ids_above_the_specification_are_usable():
+    for unit_id in (247, 248, 255):
+        client = asked(unit_id)
+        equal(client.receive(reply(unit_id, 4, b"\1\2\3\4"), 30 * MS).words(), [0x102, 0x304])
 
 
 def test_late_replies_of_one_unit_do_not_hurt_another():
@@ -311,7 +422,7 @@ def test_nothing_is_sent_before_the_line_is_silent():
 
 def test_a_unit_gets_the_rest_it_needs():
     client = Client(9600)
-    client.unit(1, turnaround_us=100 * MS)
+    client.unit(1, rest_us=100 * MS)
     client.request(1, 4, 0, 2, 0)
     client.receive(reply(1, 4, b"\1\2\3\4"), 20 * MS)
     equal(client.wait_us(1, 30 * MS), 90 * MS)

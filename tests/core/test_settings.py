@@ -58,7 +58,7 @@ WRONG = (
     (dlt645("999999999999"), "instruments.0.address: bus rs485 speaks DL/T 645; give the 12 digits"),
     (dlt645("0000066055181"), "instruments.0.address: '0000066055181' must have 0 to 12 characters"),
     (dlt645("AAAAAAAAAAAA", "000006605518"), "instruments.0.address: bus rs485 has more than one meter"),
-    ({"buses": [BUS], "instruments": [dict(METER, unit_id=248)]}, "instruments.0.unit_id: 248"),
+    ({"buses": [BUS], "instruments": [dict(METER, unit_id=256)]}, "instruments.0.unit_id: 256"),
     ({"buses": [BUS], "instruments": [dict(METER, channels=[1])]}, "instruments.0.channels: must be a list"),
 )
 

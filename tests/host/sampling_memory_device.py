@@ -53,6 +53,11 @@ class Line:
         else:
             self._waiting = [(20, reply[:20]), (30, reply[20:])]
 
+    def drain(self):
+        if self._waiting and self._waiting[0][0] <= 0:
+            return self._waiting.pop(0)[1]
+        return b""
+
     async def read(self, timeout_ms):
         if self._waiting and self._waiting[0][0] <= timeout_ms:
             wait_ms, data = self._waiting.pop(0)

@@ -107,9 +107,9 @@ def test_a_wrong_line_is_refused(text):
         scan.line_of(text)
 
 
-@pytest.mark.parametrize("text", ["0", "1-248", "5-4", "a", "1-2-3", ""])
+@pytest.mark.parametrize("text", ["0", "1-256", "5-4", "a", "1-2-3", ""])
 def test_wrong_unit_ids_are_refused(text):
-    with pytest.raises(SettingsError, match="1 to 247"):
+    with pytest.raises(SettingsError, match="1 to 255"):
         scan.units_of(text)
 
 

@@ -105,7 +105,7 @@ def test_a_noisy_meter_gives_right_values_or_none(tmp_path):
                 if isinstance(event, Reply):
                     credited += 1
                     answer = site.answers()[-1]
-                    assert answer["fate"] in ("sent", "noise")
+                    assert answer["fate"] in ("sent", "noise", "late")  # late ones are waited for in the end
                     assert (answer["unit"], answer["words"]) == (unit_id, event.words())
         time.sleep(0.25)
         noisy, quiet = (site.line.client.unit(i).statistics for i in (1, 2))

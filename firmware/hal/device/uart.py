@@ -47,9 +47,10 @@ class Serial:
             raise LinkError("serial port %s: %s" % (self.device, e))
         return self._uart
 
-    async def write(self, data: bytes):
+    async def write(self, data: bytes) -> bytes:
         """Send `data` and give the line back. Returns when the last bit is out (8.3 ms for a request at 9,600 baud):
-        a driver that stays on a moment too long would cut into the answer, so no other task runs meanwhile."""
+        a driver that stays on a moment too long would cut into the answer, so no other task runs meanwhile. What the
+        receiver holds at that moment is returned: it came before the request had ended."""
         uart = self._uart or self._open()
         drive = self._drive
         try:
@@ -63,6 +64,13 @@ class Serial:
         finally:
             if drive:
                 drive(0)
+        return self.drain()
+
+    def drain(self) -> bytes:
+        """What has arrived, b"" for nothing. Never waits."""
+        uart = self._uart or self._open()
+        count = uart.any()
+        return (uart.read(count) or b"") if count else b""
 
     async def read(self, timeout_ms: int) -> bytes:
         """What has arrived when the line falls silent for a moment, at least a byte, or b"" when nothing did within

@@ -91,6 +91,10 @@ class Statistics:
         self.exceptions = [0] * (EXCEPTION_CODE_MAX + 1)
         self._latency = array("H", bytes(2 * _BINS))
 
+    def heard(self):
+        """How many requests were answered, refusals included."""
+        return self.ok + self.refused
+
     def count_exception(self, code):
         """Count an exception reply; codes outside the specification share entry 0."""
         self.refused += 1

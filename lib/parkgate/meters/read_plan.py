@@ -143,12 +143,31 @@ class ReadPlan:
             if self.rules:
                 self.rules.absent.append(block.rows[0])
             return 0
+        self.blocks.insert(index, block)
+        self.split(index)
+        return 2
+
+    def split(self, index):
+        """Put two smaller blocks in the place of block `index`; False when it holds only one value."""
+        block = self.blocks[index]
+        if len(block.rows) < 2:
+            return False
+        self.blocks.pop(index)
         cut = self._cut(block.rows)
         for part in (block.rows[cut:], block.rows[:cut]):
             first = self.entries[part[0]][0]
             end = max(self.entries[i][0] + registers.width(self.entries[i][1]) for i in part)
             self.blocks.insert(index, Block(block.function, first, end - first, part, block.page))
-        return 2
+        return True
+
+    def part(self, index, turn=0):
+        """(function, address, count) of a read of one value of block `index`, another one each `turn`; None when it
+        holds only one."""
+        block = self.blocks[index]
+        if len(block.rows) < 2:
+            return None
+        address, code = self.entries[block.rows[turn % len(block.rows)]][:2]
+        return block.function, address, registers.width(code)
 
     def ask_again(self):
         """Read what was left out once more: a meter may have been starting, or have got an extension."""

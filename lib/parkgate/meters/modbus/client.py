@@ -2,134 +2,67 @@
 
 The caller owns the port and the clock. One exchange looks like this:
 
-    wait until client.wait_us(unit_id, t_us) is 0
-    port.write(client.request(unit_id, function, address, count, t_us))
+    hand over what the port holds: client.receive(port.drain(), t_us)
+    wait until client.wait_us(unit_id, t_us) is 0, and hand over what comes meanwhile
+    early = port.write(client.request(unit_id, function, address, content, t_us))
+    client.sent(early, t_us)
     repeat: event = client.receive(port.read(), t_us) or client.poll(t_us), at the latest after due_us(t_us),
     until event is a Reply or an instance (returned, not raised) of a ModbusError
 
-Read the port before every `poll`: bytes that wait in a buffer look like silence.
+Read the port before every `poll`: bytes that wait in a buffer look like silence. Call `idle` now and then between
+exchanges, with what has come.
 
 Times are microseconds of any steady clock that may wrap at 2^30 (`time.ticks_us` on boards); only
-differences below 2^29 (8.9 minutes) are formed, so call `poll` at least every few minutes when idle.
+differences below 2^29 (8.9 minutes) are formed, so call `poll` or `idle` at least every few minutes.
 
 When a reply is credited
 ------------------------
 RTU replies carry no number, so a reply that comes late looks exactly like the answer to the next
 request of the same shape (unit, function, byte count). A reply is credited only if
 
-1. it comes after our request, in its time, and unit, function, byte count and CRC fit; and
-2. no older answer of the same shape can still be under way from that unit.
+1. all its bytes were handed over after our request had ended. The port is drained before each request, and `sent`
+   takes the bytes that were there when the last bit left. How exact that is depends on the port. On a board the
+   driver waits until the last bit is out and reads the receiver at once: no byte that was on the wire or in a buffer
+   before that moment can be part of a reply. A port of an operating system does not tell when the last bit leaves:
+   there the bytes counted as early are those that came before the request was handed to it.
+2. unit, function, byte count and CRC fit, and it comes within the reply time-out; and
+3. no other reply of the same shape can still be under way from that unit.
 
-For (2) the client remembers the shapes a unit still *owes*: our requests that ended without a usable
-reply, and requests of another client seen on the line. A request whose shape is owed is refused
-(`may_ask` is False) until one of these:
+For (3) the client remembers what a unit still owes (debts.py). A request whose shape is owed is refused (`may_ask`);
+`owed_us` tells how long time alone has to pass, `probe` which read of another shape proves that nothing older follows.
 
-- The owed frame turns up: it is drained and counted as late.
-- The unit gives an unmistakable answer to a request of another shape, and `late_guard_us` has passed since
-  the owing began. A meter answers in order, so nothing older can follow; the guard covers bridges and
-  converters that do not. The caller asks such a *probe* on purpose (`probe=True`: never use its data).
-- `hold_off_us` has passed since the owing began, the time after which a reply is taken to be impossible.
-
-So a late frame ends as a count and never as a value: from a meter that answers in order, whatever its delay,
-as long as a probe comes first; from anything else up to a delay of `reply_timeout_us + late_guard_us` (with
-a probe) or `reply_timeout_us + hold_off_us` (without).
-
-Line silence
-------------
-A request is sent only after 3.5 characters of silence (Modbus over Serial Line V1.02, 2.5.1.1; fixed
-1.75 ms above 19,200 baud). Inside a frame gaps are tolerated up to `frame_gap_us`, much longer than
-the 1.5 characters of the specification: operating systems, USB adapters and event loops hand bytes
-over in pieces, and a cut by clock would throw good replies away. Length and CRC decide instead.
-
-Known limit: the reply to functions 5 and 6 equals the request. On an adapter that echoes, the echo
-looks like the reply until an echo has been seen once (any read shows it) or `adapter_echoes` is set.
+Known limits. The reply to functions 5 and 6 equals the request: on an adapter that echoes, the echo looks like the
+reply until an echo has been seen once (any read shows it). Another client's request that equals ours looks like our
+echo where the adapter echoes, or where a converter hands it over within two frame times and `frame_gap_us` of ours.
 """
 
 from parkgate.clock import elapsed_us
 from parkgate.errors import ModbusCrcError, ModbusError, ModbusExceptionReply, ModbusForeign, ModbusShort, ModbusTimeout
 from parkgate.meters.bus_statistics import Statistics
 
+from .debts import DAMAGED, OWN, THEIRS, Unit
 from .frame import (
     BROADCAST,
     FRAME_BYTES_MAX,
-    WRITE_COILS,
+    LONG_US,
     Reply,
     characters_us,
     content_bytes,
     crc16,
     encode_request,
     frame_length,
+    items,
+    shape_of,
     silence_us,
+    time_until_us,
 )
 
 _BUFFER_BYTES = 2 * FRAME_BYTES_MAX + 32
-_DEBTS_MAX = 8
-_ANY_SHAPE = -1
+_PROBE_COUNTS = (1, 2, 3, 4)
+_GUARD_WAIT_US = 100000  # so little of a guard is waited for
 
 # What bytes that are part of no whole frame tell about our reply, in rising weight.
 _NOTHING, _DAMAGED, _SHORT_OURS, _CRC_OURS = 0, 1, 2, 3
-
-
-class Unit:
-    """One unit id on the bus: its time limits, what it still owes, and its statistics.
-
-    A debt is [shape, when it began, whether an unmistakable answer came since]. There is one for each reply that
-    may still arrive, so two of a shape are two debts. When they are too many to tell apart, any shape is owed.
-    """
-
-    __slots__ = ("debts", "free_at_us", "reply_timeout_us", "statistics", "turnaround_us")
-
-    def __init__(self, reply_timeout_us, turnaround_us):
-        self.reply_timeout_us = reply_timeout_us
-        self.turnaround_us = turnaround_us
-        self.free_at_us = None
-        self.debts = []
-        self.statistics = Statistics()
-
-    def owe(self, shape, t_us):
-        """Remember a reply that may still arrive."""
-        if len(self.debts) < _DEBTS_MAX:
-            self.debts.append([shape, t_us, False])
-        else:
-            self.debts[0] = [_ANY_SHAPE, t_us, False]
-
-    def debt(self, shape):
-        """The oldest debt of this shape, or None."""
-        for debt in self.debts:
-            if debt[0] == shape or debt[0] == _ANY_SHAPE:
-                return debt
-        return None
-
-    def pay(self, shape):
-        """Forget one debt of this shape, because its frame arrived late; False if there is none."""
-        for i, debt in enumerate(self.debts):
-            if debt[0] == shape:
-                self.debts.pop(i)
-                return True
-        return False
-
-    def answered(self, shape, doubtful, refused, t_us):
-        """A reply was credited to a request of this shape: what it proves about older ones.
-
-        An unmistakable answer: older ones cannot follow any more. One that may itself be an older one: ours may
-        follow, and takes its place. A refusal may be of an older request, so ours may follow too.
-        """
-        if doubtful:
-            debt = self.debt(shape)
-            debt[1], debt[2] = t_us, False
-        elif refused:
-            if self.debts:
-                self.owe(shape, t_us)
-        else:
-            for debt in self.debts:
-                debt[2] = True
-
-    def forget(self, t_us, hold_off_us, late_guard_us):
-        """Drop the debts that cannot be paid any more."""
-        if self.debts:
-            self.debts = [
-                debt for debt in self.debts if elapsed_us(t_us, debt[1]) < (late_guard_us if debt[2] else hold_off_us)
-            ]
 
 
 class Client:
@@ -139,10 +72,11 @@ class Client:
         self,
         baud,
         reply_timeout_us=300000,
-        hold_off_us=3000000,
+        hold_off_us=10000000,
         late_guard_us=1000000,
         frame_gap_us=20000,
         adapter_echoes=False,
+        rest_us=0,
     ):
         self.baud = baud
         self.silence_us = silence_us(baud)
@@ -151,13 +85,17 @@ class Client:
         self.late_guard_us = late_guard_us
         self.frame_gap_us = max(frame_gap_us, self.silence_us)
         self.adapter_echoes = adapter_echoes
+        self.rest_us = rest_us
         self.units = {}
+        self.waiting = False  # whether a request is under way
         self.line = Statistics()
         self._buffer = bytearray(_BUFFER_BYTES)
         self._length = 0
+        self._echoed = False  # the echo of our request has been seen
+        self._early = 0  # so many bytes of the buffer came before our request had ended
+        self._free_at_us = None
         self._line_used_us = None
         self._sent = b""
-        self._waiting = False
         self._unit = None
         self._shape = 0
         self._head = b""
@@ -168,53 +106,82 @@ class Client:
         self._evidence = _NOTHING
         self._foreign_seen = 0
 
-    def unit(self, unit_id, reply_timeout_us=None, turnaround_us=None):
+    def unit(self, unit_id, reply_timeout_us=None, rest_us=None):
         """The record of one unit id; the times, where given, replace what was set before.
 
-        `turnaround_us` is the rest a unit needs between its reply and the next request to it. Call this for
+        `rest_us` is the rest a unit needs between its reply and the next request to it. Call this for
         every unit at the start: what another client asks of units not known here is not remembered.
         """
         unit = self.units.get(unit_id)
         if unit is None:
             unit = self.units[unit_id] = Unit(self.reply_timeout_us, 0)
         if reply_timeout_us is not None:
-            unit.reply_timeout_us = reply_timeout_us
-        if turnaround_us is not None:
-            unit.turnaround_us = turnaround_us
+            unit.reply_timeout_us = unit.set_timeout_us = reply_timeout_us
+        if rest_us is not None:
+            unit.rest_us = rest_us
         return unit
 
-    @property
-    def waiting(self):
-        """Whether a request is under way."""
-        return self._waiting
+    def name(self, unit_id):
+        """A unit in words."""
+        return "unit %d" % unit_id
 
     def slot_us(self, unit_id, function, count):
-        """Longest time one exchange can take, from its first byte to the end of the silence after it."""
+        """Longest time one exchange can take, from its first byte to the moment when the same unit may be asked
+        again: with the reply time-out that was learnt, the silence of the line and the rests."""
         request_bytes = 8 if function <= 6 else 9 + content_bytes(function, count)
         reply_bytes = 5 + content_bytes(function, count) if function <= 4 else 8
+        unit = self.unit(unit_id)
         return (
             characters_us(request_bytes + reply_bytes, self.baud)
-            + self.unit(unit_id).reply_timeout_us
-            + self.silence_us
+            + unit.reply_timeout_us
+            + max(self.silence_us, self.rest_us, unit.rest_us)
         )
 
-    def may_ask(self, unit_id, function, count, t_us):
-        """False while an older reply of this shape may still come: ask a probe of another shape instead."""
-        return self._debt(self.unit(unit_id), _shape(function, count), t_us) is None
+    def may_ask(self, unit_id, function, content, t_us, _address=None):
+        """False while another reply of this shape may still come: ask a probe of another shape instead."""
+        return self._debt(self.unit(unit_id), shape_of(function, content), t_us) is None
+
+    def owed_us(self, unit_id, function, content, t_us):
+        """How long only time has to pass until a request may be sent: a copy of the last reply may come, or the guard
+        of an answered probe is not over. 0: at once, or not before a probe is answered."""
+        unit = self.unit(unit_id)
+        shape = shape_of(function, content)
+        debt = self._debt(unit, shape, t_us)
+        if debt is not None:
+            left = unit.time_left_us(debt, t_us, self.late_guard_us)
+            return left if left <= _GUARD_WAIT_US or unit.is_copy(debt) else 0
+        if unit.last_shape == shape and unit.last_us is not None:
+            return time_until_us(unit.last_us + self.frame_gap_us, t_us)
+        return 0
+
+    def probe(self, unit_id, function, address, content, t_us):
+        """(function, address, content) of a read whose answer would prove that no older reply of this unit can follow;
+        None when that is proved already, or nothing may be asked now."""
+        debt = self._debt(self.unit(unit_id), shape_of(function, content), t_us)
+        if debt is not None and self.unit(unit_id).time_left_us(debt, t_us, self.late_guard_us):
+            return None
+        return self.other_read(unit_id, function, address, content, t_us)
+
+    def other_read(self, unit_id, function, address, content, t_us):
+        """A short read of another shape than this request, of which none is owed; None when there is none."""
+        unit, own = self.unit(unit_id), shape_of(function, content)
+        if function > 4:
+            function = 3
+        if unit.probe_other:
+            function = ((function - 1) ^ 1) + 1  # 1 and 2, 3 and 4: an exception names the function, so it counts
+        for n in _PROBE_COUNTS:
+            count = n if function > 2 else 8 * n - 7  # replies of coils differ by whole bytes
+            shape = shape_of(function, count)
+            if shape != own and address + count <= 0x10000 and self._debt(unit, shape, t_us) is None:
+                return function, address, count
+        return None
 
     def wait_us(self, unit_id, t_us):
-        """Time until a request to this unit may be sent (silence of the line, rest of the unit); 0 is now."""
-        wait = 0
+        """Time until a request to this unit may be sent (silence of the line, rests of line and unit); 0 is now."""
+        until = [self._free_at_us, self.unit(unit_id).free_at_us]
         if self._line_used_us is not None:
-            wait = self.silence_us - elapsed_us(t_us, self._line_used_us)
-        unit = self.unit(unit_id)
-        if unit.free_at_us is not None:
-            rest = elapsed_us(unit.free_at_us, t_us)
-            if rest <= 0:
-                unit.free_at_us = None
-            elif rest > wait:
-                wait = rest
-        return max(0, wait)
+            until.append(self._line_used_us + self.silence_us)
+        return max([time_until_us(moment, t_us) for moment in until if moment is not None] or [0])
 
     def request(self, unit_id, function, address, content, t_us, probe=False):
         """Begin an exchange at t_us and return the bytes to send (see encode_request for `content`).
@@ -223,15 +190,13 @@ class Client:
         Raises ModbusError when a field is out of range, a request is under way, the line is not silent
         yet, or an older reply of the same shape may still come. Nothing has changed in these cases.
         """
-        if self._waiting:
-            raise ModbusError("a request is under way")
         sent = encode_request(unit_id, function, address, content)
-        if self.wait_us(unit_id, t_us) > 0:
-            raise ModbusError("the line is not silent yet: wait_us() tells how long")
+        if self.waiting or self.wait_us(unit_id, t_us) > 0:
+            raise ModbusError("a request is under way, or the line is not silent yet: wait_us() tells how long")
         self.poll(t_us)
-        count = content if function <= 4 else len(content) if function >= WRITE_COILS else 1
+        count = items(function, content)
         unit = self.unit(unit_id)
-        shape = _shape(function, count)
+        shape = shape_of(function, content)
         debt = self._debt(unit, shape, t_us)
         if debt is not None and not (probe and debt[0] == shape):
             raise ModbusError("unit %d may still send an older reply of this shape: probe it first" % unit_id)
@@ -249,14 +214,26 @@ class Client:
         self._budget_us = characters_us(len(sent) + self._reply_bytes, self.baud) + unit.reply_timeout_us
         self._evidence = _NOTHING
         self._foreign_seen = 0
-        self._waiting = True
+        self._early = 0
+        self._echoed = False
+        self.waiting = True
         self._line_used_us = t_us + characters_us(len(sent), self.baud)
         unit.statistics.requests += 1
         return sent
 
+    def sent(self, early, t_us):
+        """The request has left the port at t_us, as far as the port knows. `early` is what had arrived by then: an
+        echo, or bytes of somebody else, but no part of the answer."""
+        left_us = elapsed_us(t_us, self._sent_us) - characters_us(len(self._sent), self.baud)
+        if left_us > 0:  # later than by the baud rate: the time for the answer begins now
+            self._sent_us = self._sent_us + left_us
+            self._line_used_us = t_us
+        self._take(early, t_us)
+        self._early = self._length
+
     def due_us(self, t_us):
         """Time until `poll` may have something to say; None when no request is under way."""
-        if not self._waiting:
+        if not self.waiting:
             return None
         due = self._budget_us - elapsed_us(t_us, self._sent_us)
         if self._length and self._line_used_us is not None:
@@ -268,24 +245,27 @@ class Client:
         """Take bytes that were handed over at t_us. Returns None, a Reply, or a ModbusError (not raised)."""
         event = None
         for start in range(0, len(data), FRAME_BYTES_MAX):
-            piece = data[start : start + FRAME_BYTES_MAX]
-            if self._length + len(piece) > _BUFFER_BYTES:
-                self._judge(self._length)
-            end = self._length + len(piece)
-            self._buffer[self._length : end] = piece
-            self._length = end
-            self._line_used_us = t_us
-            if self._waiting:
+            self._take(data[start : start + FRAME_BYTES_MAX], t_us)
+            if self.waiting:
                 event = self._search(t_us) or event
         return event
+
+    def idle(self, data, t_us):
+        """Take what came while nothing is under way (b"" for nothing), at some moment since the last look."""
+        if data:
+            self.receive(data, t_us)
+            return
+        self.poll(t_us)
+        for unit in self.units.values():
+            unit.forget(t_us, self.hold_off_us, self.late_guard_us)
 
     def poll(self, t_us):
         """Let time pass without bytes. Returns None, a Reply (broadcast), or a ModbusError (not raised)."""
         if self._line_used_us is None:
             return None
         gap = elapsed_us(t_us, self._line_used_us)
-        if not self._waiting:
-            if gap >= self.silence_us:
+        if not self.waiting:
+            if gap >= self.silence_us or gap < -LONG_US:
                 self._judge(self._length)
                 self._line_used_us = None
             return None
@@ -299,25 +279,38 @@ class Client:
 
     def abandon(self, t_us):
         """Give up what is under way, if anything: the port failed, or whoever asked is gone. Its reply stays owed."""
-        if self._waiting:
+        if self.waiting:
             self._end(t_us)
-
-    # What follows is private.
 
     def _debt(self, unit, shape, t_us):
         unit.forget(t_us, self.hold_off_us, self.late_guard_us)
         return unit.debt(shape)
 
+    def _take(self, data, t_us):
+        for start in range(0, len(data), FRAME_BYTES_MAX):
+            piece = data[start : start + FRAME_BYTES_MAX]
+            if self._length + len(piece) > _BUFFER_BYTES:
+                self._judge(self._length)
+            end = self._length + len(piece)
+            self._buffer[self._length : end] = piece
+            self._length = end
+            self._line_used_us = t_us
+
     def _search(self, t_us):
-        """Look for our reply in what has come so far."""
+        """Look for our reply in what has come since our request had ended."""
         start = 0
         sent = self._sent
         identical = self._head == sent[:6] and self._reply_bytes == len(sent)
-        if not identical or self.adapter_echoes:
+        if not self._echoed and (self.adapter_echoes or not identical):
             echo = self._buffer.find(sent, 0, self._length)
-            if echo >= 0:
+            timely_us = characters_us(2 * len(sent), self.baud) + self.frame_gap_us
+            if echo >= 0 and (self.adapter_echoes or elapsed_us(t_us, self._sent_us) < timely_us):
                 start = echo + len(sent)
                 self.adapter_echoes = True
+                if not identical:
+                    self._judge(start)  # the echo is gone: the same bytes once more are another client's
+                    start = 0
+        start = max(start, self._early)
         event = self._search_for(self._head, self._reply_bytes, start, t_us)
         if event is None:
             refusal = bytes((sent[0], sent[1] | 0x80))
@@ -340,28 +333,35 @@ class Client:
         refused = self._buffer[start + 1] & 0x80
         code = self._buffer[start + 2]
         content = bytes(self._buffer[start + 3 : start + length - 2]) if function <= 4 else b""
+        crc = self._buffer[start + length - 2] | self._buffer[start + length - 1] << 8
         self._judge(start)
         self._drop(length)
-        doubtful = unit.debt(self._shape) is not None
-        if doubtful and not probe:
-            # Another client asked the same while we waited: whose answer this is nobody can tell.
+        if unit.doubt(self._shape, refused) and not probe:
+            # Another client asked the same while we waited, or this may refuse an older request: whose answer it is
+            # nobody can tell.
             unit.statistics.foreign_frames += 1
             self._foreign_seen += 1
             return None
-        unit.answered(self._shape, doubtful, refused, t_us)
+        unit.answered(self._shape, refused, self._sent_us, t_us, crc)
         self._finish(t_us)
-        latency_us = elapsed_us(t_us, self._sent_us) - characters_us(len(self._sent), self.baud)
         if refused:
+            unit.probe_other = unit.probe_other or probe
             unit.statistics.count_exception(code)
             return ModbusExceptionReply(code)
-        latency_us = max(0, latency_us)
+        latency_us = max(0, elapsed_us(t_us, self._sent_us) - characters_us(len(self._sent), self.baud))
+        unit.prompt(latency_us)
         unit.statistics.count_ok(latency_us)
         return Reply(unit_id, function, address, count, content, t_us, latency_us, probe)
 
     def _finish(self, t_us):
-        self._waiting = False
-        if self._unit.turnaround_us:
-            self._unit.free_at_us = t_us + self._unit.turnaround_us
+        self.waiting = False
+        if self.rest_us:
+            self._free_at_us = t_us + self.rest_us
+        self._let_rest(self._unit, t_us)
+
+    def _let_rest(self, unit, t_us):
+        if unit.rest_us:
+            unit.free_at_us = t_us + unit.rest_us
 
     def _end(self, t_us):
         """The exchange is over without a credited reply: name what came instead."""
@@ -372,8 +372,13 @@ class Client:
         if unit_id == BROADCAST:
             statistics.count_ok(0)
             return Reply(unit_id, function, address, count, b"", t_us, 0, probe)
-        if self._evidence < _SHORT_OURS and function <= 4:
-            self._unit.owe(self._shape, t_us)
+        self._unit.tried(self._sent_us, self.hold_off_us)
+        if probe:
+            self._unit.probe_other = not self._unit.probe_other
+        arriving = self._line_used_us is not None and elapsed_us(t_us, self._line_used_us) < self.frame_gap_us
+        if function <= 4:
+            came = self._evidence == _CRC_OURS or (self._evidence == _SHORT_OURS and not arriving)
+            self._unit.owe(self._shape, self._sent_us, t_us, DAMAGED if came else OWN)
         what = "unit %d, function %d, address %d, count %d" % (unit_id, function, address, count)
         if self._evidence == _CRC_OURS:
             statistics.crc += 1
@@ -408,36 +413,41 @@ class Client:
     def _judge_frame(self, start, length):
         """A whole frame that is not our reply: an echo, a late reply, or somebody else's."""
         data = self._buffer
-        if length == len(self._sent) and bytes(data[start : start + length]) == self._sent:
+        if self.adapter_echoes and not self._echoed and bytes(data[start : start + length]) == self._sent:
+            self._echoed = True
             self._own_statistics().echo_frames += 1
             return
         unit = self.units.get(data[start])
         function = data[start + 1]
+        t_us = self._line_used_us
         if unit is None:
             self._count_foreign()
-        elif function & 0x80:
-            debts = [debt[0] for debt in unit.debts if debt[0] >> 8 == function & 0x7F]
-            if len(debts) == 1:
-                unit.pay(debts[0])
-            if debts:
-                unit.statistics.late_frames += 1
-            else:
-                self._count_foreign()
-        elif length == 5 + data[start + 2] and unit.pay(function << 8 | data[start + 2]):
-            unit.statistics.late_frames += 1
+            return
+        if function & 0x80:
+            whose = unit.pay_refusal(function & 0x7F, t_us)
+        elif function <= 4 and length == 5 + data[start + 2]:
+            shape = function << 8 | data[start + 2]
+            whose = unit.pay(shape, t_us, data[start + length - 2] | data[start + length - 1] << 8)
+            if whose is None and length != 8:
+                unit.unasked()
         else:
+            whose = None
+        if whose is None and function <= 4 and length == 8:
+            # Another client asks one of our units: its answer must not be taken for ours.
+            unit.owe(shape_of(function, data[start + 4] << 8 | data[start + 5]), t_us, t_us, THEIRS)
+        else:
+            self._let_rest(unit, t_us)
+        if whose is None:
             self._count_foreign()
-            if 1 <= function <= 4 and length == 8:
-                # Another client asks one of our units: its answer must not be taken for ours.
-                count = data[start + 4] << 8 | data[start + 5]
-                unit.owe(_shape(function, count), self._line_used_us)
+        else:
+            unit.statistics.late_frames += 1
 
     def _count_foreign(self):
         self._foreign_seen += 1
         self._own_statistics().foreign_frames += 1
 
     def _own_statistics(self):
-        return self._unit.statistics if self._waiting else self.line
+        return self._unit.statistics if self.waiting else self.line
 
     def _judge_rest(self, start, end):
         """Bytes that are part of no whole frame."""
@@ -445,7 +455,7 @@ class Client:
         if start >= end:
             return
         self._own_statistics().noise_bytes += end - start
-        first, last = start, end
+        first, last = max(start, min(end, self._early)), end
         while first < last and data[first] in (0, 0xFF):
             first += 1
         while last > first and data[last - 1] in (0, 0xFF):
@@ -453,7 +463,7 @@ class Client:
         if first == last:
             return
         evidence = _DAMAGED if last - first >= 4 else _NOTHING
-        if self._waiting:
+        if self.waiting:
             if self._is_cut_echo(first, last):
                 self._own_statistics().echo_frames += 1
                 return
@@ -484,11 +494,7 @@ class Client:
 
     def _drop(self, count):
         left = self._length - count
+        self._early = max(0, self._early - count)
         if left > 0 and count > 0:
             self._buffer[0:left] = self._buffer[count : self._length]
         self._length = max(0, left)
-
-
-def _shape(function, count):
-    """What tells two replies of one unit apart: the function and, for reads, the byte count."""
-    return function << 8 | (content_bytes(function, count) & 0xFF if function <= 4 else 0)

@@ -2,10 +2,18 @@
 
 Sources: Modbus Application Protocol V1.1b3 (PDUs, limits), Modbus over Serial Line V1.02 (ADU, CRC, timing).
 Addresses are the 0-based ones on the wire, never the manual's 3xxxx/4xxxx numbers.
+
+Line silence
+------------
+A request is sent only after 3.5 characters of silence (Modbus over Serial Line V1.02, 2.5.1.1; fixed
+1.75 ms above 19,200 baud). Inside a frame gaps are tolerated up to `frame_gap_us`, much longer than
+the 1.5 characters of the specification: operating systems, USB adapters and event loops hand bytes
+over in pieces, and a cut by clock would throw good replies away. Length and CRC decide instead.
 """
 
 from array import array
 
+from parkgate.clock import elapsed_us
 from parkgate.errors import ModbusError
 
 READ_COILS = 1
@@ -17,13 +25,15 @@ WRITE_REGISTER = 6
 WRITE_COILS = 15
 WRITE_REGISTERS = 16
 
-UNIT_ID_MAX = 247
+UNIT_ID_MAX = 255  # the specification ends at 247; meters are sold with ids up to 255
 BROADCAST = 0
 READ_REGISTERS_MAX = 125
 READ_BITS_MAX = 2000
 WRITE_REGISTERS_MAX = 123
 WRITE_BITS_MAX = 1968
 FRAME_BYTES_MAX = 256
+
+LONG_US = 10000000  # no rest and no silence that is waited for is longer
 
 _BITS_PER_CHARACTER = 11
 
@@ -56,6 +66,12 @@ def frame(body):
     """The bytes on the wire for unit id and PDU: body and its CRC, low byte first."""
     crc = crc16(body)
     return bytes(body) + bytes((crc & 0xFF, crc >> 8))
+
+
+def time_until_us(until_us, t_us):
+    """Time from t_us until a moment that is near or past. One that seems far ahead is long past: the clock wraps."""
+    left = elapsed_us(until_us, t_us)
+    return left if 0 < left < LONG_US else 0
 
 
 def silence_us(baud):
@@ -125,7 +141,7 @@ def _pack_words(words):
 def frame_length(data, start, end):
     """Length of the whole, CRC-right frame that begins at data[start], or 0 if there is none before `end`."""
     left = end - start
-    if left < 5 or data[start] > UNIT_ID_MAX:
+    if left < 5:
         return 0
     function = data[start + 1]
     first, second = 0, 0
@@ -148,6 +164,16 @@ def frame_length(data, start, end):
 def content_bytes(function, count):
     """Bytes that `count` coils or registers take in a PDU."""
     return (count + 7) // 8 if function in (READ_COILS, READ_DISCRETE_INPUTS, WRITE_COILS) else 2 * count
+
+
+def items(function, content):
+    """How many coils or registers a request is about."""
+    return content if function <= 4 else len(content) if function >= WRITE_COILS else 1
+
+
+def shape_of(function, content):
+    """What tells two replies of one unit apart: the function and, for reads, the byte count."""
+    return function << 8 | (content_bytes(function, content) & 0xFF if function <= 4 else 0)
 
 
 class Reply:

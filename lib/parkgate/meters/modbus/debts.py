@@ -1,0 +1,212 @@
+"""What one unit on a Modbus line still owes us, and its time limits.
+
+A debt is a reply that may still arrive: of one of our requests that ended without a usable reply, of a request of
+another client that was seen on the line, or a second copy of a reply, from a unit that has sent copies before. There is
+one debt for each such reply. It ends when
+
+- the owed frame arrives, during an exchange or between two: it is counted as late and never credited. What is drained
+  from a port arrived at an unknown moment since the last look: it pays debts first, and only then time ends any;
+- the unit gives an unmistakable answer to a newer request of another shape (a probe), and `late_guard_us` has passed
+  since the debt began. A meter answers in order, so nothing older can follow; the guard covers converters and bridges
+  that do not keep the order;
+- a newer request was sent in vain `hold_off_us` after the debt began, or later. Time alone never ends a debt: a
+  converter may hold a reply back until the next request goes out.
+
+So a late frame ends as a count and never as a value: from a meter that answers in order, whatever its delay, as long as
+it answers a probe; out of order up to a delay of `reply_timeout_us + late_guard_us`; from a unit that answers no probe
+at all up to `reply_timeout_us + hold_off_us`.
+
+Copies: a repeater or bridge may deliver a reply twice. Before a unit is asked for the same shape again the line must
+have been free of its frames for `frame_gap_us`. A reply frame that answers nothing we know of is counted (`doubles`);
+from then on each reply of that unit leaves a debt, its copy. The first copy ever is not credited if it comes before
+the next request of its shape; whoever reads several blocks compares `doubles` before and after, and gives all of them
+up if it grew. What remains: the first copy ever of a meter that is read in one block, if it comes later than the
+pause between two samples, and then before the true reply.
+
+A reply of ours that comes after its time-out raises the unit's time-out, to 2.5 s at most; 250 prompt replies in a row
+bring it back.
+"""
+
+from parkgate.clock import elapsed_us
+from parkgate.meters.bus_statistics import Statistics
+
+OWN, THEIRS, COPY, DAMAGED = 0, 1, 2, 3  # whose reply it is; the last was ours, it seems, and came damaged
+
+REPLY_TIMEOUT_MAX_US = 2500000  # a learnt reply time-out never exceeds this, or the one set if that is longer
+_PROMPT_REPLIES = 250  # so many replies in a row within the time-out that was set: the learnt one is forgotten
+_COPY_REPLIES = 1000  # so many replies without a copy: the unit is taken to send no copies any more
+_DEBTS_MAX = 8
+_ANY_SHAPE = -1
+_SHAPE, _ASKED, _SINCE, _WHOSE, _STATE, _CRC = 0, 1, 2, 3, 4, 5  # places in a debt
+_FRESH, _TIMED, _PROVEN = 0, 1, 2  # states: it may come at any time; time ends it; the unit answered something newer
+
+
+class Unit:
+    """One unit id on the bus: its time limits, what it still owes, and its statistics.
+
+    `reply_timeout_us` is the one in force: the one that was set, or a longer one that was learnt from late replies.
+    `doubles` counts reply frames of this unit that nobody had asked for: copies of an answer, or answers to requests
+    that we did not hear. `probe_other` is whether the unit refuses probes with its own function code.
+    """
+
+    __slots__ = (
+        "_prompt",
+        "_wary",
+        "debts",
+        "doubles",
+        "free_at_us",
+        "last_shape",
+        "last_us",
+        "probe_other",
+        "reply_timeout_us",
+        "rest_us",
+        "set_timeout_us",
+        "statistics",
+    )
+
+    def __init__(self, reply_timeout_us, rest_us):
+        self.reply_timeout_us = self.set_timeout_us = reply_timeout_us
+        self.rest_us = rest_us
+        self.free_at_us = None
+        self.debts = []
+        self.doubles = 0
+        self.last_shape = self.last_us = None  # of the last credited reply
+        self.probe_other = False
+        self.statistics = Statistics()
+        self._prompt = self._wary = 0
+
+    def owe(self, shape, asked_us, t_us, whose=OWN, crc=None):
+        """Remember a reply that may still arrive, of a request that began at `asked_us`; of a copy its CRC."""
+        if len(self.debts) < _DEBTS_MAX:
+            self.debts.append([shape, asked_us, t_us, whose, _FRESH, crc])
+        else:
+            self.debts[0] = [_ANY_SHAPE, asked_us, t_us, OWN, _TIMED, None]  # nothing can be asked: let time end it
+
+    def debt(self, shape):
+        """The oldest debt of this shape, or None."""
+        for debt in self.debts:
+            if debt[_SHAPE] == shape or debt[_SHAPE] == _ANY_SHAPE:
+                return debt
+        return None
+
+    def pay(self, shape, t_us, crc=None):
+        """A reply of this shape arrived that is not credited: it ends one debt, and from a unit that answers in order
+        nothing older can follow. Whose debt it was, None when there was none. A late reply to us teaches patience."""
+        for debt in self.debts:  # the same bytes once more are the copy that is expected
+            if debt[_WHOSE] == COPY and debt[_SHAPE] == shape and debt[_CRC] == crc:
+                self.debts.remove(debt)
+                self._wary = _COPY_REPLIES
+                return COPY
+        for i, debt in enumerate(self.debts):
+            if debt[_SHAPE] == shape and debt[_WHOSE] != COPY:
+                self.debts.pop(i)
+                self.prove(debt[_ASKED])
+                if debt[_WHOSE] == OWN:
+                    self._be_patient(elapsed_us(t_us, debt[_ASKED]))
+                if self._wary:
+                    self.owe(shape, debt[_ASKED], t_us, COPY, crc)
+                return debt[_WHOSE]
+        return None
+
+    def pay_refusal(self, function, t_us):
+        """The same for an exception frame, which does not say of which shape the request was."""
+        shapes = [debt[_SHAPE] for debt in self.debts if debt[_SHAPE] >> 8 == function]
+        if len(shapes) == 1:
+            return self.pay(shapes[0], t_us)
+        return THEIRS if shapes else None
+
+    def prove(self, asked_us):
+        """A unit that answers in order has answered a request that was sent at `asked_us`: nothing older follows."""
+        for debt in self.debts:
+            if elapsed_us(asked_us, debt[_ASKED]) > 0:
+                debt[_STATE] = _PROVEN
+
+    def tried(self, asked_us, hold_off_us):
+        """A request that was sent at `asked_us` was not answered: replies that were owed for so long had their chance
+        to come out of any buffer that is emptied by the next request."""
+        self.debts = [
+            debt
+            for debt in self.debts
+            if debt[_STATE] != _FRESH or debt[_WHOSE] == COPY or elapsed_us(asked_us, debt[_SINCE]) < hold_off_us
+        ]
+
+    def doubt(self, shape, refused):
+        """The oldest debt that a frame of this shape could pay; for a refusal, of this function. None without one."""
+        for debt in self.debts:
+            same = debt[_SHAPE] == shape
+            if refused:
+                same = debt[_SHAPE] >> 8 == shape >> 8 and debt[_WHOSE] != COPY
+            if same or debt[_SHAPE] == _ANY_SHAPE:
+                return debt
+        return None
+
+    def answered(self, shape, refused, asked_us, t_us, crc):
+        """A reply was credited to the request of this shape sent at `asked_us`: what it proves about older ones.
+
+        It may be the reply to an older request where one of this shape is owed, or, for a refusal, one of this
+        function: then it proves the oldest of those only, and the reply to this request may still come.
+        """
+        doubtful = self.doubt(shape, refused)
+        if doubtful is None:
+            self.prove(asked_us)
+            if refused and self._wary:
+                self.owe(shape, asked_us, t_us)  # it may be a copy of the last refusal
+        elif refused:
+            self.owe(shape, asked_us, t_us)
+        else:
+            self.prove(doubtful[_ASKED])
+            doubtful[_ASKED], doubtful[_SINCE], doubtful[_STATE] = asked_us, t_us, _FRESH
+        if not refused:
+            self.last_shape, self.last_us = shape, t_us
+            if self._wary:
+                self._wary -= 1
+                self.owe(shape, asked_us, t_us, COPY, crc)
+
+    def forget(self, t_us, hold_off_us, late_guard_us):
+        """Drop the debts that cannot be paid any more."""
+        if self.debts:
+            self.debts = [debt for debt in self.debts if not self._is_over(debt, t_us, hold_off_us, late_guard_us)]
+        if self.last_us is not None and elapsed_us(t_us, self.last_us) > late_guard_us:
+            self.last_us = None
+
+    def _is_over(self, debt, t_us, hold_off_us, late_guard_us):
+        if debt[_WHOSE] == COPY:
+            limit = late_guard_us
+        elif debt[_STATE] == _FRESH:
+            return False  # time alone does not end it
+        elif debt[_WHOSE] == DAMAGED:
+            limit = 0  # it came, or else would have come before the newer answer
+        else:
+            limit = late_guard_us if debt[_STATE] == _PROVEN else hold_off_us
+        return elapsed_us(t_us, debt[_SINCE]) >= limit
+
+    def time_left_us(self, debt, t_us, late_guard_us):
+        """How long a debt stands that only time has to end; 0 for one that needs an answer first."""
+        if debt[_WHOSE] == COPY or debt[_STATE] == _PROVEN:
+            return max(1, late_guard_us - elapsed_us(t_us, debt[_SINCE]))
+        return 0
+
+    def is_copy(self, debt):
+        """Whether a debt is a copy of a reply."""
+        return debt[_WHOSE] == COPY
+
+    def unasked(self):
+        """A reply frame of this unit came that answers no request we know of: a copy of the last one, perhaps. From
+        now on each reply may have a copy."""
+        self.doubles += 1
+        self._wary = _COPY_REPLIES
+
+    def prompt(self, latency_us):
+        """A reply came after `latency_us`: a learnt time-out that is not needed any more is forgotten in the end."""
+        if self.reply_timeout_us > self.set_timeout_us:
+            self._prompt = self._prompt + 1 if 4 * latency_us < 3 * self.set_timeout_us else 0
+            if self._prompt >= _PROMPT_REPLIES:
+                self.reply_timeout_us = self.set_timeout_us
+                self._prompt = 0
+
+    def _be_patient(self, late_us):
+        """A reply of ours came `late_us` after its request, or less: wait longer from now on, but at most twice as
+        long at a time, since it may have lain in a buffer where nobody looked."""
+        self._prompt = 0
+        wanted = min(late_us + late_us // 4, 2 * self.reply_timeout_us, REPLY_TIMEOUT_MAX_US)
+        self.reply_timeout_us = max(self.reply_timeout_us, wanted)
