@@ -73,7 +73,8 @@ class App:
         self.totals = Totals(board.files, self.log)
         self.samplers = self.account.samplers = self._build_samplers()
         self._restore_totals()
-        drop(("parkgate.meters.profiles", "parkgate.meters.counters", "parkgate.quantities"))
+        drop(("parkgate.meters.profiles", "parkgate.meters.profile.rows", "parkgate.meters.profile.compiling"))
+        drop(("parkgate.meters.counters", "parkgate.quantities"))
         drop(("parkgate.sensing.reduction", "parkgate.sensing.cadence", "parkgate.journal.recovery", "sensors.build"))
         drop(("parkgate.meters.consistency.compiling", "parkgate.journal.survey"))
         for name in START_ONLY:
@@ -104,12 +105,12 @@ class App:
         self.trial_ms = self.mono_ms() + TRIAL_MS if slots.on_trial and slots.can_revert() else None
         self.settings_id = settings_id(settings)
         drop(("parkgate.settings.schema", "parkgate.settings.slots", "parkgate.settings.sensors"))
-        drop(("parkgate.sensing.reduction", "parkgate.meters.profile_check", "parkgate.meters.profile.lines"))
+        drop(("parkgate.sensing.reduction", "parkgate.meters.profile.staging", "parkgate.meters.profile.lines"))
         return settings
 
     def _parse_settings(self, text: str) -> dict:
         """What a new settings.json says. Raises ValueError; SettingsError also for a profile that it names."""
-        from parkgate.meters.profile_check import check
+        from parkgate.meters.profile.staging import check
         from parkgate.settings.schema import validate
 
         given = json.loads(text)
@@ -191,7 +192,7 @@ class App:
         for item in self.settings["instruments"]:
             try:
                 made = build.meter(item, buses[item["bus"]], self.read_profile, self.mono_ms, notes)
-                self._place(made[0], item, item["profile"], made[1], schema)
+                self._place(made[0], item, made[2], made[1], schema)
             except (ParkgateError, ValueError) as e:
                 self.account.leave_out(item["name"], item["period_ms"], e)
                 continue
@@ -216,7 +217,7 @@ class App:
                 continue
             port = "" if item["family"] in ("pulses", "machine_state") else item["port"]
             by_port.setdefault(port, []).append(sensor)
-            drop(("parkgate.meters.profiles",))
+            drop(("parkgate.meters.profiles", "parkgate.meters.profile.rows", "parkgate.meters.profile.compiling"))
         return by_port
 
     def _place(self, instrument, item, profile, channels, schema):

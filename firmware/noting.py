@@ -18,6 +18,11 @@ class MeterNotes:
         self._log.info(name, "%s: %s, %d after %d" % (quantity, events.COUNTER_EVENTS[what], value, before))
         self._note([events.COUNTER, name, quantity, what, before, value, self._when()])
 
+    def ratio(self, name, ratio, before, now):
+        """A meter's registers say a transformer ratio, "ct" or "vt", for the first time (before is None) or another."""
+        self._log.info(name, "%s ratio %d:%d%s" % (ratio, now[0], now[1], ", changed" if before else ""))
+        self._note([events.RATIO, name, ratio, before and list(before), list(now), self._when()])
+
     def consistency(self, name, check, what, code, stated, expected, scale):
         """Numbers of a meter disagree, or agree again; see consistency.check."""
         if code:

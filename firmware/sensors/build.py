@@ -70,8 +70,8 @@ def build(item: dict, board, sleep_ms):
 
 
 def meter(item: dict, bus, read_profile, mono_ms, notes):
-    """(meter, its part of the schema) of one entry of settings `instruments`; `notes` as noting.MeterNotes. Raises
-    ProfileError, SettingsError."""
+    """(meter, its channels in the schema, its profile in the schema) of an entry of settings `instruments`; `notes` as
+    noting.MeterNotes. Raises ProfileError, SettingsError."""
     import json
 
     from parkgate.errors import SettingsError
@@ -84,7 +84,7 @@ def meter(item: dict, bus, read_profile, mono_ms, notes):
     if data is None:
         raise SettingsError("there is no profile %r on this gateway" % name)
     document = json.loads(data.decode())
-    profile = profiles.load(document, name, item["channels"])
+    profile = profiles.load(document, name, item["channels"], item["ct_ratio"], item["vt_ratio"])
     slow_us = profile.reply_timeout_ms * 1000
     unit = bus.client.unit(
         item["unit_id"],
@@ -96,7 +96,9 @@ def meter(item: dict, bus, read_profile, mono_ms, notes):
     checks = [(c.quantity, counters.for_channel(c, power_max_w)) for c in profile.channels]
     made.check_counters(checks, mono_ms, notes.counter)
     made.consistency = _consistency(item["name"], profile, document, notes.consistency)
-    return made, profile.schema()
+    if profile.plan.rules:
+        made.watch_ratios(notes.ratio)
+    return made, profile.schema(), profile.words()
 
 
 def _consistency(name, profile, document, note):

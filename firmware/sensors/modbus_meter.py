@@ -22,7 +22,7 @@ class ModbusMeter:
 
     report = None
     taken_ms = None
-    _counters = None
+    _counters = _note_ratio = None
     consistency = None  # a consistency.check.Consistency, where the meter's channels allow one
 
     def __init__(self, name: str, unit_id, period_ms: int, plan, bus, unit=None):
@@ -49,6 +49,8 @@ class ModbusMeter:
         values, qualities = plan.empty()
         await self._pass(plan, values, qualities)
         values, qualities = plan.finish(values, qualities)
+        if self._note_ratio:
+            self._tell_ratios(plan.ratios)
         if self._counters:
             self._counters.judge(values, qualities, self._mono_ms())
         if self.consistency:
@@ -155,6 +157,19 @@ class ModbusMeter:
             from parkgate.meters.counters import MeterCounters
 
             self._counters = MeterCounters(self.name, checks, note)
+
+    def watch_ratios(self, note):
+        """Tell of each transformer ratio that the meter's registers say, and of each change of one: `note(name, "ct" or
+        "vt", before, now)`; both are (numerator, denominator), before is None for the first."""
+        self._note_ratio = note
+        self._ratios = {}
+
+    def _tell_ratios(self, ratios):
+        for name in ratios:
+            before = self._ratios.get(name)
+            if before != ratios[name]:
+                self._note_ratio(self.name, name, before, ratios[name])
+                self._ratios[name] = ratios[name]
 
     def restore(self, values: dict, age_ms):
         """The counters' values of the last sample before the restart; without its age nothing can be said of it."""

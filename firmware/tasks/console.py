@@ -14,8 +14,9 @@ _HUSH_MS = 30000
 _REQUEST_MS_MAX = 120000
 _WRITE_MS_MAX = 3000
 _BY_COMMAND = ("parkgate.settings.schema", "parkgate.settings.edit", "parkgate.settings.slots")
-_BY_COMMAND += ("parkgate.settings.sensors", "parkgate.meters.profile_check", "parkgate.meters.profile.lines")
-_BY_COMMAND += ("parkgate.meters.profiles", "parkgate.meters.identify")
+_BY_COMMAND += ("parkgate.settings.sensors", "parkgate.meters.profile.staging", "parkgate.meters.profile.lines")
+_BY_COMMAND += ("parkgate.meters.profiles", "parkgate.meters.identify", "parkgate.meters.profile.rows")
+_BY_COMMAND += ("parkgate.meters.profile.compiling",)
 _BY_COMMAND += ("parkgate.quantities", "tasks.console_look", "tasks.console_change", "tasks.console_test")
 _BY_COMMAND += ("tasks.console_upload",)
 

@@ -10,8 +10,9 @@ _SHOWN_CHARACTERS = 64  # to a person; a program gets all
 _FACTORY_RESET = 2  # index into events.EPOCH_REASONS
 _SETTINGS = ("parkgate.settings.schema", "parkgate.settings.edit", "parkgate.settings.slots")
 _SETTINGS += ("parkgate.settings.sensors",)
-_PROFILES = ("parkgate.meters.profile_check", "parkgate.meters.profile.lines")
-_PROFILES += ("parkgate.meters.profiles", "parkgate.quantities")
+_PROFILES = ("parkgate.meters.profile.staging", "parkgate.meters.profile.lines")
+_PROFILES += ("parkgate.meters.profiles", "parkgate.meters.profile.rows", "parkgate.meters.profile.compiling")
+_PROFILES += ("parkgate.quantities",)
 
 
 class Change:
@@ -82,7 +83,7 @@ class Change:
             return
         drop(_SETTINGS)
         gc.collect()
-        from parkgate.meters.profile_check import check
+        from parkgate.meters.profile.staging import check
 
         check(self._gateway.read_profile, json.loads, wanted, known)
         del check
@@ -211,8 +212,8 @@ class Change:
 
 
 def _profiles(settings):
-    """What profile_check looks at of each instrument."""
-    names = ("profile", "address", "channels", "report")
+    """What profile.staging looks at of each instrument."""
+    names = ("profile", "address", "channels", "report", "ct_ratio", "vt_ratio")
     return [{name: item[name] for name in names if name in item} for item in settings.get("instruments", ())]
 
 

@@ -63,7 +63,7 @@ class Upload:
                 "%s is in use by %s: give the changed profile another name, then change the instrument's setting"
                 % (name, ", ".join(users))
             )
-        from parkgate.meters.profile_check import check
+        from parkgate.meters.profile.staging import check
 
         check(lambda _name: data, json.loads, [{"profile": name}])
         self._files.write(path, data)

@@ -16,7 +16,7 @@ from host_tools.base.names import check_gateway_name
 from host_tools.gateway import upload
 from host_tools.gateway.link import GatewayRefused, Link, add_port_argument, open_unlocked
 from parkgate.errors import LinkError, SettingsError
-from parkgate.meters import profile_check
+from parkgate.meters.profile import staging
 from parkgate.meters.profiles import split_name
 from parkgate.settings import edit
 from parkgate.settings.schema import LISTS, REQUIRED, TABLE, validate
@@ -169,7 +169,7 @@ def check_profiles(settings: dict[str, Any]) -> None:
         path = profile_files.find(name)
         return path.read_bytes() if path else None
 
-    profile_check.check(read, json.loads, settings["instruments"])
+    staging.check(read, json.loads, settings["instruments"])
 
 
 def _without_secrets(given: dict[str, Any]) -> dict[str, Any]:

@@ -92,30 +92,38 @@ def _show(name: str) -> int:
     for variant, change in document.get("variants", {}).items():
         print(f"  variant   {profiles.split_name(name)[0]}+{variant}: {change['why']}")
     base = profiles.split_name(name)[0]
-    all_names = tuple(row[0] for row in document["registers"])
-    everything = profiles.load(document, base, all_names)
+    everything = profiles.check(document, base)
     dlt645 = document.get("protocol") == "dlt645"
     how = "DL/T 645-2007" if dlt645 else f"function {document['function']}, order {document['order']}"
     print(f"\n  {how}; * is read when nothing else is set")
     print("    address   type     quantity                     reading          OBIS       manual's words")
-    for row, channel in zip(document["registers"], everything.channels):
+    for row, channel in zip(document["registers"], everything):
         quantity = quantities.find(channel.quantity)
         mark = "*" if channel.quantity in document["usual"] else " "
         reading = f"x 10^{-channel.scale} {channel.unit}" if channel.scale else f"{channel.unit}"
         address = f"{row[1]:10}" if dlt645 else f"{row[1]:5} {row[1]:04X}"
         print(
             f"  {mark} {address} {row[2]:8} {channel.quantity:28} {reading:16} "
-            f"{(quantity.obis if quantity else None) or '':10} {row[5]}"
+            f"{(quantity.obis if quantity else None) or '':10} {row[5]}{_options_words(row)}"
         )
+    for row in document.get("auxiliary", ()):
+        print(f"    {row[1]:5} {row[1]:04X} {row[2]:8} {row[0]:28} {'auxiliary':27} {row[5]}{_options_words(row)}")
     usual = profiles.load(document, base)
     print("\n  reads, when nothing else is set:")
     for block in usual.plan.blocks:
-        names = ", ".join(usual.channels[i].quantity for i in block.rows)
+        names = ", ".join(usual.channels[i].quantity if i < len(usual.channels) else "auxiliary" for i in block.rows)
         if dlt645:
             print(f"    identifier {text_of(block.address)}: {names}")
         else:
             print(f"    function {block.function} address {block.address} count {block.count}: {names}")
+    print(f"  in the signed schema: {usual.words()}")
     return 0
+
+
+def _options_words(row: list) -> str:
+    """The options of a row, behind its words."""
+    options = row[6] if len(row) > 6 else {}
+    return "".join(f"  {name} {json.dumps(value)}" for name, value in options.items())
 
 
 def _check(files: list[Path]) -> int:

@@ -10,7 +10,7 @@ TORN = 6  # [6, count]: records cut short by a power cut, never acknowledged to 
 CORRUPT = 7  # [7, sector, offset, count]: journal records that no longer check
 FLASH_FAULT = 8  # [8, sector, operation]: a sector was given up
 COUNTER = 9  # [9, instrument, quantity, what, before, value, [time_ms, trust]]: what a meter's counter did
-# 10 is a ratio of transformers (SPEC 5.4).
+RATIO = 10  # [10, instrument, "ct" or "vt", before or null, now, [time_ms, trust]]: the transformer ratio a meter says
 PERIODS = 11  # [11, instrument, [time_ms, trust], period_ms, counts]: what became of the periods of a span, by outcome
 OFF = 12  # [12, last_ms or null, first_ms]: nothing was sampled in between, because the gateway did not run
 COMMISSIONED = 13  # [13, [time_ms, trust], instrument, by, facts]: what a technician found when putting it into service
@@ -28,6 +28,7 @@ NAMES = {
     FLASH_FAULT: "flash fault",
     COUNTER: "counter",
     CONSISTENCY: "consistency",
+    RATIO: "ratio",
     PERIODS: "periods",
     OFF: "off",
     COMMISSIONED: "commissioned",

@@ -15,10 +15,13 @@ Columns of a row, separated by blanks:
     senml    unit in the IANA registry "SenML Units" (RFC 8428; RFC 8798 for var, Wh, varh, mA, mV …), "-"
              for states; a number behind it is the power of ten that our unit is of that one
 
-OBIS: C is 1 import, 2 export, 3 and 4 reactive import and export, 9 apparent, 15 the sum of import and
-export, 11 current, 12 voltage, 13 power factor, 14 frequency, 16 signed active power; 20, 40 or 60 is added
-for L1, L2, L3. D 7 is momentary, 8 a counter. E is 0, or the tariff, or 124 for total harmonic distortion.
-Signed reactive power and line-to-line voltage have no code here: IEC 62056 tells the quadrants apart instead.
+A name that ends in t3-8 stands for six quantities, of tariffs 3 to 8: id and E count on with the tariff.
+
+OBIS: C is 1 import, 2 export, 3 and 4 reactive import and export, 5 to 8 reactive energy by quadrant, 9 apparent, 15
+the sum of import and export, 11 current, 12 voltage, 13 power factor, 14 frequency, 16 signed active power; 20, 40 or
+60 is added for L1, L2, L3. D 4 is a demand, 6 its greatest, 7 is momentary, 8 a counter. E is 0, or the tariff, or
+124 for total harmonic distortion. Signed reactive power and line-to-line voltage have no code here: IEC 62056 tells the
+quadrants apart instead.
 """
 
 _TABLE = """\
@@ -68,6 +71,48 @@ _TABLE = """\
 44  power_quadrant               1     0 state -        -
 45  meter_status                 1     0 state -        -
 46  serial_number                1     0 state -        -
+47  voltage_n                    V     1 now   92.7.0   V
+48  voltage_line_to_line         V     1 now   -        V
+49  phase_angle_l1               deg   1 now   -        deg
+50  phase_angle_l2               deg   1 now   -        deg
+51  phase_angle_l3               deg   1 now   -        deg
+52  active_power_demand_max_time s     0 state -        -
+53  export_active_power_demand   W     1 now   2.4.0    W
+54  export_active_power_demand_max W     1 now   2.6.0    W
+55  export_active_power_demand_max_time s     0 state -        -
+56  reactive_power_demand        var   1 now   -        var
+57  reactive_power_demand_max    var   1 now   -        var
+58  reactive_power_demand_max_time s     0 state -        -
+59  apparent_power_demand        VA    1 now   9.4.0    VA
+60  apparent_power_demand_max    VA    1 now   9.6.0    VA
+61  apparent_power_demand_max_time s     0 state -        -
+62  current_demand               A     3 now   11.4.0   A
+63  current_demand_l1            A     3 now   31.4.0   A
+64  current_demand_l2            A     3 now   51.4.0   A
+65  current_demand_l3            A     3 now   71.4.0   A
+66  current_demand_n             A     3 now   91.4.0   A
+67  current_demand_max           A     3 now   11.6.0   A
+68  current_demand_max_l1        A     3 now   31.6.0   A
+69  current_demand_max_l2        A     3 now   51.6.0   A
+70  current_demand_max_l3        A     3 now   71.6.0   A
+71  current_demand_max_n         A     3 now   91.6.0   A
+72  current_demand_max_time      s     0 state -        -
+73  import_reactive_power        var   1 now   3.7.0    var
+74  export_reactive_power        var   1 now   4.7.0    var
+75  displacement_power_factor    1     3 now   -        /
+76  displacement_power_factor_l1 1     3 now   -        /
+77  displacement_power_factor_l2 1     3 now   -        /
+78  displacement_power_factor_l3 1     3 now   -        /
+79  voltage_unbalance            %     2 now   -        /100
+80  current_unbalance            %     2 now   -        /100
+81  ct_ratio                     1     0 state 0.4.2    -
+82  vt_ratio                     1     0 state 0.4.3    -
+83  tariff                       1     0 state -        -
+84  phase_sequence               1     0 state -        -
+85  meter_time                   s     0 state -        -
+86  voltage_thd_l1_l2            %     2 now   -        /100
+87  voltage_thd_l2_l3            %     2 now   -        /100
+88  voltage_thd_l3_l1            %     2 now   -        /100
 100 import_active_energy         Wh    0 sum   1.8.0    Wh
 101 import_active_energy_l1      Wh    0 sum   21.8.0   Wh
 102 import_active_energy_l2      Wh    0 sum   41.8.0   Wh
@@ -147,6 +192,31 @@ _TABLE = """\
 191 supply_voltage               mV    0 now   -        mV
 192 free_memory                  B     0 now   -        B
 193 uptime                       s     0 now   -        s
+200 reactive_energy_q1           varh  0 sum   5.8.0    varh
+201 reactive_energy_q2           varh  0 sum   6.8.0    varh
+202 reactive_energy_q3           varh  0 sum   7.8.0    varh
+203 reactive_energy_q4           varh  0 sum   8.8.0    varh
+204 net_active_energy            Wh    0 now   16.8.0   Wh
+205 net_active_energy_l1         Wh    0 now   36.8.0   Wh
+206 net_active_energy_l2         Wh    0 now   56.8.0   Wh
+207 net_active_energy_l3         Wh    0 now   76.8.0   Wh
+208 net_reactive_energy          varh  0 now   -        varh
+209 export_apparent_energy       VAh   0 sum   10.8.0   kVAh -3
+210 absolute_apparent_energy     VAh   0 sum   -        kVAh -3
+300 import_active_energy_t3-8    Wh    0 sum   1.8.3    Wh
+306 export_active_energy_t3-8    Wh    0 sum   2.8.3    Wh
+312 absolute_active_energy_t3-8  Wh    0 sum   15.8.3   Wh
+318 import_reactive_energy_t3-8  varh  0 sum   3.8.3    varh
+324 export_reactive_energy_t3-8  varh  0 sum   4.8.3    varh
+330 absolute_reactive_energy_t3-8 varh  0 sum   -        varh
+336 import_apparent_energy_t3-8  VAh   0 sum   9.8.3    kVAh -3
+342 reactive_energy_q1_t1-8      varh  0 sum   5.8.1    varh
+350 reactive_energy_q2_t1-8      varh  0 sum   6.8.1    varh
+358 reactive_energy_q3_t1-8      varh  0 sum   7.8.1    varh
+366 reactive_energy_q4_t1-8      varh  0 sum   8.8.1    varh
+374 net_active_energy_t1-8       Wh    0 now   16.8.1   Wh
+382 active_power_demand_max_t1-8 W     1 now   1.6.1    W
+390 export_active_power_demand_max_t1-8 W     1 now   2.6.1    W
 """
 
 STATES = ("off", "idle", "run", "alarm")  # machine_state 0..3
@@ -157,14 +227,19 @@ class Quantity:
 
     __slots__ = ("id", "kind", "name", "obis", "scale", "senml", "senml_exponent", "unit")
 
-    def __init__(self, row):
+    def __init__(self, row, tariff=0):
         columns = row.split()
-        self.id = int(columns[0])
-        self.name = columns[1]
+        name, obis, first = columns[1], columns[5], 0
+        if tariff:
+            first = int(name[-3])
+            name = name[:-3] + str(tariff)
+            obis = obis if obis == "-" else obis[:-1] + str(tariff)
+        self.id = int(columns[0]) + tariff - first
+        self.name = name
         self.unit = columns[2]
         self.scale = int(columns[3])
         self.kind = columns[4]
-        self.obis = None if columns[5] == "-" else columns[5]
+        self.obis = None if obis == "-" else obis
         self.senml = None if columns[6] == "-" else columns[6]
         self.senml_exponent = int(columns[7]) if len(columns) > 7 else 0
 
@@ -176,17 +251,35 @@ class Quantity:
 
 def find(name):
     """The quantity of this name, or None. The table is one piece of text: a row costs RAM only when used."""
+    row = None if name[-2:] == "-8" else _row(name)
+    tariff = 0
+    if row is None and name[-3:-1] == "_t" and name[-1:].isdigit():
+        row = _row(name[:-1] + "3-8") or _row(name[:-1] + "1-8")
+        tariff = int(name[-1])
+        if row and not int(row.split()[1][-3]) <= tariff <= 8:
+            return None
+    return Quantity(row, tariff) if row else None
+
+
+def _row(name):
+    """The row of exactly this name, None when there is none."""
     at = _TABLE.find(" " + name + " ")
     if not name or at < 0:
         return None
     start = _TABLE.rfind("\n", 0, at) + 1
-    quantity = Quantity(_TABLE[start : _TABLE.find("\n", at)])
-    return quantity if quantity.name == name else None
+    row = _TABLE[start : _TABLE.find("\n", at)]
+    return row if row.split()[1] == name else None
 
 
 def everything():
-    """All quantities, in the order of their ids."""
-    return [Quantity(row) for row in _TABLE.split("\n") if row]
+    """All quantities, those of tariffs behind one another."""
+    found = []
+    for row in _TABLE.split("\n"):
+        if row and row.split()[1][-2:] == "-8":
+            found += [Quantity(row, tariff) for tariff in range(int(row.split()[1][-3]), 9)]
+        elif row:
+            found.append(Quantity(row))
+    return found
 
 
 def unit_exponent(unit, base):

@@ -4,7 +4,7 @@ import json
 
 from check import equal, raises, true
 from parkgate.errors import SettingsError
-from parkgate.meters.profile_check import check
+from parkgate.meters.profile.staging import check
 from test_profile_lines import GOOD
 
 FAULTS = (

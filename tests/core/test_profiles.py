@@ -255,6 +255,7 @@ def test_every_profile_has_a_vector_and_reads_as_it_says():
                 data.append(word >> 8)
                 data.append(word & 0xFF)
             profile.plan.decode(i, bytes(data), values, qualities)
+        values, qualities = profile.plan.finish(values, qualities)
         for channel, value, quality in zip(profile.channels, values, qualities):
             equal([value, channel.unit, channel.scale], wanted[channel.quantity], name + " " + channel.quantity)
             equal(quality, GOOD)
@@ -291,6 +292,7 @@ def _read_back(exchange, event, what):
     for i, block in enumerate(profile.plan.blocks):
         start = 2 * (block.address - event.address)
         profile.plan.decode(i, event.data[start : start + 2 * block.count], values, qualities)
+    values, qualities = profile.plan.finish(values, qualities)
     for channel, value in zip(profile.channels, values):
         equal([value, channel.unit, channel.scale], wanted[channel.quantity], what)
 
@@ -300,7 +302,7 @@ def test_the_quantity_table():
     equal(len({q.id for q in everything}), len(everything))
     equal(len({q.name for q in everything}), len(everything))
     for q in everything:
-        true(0 < q.id < 256)
+        true(0 < q.id < 1000)
         true(q.kind in ("now", "sum", "state"), q.name)
         equal(quantities.find(q.name).id, q.id)
         true("consumption" not in q.name and "usage" not in q.name and "total" not in q.name)
@@ -309,6 +311,15 @@ def test_the_quantity_table():
     equal(quantities.find("import_active_energy").obis, "1.8.0")
     equal(quantities.find("export_active_energy").obis, "2.8.0")
     equal(quantities.find("import_active_energy_l2").obis, "41.8.0")
+    for name, number, obis in (
+        ("import_active_energy_t2", 105, "1.8.2"), ("import_active_energy_t3", 300, "1.8.3"),
+        ("import_active_energy_t8", 305, "1.8.8"), ("reactive_energy_q4_t1", 366, "8.8.1"),
+        ("absolute_reactive_energy_t5", 332, None), ("active_power_demand_max_t7", 388, "1.6.7"),
+    ):  # fmt: skip
+        found = quantities.find(name)
+        equal((found.name, found.id, found.obis), (name, number, obis))
+    for no_tariff in ("import_active_energy_t0", "import_active_energy_t9", "voltage_t3", "import_active_energy_t3-8"):
+        equal(quantities.find(no_tariff), None, no_tariff)
     equal(quantities.unit_exponent("kWh", "Wh"), 3)
     equal(quantities.unit_exponent("mA", "A"), -3)
     equal(quantities.unit_exponent("A", "mA"), 3)

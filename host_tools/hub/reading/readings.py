@@ -302,6 +302,8 @@ def describe(event: list) -> str:
             if event[1] is None:
                 return "the gateway did not run; since when is not known"
             return f"the gateway did not run for {duration((event[2] - event[1]) // 1000)}"
+        if kind == events.RATIO:
+            return _describe_ratio(*event[1:])
         if kind == events.COUNTER:
             return _describe_counter(*event[1:])
         if kind == events.CONSISTENCY:
@@ -331,6 +333,13 @@ def _describe_periods(instrument: str, _begin: list, period_ms: int, counts: lis
     if not missing:
         return f"{instrument}: all {total} periods of {span} taken"
     return f"{instrument}: {counts[0]} of {total} periods taken in {span}; not taken: {missing}"
+
+
+def _describe_ratio(instrument: str, ratio: str, before: list | None, now: list, _when: list) -> str:
+    """The ratio of a meter's current or voltage transformers, as its registers say it."""
+    which = {"ct": "current transformers", "vt": "voltage transformers"}[ratio]
+    changed = f", changed from {before[0]}:{before[1]}" if before else ""
+    return f"{instrument}: {which} {now[0]}:{now[1]}{changed}"
 
 
 def _describe_counter(instrument: str, quantity: str, what: int, before: int, value: int, _when: list) -> str:

@@ -36,7 +36,7 @@ class ReadPlan:
     """The reads for the channels of an instrument. `entries`: (address, layout code, exponent) for each channel and,
     behind the first `channels`, for each register that others need (scale, sign, ratio); `rules`: profile.rules.Rules
     where a register needs more than a decimal scale; `pages`: the writes of page 1, 2 …; `unlock`: writes before each
-    sample. A write is (address, value) of one holding register."""
+    read. A write is (address, value) of one holding register."""
 
     def __init__(self, entries, registers_max, gap_max=0, forbidden=(), channels=None, rules=None, pages=(), unlock=()):
         self.entries = entries
@@ -73,14 +73,10 @@ class ReadPlan:
         return self.rules.ratios if self.rules else {}
 
     def writes(self, index):
-        """The (address, value) of the holding registers to write before block `index` is read."""
-        if not self._pages and not self._unlock:
-            return ()
-        block = self.blocks[index]
-        writes = self._unlock if index == 0 else ()
-        if block.page and (index == 0 or self.blocks[index - 1].page != block.page):
-            writes = writes + self._pages[block.page - 1]
-        return writes
+        """The (address, value) of the holding registers to write before block `index` is read: all of them each time,
+        so that no write that was lost lets another page be taken for this one."""
+        page = self.blocks[index].page
+        return self._unlock + self._pages[page - 1] if page else self._unlock
 
     def decode(self, index, data, values, qualities):
         """Put the values that block `index` holds into `values` and `qualities` (one entry a channel).

@@ -75,6 +75,8 @@ TABLE = {
         ("rest_ms", "int", 0, 0, 5000, "ms", "rest between its answer and the next request; 0: what the profile says"),
         ("period_ms", "int", 1000, 100, 86400000, "ms", "sampling period"),
         ("channels", "names", (), 0, 64, "quantities", "quantities to read; empty for the profile's usual ones"),
+        ("ct_ratio", "text", "", 0, 17, "", "current transformers, 100:5 or 20; empty: as the meter says"),
+        ("vt_ratio", "text", "", 0, 17, "", "voltage transformers, 20000:100 or 200; empty: as the meter says"),
         ("report", "map", {}, 0, 4, "", "how samples are reduced; empty: each is kept"),
     ),
     SENSORS: (

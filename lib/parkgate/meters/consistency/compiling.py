@@ -62,7 +62,7 @@ def _powers(found, made, single):
     """Power of each phase, or of the whole where phases have none."""
     phases = 0
     pairs = []
-    for suffix in ("", *_PHASES):
+    for suffix in ("",) + _PHASES:
         pair = found.get("voltage" + suffix, "current" + suffix)
         if not pair:
             continue
@@ -95,7 +95,7 @@ def _sums(found, made):
 
 
 def _apparents(found, made):
-    for suffix in ("", *_PHASES):
+    for suffix in ("",) + _PHASES:
         rows = found.get("active_power" + suffix, "apparent_power" + suffix)
         if not rows:
             continue
@@ -200,7 +200,7 @@ def build(name, channels, note, single=False):
     _sums(found, made)
     _apparents(found, made)
     _energy(found, made)
-    for suffix in ("", *_PHASES):
+    for suffix in ("",) + _PHASES:
         _frozen(found, made, "current" + suffix, "active_power" + suffix, 30, 300, 3)
         _frozen(found, made, "active_power" + suffix, "current" + suffix, 30, 300, 3)
     for n in range(3):

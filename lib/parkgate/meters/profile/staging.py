@@ -17,12 +17,18 @@ def check(read, parse, instruments: list, before=()):
 
 
 def _wanted(item):
-    deadbands = item.get("report", {}).get("deadbands", ())
-    return (item.get("profile"), bool(item.get("address")), list(item.get("channels", ())), list(deadbands))
+    return (
+        item.get("profile"),
+        bool(item.get("address")),
+        list(item.get("channels", ())),
+        list(item.get("report", {}).get("deadbands", ())),
+        item.get("ct_ratio", ""),
+        item.get("vt_ratio", ""),
+    )
 
 
 def _check_one(read, parse, path, item):
-    from . import profiles  # only where it is needed: it is large
+    from parkgate.meters import profiles  # only where it is needed: it is large
 
     name = item["profile"]
     file_name = profiles.split_name(name)[0]
@@ -35,13 +41,17 @@ def _check_one(read, parse, path, item):
         del data  # file, text and what it says together are more than a small board has to spare
         document = parse(text)
         del text
-        profile = profiles.load(document, name, list(item.get("channels", ())))
+        ratios = item.get("ct_ratio", ""), item.get("vt_ratio", "")
+        profile = profiles.load(document, name, list(item.get("channels", ())), *ratios)
     except ProfileError as e:
-        from .profile.lines import line_of
+        from .lines import line_of
 
         message = str(e)
         if message[: len(name) + 2] == name + ": " and ("it has no" in message or "want at most" in message):
             raise SettingsError("%s.channels: %s" % (path, message)) from None
+        for setting in ("ct_ratio", "vt_ratio"):
+            if message[: len(name) + len(setting) + 4] == "%s: %s: " % (name, setting):
+                raise SettingsError("%s.%s: %s" % (path, setting, message)) from None
         if "there is no variant" in message:
             raise SettingsError("%s.profile: %s" % (path, message)) from None
         raise SettingsError(
