@@ -14,7 +14,6 @@ from parkgate.clock import Clock
 from parkgate.console.access import Access
 from parkgate.errors import JournalError, ParkgateError, SettingsError
 from parkgate.journal.journal import Journal
-from parkgate.meters.modbus.client import Client
 from parkgate.wire import batch, beat, cbor, cose
 from parkgate.wire.mac import hkdf_sha256
 from parkgate.wire.p256 import SoftwareSigner, key_from_entropy, use_table
@@ -183,7 +182,7 @@ class App:
 
         buses = {}
         for item in self.settings["buses"]:
-            client = Client(item["baud"], item["reply_timeout_ms"] * 1000, rest_us=item["rest_ms"] * 1000)
+            client = build.client(item)
             buses[item["name"]] = ModbusBus(self.board.serial(item), client, self.board.clock.ticks_us)
         self.buses = buses
         by_bus = {name: [] for name in buses}

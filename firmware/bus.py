@@ -105,7 +105,7 @@ class ModbusBus:
     async def _ask(self, unit_id, function, address, content, probe):
         client, serial, ticks_us = self.client, self._serial, self._ticks_us
         await self._listen(unit_id)
-        owed_us = 0 if probe else client.owed_us(unit_id, function, content, ticks_us())
+        owed_us = 0 if probe else client.owed_us(unit_id, function, content, ticks_us(), address)
         if owed_us:
             await self._listen(unit_id, owed_us)
         if not probe and not client.may_ask(unit_id, function, content, ticks_us(), address):

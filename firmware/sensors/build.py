@@ -69,6 +69,18 @@ def build(item: dict, board, sleep_ms):
     return Accelerometer(name, period_ms, Chip(registers, o["rate_hz"], o["range_g"]), sleep_ms, clock.mono_ms)
 
 
+def client(item: dict):
+    """The client of one entry of settings `buses`. Only the protocols in use are loaded."""
+    reply_timeout_us, rest_us = item["reply_timeout_ms"] * 1000, item["rest_ms"] * 1000
+    if item["protocol"] == "dlt645":
+        from parkgate.meters.dlt645.client import REPLY_TIMEOUT_US_MIN, Client
+
+        return Client(item["baud"], max(reply_timeout_us, REPLY_TIMEOUT_US_MIN), rest_us=rest_us)
+    from parkgate.meters.modbus.client import Client as ModbusClient
+
+    return ModbusClient(item["baud"], reply_timeout_us, rest_us=rest_us)
+
+
 def meter(item: dict, bus, read_profile, mono_ms, notes):
     """(meter, its channels in the schema, its profile in the schema) of an entry of settings `instruments`; `notes` as
     noting.MeterNotes. Raises ProfileError, SettingsError."""
@@ -77,8 +89,6 @@ def meter(item: dict, bus, read_profile, mono_ms, notes):
     from parkgate.errors import SettingsError
     from parkgate.meters import counters, profiles
 
-    from .modbus_meter import ModbusMeter
-
     name = item["profile"]
     data = read_profile(profiles.split_name(name)[0])
     if data is None:
@@ -86,12 +96,19 @@ def meter(item: dict, bus, read_profile, mono_ms, notes):
     document = json.loads(data.decode())
     profile = profiles.load(document, name, item["channels"], item["ct_ratio"], item["vt_ratio"])
     slow_us = profile.reply_timeout_ms * 1000
-    unit = bus.client.unit(
-        item["unit_id"],
-        slow_us if slow_us > bus.client.reply_timeout_us else None,
-        (item["rest_ms"] or profile.rest_ms) * 1000,
-    )
-    made = ModbusMeter(item["name"], item["unit_id"], item["period_ms"], profile.plan, bus, unit)
+    slow_us = slow_us if slow_us > bus.client.reply_timeout_us else None
+    rest_us = (item["rest_ms"] or profile.rest_ms) * 1000
+    if bool(item["address"]) != (profile.protocol == "dlt645"):
+        raise SettingsError("profile %s speaks %s, its bus does not" % (name, profile.protocol))
+    if item["address"]:
+        from .dlt645_meter import Dlt645Meter
+
+        made = Dlt645Meter(item["name"], item["address"], item["period_ms"], profile.plan, bus, slow_us, rest_us)
+    else:
+        from .modbus_meter import ModbusMeter
+
+        unit = bus.client.unit(item["unit_id"], slow_us, rest_us)
+        made = ModbusMeter(item["name"], item["unit_id"], item["period_ms"], profile.plan, bus, unit)
     power_max_w = profile.ratings.get("power_max_w", counters.POWER_MAX_W)
     checks = [(c.quantity, counters.for_channel(c, power_max_w)) for c in profile.channels]
     made.check_counters(checks, mono_ms, notes.counter)

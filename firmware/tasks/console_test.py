@@ -24,9 +24,11 @@ class Tests:
         running = [instrument.name for instrument in self._gateway.instruments()]
         for item in self._gateway.settings["instruments"]:
             await say(
-                "%s: %s, bus %s, unit id %d, every %d ms%s"
+                "%s: %s, bus %s, %s, every %d ms%s"
                 % (
-                    item["name"], item["profile"], item["bus"], item["unit_id"], item["period_ms"],
+                    item["name"], item["profile"], item["bus"],
+                    "address " + item["address"] if item["address"] else "unit id %d" % item["unit_id"],
+                    item["period_ms"],
                     "" if item["name"] in running else "; NOT SAMPLED: see log",
                 )
             )  # fmt: skip
@@ -38,6 +40,11 @@ class Tests:
         bus = self._gateway.buses.get(args[0])
         if bus is None:
             raise SettingsError("there is no such bus; there are " + (", ".join(sorted(self._gateway.buses)) or "none"))
+        if next(item for item in self._gateway.settings["buses"] if item["name"] == args[0])["protocol"] == "dlt645":
+            from tasks.console_dlt645 import scan
+
+            await scan(bus, say)
+            return
         first = whole_number(args[1], "FIRST", 1, 255) if len(args) > 1 else 1
         last = whole_number(args[2], "LAST", first, 255) if len(args) > 2 else (first if len(args) > 1 else 32)
         found = 0
@@ -136,14 +143,13 @@ class Tests:
         return instrument, channels, values, qualities
 
     async def meters_test(self, request, say):
-        for text in self._diagnosis(*await self.sensor_read(request, say)):
+        instrument, channels, values, qualities = await self.sensor_read(request, say)
+        for text in self._diagnosis(instrument, channels, values, qualities):
             await say(text)
-        name = request.args[0]
-        for item in self._gateway.settings["instruments"]:
-            if item["name"] == name and item["bus"] in self._gateway.buses:
-                statistics = self._gateway.buses[item["bus"]].client.unit(item["unit_id"]).statistics.as_dict()
-                for key in sorted(statistics):
-                    await say("line %s = %s" % (key, statistics[key]))
+        if hasattr(instrument, "unit"):  # of a bus
+            statistics = instrument.unit.statistics.as_dict()
+            for key in sorted(statistics):
+                await say("line %s = %s" % (key, statistics[key]))
 
     def _diagnosis(self, instrument, channels, values, qualities):
         """Whether the numbers of a meter agree with each other, in sentences."""

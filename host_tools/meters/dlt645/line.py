@@ -21,7 +21,8 @@ class Dlt645Bus(SerialBus):
     def __init__(self, port: str, baud: int, parity: str = "E", reply_timeout_ms: int = REPLY_TIMEOUT_MS):
         super().__init__(port, baud, parity, reply_timeout_ms)
         self.heard: set[bytes] = set()  # addresses of all meters whose frames came by
-        self.meters = Client(baud, reply_timeout_ms * 1000, heard=self.heard)
+        self.meters = Client(baud, reply_timeout_ms * 1000)
+        self.meters.collect(self.heard)
 
     def ask(self, address: bytes, identifier: bytes = b"", function: int = READ) -> Reply:
         """The credited answer to one read, READ_ADDRESS without an identifier. Raises the ModbusError that names what

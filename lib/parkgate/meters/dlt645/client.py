@@ -29,8 +29,6 @@ Silence
 -------
 A meter answers within 500 ms (Td) and pauses at most 500 ms between two bytes (Tb). A frame that began keeps the line
 for Tb more; a request goes out after `silence_us` without a byte.
-
-Source: DL/T 645-2007, 5 to 7, as quoted by public implementations.
 """
 
 from parkgate.clock import elapsed_us
@@ -63,6 +61,7 @@ from .frame import (
 )
 from .unit import ANY_SHAPE, Unit
 
+REPLY_TIMEOUT_US_MIN = 600000  # a meter may take 500 ms (Td)
 _BUFFER_BYTES = 2 * FRAME_BYTES_MAX
 _SETTLE_US = 60000  # rubbish after which nothing came for so long is over
 _SILENCE_US_MIN = 20000  # no meter answers sooner (Td)
@@ -80,13 +79,12 @@ class Client:
     def __init__(
         self,
         baud,
-        reply_timeout_us=600000,
+        reply_timeout_us=REPLY_TIMEOUT_US_MIN,
         hold_off_us=3000000,
         late_guard_us=1000000,
         frame_gap_us=500000,
         again_us=300000,
         rest_us=0,
-        heard=None,
     ):
         self.baud = baud
         self.silence_us = max(_SILENCE_US_MIN, characters_us(4, baud))
@@ -99,7 +97,7 @@ class Client:
         self.rest_us = rest_us
         self.units = {}
         self.line = Statistics()
-        self.heard = heard  # a set collects the addresses of all meters whose frames come by
+        self._heard = None
         self._buffer = bytearray(_BUFFER_BYTES)
         self._length = 0
         self._early = 0  # so many bytes at the front of the buffer came before the request had left
@@ -129,6 +127,10 @@ class Client:
             unit.rest_us = rest_us
         return unit
 
+    def collect(self, heard):
+        """Add the address of every meter whose frame comes by to this set from now on; None ends it."""
+        self._heard = heard
+
     def name(self, unit_id):
         """A meter in words, for messages."""
         return "the only meter" if unit_id == ANY else "meter " + text_of(unit_id)
@@ -156,6 +158,14 @@ class Client:
             if self.may_ask(unit_id, READ, 0, t_us, identifier):
                 return READ, identifier, 6
         return None
+
+    def other_read(self, *_):
+        """None: a reply names what it answers, so nothing has to be confirmed."""
+        return
+
+    def owed_us(self, unit_id, function, _content, t_us, address=b""):
+        """How long only time has to pass until this may be asked: a copy of the last frame like its answer may come."""
+        return self.unit(unit_id).copy_us(shape_of(function, address), t_us, self.again_us)
 
     def wait_us(self, unit_id, t_us, function=0, address=None):
         """Time until this may be asked (silence of the line, rest of the meter, repetition); 0 is now."""
@@ -245,6 +255,15 @@ class Client:
             self._search(t_us, False)
         return event
 
+    def idle(self, data, t_us):
+        """Take what came while nothing is under way (b"" for nothing), at some moment since the last look."""
+        if data:
+            self.receive(data, t_us)
+            return
+        self.poll(t_us)
+        for unit in self.units.values():
+            unit.forget(t_us, self.hold_off_us, self.late_guard_us, self.again_us)
+
     def poll(self, t_us):
         """Let time pass without bytes. Returns None, a Reply, or a ModbusError (not raised)."""
         if self._line_used_us is None:
@@ -316,8 +335,8 @@ class Client:
         if not control & FROM_METER:
             self._judge_request(start, length, address, control, t_us)
             return
-        if self.heard is not None and is_true(address):
-            self.heard.add(address)
+        if self._heard is not None and is_true(address):
+            self._heard.add(address)
         content = frame_data(data, start, length)
         shape = shape_of_reply(control, content, address)
         if self._waiting and start >= self._early and self._answers(control, address, shape):

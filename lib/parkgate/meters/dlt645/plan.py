@@ -81,13 +81,28 @@ class Dlt645Plan(ReadPlan):
         Returns how many reads stand there now; 0 means that its one identifier was left out.
         """
         self.refusals += 1
-        block = self.blocks.pop(index)
+        before = len(self.blocks)
+        if self.split(index):
+            return 1 + len(self.blocks) - before
+        self.left_out.append(self.blocks.pop(index))
+        return 0
+
+    def split(self, index):
+        """Put the single identifiers of a block in its place; False when it is a single one."""
+        block = self.blocks[index]
         if not self._is_block(block):
-            self.left_out.append(block)
-            return 0
-        singles = self._singles(block.rows)
-        self.blocks[index:index] = singles
-        return len(singles)
+            return False
+        self.blocks[index : index + 1] = self._singles(block.rows)
+        return True
+
+    def part(self, index, turn=0):
+        """(function, identifier, bytes) of a read of one value of block `index`, another one each `turn`; None when it
+        is a single identifier."""
+        block = self.blocks[index]
+        if not self._is_block(block):
+            return None
+        row = block.rows[turn % len(block.rows)]
+        return READ, self.entries[row][0], self._item_bytes(row)
 
     def _is_block(self, block):
         return self.entries[block.rows[0]][0] != block.address

@@ -141,7 +141,7 @@ class Client:
         """False while another reply of this shape may still come: ask a probe of another shape instead."""
         return self._debt(self.unit(unit_id), shape_of(function, content), t_us) is None
 
-    def owed_us(self, unit_id, function, content, t_us):
+    def owed_us(self, unit_id, function, content, t_us, _address=None):
         """How long only time has to pass until a request may be sent: a copy of the last reply may come, or the guard
         of an answered probe is not over. 0: at once, or not before a probe is answered."""
         unit = self.unit(unit_id)
