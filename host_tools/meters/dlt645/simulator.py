@@ -181,13 +181,14 @@ class Dlt645Line:
         for meter in meters:
             if len(meter.address) != 12 or not meter.address.isdigit():
                 raise SettingsError(f"{meter.address!r} is no address: 12 digits, such as 000006605518")
-        curve = curve or read_curve()
+        self._curve = curve or read_curve()
         self.device = device
         self.baud = baud
         self.parity = parity
-        self.meters = tuple(meters)
+        self.meters: tuple[SimulatedMeter, ...] = ()
         self.counts: dict[str, int] = {}
-        self._memories = {meter.address: Memory(meter, curve) for meter in meters}
+        self._memories: dict[str, Memory] = {}
+        self.replace(meters)
         self._own_pair = not device
         self._link = link
         self._log_path = log
@@ -202,6 +203,11 @@ class Dlt645Line:
         self._thread: threading.Thread | None = None
         self._due: list[tuple[float, int, int, bytes]] = []  # (when, order, meter, byte)
         self._order = 0
+
+    def replace(self, meters: Sequence[SimulatedMeter]) -> None:
+        """From now on these hang on the line."""
+        self._memories = {meter.address: Memory(meter, self._curve) for meter in meters}
+        self.meters = tuple(meters)
 
     def __enter__(self) -> Dlt645Line:
         self.start()
