@@ -42,6 +42,15 @@ def cwt_python():
 
 
 @pytest.fixture(scope="session")
+def dlt645_python():
+    """Give the Python of the environment that has the library dlt645, a meter that is not ours."""
+    python = ROOT / "build" / "venv-dlt645" / "bin" / "python"
+    if not python.exists():
+        pytest.skip("build/venv-dlt645 is missing: `make test` makes it")
+    return python
+
+
+@pytest.fixture(scope="session")
 def reference():
     """Give the folder of reference data that lies beside the repository where there is one."""
     folder = ROOT.parent / "shared" / "reference"
