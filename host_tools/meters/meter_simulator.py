@@ -42,6 +42,7 @@ from pymodbus.framer import FramerType
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from host_tools.meters.dlt645 import simulator as dlt645
 from host_tools.meters.load_curve import Load, LoadCurve, WiredLoad
 from host_tools.meters.load_curve import read as read_curve
 from host_tools.meters.register_map import RegisterMap
@@ -372,8 +373,10 @@ def add_arguments(parser) -> None:
         "--meter",
         action="append",
         metavar="PROFILE@UNIT",
-        help="a meter and its unit id, e.g. eastron-sdm630@1; may be given several times",
+        help="a meter and its unit id, e.g. eastron-sdm630@1, or with --protocol dlt645 its address, e.g. "
+        "dlt645-2007@000006605518; may be given several times",
     )
+    parser.add_argument("--protocol", choices=("modbus", "dlt645"), default="modbus", help="what the meters speak")
     parser.add_argument(
         "--dead", type=int, action="append", default=[], metavar="UNIT", help="this meter never answers"
     )
@@ -394,8 +397,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--row-s", type=float, default=2.0, help="seconds a row of the curve lasts (default 2)")
     parser.add_argument("--device", default="", help="serve this serial port instead of a new pseudo terminal")
     parser.add_argument("--link", type=Path, help="symbolic link to the gateway's end of the line")
-    parser.add_argument("--baud", type=int, default=9600)
-    parser.add_argument("--parity", choices=("N", "E", "O"), default="N")
+    parser.add_argument("--baud", type=int, help="default 9600; DL/T 645: 2400")
+    parser.add_argument("--parity", choices=("N", "E", "O"), help="default N; DL/T 645: E")
     parser.add_argument("--paced", action="store_true", help="let bytes take their time at the baud rate")
     parser.add_argument("--echo", action="store_true", help="echo requests as some RS-485 adapters do")
     parser.add_argument("--settings", type=Path, metavar="FILE.toml", help="write a gateway's settings to read them")
@@ -418,8 +421,8 @@ def from_arguments(args) -> MeterBus:
     return MeterBus(
         meters,
         curve,
-        baud=args.baud,
-        parity=args.parity,
+        baud=args.baud or 9600,
+        parity=args.parity or "N",
         device=args.device,
         link=args.link,
         log=args.log,
@@ -442,10 +445,11 @@ def settings_text(bus: MeterBus, link: Path | None) -> str:
 
 def run(args) -> int:
     """Serve until Ctrl-C."""
-    bus = from_arguments(args)
+    bus = dlt645.from_arguments(args) if args.protocol == "dlt645" else from_arguments(args)
     with bus:
         if args.settings:
-            args.settings.write_text(settings_text(bus, args.link), encoding="utf-8")
+            made = dlt645.settings_text if args.protocol == "dlt645" else settings_text
+            args.settings.write_text(made(bus, args.link), encoding="utf-8")
             print(f"settings of a gateway that reads them: {args.settings}")
         print(f"meters answer on {args.link or bus.device} at {bus.baud} baud; Ctrl-C ends", flush=True)
         try:

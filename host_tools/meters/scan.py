@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from host_tools.base import profile_files
+from host_tools.meters.dlt645 import scan as dlt645_scan
 from host_tools.meters.serial_bus import SerialBus
 from parkgate.errors import ModbusError, ModbusExceptionReply, ModbusTimeout, SettingsError
 from parkgate.meters import identify, profiles
@@ -49,10 +50,14 @@ def add_arguments(parser) -> None:
         "--timeout-ms", type=int, default=150, metavar="MS", help="how long a meter may take to answer (default 150)"
     )
     parser.add_argument("--no-identify", action="store_true", help="only say who answers")
+    parser.add_argument("--protocol", choices=("modbus", "dlt645"), default="modbus", help="what the meters speak")
+    parser.add_argument("--all", action="store_true", help="DL/T 645: look pair by pair, at every speed")
 
 
 def run(args) -> int:
     """Print what is found; 0 when something answered. Raises SettingsError, LinkError."""
+    if args.protocol == "dlt645":
+        return dlt645_scan.run(args, [line_of(text) for text in args.line or dlt645_scan.LINES])
     lines = [line_of(text) for text in args.line or LINES]
     first, last = units_of(args.units)
     if not 10 <= args.timeout_ms <= 5000:
@@ -80,6 +85,8 @@ def run(args) -> int:
     print(f"{len(found)} answered, of {asked} asked, in {time.monotonic() - began_s:.0f} s")
     if not found:
         print("what to do: exchange A and B; check ground, the meter's supply, its unit id (--units 1-255)")
+        for address, baud, parity in dlt645_scan.glance(args.port):
+            print(f"meter {address} answers DL/T 645 at {baud} baud, parity {parity}: scan with --protocol dlt645")
         print("silence may also mean that the meter speaks DL/T 645, as many Chinese DIN-rail meters do:")
         print("the display or the label says 645, and its address has 12 digits")
     return 0 if found else 1

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 
 from host_tools.meters.dlt645.line import REPLY_TIMEOUT_MS, Dlt645Bus
-from parkgate.errors import Dlt645Refusal, ModbusError, ModbusTimeout, SettingsError
+from parkgate.errors import Dlt645Refusal, LinkError, ModbusError, ModbusTimeout, SettingsError
 from parkgate.meters.dlt645 import values
 from parkgate.meters.dlt645.frame import ANY, fits, identifier_bytes, text_of
 from parkgate.reading import GOOD
@@ -138,6 +138,23 @@ def scan(port: str, lines: list[tuple[int, str]], everyone: bool, timeout_ms: in
         if found and not everyone:
             break  # meters of one bus speak at one speed
     return found
+
+
+def glance(port: str) -> list[tuple[str, int, str]]:
+    """(address, baud, parity) of one DL/T 645 meter or more that answers at a usual speed: for a bus on which nobody
+    answers Modbus. Asks everybody once a speed."""
+    for baud, parity in ((2400, "E"), (9600, "E")):
+        try:
+            with Dlt645Bus(port, baud, parity) as bus:
+                try:
+                    bus.ask(ANY)
+                except ModbusError:
+                    pass
+                if bus.heard:
+                    return [(text_of(address), baud, parity) for address in sorted(bus.heard)]
+        except (SettingsError, LinkError):
+            continue
+    return []
 
 
 def run(args, lines: list[tuple[int, str]]) -> int:

@@ -398,6 +398,34 @@ class Dlt645Line:
             self._log.flush()
 
 
+def from_arguments(args) -> Dlt645Line:
+    """The line that the arguments of `parkgate meters simulate --protocol dlt645` describe. Raises SettingsError."""
+    meters = []
+    for text in args.meter or ["dlt645-2007@000000000001"]:
+        profile, _, address = text.partition("@")
+        if len(address) != 12 or not address.isdigit():
+            raise SettingsError(f"--meter {text}: PROFILE@ADDRESS, as dlt645-2007@000006605518")
+        number = int(address)
+        faults = Faults.noisy() if number in args.noisy else Faults()
+        meters.append(SimulatedMeter(address, profile, dead=number in args.dead, faults=faults))
+    curve = read_curve(args.replay, args.row_s, args.column) if args.replay else read_curve(row_s=args.row_s)
+    return Dlt645Line(
+        meters, curve, baud=args.baud or 2400, parity=args.parity or "E", device=args.device, link=args.link,
+        log=args.log, seed=args.seed, echo=args.echo,
+    )  # fmt: skip
+
+
+def settings_text(line: Dlt645Line, link: Path | None) -> str:
+    """Settings of a gateway whose bus this is, sealing often so that one sees something soon."""
+    device = link.absolute() if link else line.device
+    lines = ["[sealing]", "period_s = 10", "", "[[buses]]", 'name = "rs485"', f'device = "{device}"']
+    lines += ['protocol = "dlt645"', f"baud = {line.baud}", f'parity = "{line.parity}"']
+    for number, meter in enumerate(line.meters, 1):
+        lines += ["", "[[instruments]]", f'name = "meter-{number}"', f'profile = "{meter.profile}"']
+        lines += ['bus = "rs485"', f'address = "{meter.address}"', "period_ms = 5000"]
+    return "\n".join(lines) + "\n"
+
+
 def _open_port(device: str, baud: int, parity: str) -> int:
     import serial
 

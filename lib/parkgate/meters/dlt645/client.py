@@ -383,7 +383,8 @@ class Client:
             unit.statistics.count_exception(code)
             return Dlt645Refusal(code, address)
         for debt in unit.debts:
-            debt[2] = True
+            if elapsed_us(self._sent_us, debt[1]) >= 0:  # what was asked after us may still come
+                debt[2] = True
         latency_us = max(0, elapsed_us(t_us, self._sent_us) - characters_us(len(self._sent), self.baud))
         unit.statistics.count_ok(latency_us)
         if function == READ:
