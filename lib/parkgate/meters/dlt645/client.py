@@ -1,17 +1,16 @@
 """DL/T 645-2007 client without I/O: bytes and times go in, bytes to send and events come out.
 
-It is driven as the Modbus client is (modbus.py): request, then receive and poll until a Reply or an instance of a
-ModbusError (returned, not raised). A `unit_id` is a meter's address, 6 bytes as on the wire; `address` is a data
-identifier, 4 bytes as on the wire; `content` is how many data bytes are expected (for the time that the reply takes).
-Times are microseconds of a clock that may wrap at 2^30; call `poll` every few minutes when idle.
+It is driven as modbus.client is. A `unit_id` is a meter's address, 6 bytes as on the wire; `address` a data identifier,
+4 bytes as on the wire; `content` how many data bytes are expected (for the time that the reply takes). Times are
+microseconds of a clock that may wrap at 2^30; call `poll` or `idle` every few minutes when nothing is asked.
 
 When a reply is credited
 ------------------------
 A reply names its meter and its data identifier, so it can hardly answer another question. It can answer an *older* one
 of the same kind: then it holds a value of the sample before. So a reply is credited only if
 
-1. its first byte was handed over after our request, its checksum is right, and it carries the address that was asked (a
-   true one: a reply under the wildcard is nobody's) and the identifier that was asked; and
+1. its first byte was handed over after our request, its checksum is right, and it carries the identifier and the
+   address that were asked (a true one: a reply under the wildcard is nobody's); and
 2. no older answer with this identifier can still be under way from that meter; and
 3. nothing but silence follows it for two characters. Where two send at once, the bytes of one clear bits of the
    other's, and a sum of 8 bits does not always see it; but the one who began later also ends later.
@@ -128,7 +127,7 @@ class Client:
         return unit
 
     def collect(self, heard):
-        """Add the address of every meter whose frame comes by to this set from now on; None ends it."""
+        """Add the address of every meter whose frame comes by to this set; None ends it."""
         self._heard = heard
 
     def name(self, unit_id):
@@ -151,17 +150,18 @@ class Client:
         unit.forget(t_us, self.hold_off_us, self.late_guard_us, self.again_us)
         return not unit.owes(shape_of(function, address))
 
-    def probe(self, unit_id, _function, _address, _content, t_us):
-        """(function, identifier, content) of a request to this meter whose answer pays for older ones, None when every
-        one that could be made is owed itself."""
+    def probe(self, unit_id, _function, address, _content, t_us):
+        """(function, identifier, content) of another read whose answer proves that no older one can follow, or None."""
+        unit = self.unit(unit_id)
         for identifier in _PROBES:
-            if self.may_ask(unit_id, READ, 0, t_us, identifier):
+            shape = shape_of(READ, identifier)
+            if identifier != address and not unit.owes(shape) and not unit.copy_us(shape, t_us, self.again_us):
                 return READ, identifier, 6
         return None
 
-    def other_read(self, *_):
-        """None: a reply names what it answers, so nothing has to be confirmed."""
-        return
+    def other_read(self, *which):
+        """The same: a read of another identifier."""
+        return self.probe(*which)
 
     def owed_us(self, unit_id, function, _content, t_us, address=b""):
         """How long only time has to pass until this may be asked: a copy of the last frame like its answer may come."""
