@@ -119,7 +119,8 @@ def load(document, name, channels=(), ct_ratio="", vt_ratio=""):
     of the settings, "100:5" or "20" ("": not set). Raises ProfileError that names the file, the entry and what to do.
     """
     file_name, variant = split_name(name)
-    found = check(document, file_name)
+    usual = document.get("usual", ()) if type(document) is dict else ()
+    found = check(document, file_name, () if variant else channels or usual)
     if variant:
         if variant not in document.get("variants", {}):
             raise ProfileError(
@@ -127,7 +128,7 @@ def load(document, name, channels=(), ct_ratio="", vt_ratio=""):
                 % (file_name, variant, ", ".join(sorted(document.get("variants", {}))) or "none")
             )
         document = with_variant(document, variant)
-        found = _check_rows(document, name)
+        found = _check_rows(document, name, channels or document["usual"])
     wanted = list(channels) or document["usual"]
     by_name = {row.quantity: row for row in found}
     del found
@@ -217,8 +218,9 @@ def _pairs(writes):
     return tuple([tuple(write) for write in writes])
 
 
-def check(document, name):
-    """Check a whole profile file with all its variants; the rows as Channel objects. Raises ProfileError."""
+def check(document, name, wanted=None):
+    """Check a whole profile file with all its variants; the rows as Channel objects (those of `wanted` quantities where
+    given: a board has no room for all). Raises ProfileError."""
     if not isinstance(document, dict):
         raise ProfileError("%s: must be one JSON object" % name)
     for field in document:
@@ -246,7 +248,7 @@ def check(document, name):
     for key in document.get("ratings", ()):
         if key != "power_max_w" or type(document["ratings"][key]) is not int or document["ratings"][key] <= 0:
             raise ProfileError("%s: ratings: unknown %r; there is power_max_w, a whole number above 0" % (name, key))
-    found = _check_rows(document, name)
+    found = _check_rows(document, name, wanted)
     for variant, change in document.get("variants", {}).items():
         where = "%s+%s" % (name, variant)
         if type(change) is not dict or type(change.get("why")) is not str:
@@ -262,7 +264,7 @@ def check(document, name):
         for field in ("usual", "without"):
             if any(type(item) is not str for item in change.get(field, ())):
                 raise ProfileError("%s: %s: each item must be of type str" % (where, field))
-        _check_rows(with_variant(document, variant), where)
+        _check_rows(with_variant(document, variant), where, ())
     _check_sunspec(document, name)
     return found
 
@@ -296,7 +298,7 @@ def _replaced(before, offered, without):
     return kept + [row for row in offered if row not in kept]
 
 
-def _check_rows(document, name):
+def _check_rows(document, name, wanted):
     _check_fields(document, name)
     seen_auxiliaries = {}
     auxiliaries = document.get("auxiliary", ())
@@ -321,8 +323,9 @@ def _check_rows(document, name):
                 % (name, index + 1, entry.quantity, seen[entry.quantity] + 1)
             )
         seen[entry.quantity] = index
-        found.append(entry)
-    if not found:
+        if wanted is None or entry.quantity in wanted:
+            found.append(entry)
+    if not seen:
         raise ProfileError("%s: registers is empty" % name)
     for field in ("usual", "scales", "rollover"):
         items = document.get(field, ())
