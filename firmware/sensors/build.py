@@ -108,14 +108,22 @@ def meter(item: dict, bus, read_profile, mono_ms, notes):
         from .modbus_meter import ModbusMeter
 
         unit = bus.client.unit(item["unit_id"], slow_us, rest_us)
-        made = ModbusMeter(item["name"], item["unit_id"], item["period_ms"], profile.plan, bus, unit)
+        given = item["name"], item["unit_id"], item["period_ms"]
+    words = profile.words()
+    if document.get("sunspec"):
+        from .sunspec_meter import SunSpecMeter, load_plans
+
+        plans, words = load_plans(document, profile, item)
+        made = SunSpecMeter(*given, plans, bus, unit)
+    else:
+        made = ModbusMeter(*given, profile.plan, bus, unit)
     power_max_w = profile.ratings.get("power_max_w", counters.POWER_MAX_W)
     checks = [(c.quantity, counters.for_channel(c, power_max_w)) for c in profile.channels]
     made.check_counters(checks, mono_ms, notes.counter)
     made.consistency = _consistency(item["name"], profile, document, notes.consistency)
     if profile.plan.rules:
         made.watch_ratios(notes.ratio)
-    return made, profile.schema(), profile.words()
+    return made, profile.schema(), words
 
 
 def _consistency(name, profile, document, note):

@@ -165,6 +165,12 @@ class ReadPlan:
         address, code = self.entries[block.rows[turn % len(block.rows)]][:2]
         return block.function, address, registers.width(code)
 
+    def move(self, base):
+        """Add `base` to every address: those of a SunSpec profile count from the model's first register."""
+        self.entries = [(address + base, code, exponent) for address, code, exponent in self.entries]
+        for block in self.blocks:
+            block.address += base
+
     def ask_again(self):
         """Read what was left out once more: a meter may have been starting, or have got an extension."""
         self.blocks.extend(self.left_out)

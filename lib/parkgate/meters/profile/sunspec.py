@@ -1,4 +1,4 @@
-"""Where a SunSpec meter keeps its model: the chain of models is walked, one read after another (SPEC 11.12).
+"""Where a SunSpec meter keeps its model: the chain of models is walked, one read after another (SPEC 11.3).
 
     discovery = Discovery({"203": "", "213": "float"})
     while discovery.request():
