@@ -18,7 +18,8 @@ class ModbusMeter:
     ends, and the next one begins with that small read: a dead meter costs one reply time-out a sample, two when it
     dies. If it is, the block is silent, and `silence` learns when to split it. At most 3 silent blocks are paid for in
     a sample, and 3 bad replies in a row end it. When a reply comes that nobody asked for, one may have been taken for
-    another: the sample is given up."""
+    another: the sample is given up. So it is when two answers look alike and something that was no frame came
+    as well: it may have been the true reply, damaged."""
 
     report = None
     taken_ms = None
@@ -66,8 +67,11 @@ class ModbusMeter:
         small = None if self._alive or not plan.blocks else self._small(plan, self._samples % len(plan.blocks))
         if not await self._answers(small, True):
             lost = TIMEOUT
-        confirmed = True
-        last = before = None  # the last two blocks that were answered
+        confirmed, alike, strange = True, False, unit.strange
+        requests = unit.statistics.requests
+        seen = []  # (function, count) of what was answered
+        again = False  # whether the last answer looks like one before it
+        last = None
         faults = silences = i = 0
         while i < len(plan.blocks):
             block = plan.blocks[i]
@@ -83,7 +87,10 @@ class ModbusMeter:
                 plan.decode(i, reply.data, values, qualities)
                 silence.answered(block)
                 self._note_answer(block.function, block.address, block.count)
-                last, before = block, last
+                again = (block.function, block.count) in seen
+                alike = alike or again
+                seen.append((block.function, block.count))
+                last = block
                 self._alive, faults = True, 0
             except ModbusExceptionReply as e:
                 self._alive, faults = True, 0
@@ -109,10 +116,12 @@ class ModbusMeter:
                 if faults == _FAULTS_IN_A_ROW:
                     lost = BAD_REPLY
             i += 1
-        if before and (last.function, last.count) == (before.function, before.count):
-            # Their answers look alike. Once a read of another shape is answered, a copy between them has shown itself.
+        if unit.statistics.requests - requests > len(seen):
+            again = alike = True  # what else was asked may have had an answer that looks like one of these
+        if again and last:
+            # Once a read of another shape is answered, a copy that was taken for this answer has shown itself.
             confirmed = await bus.confirm(unit_id, last.function, last.address, last.count)
-        if not confirmed or unit.doubles != doubles:
+        if not confirmed or unit.doubles != doubles or (alike and unit.strange != strange):
             for i in range(len(plan.blocks)):
                 plan.failed(i, BAD_REPLY, values, qualities)
 

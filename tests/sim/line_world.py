@@ -10,7 +10,8 @@ What a world may do, and up to which limits (those that lib/parkgate/meters/modb
 
 - answers late by any time below 9 s, drawn around the reply time-out, the guard, two and ten times the time-out, from
   meters that answer in order and drop or queue what comes meanwhile; out of order up to time-out + guard;
-- answers delivered twice: at once or up to a second later; where a meter is read in one block, within 20 ms;
+- answers delivered twice: at once or up to a second later, from meters whose true replies are not lost at the same
+  time; where a meter is read in one block, within 20 ms;
 - a converter that hands bytes over late (16 ms to 2 s), in lumps, or (without copies) when the next request goes out;
 - a second client that asks the same meters; collisions; echoes; a receiver that is deaf while we send;
 - damaged, cut and lost frames, noise, refusals;
@@ -102,6 +103,8 @@ class Meter:
         self.copy_us = dice.choice((0, 3, 15, 40, 200, 900)) * MS
         if self.copied:  # a first copy and the loss of the true reply at once cannot be told from the truth
             self.lost = self.damaged = 0
+            world.second = False
+            self.queues = True
         self.busy_us = 0
 
     def latency_us(self) -> int:
@@ -120,7 +123,7 @@ class Meter:
         start_us = max(end_us, self.busy_us) + self.latency_us()
         if world.reorders:
             start_us = min(end_us + self.latency_us(), end_us + TIMEOUT_US + GUARD_US - 200 * MS)
-        if start_us - end_us > LATEST_US - world.delay_us:
+        if start_us - end_us > LATEST_US - S - world.delay_us:
             return
         if dice.random() < self.refuses or (self.no_single and count == 1):
             answer = frame(bytes((self.unit_id, function | 0x80, dice.choice((2, 4, 6)) if count == 1 else 6)))
@@ -133,7 +136,8 @@ class Meter:
         if dice.random() < self.copied:
             world.copies += 1
             limit_us = self.copy_us if world.many_blocks else min(self.copy_us, 3 * MS)
-            world.on_line(end_us + (limit_us if dice.random() < 0.7 else dice.randrange(limit_us + 1)), answer)
+            later_us = limit_us if dice.random() < 0.7 else dice.randrange(limit_us + 1)
+            world.copy(end_us + later_us + characters_us(len(answer), BAUD), answer)
 
     def _damage(self, answer: bytes) -> bytes:
         dice = self.world.dice
@@ -164,6 +168,7 @@ class World:
         self.way = "direct" if self.reorders else dice.choice(("direct", "direct", "direct", "late", "lumps", "held"))
         slow = self.way in ("late", "lumps")
         self.delay_us = dice.choice((16, 50, 250, 299, 310, 500, 1000, 2000)) * MS if slow else 0
+        self.deaf = self.deaf and self.way == "direct"
         self.second = dice.random() < 0.3
         self.hesitates = dice.choice((0, 0, 0.01, 0.05))
         self.pauses_ms = dice.choice(((5, 50), (100, 1000), (700, 1300), (1000, 10000), (10000, 1200000)))
@@ -273,11 +278,15 @@ class World:
         self._schedule(end_us, data, which)
         return end_us
 
+    def copy(self, end_us: int, data: bytes) -> None:
+        """A converter delivers a frame once more: it is not on the wire."""
+        self._schedule(end_us, data)
+
     def _schedule(self, wire_us: int, data: bytes, which: int = -1) -> None:
         """Bytes that have left the wire at `wire_us`: when the port has them."""
         if not data:
             return
-        cut = 0 if self.way == "held" else self.dice.randrange(len(data))  # it holds whole frames back
+        cut = 0 if self.way == "held" else max(len(data) - 14, self.dice.randrange(len(data)))  # held: whole frames
         for piece, back in ((data[:cut], characters_us(len(data) - cut, BAUD)), (data[cut:], 0)):
             at_us = wire_us - back
             if self.way == "late":
@@ -383,10 +392,10 @@ def run(coroutine):
     raise AssertionError("something waited outside the port")
 
 
-def soak(exchanges: int, seed: int, passes: int = 60, until_wrong: bool = False) -> Result:
-    """Worlds from `seed` on until there were so many exchanges; or until a value is wrong."""
+def soak(exchanges: int, seed: int, passes: int = 60, until_wrong: bool = False, worlds: int | None = None) -> Result:
+    """Worlds from `seed` on until there were so many exchanges, or worlds; or until a value is wrong."""
     result = Result()
-    while result.exchanges < exchanges:
+    while result.exchanges < exchanges if worlds is None else result.worlds < worlds:
         world = World(seed)
         world.run(passes)
         result.add(world)

@@ -9,8 +9,7 @@ The caller owns the port and the clock. One exchange looks like this:
     repeat: event = client.receive(port.read(), t_us) or client.poll(t_us), at the latest after due_us(t_us),
     until event is a Reply or an instance (returned, not raised) of a ModbusError
 
-Read the port before every `poll`: bytes that wait in a buffer look like silence. Call `idle` now and then between
-exchanges, with what has come.
+Read the port before every `poll`: bytes that wait in a buffer look like silence. Call `idle` between exchanges.
 
 Times are microseconds of any steady clock that may wrap at 2^30 (`time.ticks_us` on boards); only
 differences below 2^29 (8.9 minutes) are formed, so call `poll` or `idle` at least every few minutes.
@@ -45,6 +44,7 @@ from .frame import (
     BROADCAST,
     FRAME_BYTES_MAX,
     LONG_US,
+    WRITE_REGISTERS,
     Reply,
     characters_us,
     content_bytes,
@@ -58,7 +58,6 @@ from .frame import (
 )
 
 _BUFFER_BYTES = 2 * FRAME_BYTES_MAX + 32
-_PROBE_COUNTS = (1, 2, 3, 4)
 _GUARD_WAIT_US = 100000  # so little of a guard is waited for
 
 # What bytes that are part of no whole frame tell about our reply, in rising weight.
@@ -84,8 +83,7 @@ class Client:
         self.hold_off_us = hold_off_us
         self.late_guard_us = late_guard_us
         self.frame_gap_us = max(frame_gap_us, self.silence_us)
-        self.adapter_echoes = adapter_echoes
-        self.rest_us = rest_us
+        self.adapter_echoes, self.rest_us = adapter_echoes, rest_us
         self.units = {}
         self.waiting = False  # whether a request is under way
         self.line = Statistics()
@@ -95,16 +93,11 @@ class Client:
         self._early = 0  # so many bytes of the buffer came before our request had ended
         self._free_at_us = None
         self._line_used_us = None
-        self._sent = b""
-        self._unit = None
-        self._shape = 0
-        self._head = b""
-        self._reply_bytes = 0
-        self._asked = None
-        self._sent_us = 0
-        self._budget_us = 0
+        self._sent = self._head = b""
+        self._unit = self._asked = None
+        self._shape = self._reply_bytes = 0
+        self._sent_us = self._budget_us = self._foreign_seen = 0
         self._evidence = _NOTHING
-        self._foreign_seen = 0
 
     def unit(self, unit_id, reply_timeout_us=None, rest_us=None):
         """The record of one unit id; the times, where given, replace what was set before.
@@ -122,7 +115,6 @@ class Client:
         return unit
 
     def name(self, unit_id):
-        """A unit in words."""
         return "unit %d" % unit_id
 
     def slot_us(self, unit_id, function, count):
@@ -164,23 +156,15 @@ class Client:
 
     def other_read(self, unit_id, function, address, content, t_us):
         """A short read of another shape than this request, of which none is owed; None when there is none."""
-        unit, own = self.unit(unit_id), shape_of(function, content)
-        if function > 4:
-            function = 3
-        if unit.probe_other:
-            function = ((function - 1) ^ 1) + 1  # 1 and 2, 3 and 4: an exception names the function, so it counts
-        for n in _PROBE_COUNTS:
-            count = n if function > 2 else 8 * n - 7  # replies of coils differ by whole bytes
-            shape = shape_of(function, count)
-            if shape != own and address + count <= 0x10000 and self._debt(unit, shape, t_us) is None:
-                return function, address, count
-        return None
+        unit = self.unit(unit_id)
+        unit.forget(t_us, self.hold_off_us, self.late_guard_us)
+        return unit.other_read(function, address, shape_of(function, content))
 
     def wait_us(self, unit_id, t_us):
         """Time until a request to this unit may be sent (silence of the line, rests of line and unit); 0 is now."""
         until = [self._free_at_us, self.unit(unit_id).free_at_us]
         if self._line_used_us is not None:
-            until.append(self._line_used_us + self.silence_us)
+            until.append(self._line_used_us + self._quiet_us())
         return max([time_until_us(moment, t_us) for moment in until if moment is not None] or [0])
 
     def request(self, unit_id, function, address, content, t_us, probe=False):
@@ -265,7 +249,7 @@ class Client:
             return None
         gap = elapsed_us(t_us, self._line_used_us)
         if not self.waiting:
-            if gap >= self.silence_us or gap < -LONG_US:
+            if gap >= self._quiet_us() or gap < -LONG_US:
                 self._judge(self._length)
                 self._line_used_us = None
             return None
@@ -281,6 +265,18 @@ class Client:
         """Give up what is under way, if anything: the port failed, or whoever asked is gone. Its reply stays owed."""
         if self.waiting:
             self._end(t_us)
+
+    def _quiet_us(self):
+        """How long the line must be silent until what came is judged: longer while a frame may be cut in two."""
+        data, start, rest = self._buffer, 0, 0
+        while start < self._length:
+            length = frame_length(data, start, self._length)
+            start += length or 1
+            rest = start if length else rest
+        for i in range(max(rest, self._length - 7), self._length):
+            if data[i] in self.units and (i + 1 == self._length or data[i + 1] & 0x7F <= WRITE_REGISTERS):
+                return self.frame_gap_us
+        return self.silence_us
 
     def _debt(self, unit, shape, t_us):
         unit.forget(t_us, self.hold_off_us, self.late_guard_us)
@@ -312,10 +308,7 @@ class Client:
                     start = 0
         start = max(start, self._early)
         event = self._search_for(self._head, self._reply_bytes, start, t_us)
-        if event is None:
-            refusal = bytes((sent[0], sent[1] | 0x80))
-            event = self._search_for(refusal, 5, start, t_us)
-        return event
+        return event or self._search_for(bytes((sent[0], sent[1] | 0x80)), 5, start, t_us)
 
     def _search_for(self, head, length, start, t_us):
         while True:
@@ -365,7 +358,11 @@ class Client:
 
     def _end(self, t_us):
         """The exchange is over without a credited reply: name what came instead."""
-        self._judge(self._length)
+        arriving = self._line_used_us is not None and elapsed_us(t_us, self._line_used_us) < self.frame_gap_us
+        if arriving:  # judged when it is whole
+            self._evidence = max(self._evidence, self._evidence_of_ours(min(self._early, self._length), self._length))
+        else:
+            self._judge(self._length)
         unit_id, function, address, count, probe = self._asked
         self._finish(t_us)
         statistics = self._unit.statistics
@@ -375,7 +372,6 @@ class Client:
         self._unit.tried(self._sent_us, self.hold_off_us)
         if probe:
             self._unit.probe_other = not self._unit.probe_other
-        arriving = self._line_used_us is not None and elapsed_us(t_us, self._line_used_us) < self.frame_gap_us
         if function <= 4:
             came = self._evidence == _CRC_OURS or (self._evidence == _SHORT_OURS and not arriving)
             self._unit.owe(self._shape, self._sent_us, t_us, DAMAGED if came else OWN)
@@ -467,10 +463,14 @@ class Client:
             if self._is_cut_echo(first, last):
                 self._own_statistics().echo_frames += 1
                 return
+            if evidence:
+                self._unit.strange += 1
             evidence = self._evidence_of_ours(first, end) or evidence
             self._evidence = max(self._evidence, evidence)
         elif evidence:
             self.line.crc += 1
+            for unit in self.units.values():
+                unit.strange += 1
 
     def _is_cut_echo(self, first, last):
         """Whether the bytes are the beginning of our own request and cannot be that of a reply."""

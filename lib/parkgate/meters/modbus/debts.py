@@ -30,12 +30,15 @@ bring it back.
 from parkgate.clock import elapsed_us
 from parkgate.meters.bus_statistics import Statistics
 
+from .frame import shape_of
+
 OWN, THEIRS, COPY, DAMAGED = 0, 1, 2, 3  # whose reply it is; the last was ours, it seems, and came damaged
 
 REPLY_TIMEOUT_MAX_US = 2500000  # a learnt reply time-out never exceeds this, or the one set if that is longer
 _PROMPT_REPLIES = 250  # so many replies in a row within the time-out that was set: the learnt one is forgotten
 _COPY_REPLIES = 1000  # so many replies without a copy: the unit is taken to send no copies any more
-_DEBTS_MAX = 8
+_DEBTS_MAX = 16
+_PROBE_COUNTS = (1, 2, 3, 4)
 _ANY_SHAPE = -1
 _SHAPE, _ASKED, _SINCE, _WHOSE, _STATE, _CRC = 0, 1, 2, 3, 4, 5  # places in a debt
 _FRESH, _TIMED, _PROVEN = 0, 1, 2  # states: it may come at any time; time ends it; the unit answered something newer
@@ -46,7 +49,8 @@ class Unit:
 
     `reply_timeout_us` is the one in force: the one that was set, or a longer one that was learnt from late replies.
     `doubles` counts reply frames of this unit that nobody had asked for: copies of an answer, or answers to requests
-    that we did not hear. `probe_other` is whether the unit refuses probes with its own function code.
+    that we did not hear; `strange` counts pieces of four bytes or more that were part of no frame. `probe_other` is
+    whether the unit refuses probes with its own function code.
     """
 
     __slots__ = (
@@ -62,6 +66,7 @@ class Unit:
         "rest_us",
         "set_timeout_us",
         "statistics",
+        "strange",
     )
 
     def __init__(self, reply_timeout_us, rest_us):
@@ -69,7 +74,7 @@ class Unit:
         self.rest_us = rest_us
         self.free_at_us = None
         self.debts = []
-        self.doubles = 0
+        self.doubles = self.strange = 0
         self.last_shape = self.last_us = None  # of the last credited reply
         self.probe_other = False
         self.statistics = Statistics()
@@ -89,9 +94,23 @@ class Unit:
                 return debt
         return None
 
+    def other_read(self, function, address, own):
+        """(function, address, count) of a short read whose shape is not `own` and not owed; None when there is none."""
+        if function > 4:
+            function = 3
+        if self.probe_other:
+            function = ((function - 1) ^ 1) + 1  # 1 and 2, 3 and 4: an exception names the function, so it counts
+        for n in _PROBE_COUNTS:
+            count = n if function > 2 else 8 * n - 7  # replies of coils differ by whole bytes
+            shape = shape_of(function, count)
+            if shape != own and address + count <= 0x10000 and self.debt(shape) is None:
+                return function, address, count
+        return None
+
     def pay(self, shape, t_us, crc=None):
         """A reply of this shape arrived that is not credited: it ends one debt, and from a unit that answers in order
         nothing older can follow. Whose debt it was, None when there was none. A late reply to us teaches patience."""
+        self.last_shape, self.last_us = shape, t_us
         for debt in self.debts:  # the same bytes once more are the copy that is expected
             if debt[_WHOSE] == COPY and debt[_SHAPE] == shape and debt[_CRC] == crc:
                 self.debts.remove(debt)
@@ -117,6 +136,8 @@ class Unit:
 
     def prove(self, asked_us):
         """A unit that answers in order has answered a request that was sent at `asked_us`: nothing older follows."""
+        if self.debts and self.debts[0][_SHAPE] == _ANY_SHAPE:
+            return  # which debt was paid is not known any more
         for debt in self.debts:
             if elapsed_us(asked_us, debt[_ASKED]) > 0:
                 debt[_STATE] = _PROVEN
