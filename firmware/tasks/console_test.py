@@ -146,10 +146,23 @@ class Tests:
         instrument, channels, values, qualities = await self.sensor_read(request, say)
         for text in self._diagnosis(instrument, channels, values, qualities):
             await say(text)
-        if hasattr(instrument, "unit"):  # of a bus
-            statistics = instrument.unit.statistics.as_dict()
-            for key in sorted(statistics):
-                await say("line %s = %s" % (key, statistics[key]))
+        await self._line(instrument, say)
+
+    async def meters_stats(self, request, say):
+        await self._line(self._instrument(request.args[0]), say)
+
+    async def _line(self, instrument, say):
+        """What was counted on a meter's line and learnt of it; nothing for what is on no bus."""
+        if not hasattr(instrument, "unit"):
+            return
+        unit = instrument.unit
+        statistics = unit.statistics.as_dict()
+        for key in sorted(statistics):
+            await say("line %s = %s" % (key, statistics[key]))
+        await say("line doubles = %d" % unit.doubles)
+        await say("learnt reply time-out = %d ms" % (unit.reply_timeout_us // 1000))
+        for name, number in instrument.silence.lines():
+            await say("learnt %s = %d" % (name, number))
 
     def _diagnosis(self, instrument, channels, values, qualities):
         """Whether the numbers of a meter agree with each other, in sentences."""

@@ -202,16 +202,35 @@ def _meter(asked: Asked, line: str, log: list[str]) -> Iterator[Finding]:
         yield Finding(f"meter.{name}.unknown", WRONG, f"meter {name}: {error}", "", 22)
         return
     bad = [answer for answer in answers if not answer.endswith("(good)")]
-    if answers and len(bad) == len(answers):
+    learnt = _learnt(asked, name) if bad else ""
+    if answers and len(bad) == len(answers) and not learnt:
         why = f"; the last that the gateway said of it: {said[-1]}" if said else ""
         todo = "check its power, both wires (A and B swapped?), unit id and baud"
         yield Finding(f"meter.{name}.silent", WRONG, f"meter {name} gives nothing{why}", todo, 21)
     elif bad:
         text = f"meter {name}: {len(bad)} of {len(answers)} values are not good, such as {bad[0]}"
-        yield Finding(f"meter.{name}.not_good", WRONG, text, "", 30)
+        yield Finding(f"meter.{name}.not_good", WRONG, text, learnt, 30)
     else:
         first = f": {answers[0]}" if answers else ""
         yield Finding(f"meter.{name}", GOOD, f"meter {name} answers{first}")
+
+
+def _learnt(asked: Asked, name: str) -> str:
+    """What to do about a meter that answers some reads and not others; "" when it answers none, so that its wires may
+    be wrong."""
+    try:
+        facts = asked.facts(f"meters stats {name}")
+    except NotAsked:
+        return ""
+    largest, least, silent = (
+        facts.get(f"learnt {what}", "0")
+        for what in ("largest read answered", "smallest read left unanswered", "values that stay silent")
+    )
+    if largest == "0":
+        return ""
+    if least != "0":
+        return f"its wires are good: it answers {largest} registers in one read, not {least}; smaller reads are tried"
+    return "its wires are good: it leaves some values unanswered; choose other channels" if silent != "0" else ""
 
 
 def check_losses(asked: Asked) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ HEALTHY = {
     "meters list": "press: pzem-004t, bus rs485, unit id 2, every 1000 ms",
     "log": "",
     "sensor read press": "voltage = 230.1 V (good)",
+    "meters stats press": "line ok = 0\nlearnt largest read answered = 0",
     "journal status": "dropped = 0\nseconds_to_loss = 900000\nnext_batch = 5\nheld = 1\nhighest_receipt = 4",
     "time": "trust = synchronised\nunix_ms = {now}",
     "link test": "wi-fi: ok\nreceipt: ok, the last one came 3 s ago (1 ms)",
@@ -102,7 +103,7 @@ def test_all_troubles_are_listed_the_weightiest_first(monkeypatch, capsys):
     )
 
 
-@pytest.mark.parametrize("missing", [name for name in HEALTHY if name not in ("export seal", "log")])
+@pytest.mark.parametrize("missing", sorted(set(HEALTHY) - {"export seal", "log", "meters stats press"}))
 def test_a_command_without_an_answer_hides_nothing_else(missing):
     line = Line()
     del line.answers[missing]
@@ -140,3 +141,15 @@ def test_the_hub_is_asked_too(monkeypatch, known, revoked, key):
     monkeypatch.setattr(doctor, "hub_view", types.SimpleNamespace(ask=lambda *_: view))
     found = doctor.findings(doctor.Asked(Line(), "park"))
     assert found[0].key == key
+
+
+def test_a_meter_that_answers_small_reads_has_good_wires():
+    """Silence above a size is no fault of the cable."""
+    silent = "voltage = none (timeout)\ncurrent = none (timeout)"
+    learnt = "learnt largest read answered = 38\nlearnt smallest read left unanswered = 76"
+    found = list(doctor.check_meters(doctor.Asked(Line(sensor_read_press=silent, meters_stats_press=learnt))))
+    assert [each.key for each in found] == ["meter.press.not_good"]
+    assert "wires are good: it answers 38 registers in one read, not 76" in found[0].todo
+    found = list(doctor.check_meters(doctor.Asked(Line(sensor_read_press=silent))))
+    assert [each.key for each in found] == ["meter.press.silent"]
+    assert "wires" in found[0].todo

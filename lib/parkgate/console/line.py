@@ -47,6 +47,7 @@ COMMANDS = (
     ("meters list", "", LOCKED, 9, "the instruments that are read"),
     ("meters scan", "BUS [FIRST] [LAST]", LOCKED, 9, "which unit ids answer on a bus"),
     ("meters test", "NAME", LOCKED, 9, "read one meter now, with what its line has counted"),
+    ("meters stats", "NAME", LOCKED, 9, "what the line of one meter has counted and what was learnt of it"),
     ("meters keep", "NAME SHA256", LOCKED, 9, "take in the uploaded meter profile as NAME"),
     ("upload", "AT BASE64", LOCKED, 9, "stage bytes for meters keep or commission sign, behind the first AT bytes"),
     ("commission sign", "SHA256", LOCKED, 9, "put the uploaded commissioning record into the chain"),
