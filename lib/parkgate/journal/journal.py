@@ -52,7 +52,7 @@ flash, written back, cannot be told from the truth here: the hub sees a fork.
 from collections import namedtuple
 
 from parkgate import events
-from parkgate.errors import JournalError
+from parkgate.errors import FlashError, JournalError
 from parkgate.wire import cbor
 
 from .batches import Batches
@@ -96,6 +96,10 @@ class Journal(Batches):
         self._largest = 0
         self._unsaved = False
         self._rate_ms = None
+        try:
+            self.sectors.flash.sync()  # what can be kept is kept; what is gone is counted by what memory knows
+        except FlashError:
+            pass
         try:
             report = recover(self, blank_reason)
         except Exception:
