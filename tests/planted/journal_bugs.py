@@ -20,9 +20,10 @@ BUGS = {
         "append returns while the record waits in memory for the next one",
         (
             "journal",
-            "self._put(RAW, kind, readings, 0, (payload,))",
-            "self._late, late = (kind, readings, 0, (bytes(payload),)), "
-            "getattr(self, '_late', None)\n        if late:\n            self._put(RAW, *late)",
+            "        if not self.sectors.write(\n",
+            "        kept = kind, readings, bytes(payload)\n"
+            "        kind, readings, payload = getattr(self, '_late', kept)\n        self._late = kept\n"
+            "        if not self.sectors.write(\n",
         ),
     ),
     "no CRC": (
@@ -132,7 +133,7 @@ BUGS = {
         (
             "sectors",
             "        if not self._erase(sector):\n",
-            "        self._read(sector * self.size, self.view[:HEADER_BYTES])\n"
+            "        self.read_bytes(sector * self.size, self.view[:HEADER_BYTES])\n"
             "        if self.view[:HEADER_BYTES] != BLANK and not self._erase(sector):\n",
         ),
     ),
@@ -188,7 +189,8 @@ BUGS = {
         "when space runs out, the raw records go before the batches that are older",
         (
             "space",
-            "            return SEALED\n        if len(sectors.raw) > 1 and not self._keep_raw:\n            return RAW\n",
+            "            return SEALED\n"
+            "        if len(sectors.raw) > 1 and not self._keep_raw:\n            return RAW\n",
             "            return RAW if len(sectors.raw) > 1 and not self._keep_raw else SEALED\n"
             "        if len(sectors.raw) > 1 and not self._keep_raw:\n            return RAW\n",
         ),

@@ -160,9 +160,13 @@ class Journal(Batches):
         self._make_room(RAW, size)
         if size > self._largest:
             self._largest = size
-        self._put(RAW, kind, readings, 0, (payload,))
         ledger = self.ledger
         position = ledger.position
+        if not self.sectors.write(RAW, self.epoch, kind, readings, ledger.boot, position, ledger.sampled, (payload,)):
+            self.flash_faults += 1
+            self._put(RAW, kind, readings, 0, (payload,), 1)
+            ledger = self.ledger
+            position = ledger.position
         ledger.position = position + 1
         ledger.sampled += readings
         if self.sectors.faults:

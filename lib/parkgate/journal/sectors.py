@@ -294,14 +294,17 @@ class Sectors(Loaded):
             self.flash.program(address, data)
             if self.verified:
                 return True
-            for tries in range(READ_TRIES):
-                self.flash.read(address, data)
-                if crc32(data) == crc:
-                    if tries:
-                        self.flash.program(address, data)  # it read wrong before: no cell of it may be left weak
-                    return True
+            self.flash.read(address, data)
+            return crc32(data) == crc or self._reads_later(address, data, crc)
         except FlashError:
-            pass
+            return False
+
+    def _reads_later(self, address, data, crc):
+        for _ in range(READ_TRIES - 1):
+            self.flash.read(address, data)
+            if crc32(data) == crc:
+                self.flash.program(address, data)  # it has read wrong before: no cell of it may be left weak
+                return True
         return False
 
     def space_for(self, length: int) -> int:

@@ -74,18 +74,18 @@ class Space(Lookup):
 
     # Writing one record.
 
-    def put_tries(self):
-        """Places at which a record is tried. A file that refuses a write loses what waited in it: only a recovery knows
-        then what is there."""
-        return range(1 if self.sectors.verified else _PUT_TRIES)
+    def put_tries(self, tried: int = 0):
+        """Places at which a record is tried, `tried` of them before. A file that refuses a write loses what waited in
+        it: only a recovery knows then what is there."""
+        return range(tried, 1 if self.sectors.verified else _PUT_TRIES)
 
-    def _put(self, stream, kind, count, seq, pieces):
+    def _put(self, stream, kind, count, seq, pieces, tried=0):
         """Write a record where there is room, elsewhere when flash refuses. Raises FlashError after six places."""
         length = 0
         for piece in pieces:
             length += len(piece)
         size = self.sectors.space_for(length)
-        for _ in self.put_tries():
+        for _ in self.put_tries(tried):
             if self.sectors.room(stream) < size:
                 self._open(stream, size)
             ledger = self.ledger
