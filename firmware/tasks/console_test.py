@@ -22,6 +22,7 @@ class Tests:
 
     async def meters_list(self, _request, say):
         running = [instrument.name for instrument in self._gateway.instruments()]
+        away = self._gateway.account.in_words()
         for item in self._gateway.settings["instruments"]:
             await say(
                 "%s: %s, bus %s, %s, every %d ms%s"
@@ -29,7 +30,7 @@ class Tests:
                     item["name"], item["profile"], item["bus"],
                     "address " + item["address"] if item["address"] else "unit id %d" % item["unit_id"],
                     item["period_ms"],
-                    "" if item["name"] in running else "; NOT SAMPLED: see log",
+                    away.get(item["name"], "") if item["name"] in running else "; NOT SAMPLED: see log",
                 )
             )  # fmt: skip
         if not self._gateway.settings["instruments"]:
