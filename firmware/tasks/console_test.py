@@ -129,6 +129,9 @@ class Tests:
         raise SettingsError("no such instrument is sampled; there are " + (names or "none"))
 
     async def sensor_read(self, request, say):
+        await self._read(request, say)  # what a command returns is called after its reply
+
+    async def _read(self, request, say):
         """Read one instrument now and show its values; (instrument, channels, values, qualities)."""
         from parkgate.wire.batch import decode_schema
 
@@ -144,7 +147,7 @@ class Tests:
         return instrument, channels, values, qualities
 
     async def meters_test(self, request, say):
-        instrument, channels, values, qualities = await self.sensor_read(request, say)
+        instrument, channels, values, qualities = await self._read(request, say)
         for text in self._diagnosis(instrument, channels, values, qualities):
             await say(text)
         await self._line(instrument, say)
