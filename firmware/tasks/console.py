@@ -18,6 +18,7 @@ _BY_COMMAND += ("parkgate.settings.sensors", "parkgate.meters.profile.staging", 
 _BY_COMMAND += ("parkgate.meters.profiles", "parkgate.meters.identify", "parkgate.meters.profile.rows")
 _BY_COMMAND += ("parkgate.meters.profile.compiling",)
 _BY_COMMAND += ("parkgate.quantities", "tasks.console_look", "tasks.console_change", "tasks.console_test")
+_BY_COMMAND += ("tasks.console_dlt645",)
 _BY_COMMAND += ("tasks.console_upload",)
 
 
