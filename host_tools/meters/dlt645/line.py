@@ -24,6 +24,9 @@ class Dlt645Bus(SerialBus):
         self.meters = Client(baud, reply_timeout_ms * 1000)
         self.meters.collect(self.heard)
 
+    def __enter__(self) -> Dlt645Bus:
+        return self
+
     def ask(self, address: bytes, identifier: bytes = b"", function: int = READ) -> Reply:
         """The credited answer to one read, READ_ADDRESS without an identifier. Raises the ModbusError that names what
         came instead, LinkError when the port is gone."""
