@@ -10,7 +10,7 @@ BIN := build/venv/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 LOCK_FLAGS := --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet
 
-.PHONY: help setup demo demo-board test check bench bench-board cuts soak fuzz lock clean
+.PHONY: agreement help setup demo demo-board test check bench bench-board cuts soak fuzz lock clean
 
 help: ## show these targets
 	@echo "Parkgate. Variables in brackets are optional."
@@ -43,6 +43,9 @@ cuts: build/venv.ready build/device_lib.ready ## cut the power at every flash op
 
 soak: build/venv.ready ## read lines on which everything goes wrong, SIZE x 100,000 exchanges [SIZE=10 ARGS='--seed 1']
 	@$(BIN)/python -m tests.host.test_line_soak --exchanges $(SIZE)00000 $(ARGS)
+
+agreement: build/venv.ready ## lives of sound and faulty meters: false alarms, faults that are found and named [SIZE=1, 100 is full]
+	@$(BIN)/python -m tests.agreement --size $(SIZE) $(ARGS)
 
 fuzz: build/venv.ready build/device_lib.ready ## run the property tests on many more random cases [SIZE=1 ARGS=]
 	@PARKGATE_FUZZ_SIZE=$(SIZE) $(BIN)/python -m pytest -m "hypothesis or fuzz" --hypothesis-profile=fuzz --timeout=0 $(ARGS)

@@ -132,7 +132,7 @@ class Tests:
         await self._read(request, say)  # what a command returns is called after its reply
 
     async def _read(self, request, say):
-        """Read one instrument now and show its values; (instrument, channels, values, qualities)."""
+        """Read one instrument now and show its values, and what disagrees among them; what was said of that."""
         from parkgate.wire.batch import decode_schema
 
         instrument = self._instrument(request.args[0])
@@ -144,13 +144,16 @@ class Tests:
             if values[i] is not None and unit != "1":
                 value += " " + unit
             await say("%s = %s (%s)" % (quantity, value, QUALITY_NAMES.get(quality, quality)))
-        return instrument, channels, values, qualities
+        lines = self._diagnosis(instrument, channels, values, qualities)
+        for text in lines or ():
+            await say(text)
+        return lines
 
     async def meters_test(self, request, say):
-        instrument, channels, values, qualities = await self._read(request, say)
-        for text in self._diagnosis(instrument, channels, values, qualities):
-            await say(text)
-        await self._line(instrument, say)
+        lines = await self._read(request, say)
+        if not lines:
+            await say("what is measured twice agrees" if lines is not None else "nothing is measured twice")
+        await self._line(self._instrument(request.args[0]), say)
 
     async def meters_stats(self, request, say):
         await self._line(self._instrument(request.args[0]), say)
@@ -169,10 +172,10 @@ class Tests:
             await say("learnt %s = %d" % (name, number))
 
     def _diagnosis(self, instrument, channels, values, qualities):
-        """Whether the numbers of a meter agree with each other, in sentences."""
+        """What disagrees among the numbers of a meter, in sentences; None where nothing is measured twice."""
         consistency = instrument.consistency if hasattr(instrument, "consistency") else None
         if consistency is None:
-            return ["agree: nothing is measured twice, so nothing can be compared"]
+            return None
         from parkgate.meters.consistency import diagnosis
         from tasks.console import drop
 
@@ -188,7 +191,7 @@ class Tests:
                 seen[quantity] = (values[i], scale)
         lines += ["look at it: " + text for text in diagnosis.first_look(seen)]
         drop(("parkgate.meters.consistency.diagnosis",))
-        return lines or ["agree: what is measured twice agrees"]
+        return lines
 
     # The way to the hub.
 

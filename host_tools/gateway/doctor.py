@@ -201,6 +201,9 @@ def _meter(asked: Asked, line: str, log: list[str]) -> Iterator[Finding]:
     except NotAsked as error:
         yield Finding(f"meter.{name}.unknown", WRONG, f"meter {name}: {error}", "", 22)
         return
+    told = [answer for answer in answers if answer.startswith(_DISAGREEING)]
+    answers = [answer for answer in answers if answer not in told]
+    yield from _agreement(name, told)
     bad = [answer for answer in answers if not answer.endswith("(good)")]
     learnt = _learnt(asked, name) if bad else ""
     if answers and len(bad) == len(answers) and not learnt:
@@ -231,6 +234,18 @@ def _learnt(asked: Asked, name: str) -> str:
     if least != "0":
         return f"its wires are good: it answers {largest} registers in one read, not {least}; smaller reads are tried"
     return "its wires are good: it leaves some values unanswered; choose other channels" if silent != "0" else ""
+
+
+_DISAGREEING = ("DISAGREES", "disagrees just now", "look at it")
+
+
+def _agreement(name: str, told: list[str]) -> Iterator[Finding]:
+    """What the gateway says of how the meter's numbers agree with each other (SPEC 11.11)."""
+    todo = "`parkgate meters test` at the meter shows every number; the wiring, or its ratio, is to be corrected"
+    for n, text in enumerate(told):
+        wrong = text.startswith(_DISAGREEING[0])
+        level, key = WRONG if wrong else NOTE, f"meter.{name}.inconsistent.{n}"
+        yield Finding(key, level, f"meter {name} {text}", todo if wrong else "", 23)
 
 
 def check_losses(asked: Asked) -> Iterator[Finding]:

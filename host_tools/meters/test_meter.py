@@ -119,12 +119,19 @@ def judge(meter: Tested, every_s: float) -> None:
         meter.hints.append("nothing is measured twice, so nothing can be compared")
         return
     seen: dict[tuple[str, int], list] = {}
+    whole = sum(TIMEOUT not in qualities and BAD_REPLY not in qualities for _, qualities in meter.samples)
     for n, (values, qualities) in enumerate(meter.samples):
         for told in consistency.at_once(values, qualities, int(n * every_s * 1000)):
             seen.setdefault(told[:2], []).append(told)
     for told in seen.values():
-        if len(told) == len(meter.samples):
+        if len(told) >= max(1, whole):
             meter.findings.append(diagnosis.sentence(*told[-1]))
+    phases = [text.split(" is ")[0] for text in meter.findings]  # what power says need not be said of VA again
+    meter.findings = [
+        text
+        for text in meter.findings
+        if not text.startswith("wrong ratio: apparent") or text.split(" is ")[0].replace("apparent ", "") not in phases
+    ]
     values, qualities = meter.samples[-1]
     shown = {c.quantity: (values[i], c.scale) for i, c in enumerate(meter.channels) if has_value(qualities[i])}
     for text in diagnosis.first_look(shown):

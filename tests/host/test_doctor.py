@@ -153,3 +153,14 @@ def test_a_meter_that_answers_small_reads_has_good_wires():
     found = list(doctor.check_meters(doctor.Asked(Line(sensor_read_press=silent))))
     assert [each.key for each in found] == ["meter.press.silent"]
     assert "wires" in found[0].todo
+
+
+def test_numbers_that_disagree_are_said(monkeypatch, capsys):
+    wrong = "DISAGREES, signed: current transformer of L2 reversed: power is negative there"
+    hint = "look at it: power is negative at L2 only"
+    values = "active_power_l2 = -617.1 W (inconsistent)\nvoltage = 230.1 V (good)"
+    line = Line(sensor_read_press=f"{values}\n{wrong}\n{hint}")
+    code, said = run(monkeypatch, capsys, line)
+    assert code == 1
+    assert f"WRONG meter press {wrong}" in said and f"meter press {hint}" in said
+    assert "1 of 2 values are not good" in said

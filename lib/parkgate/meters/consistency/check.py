@@ -169,8 +169,9 @@ def look_energy(values, now_s, channels, numbers, memory):
 
 def look_frozen(values, now_s, channels, numbers, memory):
     """A register that stands still, to the last digit, while its neighbour moves. channels: it, its neighbour.
-    numbers: (least value, least value of the neighbour, samples, seconds, moves by 1/n). memory: value, neighbour's
-    lowest, then value, samples, since, lowest, highest."""
+    numbers: (least value, least value of the neighbour, samples, seconds, moves by 1/n). memory: value, how far the
+    neighbour was, then value, samples, since, neighbour's first value, samples near it and far from it. Some of both
+    are wanted: a dip that one sample has met is no movement."""
     value, other = values[channels[0]], values[channels[1]]
     least, least_other, samples, seconds, part = numbers
     if MISSING in (value, other):
@@ -178,14 +179,22 @@ def look_frozen(values, now_s, channels, numbers, memory):
     other = abs(other)
     if value != memory[2]:
         was = memory[2]
-        memory[2:7] = [value, 0, now_s, other, other]
+        memory[2:8] = [value, 0, now_s, other, 0, 0]
         return 0 if was != MISSING else None
     memory[3] += 1
-    memory[5], memory[6] = min(memory[5], other), max(memory[6], other)
-    if abs(value) < least or memory[6] < least_other or memory[3] < samples or now_s - memory[4] < seconds:
+    first = memory[5]
+    moved = other - first if other > first else first - other
+    if moved * part > (other if other > first else first):
+        memory[7] += 1
+        memory[1] = moved
+    else:
+        memory[6] += 1
+    if abs(value) < least or (other < least_other and first < least_other):
         return None
-    memory[0], memory[1] = value, memory[6] - memory[5]
-    return FROZEN if memory[1] * part > memory[6] else None
+    if memory[3] < samples or now_s - memory[4] < seconds:
+        return None
+    memory[0] = value
+    return FROZEN if memory[6] >= 8 and memory[7] >= 8 else None
 
 
 def look_wiring(values, now_s, channels, numbers, memory):
@@ -278,7 +287,10 @@ class Consistency:
             look, channels, numbers, memory, patience, name, scale = self._checks[n]
             code = look(seen, now_s, channels, numbers, memory)
             state = self._bad[n]
-            if code is not None and self._lasts(state, code, now_s, patience):
+            if code is None:
+                # Rare moments in which a load is switched, with nothing between them, must not add up.
+                state[1] -= state[1] > 0
+            elif self._lasts(state, code, now_s, patience):
                 state[3] = code
                 self._note(self._name, name, BEGINS if code else ENDS, code, memory[0], memory[1], scale)
             if state[3]:

@@ -141,7 +141,7 @@ def _frozen(found, made, name, other, samples, seconds, part):
     rows = found.get(name, other)
     if rows:
         numbers = (20 * rows[0][2], 20 * rows[1][2], samples, seconds, part)
-        memory = [0, 0, check.MISSING, 0, 0, 0, 0]
+        memory = [0, 0, check.MISSING, 0, 0, 0, 0, 0]
         places = (rows[0][0], rows[1][0])
         looked = (check.look_frozen, places, numbers, memory, _PATIENCE_WINDOW, "frozen " + name, rows[0][1])
         made.append((looked, [rows[0][0]]))
