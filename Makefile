@@ -26,7 +26,7 @@ demo: build/venv.ready build/device_lib.ready ## run gateways, meters, broker an
 demo-board: build/venv-board.ready build/device_lib.ready ## the gateway on an emulated Pico W, live [PICO_IMAGE=FILE.uf2 DURATION=60]
 	@build/venv-board/bin/python -m tests.board.demo $(if $(DURATION),--duration $(DURATION)) $(ARGS)
 
-test: build/venv.ready build/device_lib.ready build/venv-cwt.ready build/venv-dlt645.ready ## run all tests, on CPython and on MicroPython [ARGS='-k journal']
+test: build/venv.ready build/device_lib.ready build/venv-cwt.ready build/venv-dlt645.ready build/venv-esp.ready ## run all tests, on CPython and on MicroPython [ARGS='-k journal']
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: build/venv.ready build/device_lib.ready build/stubs.ready ## lint with ruff, check types with pyright, firmware included
@@ -62,6 +62,8 @@ lock: build/venv-lock.ready ## write the lock files anew (needs the network)
 	    -o tests/requirements-cwt.lock
 	build/venv-lock/bin/uv pip compile $(LOCK_FLAGS) --upgrade --group pyproject.toml:dlt645 \
 	    -o tests/requirements-dlt645.lock
+	build/venv-lock/bin/uv pip compile $(LOCK_FLAGS) --upgrade --group pyproject.toml:esp \
+	    -o tests/requirements-esp.lock
 	build/venv-lock/bin/uv pip compile $(LOCK_FLAGS) --upgrade --group pyproject.toml:board \
 	    -c requirements.lock -o tests/requirements-board.lock
 
@@ -98,6 +100,11 @@ build/venv-cwt.ready: tests/requirements-cwt.lock
 build/venv-dlt645.ready: tests/requirements-dlt645.lock
 	@$(call new_environment,build/venv-dlt645)
 	@build/venv-dlt645/bin/python -m pip install $(PIP_FLAGS) --require-hashes -r tests/requirements-dlt645.lock
+	@touch $@
+
+build/venv-esp.ready: tests/requirements-esp.lock
+	@$(call new_environment,build/venv-esp)
+	@build/venv-esp/bin/python -m pip install $(PIP_FLAGS) --require-hashes -r tests/requirements-esp.lock
 	@touch $@
 
 # Python 3.10 if there is one: for it rp2040py comes built without the stable ABI, and is several times faster.

@@ -95,6 +95,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_ERROR
     except OSError as error:
         kind, text, caught = "OSError", _of_system(error), error
+    except Exception as error:
+        # What SQLite says of a disk or a file (its module may not be loaded: most verbs want none).
+        if type(error).__module__ != "sqlite3":
+            raise
+        kind, text, caught = "DatabaseError", f"the hub's database: {error}", error
     except KeyboardInterrupt:
         _report(verb, args, words, "Interrupted", _interrupted(args), EXIT_INTERRUPTED)
         return EXIT_INTERRUPTED
@@ -123,7 +128,7 @@ def _report(verb: str | None, args, words: list[str], kind: str, text: str, exit
         if text:
             print(f"parkgate {verb}: {text}", file=sys.stderr, flush=True)
         if output.wanted(args) or args is None and "--json" in words:
-            print(output.error_document(verb, kind, text, exit_code), flush=True)
+            print(output.error_document(output.verb_of(args) if args else verb, kind, text, exit_code), flush=True)
     except (OSError, ValueError):
         output.give_up()
 

@@ -180,6 +180,15 @@ def make_folder(path: Path | str) -> None:
         raise trouble("cannot make the folder", path, error) from None
 
 
+def listed(folder: Path | str, suffix: str = "") -> list[Path]:
+    """What is in a folder and ends with `suffix`, sorted. Raises FileTrouble where a glob would pass over what it may
+    not look at, and give fewer."""
+    try:
+        return sorted(Path(folder) / name for name in os.listdir(folder) if name.endswith(suffix))
+    except OSError as error:
+        raise trouble("cannot look into the folder", folder, error) from None
+
+
 def read_bytes(path: Path | str, bytes_max: int = READ_BYTES_MAX) -> bytes:
     """The content of a file of at most `bytes_max` bytes. Raises FileTrouble."""
     try:
@@ -226,8 +235,14 @@ def _draft(target: Path) -> Path:
 
 
 def _forget(draft: Path) -> None:
-    with contextlib.suppress(OSError):
+    try:
         os.unlink(draft)
+    except OSError:
+        pass  # it became the file, or was never made
+    except KeyboardInterrupt:
+        with contextlib.suppress(OSError):
+            os.unlink(draft)  # Ctrl-C just now: nothing is left behind all the same
+        raise
 
 
 def _umask() -> int:

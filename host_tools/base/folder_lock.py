@@ -1,19 +1,42 @@
 """One process a folder: two that write to the same data would ruin them."""
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
 
+from host_tools.base import files
+
 
 def hold(path: Path) -> int:
     """Lock the file `path` (made if missing) and write this process's id into it. The lock is held until the descriptor
-    given back, and every copy of it in another process, is closed. Raises BlockingIOError when it is held already."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    given back, and every copy of it in another process, is closed. Raises BlockingIOError when it is held already,
+    FileTrouble when it cannot be made."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise files.trouble("cannot write", path, error) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        with contextlib.suppress(OSError):  # the number is for people only
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, b"%d\n" % os.getpid())
+    except BaseException:
         os.close(descriptor)
         raise
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, b"%d\n" % os.getpid())
     return descriptor
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock, without taking it for longer than a moment."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)

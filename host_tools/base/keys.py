@@ -6,6 +6,7 @@ provisioned. The receipt key of a gateway is derived from both key pairs (SPEC 6
 cannot make it.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
+from host_tools.base import files
 from parkgate.errors import FormatError, IntegrityError
 from parkgate.wire import cose, receipt
 
@@ -73,14 +75,12 @@ def read_public(file_or_hex: str) -> bytes:
     """x || y from a file's content, or from the argument itself when no such file exists. Raises
     FormatError."""
     path = Path(file_or_hex)
-    try:
-        if path.is_file():
-            if path.stat().st_size > PUBLIC_KEY_FILE_BYTES_MAX:
-                raise FormatError(f"{path} is too large for a public key")
-            return parse_public(path.read_bytes())
-    except OSError as error:
-        if not _is_hex(file_or_hex):
-            raise FormatError(f"cannot read {path}: {error.strerror}") from None
+    if path.is_file():
+        if path.stat().st_size > PUBLIC_KEY_FILE_BYTES_MAX:
+            raise FormatError(f"{path} is too large for a public key")
+        return parse_public(files.read_bytes(path))
+    if path.is_dir():
+        raise FormatError(f"{path} is a folder, and a file with a public key is wanted")
     if not _is_hex(file_or_hex):
         raise FormatError(f"there is no file {file_or_hex!r}, nor is it a public key in hex")
     return parse_public(file_or_hex)
@@ -135,7 +135,7 @@ def hub_key(data_dir: Path) -> HubKey:
     public_file = Path(data_dir) / HUB_PUBLIC_FILE
     line = key.xy.hex() + "\n"
     if not public_file.is_file() or public_file.read_text() != line:
-        public_file.write_text(line)
+        files.write(public_file, line)
     return key
 
 
@@ -146,25 +146,24 @@ def _make_private(path: Path) -> None:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    files.write(draft, pem, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass  # another start was quicker: its key is the hub's
+        os.link(draft, path)
+    except FileExistsError:
+        pass  # another start was quicker: its key is the hub's
+    except OSError as error:
+        raise files.trouble("cannot make", path, error) from None
     finally:
-        draft.unlink()
+        with contextlib.suppress(OSError):
+            draft.unlink()
 
 
 def _read_private(path: Path) -> HubKey:
+    pem = files.read_bytes(path)
     if path.stat().st_mode & 0o077:
         raise FormatError(f"others may read {path}: run chmod 600 on it (and think about who could have copied it)")
     try:
-        private = serialization.load_pem_private_key(path.read_bytes(), None)
+        private = serialization.load_pem_private_key(pem, None)
     except (ValueError, TypeError) as error:
         raise FormatError(f"{path} is not a readable private key: {error}") from None
     if not isinstance(private, ec.EllipticCurvePrivateKey) or private.curve.name != _CURVE.name:

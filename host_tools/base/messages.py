@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from host_tools.base import files
 from parkgate.errors import FormatError
 
 FORM = "parkgate messages 1"
@@ -23,13 +24,14 @@ def write_messages(path: Path, messages: list[Message]) -> None:
     """Write messages as lines of JSON behind a first line that names the form."""
     lines = [json.dumps({"form": FORM})]
     lines += [json.dumps({"topic": m.topic, "data": base64.b64encode(m.data).decode()}) for m in messages]
-    path.write_text("\n".join(lines) + "\n", encoding="ascii")
+    files.write(path, "\n".join(lines) + "\n")
 
 
 def read_messages(path: Path) -> list[Message]:
-    """What `write_messages` wrote. Raises FormatError."""
+    """What `write_messages` wrote. Raises FormatError, FileTrouble."""
+    text = files.read_text(path)
     try:
-        first, *lines = path.read_text(encoding="ascii").splitlines()
+        first, *lines = text.splitlines()
         if json.loads(first) != {"form": FORM}:
             raise FormatError(f"{path} is not a file of messages")
         found = []
@@ -37,5 +39,5 @@ def read_messages(path: Path) -> list[Message]:
             item = json.loads(line)
             found.append(Message(str(item["topic"]), base64.b64decode(item["data"], validate=True)))
         return found
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FormatError(f"{path}: {error or 'empty'}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise FormatError(f"{path} is not a file of messages, or is damaged") from None

@@ -58,7 +58,7 @@ def wanted(args) -> bool:
 def show(args, document: dict, lines: Iterable[str] = ()) -> None:
     """Print `document` under --json, else `lines`. A document that does not say otherwise is `ok`."""
     if wanted(args):
-        print(to_json({"verb": _verb(args), "ok": True, **document}))
+        print(to_json({"verb": verb_of(args), "ok": True, **document}))
         return
     for line in lines:
         print(line)
@@ -78,7 +78,7 @@ def to_json(document: dict) -> str:
     return json.dumps(document, indent=1)
 
 
-def _verb(args) -> str | None:
+def verb_of(args) -> str | None:
     """The verb with its own verb, as "settings check"."""
     sub = getattr(args, "action", None) or getattr(args, "meters_verb", None)
     return f"{args.verb} {sub}" if isinstance(sub, str) else args.verb

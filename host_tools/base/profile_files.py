@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from host_tools.base.paths import METER_PROFILES
+from host_tools.base import files
+from host_tools.base.paths import METER_PROFILES, data_folder
 from parkgate.errors import ProfileError
 
 _more: list[Path] = []
@@ -36,7 +37,7 @@ def user_folder() -> Path:
     named = os.environ.get("PARKGATE_METERS")
     if named:
         return Path(named)
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "parkgate" / "meters"
+    return data_folder() / "meters"
 
 
 def own_folders() -> list[Path]:
@@ -46,9 +47,9 @@ def own_folders() -> list[Path]:
 
 def paths() -> list[Path]:
     """All profile files, by name. Raises ProfileError when two have the same name."""
-    found = {path.stem: path for path in sorted(METER_PROFILES.glob("*.json"))}
+    found = {path.stem: path for path in files.listed(METER_PROFILES, ".json")}
     for folder in own_folders():
-        for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+        for path in files.listed(folder, ".json") if folder.is_dir() else ():
             there = found.setdefault(path.stem, path)
             if there != path and there.resolve() != path.resolve():
                 raise ProfileError(f"{path} has the same name as {there}: rename one of them")

@@ -20,6 +20,7 @@ import sys
 import time
 from pathlib import Path
 
+from host_tools.base import files
 from parkgate.errors import LinkError
 
 KINDS = ("nats", "mosquitto")
@@ -129,7 +130,7 @@ class Broker:
 
     def _start_once(self):
         store = self.data_dir / "store"
-        store.mkdir(parents=True, exist_ok=True)
+        files.make_folder(store)
         command = self._command(store)
         self._end_orphan(command[-1])
         self._check_port()
@@ -138,7 +139,11 @@ class Broker:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        (self.data_dir / PID_FILE).write_text(f"{self._process.pid}\n")
+        try:
+            files.write(self.data_dir / PID_FILE, f"{self._process.pid}\n")
+        except BaseException:
+            self.kill()  # nobody could find it later
+            raise
         deadline = time.monotonic() + START_TIMEOUT_S
         while not _answers(self.host, self.port, self._tls[2] if self._tls else None):
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -195,7 +200,7 @@ class Broker:
         if self.kind == "mosquitto" and hasattr(os, "geteuid") and os.geteuid() == 0:
             text += "user root\n"  # else it changes to a user who may not write here
         config = self.data_dir / f"{self.kind}.conf"
-        config.write_text(text)
+        files.write(config, text)
         return [program, "-c", str(config)]
 
     def _log_tail(self):

@@ -13,7 +13,6 @@ from __future__ import annotations
 import base64
 import datetime
 import ipaddress
-import os
 from pathlib import Path
 
 from cryptography import x509
@@ -27,10 +26,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from host_tools.base import files
 from parkgate.errors import SettingsError
 
 DAYS = 3650
 KEY_BITS = 2048
+CERTIFICATE_BYTES_MAX = 64 * 1024
 # A gateway that knows no time takes the day its firmware was made (FLOOR_UNIX_MS of firmware/app.py): not later.
 NOT_BEFORE = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 
@@ -55,7 +56,7 @@ class Authority:
             if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
                 raise SettingsError(f"{key_path}: neither an RSA nor an EC key")
             return cls(x509.load_pem_x509_certificate(path.read_bytes()), key, path)
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
         key = _new_key()
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Parkgate broker authority")])
         uses = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
@@ -66,7 +67,7 @@ class Authority:
             .sign(key, SHA256())
         )
         _write_key(key_path, key)
-        path.write_bytes(certificate.public_bytes(Encoding.PEM))
+        files.write(path, certificate.public_bytes(Encoding.PEM))
         return cls(certificate, key, path)
 
     @property
@@ -86,20 +87,20 @@ class Authority:
         certificate = built.add_extension(
             x509.SubjectAlternativeName([_name(host) for host in hosts]), critical=False
         ).sign(self._key, SHA256())
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
         path, key_path = folder / "broker.pem", folder / "broker.key"
         _write_key(key_path, key)
-        path.write_bytes(certificate.public_bytes(Encoding.PEM))
+        files.write(path, certificate.public_bytes(Encoding.PEM))
         return path, key_path
 
 
 def read(path: Path) -> str:
     """A certificate file, PEM or DER, as a gateway's broker.ca. Raises SettingsError."""
     try:
-        data = path.read_bytes()
+        data = files.read_bytes(path, CERTIFICATE_BYTES_MAX)
         found = x509.load_pem_x509_certificate(data) if b"-----BEGIN" in data else x509.load_der_x509_certificate(data)
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path}: no certificate: {error}") from None
+    except ValueError:
+        raise SettingsError(f"{path} holds no certificate, neither as PEM nor as DER") from None
     return base64.b64encode(found.public_bytes(Encoding.DER)).decode()
 
 
@@ -128,5 +129,4 @@ def _new_key() -> rsa.RSAPrivateKey:
 
 def _write_key(path: Path, key: rsa.RSAPrivateKey) -> None:
     data = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(data)
+    files.write(path, data, 0o600)

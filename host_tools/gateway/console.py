@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from pathlib import Path
 
+from host_tools.base import files, output
+from host_tools.base.paths import state_folder
 from host_tools.gateway.link import Link, add_port_argument
 from parkgate.console import line as grammar
-from parkgate.errors import LinkError, ParkgateError
+from parkgate.errors import LinkError, ParkgateError, SettingsError
 from parkgate.settings.edit import help_entries
 
-HISTORY = Path.home() / ".local" / "state" / "parkgate" / "console_history"
+HISTORY = "console_history"
 LONG_S = 130.0
 _ALL_SHOWN = 9  # arguments: the gateway masks none of this command's in its echo
 
@@ -19,17 +21,22 @@ def add_parser(subparsers) -> None:
     """Arguments of `parkgate console`."""
     parser = subparsers.add_parser("console", help="talk to a gateway's console", description=__doc__)
     add_port_argument(parser)
+    output.add_json(parser)
     parser.add_argument("command", nargs="*", help="one command, carried out without a prompt")
 
 
 def run(args) -> int:
     """Raises LinkError, GatewayRefused."""
+    if output.wanted(args) and not args.command:
+        raise SettingsError("--json needs a command, such as: parkgate console --json status")
     with Link(args.port) as link:
         if args.code:
             link.unlock(args.code)
         if args.command:
-            for line in link.ask(" ".join(args.command), LONG_S, repeat=False):
-                print(line)
+            command = " ".join(args.command)
+            lines = link.ask(command, LONG_S, repeat=False)
+            facts = dict(line.split(" = ", 1) for line in lines if " = " in line)
+            output.show(args, {"command": command.split()[0], "lines": lines, "facts": facts}, lines)
             return 0
         return _converse(link)
 
@@ -59,7 +66,7 @@ def completions(text: str) -> list[str]:
 def _converse(link: Link) -> int:
     from prompt_toolkit import PromptSession
     from prompt_toolkit.completion import Completer, Completion
-    from prompt_toolkit.history import FileHistory
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
 
     class Words(Completer):
         def get_completions(self, document, complete_event):
@@ -71,12 +78,18 @@ def _converse(link: Link) -> int:
     class History(FileHistory):
         def store_string(self, string):
             if keeps(string):
-                super().store_string(string)
+                with contextlib.suppress(OSError):  # a full disk costs the history, not the conversation
+                    super().store_string(string)
 
-    HISTORY.parent.mkdir(parents=True, exist_ok=True)
-    session: PromptSession = PromptSession(
-        history=History(str(HISTORY)), completer=Words(), complete_while_typing=False
-    )
+    try:
+        folder = state_folder()
+        files.make_folder(folder)
+        files.check_target(folder / HISTORY)
+        history = History(str(folder / HISTORY))
+    except files.FileTrouble as error:
+        print(f"what is typed is not kept for the next time: {error}", file=sys.stderr)
+        history = InMemoryHistory()
+    session: PromptSession = PromptSession(history=history, completer=Words(), complete_while_typing=False)
     print(f"gateway {link.facts('identity').get('gateway', '?')} on {link.port}; help shows the commands, Ctrl-D ends")
     while True:
         try:

@@ -17,6 +17,7 @@ from pathlib import Path
 import serial
 from serial.tools import list_ports
 
+from host_tools.base.files import why
 from parkgate.console.line import SEQ_MAX, frame, unframe
 from parkgate.errors import LinkError, SettingsError
 
@@ -69,8 +70,14 @@ def _why_closed(port: str, error: Exception) -> str:
             return f"no simulated gateway runs in the folder {Path(port).parent}"
         return f"there is no such port; boards on USB: {', '.join(_on_usb()) or 'none found'}"
     if getattr(error, "errno", None) == errno.EACCES:
-        return f"{error}; on Linux join its group (sudo usermod -aG dialout $USER) and log in anew"
-    return str(error)
+        return f"{_said(error)}; on Linux join its group (sudo usermod -aG dialout $USER) and log in anew"
+    return _said(error)
+
+
+def _said(error: Exception) -> str:
+    """What the system said of the line, in words."""
+    number = getattr(error, "errno", None)
+    return why(error) if isinstance(error, OSError) and number in errno.errorcode else str(error)
 
 
 class Link:
@@ -110,14 +117,14 @@ class Link:
         try:
             self._serial.write(data)
         except (serial.SerialException, OSError) as error:
-            raise LinkError(f"{self.port}: {_GONE} ({error})") from None
+            raise LinkError(f"{self.port}: {_GONE} ({_said(error)})") from None
 
     def read(self) -> bytes:
         """What has arrived; b"" when nothing did for a moment. Raises LinkError."""
         try:
             return self._serial.read(max(1, self._serial.in_waiting))
         except (serial.SerialException, OSError) as error:
-            raise LinkError(f"{self.port}: {_GONE} ({error})") from None
+            raise LinkError(f"{self.port}: {_GONE} ({_said(error)})") from None
 
     def ask(self, line: str, timeout_s: float | None = None, repeat: bool = True) -> list[str]:
         """The lines of the reply to one command. Raises LinkError; GatewayRefused with the gateway's own words.

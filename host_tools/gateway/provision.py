@@ -199,7 +199,7 @@ def _provision(args, given: Given, link: Link) -> int:
         commit(link)
     _show_identity(args, identity["gateway"], name)
     _set_code(args, link, identity)
-    period_s = active(link)["sealing"]["period_s"] if not commands else _period(given, current)
+    period_s = _period(given, current)
     print(f"provisioned; it seals every {period_s} s: so soon its first batch is at the hub, and its settings are kept")
     return 0
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
+from host_tools.base import files, output
 from host_tools.base.messages import Message, read_messages, write_messages
 from host_tools.gateway.link import Link, add_port_argument, open_unlocked
 from parkgate.errors import FormatError
@@ -21,25 +22,35 @@ def add_parser(subparsers) -> None:
     add_port_argument(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the batches that wait for a receipt")
     parser.add_argument("--receipts", type=Path, metavar="FILE", help="hand these receipts to the gateway")
+    output.add_json(parser)
 
 
 def run(args) -> int:
     """Raises LinkError, GatewayRefused, FormatError."""
     if not args.out and not args.receipts:
         raise FormatError("--out FILE to fetch batches, --receipts FILE to bring receipts, or both")
+    document: dict = {}
+    lines: list[str] = []
+    receipts: list[Message] = []
+    if args.receipts:
+        receipts = [m for m in read_messages(args.receipts) if m.topic.endswith("/receipt")]
+        if not receipts:
+            raise FormatError(f"{args.receipts} holds no receipts: `parkgate import FILE` writes FILE.receipts")
+    if args.out:
+        files.check_target(args.out)
     with open_unlocked(args) as link:
         if args.receipts:
-            receipts = [m for m in read_messages(args.receipts) if m.topic.endswith("/receipt")]
-            if not receipts:
-                raise FormatError(f"{args.receipts} holds no receipts: `parkgate import FILE` writes FILE.receipts")
             taken = bring(link, receipts)
             why = "" if taken else ": it had them, or they are not its own"
-            print(f"{taken} of {len(receipts)} receipts taken{why}")
+            lines.append(f"{taken} of {len(receipts)} receipts taken{why}")
+            document |= {"receipts": len(receipts), "receipts_taken": taken}
         if args.out:
             messages = fetch(link)
             write_messages(args.out, messages)
             many = "1 batch" if len(messages) == 2 else f"{len(messages) - 1} batches"
-            print(f"{many} and a heartbeat written to {args.out}")
+            lines.append(f"{many} and a heartbeat written to {args.out}")
+            document |= {"batches": len(messages) - 1, "file": str(args.out)}
+    output.show(args, document, lines)
     return 0
 
 

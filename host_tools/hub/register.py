@@ -33,7 +33,7 @@ from host_tools.hub.service import Hub
 from host_tools.hub.stores.store import connect
 from host_tools.hub.verbs.enrol import check, enrol
 from host_tools.hub.web import operators
-from parkgate.errors import FormatError, SettingsError
+from parkgate.errors import FormatError, ParkgateError, SettingsError
 
 log = logging.getLogger("parkgate.hub")
 
@@ -86,7 +86,7 @@ class Registration:
     def _answer(self, token: str, body: bytes) -> Response:
         try:
             operator = operators.who(self.hub.data_dir, token)
-        except SettingsError as error:
+        except ParkgateError as error:
             log.error("%s", error)
             return _refuse(500, "the hub cannot read who its operators are")
         if operator is None:

@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from host_tools.base import folder_lock
+from host_tools.base import files, folder_lock
 from host_tools.base.keys import hub_key
 from host_tools.hub.receiving.intake import Intake, Message
 from host_tools.hub.receiving.receive import Receiver
@@ -41,7 +41,7 @@ class Hub:
 
     def __init__(self, data_dir, broker_url: str, ca_file=None, cert_file=None, key_file=None):
         self.data_dir = Path(data_dir)
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        files.make_folder(self.data_dir)
         self._lock = _lock(self.data_dir)
         self.key = hub_key(self.data_dir)
         self.store = Store(self.data_dir)
@@ -129,5 +129,5 @@ def _lock(data_dir: Path) -> int:
     """Hold the data directory for this process, until the descriptor is closed. Raises HubBusy."""
     try:
         return folder_lock.hold(data_dir / LOCK_FILE)
-    except OSError:
+    except BlockingIOError:
         raise HubBusy(f"another hub runs on {data_dir}") from None

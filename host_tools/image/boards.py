@@ -13,6 +13,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from host_tools.base import files, output
 from host_tools.base.paths import REPOSITORY
 from parkgate.errors import ParkgateError
 
@@ -58,16 +59,23 @@ class Board(NamedTuple):
 
 def names() -> list[str]:
     """Every board, sorted."""
-    return sorted(path.parent.name for path in BOARDS.glob("*/board.json"))
+    return [folder.name for folder in files.listed(BOARDS) if _has_board(folder)]
+
+
+def _has_board(folder: Path) -> bool:
+    try:
+        return (folder / "board.json").is_file()
+    except OSError as error:
+        raise files.trouble("cannot look at", folder / "board.json", error) from None
 
 
 def load(name: str) -> Board:
     """Raises BoardError."""
     folder = BOARDS / name
     try:
-        data = json.loads((folder / "board.json").read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BoardError(f"there is no board {name!r}; there are {', '.join(names())}") from error
+        if "/" in name or not _has_board(folder):
+            raise BoardError(f"there is no board {name!r}; there are {', '.join(names())}")
+        data = json.loads(files.read_text(folder / "board.json"))
     except ValueError as error:
         raise BoardError(f"{folder / 'board.json'}: {error}") from error
     return Board(name, folder, data)
@@ -75,24 +83,33 @@ def load(name: str) -> Board:
 
 def modules() -> list[dict]:
     """The usual modules and where their wires go."""
-    return json.loads(MODULES.read_text(encoding="utf-8"))
+    return json.loads(files.read_text(MODULES))
 
 
 def add_parser(subparsers) -> None:
     parser = subparsers.add_parser("boards", help="list the boards; with a name, show how to wire it")
     parser.add_argument("name", nargs="?", help="show this board and the wiring of the usual modules")
     parser.add_argument("--page", type=Path, metavar="FILE.md", help="write the page of modules for all boards")
+    output.add_json(parser)
 
 
 def run(args) -> int:
     console = Console(highlight=False)
     if args.page:
-        args.page.write_text(page(), encoding="utf-8")
+        files.write(args.page, page())
+    elif output.wanted(args):
+        output.show(args, {"boards": [_described(load(name)) for name in ([args.name] if args.name else names())]})
     elif args.name:
         _show(load(args.name), console)
     else:
         _list(console)
     return 0
+
+
+def _described(board: Board) -> dict:
+    """A board for programs: its board.json, and the wiring of the modules as the board's pins are printed."""
+    wiring = {module["name"]: {end: board.wire(there) for end, there in module["wires"]} for module in modules()}
+    return {"name": board.name, "port": board.port, **board.data, "wiring": {} if board.port == "unix" else wiring}
 
 
 def _list(console: Console) -> None:

@@ -15,6 +15,7 @@ import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from host_tools.base import files
 from host_tools.base.paths import REPOSITORY
 from parkgate.errors import ParkgateError
 
@@ -47,10 +48,9 @@ def read_lock(path: Path = LOCK) -> list[Library]:
     """Give the libraries that the lock file names. Raises DeviceLibraryError if it cannot be understood."""
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        with path.open(encoding="utf-8") as lines:
-            parser.read_file(lines)
+        parser.read_string(files.read_text(path), str(path))
         return [_library(parser[name]) for name in parser.sections()]
-    except (OSError, configparser.Error, KeyError, IndexError) as error:
+    except (configparser.Error, KeyError, IndexError) as error:
         raise DeviceLibraryError(f"{path} cannot be read: {error}") from error
 
 
@@ -126,17 +126,15 @@ def unpack(library: Library, archive: bytes, folder: Path) -> None:
     got = hashlib.sha256(archive).hexdigest()
     if got != library.sha256:
         raise DeviceLibraryError(f"{library.file} has sha256 {got}, the lock file wants {library.sha256}")
-    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
         for module, sha256 in library.modules.items():
-            member = files.extractfile(f"{library.name}-{library.version}/{module}")
+            member = packed.extractfile(f"{library.name}-{library.version}/{module}")
             content = member.read() if member is not None else b""
             if hashlib.sha256(content).hexdigest() != sha256:
                 raise DeviceLibraryError(f"{module} in {library.file} is not the one that the lock file names")
             target = folder / module
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(target.name + ".partial")
-            partial.write_bytes(content)
-            os.replace(partial, target)
+            files.make_folder(target.parent)
+            files.write(target, content)
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

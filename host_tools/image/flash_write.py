@@ -10,6 +10,7 @@ import glob
 import hashlib
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from host_tools.base.files import why
 from host_tools.gateway.link import find_port
 from host_tools.gateway.prompt import to_prompt, wait_prompt
 from host_tools.image.app.code_in_place import modules_in
@@ -135,12 +137,17 @@ def write_rp2(plan: Plan, port: str, drive: Path | None, console: Console) -> No
     data = plan.outputs[name]
     folder = drive or _find_drive(plan.board, port, console)
     check_drive(folder, plan.board)
-    with progress(console) as bar, (folder / name).open("wb") as out:
-        task = bar.add_task("writing", total=len(data))
-        for at in range(0, len(data), _CHUNK):
-            out.write(data[at : at + _CHUNK])
-            out.flush()
-            bar.update(task, advance=_CHUNK)
+    try:
+        with progress(console) as bar, (folder / name).open("wb") as out:
+            task = bar.add_task("writing", total=len(data))
+            for at in range(0, len(data), _CHUNK):
+                out.write(data[at : at + _CHUNK])
+                out.flush()
+                bar.update(task, advance=_CHUNK)
+    except OSError as error:
+        raise FlashError(
+            f"{folder}: {why(error)} while it was written: plug the board in again with BOOTSEL held, and repeat"
+        ) from error
     if drive is not None and not (folder / "INFO_UF2.TXT").exists():
         raise FlashError(f"{folder} vanished while it was written: plug the board in again with BOOTSEL held")
     console.print("waiting for the board to start")
@@ -227,20 +234,34 @@ def esptool_command(plan: Plan, port: str, folder: Path, verb: str) -> list[str]
     names = ["firmware.bin", "littlefs.bin"]
     pairs = [part for (address, *_), name in zip(plan.writes, names) for part in (hex(address), str(folder / name))]
     where = [] if port == "auto" else ["--port", port]
-    return [sys.executable, "-m", "esptool", "--chip", chip, "--baud", "460800", *where, verb, *pairs]
+    return [*esptool_program(), "--chip", chip, "--baud", "460800", *where, verb, *pairs]
+
+
+def esptool_program() -> list[str]:
+    """esptool of this Python, else the one on the PATH (where pipx puts it). Raises FlashError."""
+    if importlib.util.find_spec("esptool") is not None:
+        return [sys.executable, "-m", "esptool"]
+    found = shutil.which("esptool")
+    if found is None:
+        raise FlashError("esptool is needed to write an ESP32: pip install 'esptool>=5', or use --dry-run DIR")
+    return [found]
 
 
 def write_esp32(plan: Plan, port: str, console: Console) -> None:
     """Write and verify with esptool, which also refuses a wrong chip. Raises FlashError."""
-    if importlib.util.find_spec("esptool") is None:
-        raise FlashError("esptool is needed to write an ESP32: pip install esptool, or use --dry-run DIR")
+    esptool_program()
     with tempfile.TemporaryDirectory(prefix="parkgate-") as name:
         folder = Path(name)
         for output, data in plan.outputs.items():
             (folder / output).write_bytes(data)
         for verb in ("write-flash", "verify-flash"):
             console.print(f"esptool {verb}")
-            done = subprocess.run(esptool_command(plan, port, folder, verb), check=False, timeout=PROGRAM_TIMEOUT_S)
+            # What esptool says goes to standard error, where our own lines are under --json.
+            command, to = esptool_command(plan, port, folder, verb), sys.stderr if console.stderr else None
+            try:
+                done = subprocess.run(command, check=False, timeout=PROGRAM_TIMEOUT_S, stdout=to)
+            except subprocess.TimeoutExpired as error:
+                raise FlashError(f"no answer on port {port}: hold BOOT, press EN, let BOOT go, and repeat") from error
             if done.returncode:
                 raise FlashError(
                     f"esptool {verb} failed (see above). Wrong chip: choose another --board. No answer: hold BOOT, "

@@ -18,7 +18,8 @@ import re
 import sys
 from pathlib import Path
 
-from host_tools.base import profile_files
+from host_tools.base import output, profile_files
+from host_tools.base.files import FileTrouble, read_text
 from host_tools.meters import new_profile, scan, test_meter
 from host_tools.meters.register_map import read_document
 from parkgate import quantities
@@ -32,13 +33,15 @@ def add_parser(subparsers):
     """Add the verb and its own verbs; gives the parsers of these."""
     parser = subparsers.add_parser("meters", help="list, check, scan for and simulate meters")
     verbs = parser.add_subparsers(dest="meters_verb", metavar="VERB", required=True)
-    verbs.add_parser("list", help="every profile")
+    output.add_json(verbs.add_parser("list", help="every profile"))
     show = verbs.add_parser("show", help="one profile: quantities, scales, reads")
     show.add_argument("profile", help="its name, as in the list; name+variant for a variant")
+    output.add_json(show)
     check = verbs.add_parser("check", help="check profile files against the schema")
     check.add_argument(
         "files", nargs="*", type=Path, metavar="FILE.json", help="default: all that are included"
     )
+    output.add_json(check)
     scan.add_arguments(verbs.add_parser("scan", help="who answers on a live bus, at which baud rate, as what"))
     test_meter.add_arguments(verbs.add_parser("test", help="read live meters, and say what cannot be right"))
     simulate = verbs.add_parser("simulate", help="answer as meters on a serial line")
@@ -57,11 +60,14 @@ def run(args) -> int:
     if args.meters_verb == "new":
         return new_profile.run(args)
     if args.meters_verb == "list":
-        return _list()
+        return _list(args)
     if args.meters_verb == "show":
+        if output.wanted(args):
+            output.show(args, {"profile": args.profile, "document": read_document(args.profile)})
+            return 0
         return _show(args.profile)
     if args.meters_verb == "check":
-        return _check(args.files or profile_files.paths())
+        return _check(args, args.files or profile_files.paths())
     if args.meters_verb == "scan":
         return scan.run(args)
     if args.meters_verb == "test":
@@ -69,16 +75,17 @@ def run(args) -> int:
     return importlib.import_module("host_tools.meters.meter_simulator").run(args)
 
 
-def _list() -> int:
-    files = profile_files.paths()
-    variants = 0
-    for path in files:
+def _list(args) -> int:
+    found, lines = [], []
+    for path in profile_files.paths():
         document = json.loads(path.read_text(encoding="utf-8"))
         names = sorted(document.get("variants", ()))
-        variants += len(names)
         suffix = "  variants: " + ", ".join(f"+{name}" for name in names) if names else ""
-        print(f"{path.stem:24} {len(document['registers']):3} registers  {document['meter']}{suffix}")
-    print(f"{len(files)} profiles, {variants} variants")
+        lines.append(f"{path.stem:24} {len(document['registers']):3} registers  {document['meter']}{suffix}")
+        found.append({"profile": path.stem, "meter": document["meter"], "registers": len(document["registers"]),
+                      "variants": names})  # fmt: skip
+    lines.append(f"{len(found)} profiles, {sum(len(each['variants']) for each in found)} variants")
+    output.show(args, {"profiles": found}, lines)
     return 0
 
 
@@ -126,21 +133,21 @@ def _options_words(row: list) -> str:
     return "".join(f"  {name} {json.dumps(value)}" for name, value in options.items())
 
 
-def _check(files: list[Path]) -> int:
-    faults = 0
+def _check(args, files: list[Path]) -> int:
+    faults, lines = [], []
     for path in files:
         try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            print(f"{path}: cannot be read: {error.strerror}")
-            faults += 1
+            fault = check_text(read_text(path), path.stem)
+        except FileTrouble as error:
+            faults.append({"file": str(path), "line": None, "text": str(error)})
+            lines.append(str(error))
             continue
-        fault = check_text(text, path.stem)
         if fault:
             line, message = fault
-            print(f"{path}:{line}: {message}")
-            faults += 1
-    print(f"{len(files) - faults} of {len(files)} profiles are good")
+            faults.append({"file": str(path), "line": line, "text": message})
+            lines.append(f"{path}:{line}: {message}")
+    lines.append(f"{len(files) - len(faults)} of {len(files)} profiles are good")
+    output.show(args, {"checked": len(files), "faults": faults}, lines)
     return 1 if faults else 0
 
 

@@ -42,6 +42,7 @@ from pymodbus.framer import FramerType
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from host_tools.base import files
 from host_tools.meters.dlt645 import simulator as dlt645
 from host_tools.meters.load_curve import Load, LoadCurve, WiredLoad
 from host_tools.meters.load_curve import read as read_curve
@@ -446,10 +447,12 @@ def settings_text(bus: MeterBus, link: Path | None) -> str:
 def run(args) -> int:
     """Serve until Ctrl-C."""
     bus = dlt645.from_arguments(args) if args.protocol == "dlt645" else from_arguments(args)
+    if args.settings:
+        files.check_target(args.settings)
     with bus:
         if args.settings:
             made = dlt645.settings_text if args.protocol == "dlt645" else settings_text
-            args.settings.write_text(made(bus, args.link), encoding="utf-8")
+            files.write(args.settings, made(bus, args.link))
             print(f"settings of a gateway that reads them: {args.settings}")
         print(f"meters answer on {args.link or bus.device} at {bus.baud} baud; Ctrl-C ends", flush=True)
         try:

@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Any
 
 from host_tools.base import profile_files
+from host_tools.base.files import why
 from parkgate.errors import ProfileError
 from parkgate.meters import profiles
 
@@ -30,7 +31,8 @@ def read_document(name: str) -> dict:
         path = profile_files.find(file_name)
         document = json.loads(path.read_text(encoding="utf-8")) if path else None
     except (OSError, ValueError) as error:
-        raise ProfileError(f"the profile {file_name!r} cannot be read: {error}") from None
+        text = why(error) if isinstance(error, OSError) else str(error)
+        raise ProfileError(f"the profile {file_name!r} cannot be read: {text}") from None
     if document is None:
         raise ProfileError(f"there is no profile {file_name!r}; `parkgate meters list` names them") from None
     profiles.load(document, name)

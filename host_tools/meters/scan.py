@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from host_tools.base import profile_files
+from host_tools.base import output, profile_files
 from host_tools.meters.dlt645 import scan as dlt645_scan
 from host_tools.meters.serial_bus import SerialBus
 from parkgate.errors import ModbusError, ModbusExceptionReply, ModbusTimeout, SettingsError
@@ -52,6 +52,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--no-identify", action="store_true", help="only say who answers")
     parser.add_argument("--protocol", choices=("modbus", "dlt645"), default="modbus", help="what the meters speak")
     parser.add_argument("--all", action="store_true", help="DL/T 645: look pair by pair, at every speed")
+    output.add_json(parser)
 
 
 def run(args) -> int:
@@ -66,30 +67,46 @@ def run(args) -> int:
     asked = 0
     began_s = time.monotonic()
     for baud, parity in lines:
-        print(f"{baud} baud, parity {parity}, unit ids {first} to {last}", flush=True)
+        output.say(args, f"{baud} baud, parity {parity}, unit ids {first} to {last}")
         try:
             bus = SerialBus(args.port, baud, parity, args.timeout_ms)
         except SettingsError as error:
-            print(f"  left out: {error}")
+            output.say(args, f"  left out: {error}")
             continue
         with bus:
             asked += last - first + 1
             for item in scan_line(bus, range(first, last + 1), baud, parity):
-                print(f"  unit id {item.unit_id}: {item.how}", flush=True)
+                output.say(args, f"  unit id {item.unit_id}: {item.how}")
                 if not args.no_identify:
                     unit_id = item.unit_id
                     item.candidates = recognise(lambda *what, u=unit_id, b=bus: _registers(b, u, *what))
                     for text in described(item):
-                        print(f"    {text}", flush=True)
+                        output.say(args, f"    {text}")
                 found.append(item)
-    print(f"{len(found)} answered, of {asked} asked, in {time.monotonic() - began_s:.0f} s")
+    lines = [f"{len(found)} answered, of {asked} asked, in {time.monotonic() - began_s:.0f} s"]
     if not found:
-        print("what to do: exchange A and B; check ground, the meter's supply, its unit id (--units 1-255)")
+        lines.append("what to do: exchange A and B; check ground, the meter's supply, its unit id (--units 1-255)")
         for address, baud, parity in dlt645_scan.glance(args.port):
-            print(f"meter {address} answers DL/T 645 at {baud} baud, parity {parity}: scan with --protocol dlt645")
-        print("silence may also mean that the meter speaks DL/T 645, as many Chinese DIN-rail meters do:")
-        print("the display or the label says 645, and its address has 12 digits")
+            lines.append(
+                f"meter {address} answers DL/T 645 at {baud} baud, parity {parity}: scan with --protocol dlt645"
+            )
+        lines.append("silence may also mean that the meter speaks DL/T 645, as many Chinese DIN-rail meters do:")
+        lines.append("the display or the label says 645, and its address has 12 digits")
+    output.show(args, {"asked": asked, "found": [_as_document(item) for item in found]}, lines)
     return 0 if found else 1
+
+
+def _as_document(item: Found) -> dict:
+    candidates = [
+        {
+            "profile": each.name, "score": each.score, "answered": each.answered, "registers": each.total,
+            "values": {name: {"value": value, "scale": scale, "unit": unit}
+                       for name, (value, scale, unit) in sorted(each.values.items())},
+        }
+        for each in item.candidates
+    ]  # fmt: skip
+    return {"unit_id": item.unit_id, "baud": item.baud, "parity": item.parity, "how": item.how,
+            "candidates": candidates}  # fmt: skip
 
 
 def line_of(text: str) -> tuple[int, str]:

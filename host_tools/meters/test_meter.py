@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from host_tools.base import output
 from host_tools.meters.register_map import read_document
 from host_tools.meters.scan import line_of
 from host_tools.meters.serial_bus import SerialBus
@@ -34,6 +35,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--every-s", type=float, default=1.0, metavar="S", help="time between two reads (default 1)")
     parser.add_argument("--timeout-ms", type=int, default=500, metavar="MS", help="how long a meter may take to answer")
     parser.add_argument("--orders", action="store_true", help="show each value in all word orders")
+    output.add_json(parser)
 
 
 @dataclass
@@ -66,12 +68,19 @@ def run(args) -> int:
             for meter in tested:
                 meter.samples.append(read_once(bus, meter))
     wrong = 0
+    lines: list[str] = []
+    document: list[dict] = []
     for meter in tested:
         judge(meter, args.every_s)
-        for text in described(meter, args.orders):
-            print(text)
+        said = list(described(meter, args.orders))
+        lines += said
+        document.append({
+            "profile": meter.profile, "unit_id": meter.unit_id, "findings": list(meter.findings),
+            "hints": list(meter.hints), "lines": said,
+        })  # fmt: skip
         answered = any(quality != TIMEOUT for _, qualities in meter.samples for quality in qualities)
         wrong += bool(meter.findings) or not answered
+    output.show(args, {"wrong": wrong, "meters": document}, lines)
     return 1 if wrong else 0
 
 

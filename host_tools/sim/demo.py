@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from host_tools.base import files
 from host_tools.broker.broker import Broker
 from host_tools.broker.certificates import Authority
 from host_tools.hub.stores.store import connect
@@ -69,7 +70,7 @@ class Hub:
 
     def start(self) -> None:
         """Start and wait until it answers. Raises LinkError with what it said."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(self.folder)
         about = self.folder / "hub.json"
         about.unlink(missing_ok=True)
         log = self.folder / "hub.log"
@@ -174,8 +175,8 @@ def run(args) -> int:
             console.print("ending …")
         _look(hub, seats, started_s)
         summary = _summary(seats, time.monotonic() - started_s)
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    files.make_folder(args.json.parent)
+    files.write(args.json, json.dumps(summary, indent=1) + "\n")
     _print_summary(console, summary, args.json)
     if summary["problems"] and args.duration is not None:
         raise DemoFailed("; ".join(summary["problems"]))
@@ -198,7 +199,7 @@ def _start_gateways(args, stack: ExitStack, hub: Hub, broker: Broker, authority:
     for number in range(1, args.gateways + 1):
         name = f"gateway-{number}"
         folder = args.dir / name
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
         furnished = args.workshop and number == 1
         names = [meter[:3] for meter in workshop.METERS] if furnished else METERS
         meters = workshop.meters(61.0 * number) if furnished else [
@@ -234,7 +235,7 @@ def _since_first_start(folder: Path) -> float:
     """The meters' time goes on between two runs, so that their counters never run backwards."""
     path = folder / "meters.started"
     if not path.exists():
-        path.write_text(str(time.time()))
+        files.write(path, str(time.time()))
     return time.monotonic() - (time.time() - float(path.read_text()))
 
 

@@ -16,7 +16,7 @@ import time
 import tty
 from pathlib import Path
 
-from host_tools.base import folder_lock, profile_files, unix_port
+from host_tools.base import files, folder_lock, profile_files, unix_port
 from host_tools.base.paths import REPOSITORY
 from host_tools.image.app import app_image
 from host_tools.sim.simulated_prompt import Prompt
@@ -70,19 +70,15 @@ class SimulatedGateway:
     def configure(self, settings: dict) -> None:
         """Write settings.json and the meter profiles that it names into the folder."""
         meters = self.folder / "meters"
-        meters.mkdir(parents=True, exist_ok=True)
+        files.make_folder(meters)
         for instrument in settings.get("instruments", ()):
             name = split_name(instrument["profile"])[0]
             shutil.copyfile(profile_files.find(name) or METERS / f"{name}.json", meters / f"{name}.json")
-        path = self.folder / "settings.json"
-        aside = path.with_suffix(".new")
-        aside.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-        aside.replace(path)
+        files.write(self.folder / "settings.json", json.dumps(settings, indent=1) + "\n")
 
     def bring_meters(self) -> None:
         """Put every meter profile into the folder, as an installation does."""
         meters = self.folder / "meters"
-        meters.mkdir(parents=True, exist_ok=True)
         for path in profile_files.paths():
             shutil.copyfile(path, meters / path.name)
 
@@ -91,7 +87,7 @@ class SimulatedGateway:
         if self._process and self._process.poll() is None:
             raise RuntimeError("the gateway is running already")
         self.status = {}
-        self.folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(self.folder)
         if self._reader:
             self._reader.join(5)  # of a process that was killed from outside: it lets the folder go
         self._hold()
@@ -108,7 +104,7 @@ class SimulatedGateway:
         if self._held is None:
             try:
                 self._held = folder_lock.hold(self.folder / LOCK_FILE)
-            except OSError:
+            except BlockingIOError:
                 raise GatewayBusy(
                     f"a gateway runs on {self.folder} already: stop it first, or give this one a folder of its own"
                 ) from None

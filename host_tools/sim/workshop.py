@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from host_tools.base import files
 from host_tools.meters.meter_simulator import Faults, SimulatedMeter
 
 # name, profile, unit id, fate
@@ -69,7 +70,7 @@ def meters(offset_s: float) -> list[SimulatedMeter]:
 
 def furnish(settings: dict, folder: Path) -> dict:
     """`settings` with the workshop's sensors; their simulated parts are put into the gateway's folder."""
-    (folder / "workshop.json").write_text(json.dumps(PARTS), encoding="utf-8")
+    files.write(folder / "workshop.json", json.dumps(PARTS))
     instruments: list[dict] = [{**item, "period_ms": METER_PERIOD_MS} for item in settings["instruments"]]
     for item in instruments:
         if item["profile"] in ONE_PHASE:

@@ -224,6 +224,7 @@ def test_esptool_is_called_once_to_write_and_once_to_verify(tmp_path, monkeypatc
         flash_write.subprocess, "run", lambda c, **k: run(c, **k) if "esptool" in c else real_run(c, **k)
     )
     assert cli.main(["flash", "--board", "esp32_generic", "--port", "/dev/ttyX"]) == code == 0  # image from the cache
+    assert "NOT CHECKED" in capfd.readouterr().out
     assert calls[0][:8] == [sys.executable, "-m", "esptool", "--chip", "esp32", "--baud", "460800", "--port"]
     assert calls[0][9] == "write-flash" and calls[3][9] == "verify-flash"
     wanted = [(hex(write["address"]), write["sha256"]) for write in plan["writes"]]

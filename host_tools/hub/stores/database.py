@@ -24,6 +24,7 @@ def existing(data_dir) -> Path:
 def connect(data_dir, read_only: bool = False) -> sqlite3.Connection:
     """A connection to the hub's database, made with its tables at first. Raises StoreError."""
     path = Path(data_dir) / DATABASE_FILE
+    connection = None
     try:
         if read_only:
             connection = sqlite3.connect(
@@ -40,8 +41,12 @@ def connect(data_dir, read_only: bool = False) -> sqlite3.Connection:
             _bring_up(connection)
             connection.execute("COMMIT")
         found = connection.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.Error as error:
-        raise StoreError(f"cannot open {path}: {error}") from None
+    except BaseException as error:  # Ctrl-C too: nothing stays locked
+        if connection is not None:
+            connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise StoreError(f"cannot open {path}: {error}") from None
+        raise
     if found != FORMAT:
         raise StoreError(f"{path} has format {found}; this hub reads format {FORMAT}")
     return connection

@@ -14,6 +14,7 @@ CSV.
 Works beside a running hub: it reads one snapshot of the database.
 """
 
+import contextlib
 import csv
 import io
 import json
@@ -23,6 +24,7 @@ from typing import NamedTuple
 
 import cbor2
 
+from host_tools.base import files, output
 from host_tools.hub.reading.decode import decode_group
 from host_tools.hub.stores.schema import DECODED
 from host_tools.hub.stores.store import connect, existing
@@ -30,6 +32,7 @@ from host_tools.hub.verbs import export_account
 from host_tools.hub.verbs.enrol import find
 from host_tools.hub.web.summary import decimal_text
 from parkgate import quantities
+from parkgate.errors import SettingsError
 from parkgate.reading import GOOD, QUALITY_NAMES, RELATIVE_ONLY, TRUST_NAMES
 from parkgate.wire.batch import Batch, decode_schema
 
@@ -71,7 +74,9 @@ def add_parser(subparsers) -> None:
     """Arguments of `parkgate export`."""
     parser = subparsers.add_parser("export", help="write a hub's readings as SenML or CSV", description=__doc__)
     parser.add_argument("--data", required=True, metavar="DIR", help="data directory of the hub")
-    parser.add_argument("--format", required=True, choices=FORMATS + export_account.FORMATS)
+    parser.add_argument("--format", choices=FORMATS + export_account.FORMATS)
+    parser.add_argument("--list", action="store_true", help="only list the gateways and what there is of each")
+    output.add_json(parser)
     parser.add_argument("--gateway", action="append", metavar="NAME|ID", help="only this one (may be given again)")
     parser.add_argument("--from-ms", type=int, metavar="MS", help="only readings at or after this Unix time in ms")
     parser.add_argument("--to-ms", type=int, metavar="MS", help="only readings before this Unix time in ms")
@@ -80,11 +85,17 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Write the export. Raises SettingsError for a gateway that is not there, StoreError."""
+    if args.list or output.wanted(args):
+        return _list(args)
+    if not args.format:
+        raise SettingsError(f"--format: one of {', '.join(FORMATS + export_account.FORMATS)}; or --list")
+    if args.out:
+        files.check_target(args.out)
     db = connect(existing(args.data), read_only=True)
     try:
         db.execute("BEGIN")  # one snapshot, whatever the hub does meanwhile
         if args.out:
-            with open(args.out, "wb") as file:
+            with files.writing(args.out) as file:
                 counts = _write_one(args, db, file)
         else:
             counts = _write_one(args, db, sys.stdout.buffer)
@@ -103,6 +114,32 @@ def _write_one(args, db, out) -> tuple[int, int]:
     if args.format in export_account.FORMATS:
         return export_account.write(args.format, db, *span, out)
     return write(args.format, read(db, *span), out)
+
+
+def _list(args) -> int:
+    """What could be exported: each gateway, or those that are named."""
+    with contextlib.closing(connect(existing(args.data), read_only=True)) as db:
+        gateways = [find(db, name) for name in args.gateway or ()]
+        gateways = gateways or db.execute("SELECT gw, kid, name FROM gateway ORDER BY name").fetchall()
+        found = []
+        for gw, gateway_id, name in gateways:
+            batches, readings = db.execute(
+                "SELECT coalesce(sum(batches), 0), coalesce(sum(readings), 0) FROM epoch WHERE gw = ?", (gw,)
+            ).fetchone()
+            channels = db.execute(
+                "SELECT instrument, quantity, unit, last_ms FROM series WHERE gw = ? ORDER BY series", (gw,)
+            ).fetchall()
+            found.append({
+                "name": name, "id": gateway_id.hex(), "batches": batches, "readings": readings,
+                "channels": [dict(zip(("instrument", "quantity", "unit", "last_ms"), row)) for row in channels],
+            })  # fmt: skip
+    lines = [
+        f"{each['name']:24} {each['id'][:8]}…  {each['batches']} batches, {each['readings']} readings, "
+        f"{len(each['channels'])} channels"
+        for each in found
+    ]
+    output.show(args, {"gateways": found}, lines or ["no gateway is enrolled yet"])
+    return 0
 
 
 def read(db, names=None, from_ms: int | None = None, to_ms: int | None = None) -> Iterator[Rows]:

@@ -6,8 +6,11 @@ import logging
 import os
 from pathlib import Path
 
+from host_tools.base import files, output
+from host_tools.base.folder_lock import is_held
 from host_tools.broker.broker import Broker
-from host_tools.hub.service import Hub
+from host_tools.hub.service import LOCK_FILE, Hub
+from host_tools.hub.stores.store import connect, existing
 from host_tools.hub.web.server import HUB_FILE, serve
 from parkgate.errors import SettingsError
 
@@ -39,12 +42,16 @@ def add_parser(subparsers) -> None:
         metavar="HOST:PORT",
         help="where the page is; port 0 takes a free one",
     )
+    parser.add_argument("--status", action="store_true", help="say how the hub of this folder fares, and end")
+    output.add_json(parser)
     parser.add_argument("--quiet", action="store_true", help="log warnings and errors only")
 
 
 def run(args) -> int:
     """Run until told to stop. Raises SettingsError, StoreError, FormatError or HubBusy when it cannot
     start."""
+    if args.status or output.wanted(args):
+        return _status(args)
     logging.basicConfig(
         level=logging.WARNING if args.quiet else logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
@@ -58,6 +65,33 @@ def run(args) -> int:
         return serve(hub, host, port, ready=_tell)
 
 
+def _status(args) -> int:
+    """What the folder says: whether a hub runs on it, and what it holds. Exit code 0 when one runs, else 1."""
+    folder = existing(args.data)
+    try:
+        about = json.loads(files.read_text(folder / HUB_FILE))
+        page, broker = str(about["page"]), str(about["broker"])
+    except (files.FileTrouble, ValueError, KeyError, TypeError):
+        page = broker = ""
+    with contextlib.closing(connect(folder, read_only=True)) as db:
+        gateways, revoked = db.execute("SELECT count(*), count(revoked_unix_ms) FROM gateway").fetchone()
+        sums = "SELECT coalesce(sum(batches), 0), coalesce(sum(readings), 0) FROM epoch"
+        batches, readings = db.execute(sums).fetchone()
+        alarms = db.execute("SELECT count(*) FROM alarm").fetchone()[0]
+    running = is_held(folder / LOCK_FILE)
+    document = {
+        "data": str(folder), "running": running, "page": page if running else None,
+        "broker": broker if running else None, "gateways": gateways, "revoked": revoked, "batches": batches,
+        "readings": readings, "alarms": alarms,
+    }  # fmt: skip
+    lines = [
+        f"it runs: page {page}, broker {broker}" if running else "it does not run",
+        f"{gateways} gateways ({revoked} revoked), {batches} batches with {readings} readings, {alarms} alarms",
+    ]
+    output.show(args, document, lines)
+    return 0 if running else 1
+
+
 def _address(option: str, text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdigit() or int(port) > 65535:
@@ -67,8 +101,8 @@ def _address(option: str, text: str) -> tuple[str, int]:
 
 def _tell(hub: Hub, url: str) -> None:
     """The one line that a person, or a program that started us, waits for; and the same as a file."""
-    draft = hub.data_dir / f"{HUB_FILE}.new"
-    draft.write_text(
+    files.write(
+        Path(hub.data_dir) / HUB_FILE,
         json.dumps(
             {
                 "pid": os.getpid(),
@@ -78,7 +112,6 @@ def _tell(hub: Hub, url: str) -> None:
                 "public_key": hub.key.xy.hex(),
             }
         )
-        + "\n"
+        + "\n",
     )
-    draft.replace(Path(hub.data_dir) / HUB_FILE)
     print(f"hub ready: page {url} broker {hub.receiver.url} id {hub.key.id.hex()}", flush=True)

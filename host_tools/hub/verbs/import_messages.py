@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from host_tools.base import files, output
 from host_tools.base.messages import Message, read_messages, write_messages
 from parkgate.errors import LinkError
 
@@ -26,6 +27,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="file of `parkgate pull`")
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="data directory of the hub")
     parser.add_argument("--receipts", type=Path, metavar="FILE", help="default: FILE.receipts")
+    output.add_json(parser)
 
 
 def run(args) -> int:
@@ -36,15 +38,17 @@ def run(args) -> int:
     existing(args.data)
     messages = read_messages(args.file)
     path = args.receipts or args.file.with_suffix(args.file.suffix + ".receipts")
+    files.check_target(path)
     try:
         receipts, counts = through_intake(args.data, messages)
     except HubBusy:
         receipts = through_broker(args.data, messages)
         counts = collections.Counter({"sent to the running hub": len(messages)})
     write_messages(path, receipts)
-    for kind, count in sorted(counts.items()):
-        print(f"{count} {kind}")
-    print(f"{len(receipts)} receipts written to {path}")
+    document = {"file": str(args.file), "outcomes": dict(sorted(counts.items())), "receipts": len(receipts),
+                "receipts_file": str(path)}  # fmt: skip
+    lines = [f"{count} {kind}" for kind, count in sorted(counts.items())]
+    output.show(args, document, [*lines, f"{len(receipts)} receipts written to {path}"])
     batches = sum(m.topic.endswith("/batch") for m in messages)
     return 0 if len(receipts) == batches and not any(kind.startswith("refused") for kind in counts) else 1
 

@@ -5,6 +5,7 @@ A token is shown once, when it is made; the hub keeps only its hash. A running h
 
 from pathlib import Path
 
+from host_tools.base import output
 from host_tools.hub.stores.store import existing
 from host_tools.hub.web import operators
 
@@ -15,6 +16,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("name", nargs="?", help="make a token for this operator; without a name, list them")
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="data directory of the hub")
     parser.add_argument("--remove", metavar="NAME", help="take nothing more from this operator")
+    output.add_json(parser)
 
 
 def run(args) -> int:
@@ -22,10 +24,21 @@ def run(args) -> int:
     existing(args.data)
     if args.remove:
         operators.remove(args.data, args.remove)
-        print(f"removed {args.remove}")
+        output.show(args, {"removed": args.remove}, [f"removed {args.remove}"])
     elif args.name:
-        print(operators.add(args.data, args.name))
+        output.check()
+        operators.add(args.data, args.name, lambda token: _show(args, token))
     else:
-        for name in operators.load(args.data):
-            print(name)
+        found = operators.load(args.data)
+        document = [{"name": name, "made_unix_ms": entry.get("made_unix_ms")} for name, entry in found.items()]
+        output.show(args, {"operators": document}, found)
     return 0
+
+
+def _show(args, token: str) -> None:
+    """Before the token is good: one that nobody saw must not be."""
+    if output.wanted(args):
+        output.show(args, {"operator": args.name, "token": token})
+        output.finish()
+    else:
+        output.secret(token)

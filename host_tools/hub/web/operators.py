@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from host_tools.base import files
 from parkgate.errors import SettingsError
 
 FILE = "operators.json"
@@ -22,38 +23,35 @@ NAME_LENGTH_MAX = 64
 
 
 def load(data_dir: Path) -> dict[str, dict]:
-    """name → {"sha256": hex, "made_unix_ms": …}. Raises SettingsError when the file is damaged."""
+    """name → {"sha256": hex, "made_unix_ms": …}. Raises SettingsError when the file is damaged, FileTrouble."""
     path = Path(data_dir) / FILE
+    if not path.exists():
+        return {}
+    text = files.read_text(path)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(text)
         if not all(isinstance(entry["sha256"], str) for entry in found.values()):
             raise ValueError("an entry has no hash")
         return found
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise SettingsError(f"{path}: {error}") from None
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        raise SettingsError(f"{path} is damaged: take it from a backup, or remove it and make new tokens") from None
 
 
 def _store(data_dir: Path, operators: dict[str, dict]) -> None:
-    path = Path(data_dir) / FILE
-    draft = path.with_suffix(f".{os.getpid()}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(operators, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    files.write(Path(data_dir) / FILE, json.dumps(operators, indent=1), 0o600)
 
 
-def add(data_dir: Path, name: str) -> str:
-    """A token for a new operator. Raises SettingsError when the name is taken or cannot be one."""
+def add(data_dir: Path, name: str, show: Callable[[str], None] = lambda _token: None) -> str:
+    """A token for a new operator. `show` is called with it before it is good: what that raises leaves all as it was.
+    Raises SettingsError when the name is taken or cannot be one, FileTrouble."""
     if not name.strip() or len(name) > NAME_LENGTH_MAX or not name.isprintable():
         raise SettingsError(f"a name is 1 to {NAME_LENGTH_MAX} printable characters")
     operators = load(data_dir)
     if name in operators:
         raise SettingsError(f"there is an operator {name!r}; remove that one first for a new token")
+    files.check_target(Path(data_dir) / FILE)
     token = PREFIX + secrets.token_urlsafe(32)
+    show(token)
     operators[name] = {"sha256": _hash(token).hex(), "made_unix_ms": int(time.time() * 1000)}
     _store(data_dir, operators)
     return token
