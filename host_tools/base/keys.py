@@ -8,6 +8,7 @@ cannot make it.
 
 import contextlib
 import os
+import stat
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -72,17 +73,21 @@ def parse_public(text_or_bytes) -> bytes:
 
 
 def read_public(file_or_hex: str) -> bytes:
-    """x || y from a file's content, or from the argument itself when no such file exists. Raises
-    FormatError."""
+    """x || y from the argument itself where it is a key in hex, else from the file of this name. Raises FormatError."""
     path = Path(file_or_hex)
-    if path.is_file():
-        if path.stat().st_size > PUBLIC_KEY_FILE_BYTES_MAX:
-            raise FormatError(f"{path} is too large for a public key")
-        return parse_public(files.read_bytes(path))
-    if path.is_dir():
-        raise FormatError(f"{path} is a folder, and a file with a public key is wanted")
     if not _is_hex(file_or_hex):
-        raise FormatError(f"there is no file {file_or_hex!r}, nor is it a public key in hex")
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError:
+            raise FormatError(f"there is no file {file_or_hex!r}, nor is it a public key in hex") from None
+        except OSError as error:
+            raise FormatError(f"{file_or_hex[:80]!r} is no file that can be read: {files.why(error)}") from None
+        if stat.S_ISDIR(mode):
+            raise FormatError(f"{path} is a folder, and a file with a public key is wanted")
+        try:
+            return parse_public(files.read_bytes(path, PUBLIC_KEY_FILE_BYTES_MAX))
+        except files.FileTrouble as error:
+            raise FormatError(f"{error}; it should hold a public key") from None
     return parse_public(file_or_hex)
 
 

@@ -79,6 +79,7 @@ class SimulatedGateway:
     def bring_meters(self) -> None:
         """Put every meter profile into the folder, as an installation does."""
         meters = self.folder / "meters"
+        files.make_folder(meters)
         for path in profile_files.paths():
             shutil.copyfile(path, meters / path.name)
 

@@ -85,7 +85,7 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Write the export. Raises SettingsError for a gateway that is not there, StoreError."""
-    if args.list or output.wanted(args):
+    if getattr(args, "list", False) or output.wanted(args):
         return _list(args)
     if not args.format:
         raise SettingsError(f"--format: one of {', '.join(FORMATS + export_account.FORMATS)}; or --list")
