@@ -8,12 +8,15 @@ from flash_sim import Chance
 from journal_cuts import Cuts, complete_a_torn_record, is_commit
 from journal_world import Wrong
 from parkgate.errors import JournalError
+from parkgate.journal.journal import Journal
 from tests import cuts
+from tests.oracle import lives as lives_of_the_oracle
 from tests.planted import journal_bugs
 
 SEED = 3
 SAMPLES = 300
 STATES = {"rp2": 15, "esp32": 15, "small-rp2": 60, "small-esp32": 60, "story-rp2": 60, "story-esp32": 60}  # operations
+LIVES_HUNTED = 30
 BROKEN = (Wrong, JournalError, IndexError, TypeError, ValueError)
 
 
@@ -42,6 +45,14 @@ def test_planted_bug_is_found(bug):
     print(f"{found} ({seconds:.1f} s)")
 
 
+def test_a_sound_journal_is_not_taken_for_one_with_a_bug():
+    """Else each planted bug would be found by what is wrong with the hunt."""
+    complete_a_torn_record(lambda flash: Journal(flash, lambda: bytes(16)))
+    for geometry in ("rp2", "esp32"):
+        for seed in range(1, 6):
+            lives_of_the_oracle.run(seed, geometry)
+
+
 def hunt(journal_class):
     """What is wrong with such a journal, found by living with it and by cuts; None when nothing is."""
     try:
@@ -49,6 +60,14 @@ def hunt(journal_class):
         lives = [(name, *cuts.make_life(name, SEED, 1, journal_class)) for name in ("story-rp2", "story-esp32")]
     except BROKEN as error:
         return f"while living: {type(error).__name__}: {error}"
+    for seed in range(1, LIVES_HUNTED + 1):
+        for geometry in ("rp2", "esp32"):
+            try:
+                lives_of_the_oracle.run(seed, geometry, journal_class=journal_class)
+            except lives_of_the_oracle.Failure as failure:
+                return f"{geometry}: {failure}"
+            except Exception as error:  # a journal with a bug may fail in any way
+                return f"{geometry}, seed {seed}: {type(error).__name__}: {error}"
     for choose, options in PASSES:
         for name, world, make_journal in lives:
             tally = Cuts(world, cuts.LIVES[name][0], make_journal).run(choose(world.trace), **options)

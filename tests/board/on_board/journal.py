@@ -1,4 +1,5 @@
 """Runs on the board: the journal on a raw part of the flash. The file system is gone afterwards."""
+
 import gc
 import os
 import time
@@ -9,7 +10,8 @@ from measure import report
 
 import parkgate.journal.recovery  # noqa: F401  now: the journal loads it when there are no files any more
 from parkgate.journal import journal
-from parkgate.journal.format import SAMPLE
+from parkgate.journal.format import SAMPLE, pack_header
+from parkgate.journal.space import JOURNAL_LOST
 
 SECTOR_BYTES = 4096
 SECTORS = 256
@@ -127,3 +129,20 @@ gc.collect()
 report("journal of %d sectors, full, heap kept" % SECTORS, gc.mem_alloc() - before, "bytes")
 if full.counters != expected:
     raise ValueError("recovered to another state")
+
+# Every sector has a header of ours with two wrong bits: nothing of it counts, and each is looked at for one.
+header = bytearray(256)
+for sector in range(SECTORS):
+    flash.erase(sector)
+    pack_header(header, sector, 1, 1, 0, 0, bytes(16), full.ledger)
+    header[40] ^= 1
+    header[90] ^= 1
+    flash.program(sector * SECTOR_BYTES, header)
+full = None
+gc.collect()
+times = []
+lost = journal.Journal(flash, lambda: bytes(16))
+timed_us(times, lost.recover)
+report("journal of 256 sectors, every header wrong, start", times[0] / 1000, "ms")
+if lost.epoch_reason != JOURNAL_LOST:
+    raise ValueError("a wrong header was believed")
