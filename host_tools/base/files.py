@@ -86,6 +86,16 @@ def check_target(path: Path | str) -> None:
         _forget(draft)
 
 
+def check_folder(path: Path | str) -> None:
+    """Before anything is changed: raise FileTrouble where files could not be written into this folder, which
+    `make_folder` would make. Nothing stays behind."""
+    path = Path(path)
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise FileTrouble(f"cannot make the folder {path}: {there} is a file")
+    check_target(there / ".parkgate")
+
+
 def write(path: Path | str, data: str | bytes, mode: int | None = None) -> None:
     """Make `path` hold `data` (text as UTF-8). `mode` are its permissions; without it those it had, or the usual ones.
     Raises FileTrouble; the file is then as it was before."""

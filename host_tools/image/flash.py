@@ -62,8 +62,7 @@ def run(args) -> int:
     console = Console(highlight=False, stderr=output.wanted(args))
     board = boards.load(args.board)
     if args.dry_run:
-        files.make_folder(args.dry_run)
-        files.check_target(args.dry_run / "plan.json")
+        files.check_folder(args.dry_run)
     if args.app_only:
         return _app_only(args, board, console)
     firmware, name = find_firmware(board, args.firmware, args.sha256)
