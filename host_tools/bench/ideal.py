@@ -1,5 +1,4 @@
-"""The code length of an ideal adaptive coder, the yardstick for columns: what the reference data's
-`ideal_coder.py` computes.
+"""The code length of an ideal adaptive coder, the yardstick for columns.
 
 Each column is taken raw, as differences, and as second differences, whichever is best; signs fold into the lowest
 bit; the bit length is said in unary, each bit at the cost that an adaptive probability gives it (context: the

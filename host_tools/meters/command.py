@@ -3,6 +3,8 @@
 parkgate meters list                     every profile with its registers, variants and source
 parkgate meters show eastron-sdm630      its quantities, scales and the reads that the gateway makes
 parkgate meters check [FILE.json …]      the schema, with file and line of each fault
+parkgate meters compare --facts FILE.csv where other sources have a register otherwise
+parkgate meters docs FILE.md             the list of meters, as a page
 parkgate meters scan /dev/ttyUSB0        who answers on a bus, and which profiles that may be
 parkgate meters new acme-m100            the profile of a meter that nobody has heard of, step by step
 parkgate meters push FILE.json           bring a profile to a gateway in service, over its console
@@ -21,6 +23,7 @@ from pathlib import Path
 from host_tools.base import output, profile_files
 from host_tools.base.files import FileTrouble, read_text
 from host_tools.meters import new_profile, scan, test_meter
+from host_tools.meters.catalogue import compare, docs
 from host_tools.meters.register_map import read_document
 from parkgate import quantities
 from parkgate.errors import ProfileError
@@ -42,6 +45,8 @@ def add_parser(subparsers):
         "files", nargs="*", type=Path, metavar="FILE.json", help="default: all that are included"
     )
     output.add_json(check)
+    compare.add_arguments(verbs.add_parser("compare", help="the profiles beside what other sources say"))
+    docs.add_arguments(verbs.add_parser("docs", help="write the list of meters as a page"))
     scan.add_arguments(verbs.add_parser("scan", help="who answers on a live bus, at which baud rate, as what"))
     test_meter.add_arguments(verbs.add_parser("test", help="read live meters, and say what cannot be right"))
     simulate = verbs.add_parser("simulate", help="answer as meters on a serial line")
@@ -68,6 +73,8 @@ def run(args) -> int:
         return _show(args.profile)
     if args.meters_verb == "check":
         return _check(args, args.files or profile_files.paths())
+    if args.meters_verb in ("compare", "docs"):
+        return {"compare": compare.run, "docs": docs.run}[args.meters_verb](args)
     if args.meters_verb == "scan":
         return scan.run(args)
     if args.meters_verb == "test":
@@ -80,10 +87,11 @@ def _list(args) -> int:
     for path in profile_files.paths():
         document = json.loads(path.read_text(encoding="utf-8"))
         names = sorted(document.get("variants", ()))
+        single = "  (one source)" if document.get("single_source") else ""
         suffix = "  variants: " + ", ".join(f"+{name}" for name in names) if names else ""
-        lines.append(f"{path.stem:24} {len(document['registers']):3} registers  {document['meter']}{suffix}")
+        lines.append(f"{path.stem:24} {len(document['registers']):3} registers  {document['meter']}{single}{suffix}")
         found.append({"profile": path.stem, "meter": document["meter"], "registers": len(document["registers"]),
-                      "variants": names})  # fmt: skip
+                      "variants": names, "single_source": document.get("single_source", False)})  # fmt: skip
     lines.append(f"{len(found)} profiles, {sum(len(each['variants']) for each in found)} variants")
     output.show(args, {"profiles": found}, lines)
     return 0
@@ -96,6 +104,8 @@ def _show(name: str) -> int:
     for label in ("sources", "licences", "notes"):
         for text in document.get(label, ()):
             print(f"  {label[:-1]:9} {text}")
+    if document.get("single_source"):
+        print("  one source: nobody has confirmed these facts; compare the meter's display with what is read")
     for variant, change in document.get("variants", {}).items():
         print(f"  variant   {profiles.split_name(name)[0]}+{variant}: {change['why']}")
     base = profiles.split_name(name)[0]

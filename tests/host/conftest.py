@@ -1,5 +1,6 @@
 """What the tests on CPython share: the Unix port's fork server, the environments, hypothesis' profiles."""
 
+import lzma
 import os
 from pathlib import Path
 
@@ -51,11 +52,11 @@ def dlt645_python():
 
 
 @pytest.fixture(scope="session")
-def reference():
-    """Give the folder of reference data that lies beside the repository where there is one."""
-    folder = ROOT.parent / "shared" / "reference"
-    if not folder.is_dir():
-        pytest.skip("no reference data beside the repository")
+def reference(tmp_path_factory):
+    """Give a folder with the reference data, unpacked."""
+    folder = tmp_path_factory.mktemp("reference")
+    for packed in (ROOT / "tests" / "reference").glob("*.xz"):
+        (folder / packed.stem).write_bytes(lzma.decompress(packed.read_bytes()))
     return folder
 
 

