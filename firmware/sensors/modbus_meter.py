@@ -53,7 +53,7 @@ class ModbusMeter:
         if self._note_ratio:
             self._tell_ratios(plan.ratios)
         if self._counters:
-            self._counters.judge(values, qualities, self._mono_ms())
+            self._counters.judge(values, qualities, self._mono_ms(), plan.ends)
         if self.consistency:
             self.consistency.judge(values, qualities, self._mono_ms())
         return values, qualities if any(qualities) else None

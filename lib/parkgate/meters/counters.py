@@ -58,12 +58,13 @@ class CounterCheck:
 
     `rate_per_h` is the most it can grow in an hour, `rollover` the value at which it begins again at 0 (None if
     unknown), `step` the smallest growth its register can show; all in units of the channel (value × 10^-scale).
+    `rollover` and `step` may be set before any reading, where the meter's own registers say the scale.
     """
 
     def __init__(self, rate_per_h, rollover=None, step=1):
         self._rate_per_h = rate_per_h
-        self._rollover = rollover
-        self._step = step
+        self.rollover = rollover
+        self.step = step
         self._value = None
         self._time_ms = 0
         self._moved = False  # whether it has grown since it was taken for another meter's
@@ -170,11 +171,11 @@ class CounterCheck:
         passed_ms = time_ms - before_ms
         if passed_ms < 0:
             passed_ms = 0
-        limit = self._rate_per_h * (passed_ms + UPDATE_MS) // _HOUR_MS + 2 * self._step + (before >> 22)
+        limit = self._rate_per_h * (passed_ms + UPDATE_MS) // _HOUR_MS + 2 * self.step + (before >> 22)
         growth = value - before
         if growth >= 0:
             return _GROWS if growth <= limit else 0
-        if self._rollover is not None and before < self._rollover and growth + self._rollover <= limit:
+        if self.rollover is not None and before < self.rollover and growth + self.rollover <= limit:
             return _ROLLS
         display = _DISPLAY_MIN
         while display <= before:
@@ -197,10 +198,13 @@ class MeterCounters:
                 self._serial_at = i
         self._serial = None
 
-    def judge(self, values, qualities, now_ms):
-        """Flag in `qualities` what a counter cannot have done, one sample after another."""
+    def judge(self, values, qualities, now_ms, ends=()):
+        """Flag in `qualities` what a counter cannot have done, one sample after another. `ends`: place of a channel →
+        (rollover, step) that this sample's registers say; see ReadPlan.ends."""
         serial = self._judge_serial(values, qualities)
         for i, quantity, check in self._checks:
+            if i in ends:
+                check.rollover, check.step = ends[i]
             if qualities[i] == GOOD or qualities[i] == SECONDARY_SIDE:
                 quality, event = check.judge(values[i], now_ms, serial)
                 if quality:

@@ -72,6 +72,12 @@ class ReadPlan:
         """name → (numerator, denominator) of the transformer ratios that the last sample read, "ct" and "vt"."""
         return self.rules.ratios if self.rules else {}
 
+    @property
+    def ends(self):
+        """Place of a channel → (value at which its counter begins again, its smallest growth), of those whose scale or
+        ratio stands in registers, as the last sample read them."""
+        return self.rules.ends if self.rules else ()
+
     def writes(self, index):
         """The (address, value) of the holding registers to write before block `index` is read: all of them each time,
         so that no write that was lost lets another page be taken for this one."""

@@ -53,7 +53,7 @@ class Rules:
         self.sources = ratios
         self.absent = []  # places that the meter refused
         self.ratios = {}  # name → (numerator, denominator) of the last sample
-        self.rollovers = {}  # place → count of the last sample at which a counter begins again
+        self.ends = {}  # place → (value at which a counter begins again, its step), by the registers read last
 
     def number(self, place: int, contents: int, kind: int, bits: int, ends: int):
         """(numerator, denominator) of an entry's contents, or (quality, 0) where they say that there is none."""
@@ -139,8 +139,11 @@ class Rules:
         if factor is None:
             return None, SENSOR_FAULT
         if rule.rollover is not None and rule.depends():
-            count = _shifted(rule.rollover * factor[0], factor[1], -rule.decimals)
-            self.rollovers[place] = registers.divide_rounded(count[0], count[1])
+            step = _shifted(factor[0], factor[1], -rule.decimals)
+            self.ends[place] = (
+                registers.divide_rounded(rule.rollover * step[0], step[1]),
+                max(1, registers.divide_rounded(step[0], step[1])),
+            )
         n, d = n * factor[0], d * factor[1]
         if rule.offset is not None:
             n, d = n * rule.offset[1] + rule.offset[0] * d, d * rule.offset[1]
