@@ -100,23 +100,23 @@ def meter(item: dict, bus, read_profile, mono_ms, notes):
     rest_us = (item["rest_ms"] or profile.rest_ms) * 1000
     if bool(item["address"]) != (profile.protocol == "dlt645"):
         raise SettingsError("profile %s speaks %s, its bus does not" % (name, profile.protocol))
+    words = profile.words()
+    given = item["name"], item["address"] or item["unit_id"], item["period_ms"]
     if item["address"]:
         from .dlt645_meter import Dlt645Meter
 
-        made = Dlt645Meter(item["name"], item["address"], item["period_ms"], profile.plan, bus, slow_us, rest_us)
+        made = Dlt645Meter(*given, profile.plan, bus, slow_us, rest_us)
     else:
-        from .modbus_meter import ModbusMeter
-
         unit = bus.client.unit(item["unit_id"], slow_us, rest_us)
-        given = item["name"], item["unit_id"], item["period_ms"]
-    words = profile.words()
-    if document.get("sunspec"):
-        from .sunspec_meter import SunSpecMeter, load_plans
+        if document.get("sunspec"):
+            from .sunspec_meter import SunSpecMeter, load_plans
 
-        plans, words = load_plans(document, profile, item)
-        made = SunSpecMeter(*given, plans, bus, unit)
-    else:
-        made = ModbusMeter(*given, profile.plan, bus, unit)
+            plans, words = load_plans(document, profile, item)
+            made = SunSpecMeter(*given, plans, bus, unit)
+        else:
+            from .modbus_meter import ModbusMeter
+
+            made = ModbusMeter(*given, profile.plan, bus, unit)
     power_max_w = profile.ratings.get("power_max_w", counters.POWER_MAX_W)
     checks = [(c.quantity, counters.for_channel(c, power_max_w)) for c in profile.channels]
     made.check_counters(checks, mono_ms, notes.counter)

@@ -16,7 +16,7 @@ class Unit:
     """
 
     __slots__ = ("copies", "debts", "free_at_us", "refused_us", "reply_timeout_us", "rest_us", "statistics")
-    doubles = 0  # as the bus asks of a Modbus unit; here a copy is known by what it names
+    doubles = strange = 0  # as ModbusMeter asks for: here a copy is known by its identifier, damage by its checksum
 
     def __init__(self, reply_timeout_us, rest_us):
         self.reply_timeout_us = reply_timeout_us
