@@ -214,9 +214,10 @@ class Header:
         self.serial = self.wear = 0
         self.position = self.sampled = self.next_seq = self.sealed = 0
 
-    def unpack(self, buffer, sector: int) -> bool:
-        """Take the header of `sector` from the start of `buffer`; False when it is not one of ours, whole and true."""
-        if not _is_header(buffer, sector):
+    def unpack(self, buffer, sector: int, search: bool = True) -> bool:
+        """Take the header of `sector` from the start of `buffer`; False when it is not one of ours, whole and true, but
+        for one flipped bit, if that is to be searched for."""
+        if not _is_header(buffer, sector, search):
             return False
         _, _, self.stream, self.inside, self.reason, epoch = struct.unpack_from(_HEADER, buffer, 0)
         if self.epoch != epoch:  # else one copy is enough: the journal's is this one
@@ -238,7 +239,7 @@ class Top:
 
     def unpack(self, buffer, sector: int, epoch: bytes) -> bool:
         """As Header.unpack; `epoch` is a copy of the epoch that is kept anyway."""
-        if not _is_header(buffer, sector):
+        if not _is_header(buffer, sector, True):
             return False
         self.stream = buffer[5]
         self.epoch = bytes(memoryview(buffer)[8:24])
@@ -249,7 +250,7 @@ class Top:
         return True
 
 
-def _is_header(buffer, sector):
+def _is_header(buffer, sector, search):
     alike = 0
     for i in range(4):
         alike += buffer[i] == MAGIC[i]
@@ -258,7 +259,7 @@ def _is_header(buffer, sector):
     # One flipped bit is corrected, in `buffer` only: of the open sector's header there is no other copy.
     (stored,) = struct.unpack_from("<I", buffer, _HEADER_CRC_AT)
     crc = header_crc(buffer, sector)
-    if crc != stored and not mend(memoryview(buffer)[:_HEADER_CRC_AT], crc, stored):
+    if crc != stored and not (search and mend(memoryview(buffer)[:_HEADER_CRC_AT], crc, stored)):
         return False
     magic, version, stream = struct.unpack_from("<4sBB", buffer, 0)
     return magic == MAGIC and version == VERSION and stream in (RAW, SEALED)

@@ -46,6 +46,8 @@ class Record:
 class Loaded:
     """Reading of one flash device. `flash` is described in the contract of the storage seam (DESIGN)."""
 
+    searches = 1 << 30  # for the flipped bit of a header that may still be made
+
     def __init__(self, flash):
         self.flash = flash
         self.size = flash.sector_size
@@ -81,15 +83,17 @@ class Loaded:
     def read_header(self, sector: int):
         """True when `sector` has a header of ours, which is then in `header`; None when it cannot be read at all. What
         is not blank and does not check is read until two readings in a row are the same, thrice at most."""
+        view = self.view[:HEADER_BYTES]
         before = -1
         for _ in range(READ_TRIES):
-            if not self.read_bytes(sector * self.size, self.view[:HEADER_BYTES]):
+            if not self.read_bytes(sector * self.size, view):
                 return None
-            if self.header.unpack(self.buffer, sector):
-                return True
-            crc = crc32(self.view[:HEADER_BYTES])
-            if crc == before or self.view[:HEADER_BYTES] == BLANK:
+            crc = crc32(view)
+            if crc == before or view == BLANK:
                 break
+            if self.header.unpack(self.buffer, sector, self.searches > 0):
+                return True
+            self.searches -= 1
             before = crc
         return False
 

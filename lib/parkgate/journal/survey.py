@@ -18,6 +18,7 @@ from .loaded import READ_TRIES, Record
 
 _PASSES = 3
 _READINGS = 5
+_SEARCHES = 64  # for one flipped bit, of all headers together: 8 ms each on an RP2040
 _BEGUN_MAX = 4  # torn headers erased at one start: each start before that was cut leaves one
 _SERIAL_AT = 24
 _SERIAL_MAX = 1 << 62
@@ -30,10 +31,12 @@ class Survey:
 
     def __init__(self, sectors):
         for _ in range(_PASSES):
+            sectors.searches = _SEARCHES
             self._read_all(sectors)
             # Nothing is given up for one wrong read: what was no header is looked at again, after all the others.
             if not any([not sectors.is_used(i) and self._is_header_now(sectors, i) for i in range(sectors.count)]):
                 break
+        sectors.searches = 1 << 30
 
     def _is_header_now(self, sectors, sector):
         return not sectors.marked(self.valid, sector) and sectors.read_header(sector)
