@@ -274,7 +274,7 @@ class App:
                 journal.failed = True
         if journal.failed:
             journal.recover(self.cause)
-            if not readings or journal.ledger.sampled == sampled:  # else it is on flash already
+            if not readings or journal.ledger.sampled <= sampled:  # else it is on flash already
                 journal.append(kind, payload, readings)
             self.lost = lost
         if lost:

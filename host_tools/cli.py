@@ -36,6 +36,7 @@ VERBS = {
     "boards": ("host_tools.image.boards", "list the boards and what each has"),
     "flash": ("host_tools.image.flash", "write MicroPython and the firmware to a board"),
     "provision": ("host_tools.gateway.provision", "give a gateway its identity and settings"),
+    "commission": ("host_tools.gateway.commissioning.commission", "put the meters of a hall into service"),
     "settings": ("host_tools.gateway.settings", "show, check and change a gateway's settings"),
     "console": ("host_tools.gateway.console", "talk to a gateway's console"),
     "doctor": ("host_tools.gateway.doctor", "find out why a gateway does not deliver"),

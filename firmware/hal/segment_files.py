@@ -33,13 +33,14 @@ class SegmentFiles:
         self._open = {}  # sector → its file, open for appending
         self._ends = {}  # sector → bytes in that file
         self._waiting = []  # sectors with bytes not flushed, the one that waits longest first
+        self._lost = False  # what was to be flushed is gone, and no sync has said so yet
         self._made = False
 
     def read(self, address: int, buffer):
         """Fill `buffer` from `address` on; what waits there is flushed first."""
         sector, at = self._place(address, len(buffer))
         if sector in self._waiting:
-            self.sync()
+            self._flush()
         view = memoryview(buffer)
         count = 0
         try:
@@ -59,11 +60,13 @@ class SegmentFiles:
         sector, at = self._place(address, len(data))
         if address % self.program_size or len(data) % self.program_size or not len(data):
             raise FlashError("program of %d bytes at %d is not whole units" % (len(data), address))
+        waits = False
         try:
             f = self._open.get(sector) or self._begin(sector)
             if at < self._ends[sector]:
                 raise FlashError("program at %d of what is not erased" % address)
-            if sector not in self._waiting:
+            waits = sector in self._waiting
+            if not waits:
                 self._waiting.append(sector)
             while self._ends[sector] < at:
                 self._ends[sector] += f.write(BLANK_CHUNK[: min(at - self._ends[sector], len(BLANK_CHUNK))])
@@ -72,6 +75,7 @@ class SegmentFiles:
             self._ends[sector] += len(data)
         except OSError as e:
             # After a failed write littlefs flushes half a record; closed without a flush, the file is as it was.
+            self._lost = self._lost or waits
             self._forget(sector)
             raise FlashError("sector %d: %s" % (sector, e)) from None
 
@@ -86,12 +90,20 @@ class SegmentFiles:
             raise FlashError("sector %d: %s" % (sector, e)) from None
 
     def sync(self):
-        """Flush what waits; it is durable when this returns."""
+        """Flush what waits; it is durable when this returns. Raises FlashError when something that was written since
+        the last time is gone, whether now or before."""
+        self._flush()
+        if self._lost:
+            self._lost = False
+            raise FlashError("a file could not be written, and what waited in it is gone")
+
+    def _flush(self):
         while self._waiting:
             sector = self._waiting[0]
             try:
                 self._open[sector].flush()
             except OSError as e:
+                self._lost = True
                 self._forget(sector)
                 raise FlashError("sector %d: %s" % (sector, e)) from None
             self._waiting.pop(0)
@@ -103,7 +115,7 @@ class SegmentFiles:
             self._forget(sector)
 
     def _begin(self, sector):
-        self.sync()
+        self._flush()
         while len(self._open) > 2:
             self._forget(next(iter(self._open)))
         path = self._path(sector)

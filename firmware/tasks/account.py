@@ -68,3 +68,14 @@ class Account:
         health["missed"] = sum([s.missed() for s in samplers] + [periods.not_taken for _, periods in self._unbuilt])
         health["away"] = sum([s.away() for s in samplers]) + len(self._unbuilt)
         health["faults"] = sum([s.faults for s in samplers])
+
+    def in_words(self) -> dict:
+        """name → "; AWAY …" of each instrument whose newest period was not taken."""
+        found = {}
+        for sampler in self.samplers:
+            for i, periods in enumerate(sampler.periods):
+                if periods.last:
+                    found[sampler.instruments[i].name] = "; AWAY: %s, %d of %d periods not taken since the start" % (
+                        events.PERIOD_OUTCOMES[periods.last], periods.not_taken, periods.settled,
+                    )  # fmt: skip
+        return found

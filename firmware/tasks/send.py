@@ -78,7 +78,8 @@ class Sender:
                     continue
                 sealed = self._journal.read_batch(seq)
                 if sealed is None:
-                    continue  # damaged on flash: the journal has dropped, counted and told it
+                    await asyncio.sleep_ms(POLL_MS)  # it is read again; damaged, the journal drops, counts and tells it
+                    continue
                 await session.publish(self._up + "batch", sealed)
                 self.outbox.sent(seq, held[-1], self._mono_ms())
             raise failed[0]

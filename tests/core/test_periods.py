@@ -231,3 +231,40 @@ def test_a_window_lasts_its_periods_though_the_meter_is_away():
     equal(qualities[2], SUBSTITUTED, "half of its samples were taken")
     true(qualities.count(TIMEOUT) >= 4, "%s" % qualities)
     equal(qualities[-1], 0)
+
+
+class Told:
+    """What an Account notes."""
+
+    def __init__(self):
+        from parkgate.clock import Clock
+        from tasks.account import Account
+
+        self.now_ms, self.events = 1000, []
+        self.clock = Clock(0)
+        self.account = Account(self.events.append, self.clock, lambda: self.now_ms, self)
+
+    def error(self, name, text):
+        self.said = text
+
+
+def test_an_instrument_that_cannot_be_built_is_told_and_so_is_the_time_without_power():
+    from parkgate import events
+
+    world = Told()
+    world.account.leave_out("oven", 1000, "no such profile")
+    equal(world.said, "oven: no such profile; it is not sampled")
+    world.account.last = (900000, 0)
+    world.account.begin()
+    for _ in range(90):
+        world.now_ms += 1000
+        world.account.look()
+        if world.now_ms == 31000:
+            world.clock.synchronise(world.now_ms, 2000000)
+    first = world.events[0]
+    equal(first, [events.PERIODS, "oven", [1000, 3], 1000, [0, 0, 0, 0, 1, 0]], "at once, in time since the start")
+    off = [event for event in world.events if event[0] == events.OFF]
+    equal(off, [[events.OFF, 900000, 1970000]], "once, when the clock is set")
+    health = {}
+    world.account.add_health(health)
+    equal(health, {"missed": 90, "away": 1, "faults": 0})

@@ -76,7 +76,19 @@ def records(data: bytes, index: int, state: dict[str, Any], unit: int) -> list[R
             offset = -(-end // step) * step
         else:
             offset += step
-    return found
+    return [record for record in found if not any(since <= record.offset < until for since, until in void(found, step))]
+
+
+def void(found: list[Record], step: int) -> list[tuple[int, int]]:
+    """9.5: the bytes that BOOTs declare to be nothing, the last BOOT first."""
+    declared: list[tuple[int, int]] = []
+    for record in reversed(found):
+        if record.kind != 4 or any(since <= record.offset < until for since, until in declared):
+            continue
+        extra = record.content[ledger(record.content)[1] :]
+        if extra:
+            declared.append((int.from_bytes(extra, "little") * step, record.offset))
+    return declared
 
 
 class Journal:

@@ -30,3 +30,31 @@ def test_the_specification_reads_every_image_alike(name):
             batches += 1
         unsealed += journal.unsealed_records
     assert unsealed > 100 and batches > 20
+
+
+@pytest.mark.parametrize("name", ["small-rp2", "small-esp32"])
+def test_what_a_start_declared_to_be_nothing_is_nothing(name):
+    """Cells of a torn record that read well again later."""
+    world, make_journal = cuts.make_life(name, 12, 300)
+    geometry = cuts.LIVES[name][0]
+    flash = cuts.FlashSim(*geometry)
+    done = torn = 0
+    for n in range(20, len(world.trace), 31):
+        for operation in world.trace[done:n]:
+            flash.apply(operation)
+        done = n
+        place, data = world.trace[n]
+        if data is None or place % 4096 == 0:
+            continue
+        image = flash.copy()
+        image.apply_cut(world.trace[n], 1 if len(data) > 32 else 2, n)
+        report = make_journal(image).recover(1)
+        sector, at = divmod(place, 4096)
+        image.own(sector)[at : at + len(data)] = data
+        reader = Reader([bytes(sector) for sector in image.sectors], geometry[2])
+        journal = make_journal(image.copy())
+        journal.recover(1)
+        assert reader.counters == tuple(journal.counters)
+        assert reader.unsealed() == [tuple(record) for record in journal.unsealed()]
+        torn += report.torn
+    assert torn > 10

@@ -131,6 +131,18 @@ def test_what_was_not_built_is_shown(rig):
     press, oven = state(rig, gateway)
     assert press["state"] == "good" and oven["state"] == "not built"
     assert rig.summary(gateway)["instruments_not_good"] == ["oven"]
+    later = [(time_ms + 10_000_000, *rest) for time_ms, *rest in rows(0, 60)]
+    rig.batches(gateway, gateway.batch(tables={0: later}))
+    assert [one["state"] for one in state(rig, gateway)] == ["good", "not in the settings"], "no longer stated"
+
+
+def test_what_was_read_and_can_be_built_no_longer_says_so(rig, away):
+    away.schema = [["room", "sht3x; every 1 s", [["temperature", "Cel", 2]]]]
+    lost = [events.PERIODS, "press", [START_MS + 500_000, 0], 1000, [0, 0, 0, 0, 9, 0]]
+    rig.batches(away, away.batch(tables={0: rows(500, 510)}, events=[lost], with_schema=True))
+    room, press = state(rig, away)
+    assert (room["state"], press["state"]) == ("good", "not built")
+    assert press["since_ms"] == START_MS + 300_000
 
 
 @pytest.mark.parametrize(
@@ -241,7 +253,8 @@ def test_a_meter_away_the_whole_way(tmp_path):
         (park.gateway.folder / "meters" / "pzem-004t.json").unlink()
         time.sleep(4)
         park.gateway.start()
-        park.wait(lambda: instrument(park, "oven")["state"] == "not in the settings", 40, "the oven is not built")
+        park.wait(lambda: instrument(park, "oven")["state"] == "not built", 40, "the oven is not built")
+        assert asked(park)["instruments_not_good"] == ["oven"]
         park.wait(lambda: any(e["kind"] == "off" for e in asked(park)["events"]), 30, "the time without power is told")
         off = next(e["event"] for e in asked(park)["events"] if e["kind"] == "off")
         assert abs(off[1] - stopped_ms) < 3000 and off[2] - off[1] > 3000

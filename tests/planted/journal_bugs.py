@@ -11,7 +11,8 @@ from pathlib import Path
 from parkgate.journal import single_bit
 
 JOURNAL = Path(__file__).resolve().parent.parent.parent / "lib" / "parkgate" / "journal"
-MODULES = ("format", "sectors", "space", "unsealed", "batches", "recovery", "journal")  # earlier ones first
+# Earlier ones first.
+MODULES = (*("format", "loaded", "sectors", "lookup", "space", "unsealed", "batches", "survey", "recovery", "journal"),)
 
 # name → what it does wrong, and the edits: (module, text, text instead)
 BUGS = {
@@ -19,18 +20,24 @@ BUGS = {
         "append returns while the record waits in memory for the next one",
         (
             "journal",
-            "self._put(RAW, kind, readings, position, self.ledger.sampled, (payload,))",
-            "self._late, late = (kind, readings, position, self.ledger.sampled, (bytes(payload),)), "
-            "getattr(self, '_late', None)\n        if late:\n            self._put(RAW, *late)",
+            "        if not self.sectors.write(\n",
+            "        kept = kind, readings, bytes(payload)\n"
+            "        kind, readings, payload = getattr(self, '_late', kept)\n        self._late = kept\n"
+            "        if not self.sectors.write(\n",
         ),
     ),
     "no CRC": (
         "whatever looks like a record is one",
-        ("sectors", "if end <= size and crc == crc32(whole[offset + 4 : end], self.seed):", "if end <= size:"),
+        ("loaded", "if end <= size and crc == crc32(whole[offset + 4 : end], self.seed):", "if end <= size:"),
     ),
     "CRC of the head only": (
         "the CRC leaves out what stands behind the head",
-        ("sectors", "crc32(whole[offset + 4 : end], self.seed)", "crc32(whole[offset + 4 : offset + 16], self.seed)"),
+        ("loaded", "crc32(whole[offset + 4 : end], self.seed)", "crc32(whole[offset + 4 : offset + 16], self.seed)"),
+        (
+            "loaded",
+            "crc32(self.whole[offset + 4 : end], self.seed)",
+            "crc32(self.whole[offset + 4 : offset + 16], self.seed)",
+        ),
         ("sectors", "            crc = crc32(piece, crc)\n", "            pass\n"),
     ),
     "free before commit": (
@@ -68,7 +75,7 @@ BUGS = {
     ),
     "first header wins": (
         "the start believes the first sector it finds, not the newest",
-        ("sectors", "                if header.serial > newest_serial:\n", "                if newest < 0:\n"),
+        ("survey", "                if header.serial > newest_serial:\n", "                if newest < 0:\n"),
     ),
     "head pointer in a file": (
         "where the next record goes is kept beside the journal, and is not always the newest",
@@ -115,24 +122,24 @@ BUGS = {
     "writing over a torn record": (
         "after a start, writing goes on in the page that was torn",
         (
-            "sectors",
+            "loaded",
             "        return self._aligned(end)\n\n    def _aligned",
             "        return end // 256 * 256\n\n    def _aligned",
         ),
-        ("sectors", "        step = min(self.unit, HEADER_BYTES)\n", "        step = 16\n"),
+        ("loaded", "        step = min(self.unit, HEADER_BYTES)\n", "        step = 16\n"),
     ),
     "half erased is erased": (
         "a free sector whose header is blank is used without an erase",
         (
             "sectors",
             "        if not self._erase(sector):\n",
-            "        self._read(sector * self.size, self.view[:HEADER_BYTES])\n"
+            "        self.read_bytes(sector * self.size, self.view[:HEADER_BYTES])\n"
             "        if self.view[:HEADER_BYTES] != BLANK and not self._erase(sector):\n",
         ),
     ),
     "flipped newest record is torn": (
         "a bit that flips in the newest record takes its readings out of all counts",
-        ("recovery", "used > offset and mend_record(sectors.whole, offset, sectors.seed) and", "False and"),
+        ("recovery", "    sectors.give_hurt = True\n", ""),
     ),
     "flipped header is strange": (
         "a bit that flips in the header of the open sector takes all its readings out of all counts",
@@ -140,11 +147,15 @@ BUGS = {
     ),
     "torn number used again": (
         "a torn record's position is given to the next record",
-        ("recovery", "_write_boot(journal, TORN if report.torn else 0)", "_write_boot(journal, 0)"),
+        ("recovery", "(TORN if report.torn else 0) if", "0 if"),
     ),
     "boot from memory": (
         "the boot number is not made durable",
-        ("recovery", "        _write_boot(journal, TORN if report.torn else 0)\n", "        pass\n"),
+        (
+            "recovery",
+            "        _write_boot(journal, (TORN if report.torn else 0) if ledger.position else BORN, void)\n",
+            "",
+        ),
     ),
     "pieces of two attempts": (
         "a batch that was cut short is not told from the one sealed after it",
@@ -170,18 +181,18 @@ BUGS = {
         "a batch is shown while one torn page alone says that it exists",
         (
             "batches",
-            "self.room_for_state()\n        self.put_state(STATE, 0, self.ledger.copy(), self.ledger.position)",
-            "pass",
+            "        self.room_for_state()\n        self.put_state(STATE)\n",
+            "",
         ),
     ),
     "newest dropped": (
         "when space runs out, the raw records go before the batches that are older",
         (
             "space",
-            "        if len(sectors.sealed) and ledger.low < ledger.next_seq:\n            self._drop_sealed()\n"
-            "        elif len(sectors.raw) > 1:\n            self._drop_raw()\n",
-            "        if len(sectors.raw) > 1:\n            self._drop_raw()\n"
-            "        elif len(sectors.sealed) and ledger.low < ledger.next_seq:\n            self._drop_sealed()\n",
+            "            return SEALED\n"
+            "        if len(sectors.raw) > 1 and not self._keep_raw:\n            return RAW\n",
+            "            return RAW if len(sectors.raw) > 1 and not self._keep_raw else SEALED\n"
+            "        if len(sectors.raw) > 1 and not self._keep_raw:\n            return RAW\n",
         ),
     ),
     "a new epoch each time": (
@@ -191,6 +202,132 @@ BUGS = {
             "        journal.epoch = sectors.header.epoch\n",
             "        journal.epoch = bytes(journal.new_epoch())\n",
         ),
+    ),
+    "unstored forgotten": (
+        "a ledger does not say how many readings never were in a raw record",
+        ("format", "            min(self.unstored, _U32),\n", "            0,\n"),
+    ),
+    "debt not paid at a start": (
+        "readings that were dropped before they were told stay untold",
+        ("recovery", "        journal.tell_owed()\n", ""),
+        ("space", "        else:\n            self.tell_owed()\n", ""),
+        (
+            "space",
+            "            self._open(stream, size)\n            self.tell_owed()\n",
+            "            self._open(stream, size)\n",
+        ),
+        ("journal", "        self.tell_owed()\n        full =", "        full ="),
+    ),
+    "one field for two debts": (
+        "a gap record pays all that is owed, whatever it tells",
+        ("space", "fresh.unreported -= told", "fresh.unreported = 0"),
+    ),
+    "damaged gap not read": (
+        "what a gap record told is told nowhere once one bit of it has flipped",
+        (
+            "loaded",
+            "        if buffer[offset + 6] in (SAMPLE, EVENT):\n",
+            "        if buffer[offset + 6] in (SAMPLE, EVENT, 3):\n",
+        ),
+    ),
+    "dropped gap not told again": (
+        "a gap record that is dropped takes what it told with it",
+        ("space", "            gap.readings += earlier.readings\n", ""),
+    ),
+    "range not moved": (
+        "a settled range that grows at its lower end forgets how many readings lie before it",
+        ("format", "            self.ranges[at][2] = before\n", ""),
+    ),
+    "serial not raised": (
+        "a start goes on with the serial of the last ledger it read",
+        ("recovery", "        ledger.serial += 2 + 8 * report.strange\n", ""),
+    ),
+    "commit not taken": (
+        "a start does not look for a ledger in the open sealed sector",
+        (
+            "recovery",
+            "            _take_ledger(journal, sectors.content(record), COMMIT_BYTES)\n",
+            "            pass\n",
+        ),
+    ),
+    "sealed tail not resumed": (
+        "each start begins another sealed sector",
+        ("recovery", "    sectors.resume(SEALED, sector, offset)\n", "    pass\n"),
+    ),
+    "half erased sector resumed": (
+        "a start goes on writing to a sealed sector that was given up before",
+        ("recovery", "            sectors.tails[SEALED].close()  # it may", "            pass  # it may"),
+    ),
+    "torn stays where it was": (
+        "a start does not say from where on there is nothing",
+        ("space", 'struct.pack("<H", void[1] // sectors.unit) if here else b""', 'b""'),
+    ),
+    "an earlier start decides": (
+        "of two starts that declare bytes to be nothing the earlier is believed as well",
+        ("loaded", "                        offset = since\n", ""),
+    ),
+    "nothing made sure of": (
+        "what the power cut left is built on as it reads once",
+        ("survey", "    if sectors.verified:\n        return True\n", "    return True\n"),
+    ),
+    "torn header left": (
+        "a sector whose header was torn is left as it is",
+        ("recovery", "        survey.erase_begun(sectors)\n", ""),
+        ("recovery", "2 + 8 * report.strange", "2"),
+    ),
+    "boots of records not counted": (
+        "the boot number is in the BOOT alone",
+        ("recovery", "    journal.ledger.boot = max(journal.ledger.boot,", "    max(journal.ledger.boot,"),
+    ),
+    "wiped before it is begun": (
+        "the sectors of the old epoch are free before the new one stands",
+        (
+            "recovery",
+            "    epoch = bytes(journal.new_epoch())\n    ledger",
+            "    epoch = bytes(journal.new_epoch())\n    sectors.abandon()\n    ledger",
+        ),
+    ),
+    "header believed at once": (
+        "a header that reads wrong once is no header",
+        (
+            "loaded",
+            "        before = -1\n        for _ in range(READ_TRIES):\n",
+            "        before = -1\n        for _ in range(1):\n",
+        ),
+        ("survey", "_PASSES = 3", "_PASSES = 1"),
+    ),
+    "torn at one reading": (
+        "the open sector is read once, and what does not check then is torn",
+        ("survey", "_READINGS = 5\n_BEGUN", "_READINGS = 0\n_BEGUN"),
+    ),
+    "batch read once": (
+        "a batch that cannot be read once is damaged",
+        (
+            "batches",
+            "        for _ in range(READ_TRIES):\n            batch = self._gather(seq)\n",
+            "        for _ in range(1):\n            batch = self._gather(seq)\n",
+        ),
+        ("batches", "            if self._doubted == seq:\n", "            if True:\n"),
+    ),
+    "no way on": (
+        "when no sector can be written to, nothing goes to make room",
+        ("space", "            self._force_one()\n", '            raise JournalFull("no sector")\n'),
+    ),
+    "room for the gap not kept": (
+        "the last room of a full journal goes to a sample",
+        (
+            "space",
+            "            while sectors.free < 2 and sectors.room(RAW) - size < self._gap_room:\n",
+            "            while False:\n",
+        ),
+    ),
+    "erased and not missed": (
+        "a start does not look for what had to be erased before it was told",
+        ("recovery", "        journal.owe_missing()\n", ""),
+    ),
+    "position from memory lost": (
+        "after a failure of a file, what memory knows of the lost readings is not used",
+        ("recovery", "            _keep_known(ledger, known)\n", "            pass\n"),
     ),
 }
 

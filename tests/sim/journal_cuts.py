@@ -230,7 +230,8 @@ def blank_ahead(journal, flash):
 
 def complete_a_torn_record(make_journal):
     """A record is torn one byte before its end. Of all 256 values that this byte could have had, one is the first byte
-    of what the next start writes; the record must not become true by it."""
+    of what the next start writes; the record must not become true by it. Where it lacks one bit only, it counts as
+    stored and damaged (SPEC 9.7), and so it stays."""
     for last in range(255):
         flash = FlashSim(4096, 8, 32)
         journal = make_journal(flash)
@@ -243,11 +244,12 @@ def complete_a_torn_record(make_journal):
         place, data = flash.trace[0]
         sector, at = divmod(place, 4096)
         torn.own(sector)[at + 32 : at + len(data)] = b"\xff" * (len(data) - 32)
+        lacks_one_bit = bin(last).count("1") == 7
         for _ in range(2):
             journal = make_journal(torn)
             journal.recover(1)
             there = [record.payload for record in journal.unsealed() if record.kind == journal.SAMPLE]
-            if there != [b"first"] or journal.counters.sampled != 1:
+            if there != [b"first"] or journal.counters.sampled != 1 + lacks_one_bit:
                 raise Wrong("a torn record is whole again by what was written behind it, last byte %d" % last)
 
 

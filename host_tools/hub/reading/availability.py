@@ -15,6 +15,7 @@ from parkgate.wire import cbor
 DAY_MS = 86_400_000
 GAPS_MAX = 500
 _SLACK_MS = 2000
+_STATED_MS = 2 * 3_600_000  # statements come once an hour at least
 
 GOOD, PARTLY, AWAY, NOT_BUILT, NOTHING_YET, REMOVED = (
     "good", "partly", "away", "not built", "nothing yet", "not in the settings",
@@ -41,16 +42,25 @@ def instruments(gateway: Gateway) -> list[dict]:
     found = []
     for name in [*wanted, *(name for name in by_name if name not in wanted)]:
         channels = wanted.get(name) or by_name[name]
-        state = _state(channels, now_ms, gateway.accounts.get(name)) if name in wanted else {"state": REMOVED}
+        account = gateway.accounts.get(name)
+        state = _state(channels, now_ms, account) if name in wanted else _left_out(account, now_ms)
+        if state["state"] == NOT_BUILT:
+            good = [series.good_ms + (series.row_ms or 0) for series in channels if series.good_ms is not None]
+            state["since_ms"] = max(good, default=None)
         found.append(_about(gateway, name, profiles.get(name) or channels[0].profile, state, now_ms))
     for name, account in gateway.accounts.items():
         if name not in by_name:
-            built = not account.last or account.last[events.PERIOD_OUTCOMES.index("not built")] == 0
-            state: dict = {"state": NOTHING_YET if built else NOT_BUILT}
-            if not built:
-                state["reason"] = "the gateway could not make it from its settings: see its log"
-            found.append(_about(gateway, name, None, state, now_ms))
+            found.append(_about(gateway, name, None, _left_out(account, now_ms), now_ms))
     return found
+
+
+def _left_out(account, now_ms) -> dict:
+    """Of an instrument that the newest schema does not have: the gateway could not build it, which it states each hour
+    at least, or it is no longer in the settings."""
+    stated = account and account.last and account.last[events.PERIOD_OUTCOMES.index("not built")]
+    if not stated or account.end_ms is not None and now_ms - account.end_ms >= _STATED_MS:
+        return {"state": REMOVED}
+    return {"state": NOT_BUILT, "reason": "the gateway could not make it from its settings: see its log"}
 
 
 def _about(gateway, name, profile, state, now_ms):

@@ -296,6 +296,8 @@ def describe(event: list) -> str:
             return f"{event[3]} journal records that no longer check, sector {event[1]}"
         if kind == events.FLASH_FAULT:
             return f"sector {event[1]} given up ({event[2]})"
+        if kind == events.COMMISSIONED:
+            return commissioned(event)["what"]
         if kind == events.PERIODS:
             return _describe_periods(*event[1:])
         if kind == events.OFF:
@@ -308,9 +310,60 @@ def describe(event: list) -> str:
             return _describe_counter(*event[1:])
         if kind == events.CONSISTENCY:
             return _describe_consistency(*event[1:])
-    except (IndexError, KeyError, TypeError, AttributeError):
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError):
         return "fields that this hub does not understand"
     return "a kind that this hub does not know"
+
+
+def commissioned(event: list) -> dict:
+    """A commissioning record in words and parts. Raises IndexError, KeyError, TypeError, AttributeError for another
+    shape."""
+    _, (time_ms, trust), instrument, by, facts = event
+    compared = facts.get("compared", [])
+    agree = sum(1 for one in compared if one[4])
+    parts = []
+    if facts.get("answers") == 0:
+        parts.append("it did not answer")
+    if compared:
+        parts.append(f"the display agrees in {agree} of {len(compared)} values")
+    parts += [str(text) for text in facts.get("phases", [])]
+    if facts.get("serial"):
+        parts.append(f"serial number {facts['serial']}")
+    if facts.get("ratio"):
+        parts.append(f"transformers {facts['ratio']}")
+    if facts.get("photos"):
+        count = len(facts["photos"])
+        parts.append("a photograph" if count == 1 else f"{count} photographs")
+    if "report" in facts:
+        parts.append(f"report with SHA-256 {facts['report'].hex()}")
+    if facts.get("differs"):
+        parts.append(f"to be looked at: {', '.join(facts['differs'])}")
+    good = facts.get("answers") != 0 and agree == len(compared) and not facts.get("phases") and not facts.get("differs")
+    return {
+        "instrument": instrument,
+        "by": by,
+        "time_ms": time_ms if trust != RELATIVE_ONLY else None,
+        "good": bool(good),
+        "what": f"{instrument or 'the hall'}, by {by}: " + ("; ".join(parts) or "nothing noted"),
+        "facts": _plain(facts),
+    }
+
+
+def commissionings(db: sqlite3.Connection, gw: int) -> dict[str, dict]:
+    """instrument → its newest commissioning record ("" for the whole hall)."""
+    rows = db.execute(
+        "SELECT event, seq FROM event JOIN epoch USING (ep) WHERE gw = ? AND kind = ? ORDER BY ep, seq, place",
+        (gw, events.COMMISSIONED),
+    )
+    found = {}
+    for data, seq in rows:
+        event: list = cbor.decode(data)  # type: ignore[assignment]
+        try:
+            one = commissioned(event)
+        except (ValueError, IndexError, KeyError, TypeError, AttributeError):
+            continue
+        found[one["instrument"]] = {**one, "seq": seq}
+    return found
 
 
 def duration(seconds: int) -> str:

@@ -169,6 +169,7 @@ class Pages:
             gw = readings.gateway_row(db, request.path_params["id"])
             return {
                 "channels": readings.channels(db, gw, until_ms),
+                "commissioned": readings.commissionings(db, gw),
                 "events": readings.recent_events(db, gw, EVENTS_SHOWN),
                 "evidence": readings.refusals(db, gw, EVENTS_SHOWN),
             }

@@ -29,7 +29,7 @@ from .format import (
 )
 from .loaded import READ_TRIES
 from .loaded import Record as Found
-from .space import CORRUPT, PUT_TRIES
+from .space import CORRUPT
 from .unsealed import Cursor, Unsealed
 
 BATCH_MAX = 16384
@@ -164,7 +164,7 @@ class Batches(Unsealed):
         if room >= length + 4 * PIECE_MIN and self.sectors.room(RAW) >= 2 * PIECE_MIN:
             return
         wanted = 1 + self.sectors_for(max(0, length - room))
-        if wanted >= self.sectors.writable():
+        if wanted >= self.sectors.writable() and not self.sectors.forgive():
             raise JournalFull("a batch of %d bytes needs %d sectors more than can be written" % (length, wanted))
         full = False
         while self.sectors.free < wanted and not full:
@@ -203,7 +203,7 @@ class Batches(Unsealed):
     def _put_commit(self, seq, position, lost, fields, meta):
         sectors = self.sectors
         _, readings, _, _, _, digest = fields
-        for _ in range(PUT_TRIES):
+        for _ in self.put_tries():
             size = sectors.space_for(COMMIT_BYTES + self.ledger.size() + len(meta))
             if sectors.room(SEALED) < size:
                 self._open(SEALED, size)
@@ -224,7 +224,7 @@ class Batches(Unsealed):
                 return
             self.flash_faults += 1
         self.failed = True
-        raise FlashError("six places in a row could not be written")
+        raise FlashError("no place could be written to")
 
     def _sampled_after(self, position):
         """Readings sampled up to and with the raw record `position`."""

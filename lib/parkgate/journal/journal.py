@@ -52,7 +52,7 @@ flash, written back, cannot be told from the truth here: the hub sees a fork.
 from collections import namedtuple
 
 from parkgate import events
-from parkgate.errors import JournalError
+from parkgate.errors import FlashError, JournalError
 from parkgate.wire import cbor
 
 from .batches import Batches
@@ -96,6 +96,10 @@ class Journal(Batches):
         self._largest = 0
         self._unsaved = False
         self._rate_ms = None
+        try:
+            self.sectors.flash.sync()  # what can be kept is kept; what is gone is counted by what memory knows
+        except FlashError:
+            pass
         try:
             report = recover(self, blank_reason)
         except Exception:
@@ -156,9 +160,13 @@ class Journal(Batches):
         self._make_room(RAW, size)
         if size > self._largest:
             self._largest = size
-        self._put(RAW, kind, readings, 0, (payload,))
         ledger = self.ledger
         position = ledger.position
+        if not self.sectors.write(RAW, self.epoch, kind, readings, ledger.boot, position, ledger.sampled, (payload,)):
+            self.flash_faults += 1
+            self._put(RAW, kind, readings, 0, (payload,), 1)
+            ledger = self.ledger
+            position = ledger.position
         ledger.position = position + 1
         ledger.sampled += readings
         if self.sectors.faults:

@@ -83,6 +83,7 @@ def recover(journal, blank_reason: int) -> Report:
     no sector can be read at all."""
     sectors = journal.sectors
     report = Report()
+    known, epoch = journal.ledger, journal.epoch  # after a failure of flash: what memory knows
     survey = Survey(sectors)
     report.foreign, report.strange, report.unreadable = survey.foreign, survey.strange, survey.unreadable
     journal.failed = False
@@ -102,6 +103,8 @@ def recover(journal, blank_reason: int) -> Report:
         _read_sealed_tail(journal, report)
         void = _read_raw_tail(journal, report)
         ledger = journal.ledger
+        if known.serial and journal.epoch == epoch:
+            _keep_known(ledger, known)
         if ledger.low == ledger.next_seq:
             sectors.tails[SEALED].close()  # it may have been given up, and half erased: nothing in it is wanted
         ledger.boot += 1
@@ -117,6 +120,19 @@ def recover(journal, blank_reason: int) -> Report:
     report.boot = journal.ledger.boot
     report.epoch_reason = journal.epoch_reason
     return report
+
+
+def _keep_known(ledger, known):
+    """Where writes wait in a cache, a failure takes those with it that no sync had covered. Their positions and their
+    readings stay: what is missing is told in its place, and a loss that only they told is owed."""
+    if known.position > ledger.position:
+        ledger.position = known.position
+        ledger.sampled = known.sampled
+    unstored = known.unstored - ledger.unstored
+    if unstored > 0:
+        ledger.unstored += unstored
+        ledger.dropped += unstored
+        ledger.unreported += unstored
 
 
 def begin_epoch(journal, reason: int, boot: int, serial: int = 0):

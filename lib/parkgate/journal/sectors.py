@@ -39,6 +39,9 @@ class Tail:
 class Sectors(Loaded):
     """All sectors of one flash device. `flash` is described in the contract of the storage seam (DESIGN)."""
 
+    doubted = None  # bits of the sectors in which there was something at the start that was no header
+    forgiven = False
+
     def __init__(self, flash):
         super().__init__(flash)
         self.verified = getattr(flash, "verified", False)
@@ -54,7 +57,8 @@ class Sectors(Loaded):
         self.spares = self._no_sectors()
         self.used = bytearray((self.count + 7) // 8)
         self.bad = bytearray((self.count + 7) // 8)
-        self.doubted = bytearray((self.count + 7) // 8)  # at the start there was something that was no header
+        if self.doubted:
+            self.doubted = None
         self.free = self.count
         self.faults = ()  # (sector, operation) given up and not yet told
         self.cursor = 0
@@ -66,7 +70,7 @@ class Sectors(Loaded):
         self.release_oldest(SEALED, len(self.sealed))
         self.release_oldest(RAW, len(self.raw) - 1)
         self.tails[SEALED].close()
-        self.doubted = bytearray(len(self.doubted))
+        self.doubted = None
 
     def writable(self) -> int:
         """Sectors that are not bad, as far as is known."""
@@ -163,13 +167,25 @@ class Sectors(Loaded):
             if tail.sector == sector:
                 tail.close()
 
+    def forgive(self) -> bool:
+        """Take all sectors that were given up for good again: where a file system refuses a write, no sector is bad.
+        Once only, until a sector has been begun; False then, and on raw flash."""
+        if not self.verified or self.forgiven:
+            return False
+        self.forgiven = True
+        for sector in range(self.count):
+            if self.marked(self.bad, sector):
+                self.mark(self.bad, sector, False)
+                self.free += self.is_free(sector)
+        return True
+
     def erase_next(self) -> bool:
         """Erase the next free sector and keep it in hand; False when there is none or it failed."""
         sector = self.next_free()
         if sector < 0:
             return False
         self.cursor = sector + 1
-        if self.marked(self.doubted, sector):
+        if self.doubted and self.marked(self.doubted, sector):
             # Read wrongly at the start? Then it may hold what is missed: left alone, the next start knows it again.
             self.mark(self.doubted, sector, False)
             if self.read_header(sector):
@@ -209,7 +225,8 @@ class Sectors(Loaded):
     def erase_begun(self, sector: int):
         """Erase a free sector that has a torn header in it and nothing else. It is not taken."""
         if self._erase(sector):
-            self.mark(self.doubted, sector, False)
+            if self.doubted:
+                self.mark(self.doubted, sector, False)
         else:
             self.give_up(sector, 2)
 
@@ -256,6 +273,8 @@ class Sectors(Loaded):
         tail.faults = 0
         tail.seed = record_seed(epoch, ledger.serial, sector)
         self.add(stream, sector)
+        if self.forgiven:
+            self.forgiven = False
         return True
 
     # Programming.
@@ -275,14 +294,17 @@ class Sectors(Loaded):
             self.flash.program(address, data)
             if self.verified:
                 return True
-            for tries in range(READ_TRIES):
-                self.flash.read(address, data)
-                if crc32(data) == crc:
-                    if tries:
-                        self.flash.program(address, data)  # it read wrong before: no cell of it may be left weak
-                    return True
+            self.flash.read(address, data)
+            return crc32(data) == crc or self._reads_later(address, data, crc)
         except FlashError:
-            pass
+            return False
+
+    def _reads_later(self, address, data, crc):
+        for _ in range(READ_TRIES - 1):
+            self.flash.read(address, data)
+            if crc32(data) == crc:
+                self.flash.program(address, data)  # it has read wrong before: no cell of it may be left weak
+                return True
         return False
 
     def space_for(self, length: int) -> int:

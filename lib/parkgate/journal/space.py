@@ -43,7 +43,7 @@ from .format import (
 from .loaded import READ_TRIES, Record
 from .lookup import Lookup
 
-PUT_TRIES = 6
+_PUT_TRIES = 6
 OVERFLOW, CORRUPT, FLASH_FAULT = 0, 1, 2  # indices into events.GAP_REASONS
 FIRST_START, JOURNAL_LOST, FACTORY_RESET, RE_FLASH = 0, 1, 2, 3  # indices into events.EPOCH_REASONS
 
@@ -74,13 +74,18 @@ class Space(Lookup):
 
     # Writing one record.
 
-    def _put(self, stream, kind, count, seq, pieces):
+    def put_tries(self, tried: int = 0):
+        """Places at which a record is tried, `tried` of them before. A file that refuses a write loses what waited in
+        it: only a recovery knows then what is there."""
+        return range(tried, 1 if self.sectors.verified else _PUT_TRIES)
+
+    def _put(self, stream, kind, count, seq, pieces, tried=0):
         """Write a record where there is room, elsewhere when flash refuses. Raises FlashError after six places."""
         length = 0
         for piece in pieces:
             length += len(piece)
         size = self.sectors.space_for(length)
-        for _ in range(PUT_TRIES):
+        for _ in self.put_tries(tried):
             if self.sectors.room(stream) < size:
                 self._open(stream, size)
             ledger = self.ledger
@@ -92,7 +97,7 @@ class Space(Lookup):
                 return
             self.flash_faults += 1
         self.failed = True
-        raise FlashError("six places in a row could not be written")
+        raise FlashError("no place could be written to")
 
     def put_state(self, kind, flags=0, gap=None, told=0, unstored=0, void=None):
         """Write a raw record with the ledger, which is the journal's from then on. `gap` is the statement of a GAP,
@@ -101,7 +106,7 @@ class Space(Lookup):
         sectors = self.sectors
         tight, self._tight = self._tight, True
         try:
-            for _ in range(PUT_TRIES):
+            for _ in self.put_tries():
                 extra = gap.pack() if gap else bytes(VOID_EXTRA if void else 0)
                 size = sectors.space_for(self.ledger.size() + len(extra))
                 if sectors.room(RAW) < size:
@@ -132,13 +137,14 @@ class Space(Lookup):
         finally:
             self._tight = tight
         self.failed = True
-        raise FlashError("six places in a row could not be written")
+        raise FlashError("no place could be written to")
 
     def _make_room(self, stream, size):
         """Open a sector when the open one has not `size` bytes left; may drop, never leaves the ledger half changed."""
         if self.failed:
             raise JournalError("the journal must be recovered first")
-        if self.sectors.room(stream) < size + self._gap_room:
+        room = self.sectors.room(stream)
+        if room < size or room < size + self._gap_room and self.sectors.free < 2:
             self._make_scarce_room(stream, size)
 
     def _make_scarce_room(self, stream, size):
@@ -324,6 +330,8 @@ class Space(Lookup):
             self.sectors.release(SEALED, settled)
             return
         stream = self._oldest()
+        if self.sectors.forgive():
+            return
         if not stream:
             raise JournalFull("no sector is left to write to")
         self.owe(self._drop(stream))

@@ -43,7 +43,7 @@ class Survey:
 
     def _read_all(self, sectors):
         sectors.clear()
-        self.newest, newest_serial, epoch = -1, -1, b""
+        newest, newest_serial, epoch = -1, -1, b""
         self.foreign = self.strange = self.unreadable = self.claimed = 0
         self.valid = bytearray(len(sectors.used))
         mine = known = total = 0
@@ -72,7 +72,7 @@ class Survey:
                 mine += 1
                 key = 2 * header.serial + (header.stream == SEALED)
                 if header.serial > newest_serial:
-                    self.newest, newest_serial = sector, header.serial
+                    newest, newest_serial = sector, header.serial
             struct.pack_into("<Q", keys, sector * 8, key)
             sectors.wear[sector] = 255
             if ours:
@@ -91,14 +91,17 @@ class Survey:
             (key,) = struct.unpack_from("<Q", keys, sector * 8)
             if key:
                 sectors.add(SEALED if key & 1 else RAW, sector)
-        if self.newest >= 0:
-            sectors.cursor = self.newest + 1
+        self.newest = newest
+        if newest >= 0:
+            sectors.cursor = newest + 1
 
     def _note_strange(self, sectors, sector):
         view = sectors.view
         if view[:HEADER_BYTES] == BLANK:
             return
         self.strange += 1
+        if not sectors.doubted:
+            sectors.doubted = bytearray(len(sectors.used))
         sectors.mark(sectors.doubted, sector, True)
         (serial,) = struct.unpack_from("<Q", view, _SERIAL_AT)
         if view[:4] == MAGIC and serial < _SERIAL_MAX:
@@ -109,7 +112,7 @@ class Survey:
         might read well at a later start, and be taken for newer than what is written from now on."""
         left = _BEGUN_MAX
         for sector in range(sectors.count):
-            if left and sectors.marked(sectors.doubted, sector) and _has_no_record(sectors, sector):
+            if left and sectors.doubted and sectors.marked(sectors.doubted, sector) and _has_no_record(sectors, sector):
                 sectors.erase_begun(sector)
                 left -= 1
 

@@ -183,7 +183,16 @@ export class Detail {
     const one = this.detail.instruments.find((i) => i.instrument === name);
     const [kind, text] = one ? instrumentWords(one) : ["idle", ""];
     return el("tr", { class: `group ${kind}` }, el("td", { colspan: 6 }, el("span", { class: `light ${kind}` }), name, " ",
-      text && el("span", { class: `state ${kind}` }, text), " ", el("small", {}, (one && one.profile) || profile)));
+      text && el("span", { class: `state ${kind}` }, text), " ", el("small", {}, (one && one.profile) || profile),
+      this.commissioned(name)));
+  }
+
+  // What the technician left when the instrument was put into service.
+  commissioned(name) {
+    const record = this.detail.commissioned[name];
+    if (!record) return null;
+    return el("small", { class: `commissioned ${record.good ? "" : "warn"}` },
+      `Commissioned${record.time_ms ? ` ${clock(record.time_ms)}` : ""}, ${record.what}`);
   }
 
   drawEvents() {

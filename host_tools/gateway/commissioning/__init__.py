@@ -1,0 +1,1 @@
+"""Putting a hall into service: the steps, the comparison with displays, the page."""
