@@ -378,7 +378,8 @@ def test_an_answer_proves_nothing_of_what_was_asked_after_it():
     taken(client, encode_request(METER, READ, VOLTS), 200 * MS)  # another client
     true(isinstance(taken(client, reply(b"\1\2\3", identifier=AMPERES), 300 * MS), Reply))
     true(not client.may_ask(METER, READ, 2, 1500 * MS, VOLTS), "its answer comes behind ours")
-    true(client.may_ask(METER, READ, 2, 3300 * MS, VOLTS))
+    true(not client.may_ask(METER, READ, 2, 3700 * MS, VOLTS), "reply time-out and hold-off, as for ours")
+    true(client.may_ask(METER, READ, 2, 3900 * MS, VOLTS))
 
 
 def test_a_doubled_reply_is_not_taken_twice():

@@ -425,7 +425,7 @@ class Client:
             return
         for unit_id, unit in self.units.items():
             if unit_id == ANY or fits(address, unit_id):
-                unit.owe(shape, t_us)
+                unit.owe(shape, t_us + unit.reply_timeout_us)  # as if it were ours, and had just ended unanswered
 
     def _own_statistics(self):
         return self._unit.statistics if self._waiting else self.line
