@@ -64,7 +64,6 @@ REPLY_TIMEOUT_US_MIN = 600000  # a meter may take 500 ms (Td)
 _BUFFER_BYTES = 2 * FRAME_BYTES_MAX
 _SETTLE_US = 60000  # rubbish after which nothing came for so long is over
 _SILENCE_US_MIN = 20000  # no meter answers sooner (Td)
-_ECHO_US = 100000  # an echo is here so long after our request; later the same frame is another client's
 # Identifiers that nearly every meter has, for a probe: its own address, import energy, voltage, frequency.
 _PROBES = (b"\x01\x04\x00\x04", b"\x00\x00\x01\x00", b"\x00\x01\x01\x02", b"\x02\x00\x80\x02")
 
@@ -414,7 +413,8 @@ class Client:
         """A request: our own echo, or that of another client, whose answer must not be taken for ours."""
         frame = bytes(self._buffer[start : start + length])
         late_us = elapsed_us(t_us, self._sent_us) - characters_us(len(self._sent), self.baud)
-        if self._waiting and not self._echoed and frame == self._sent[PREAMBLE_BYTES:] and late_us <= _ECHO_US:
+        early = late_us < characters_us(length, self.baud)  # one that began behind ours cannot be here yet
+        if self._waiting and not self._echoed and early and frame == self._sent[PREAMBLE_BYTES:]:
             self._echoed = True
             self._unit.statistics.echo_frames += 1
             return
