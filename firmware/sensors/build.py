@@ -93,7 +93,8 @@ def meter(item: dict, bus, read_profile, mono_ms, notes):
     data = read_profile(profiles.split_name(name)[0])
     if data is None:
         raise SettingsError("there is no profile %r on this gateway" % name)
-    document = json.loads(data.decode())
+    document = json.loads(data)
+    data = None  # each byte counts while a profile is compiled
     profile = profiles.load(document, name, item["channels"], item["ct_ratio"], item["vt_ratio"])
     slow_us = profile.reply_timeout_ms * 1000
     slow_us = slow_us if slow_us > bus.client.reply_timeout_us else None
@@ -117,23 +118,25 @@ def meter(item: dict, bus, read_profile, mono_ms, notes):
             from .modbus_meter import ModbusMeter
 
             made = ModbusMeter(*given, profile.plan, bus, unit)
+    single = not any([row[0][-3:] == "_l2" for row in document["registers"]])
+    document = None
     power_max_w = profile.ratings.get("power_max_w", counters.POWER_MAX_W)
     checks = [(c.quantity, counters.for_channel(c, power_max_w)) for c in profile.channels]
     made.check_counters(checks, mono_ms, notes.counter)
-    made.consistency = _consistency(item["name"], profile, document, notes.consistency)
+    made.consistency = _consistency(item["name"], profile, single, notes.consistency)
     if profile.plan.rules:
         made.watch_ratios(notes.ratio)
     return made, profile.schema(), words
 
 
-def _consistency(name, profile, document, note):
-    """The checks that the meter's numbers agree with each other; None, and nothing loaded, where there are none."""
+def _consistency(name, profile, single, note):
+    """The checks that the meter's numbers agree with each other, of one phase where `single`; None, and nothing loaded,
+    where there are none."""
     quantities = [channel.quantity for channel in profile.channels]
     if not any([quantity[:12] == "active_power" or quantity == "frequency" for quantity in quantities]):
         return None
     from parkgate.meters.consistency.compiling import build, rows
 
-    single = not any([row[0][-3:] == "_l2" for row in document["registers"]])
     return build(name, rows(profile.channels), note, single)
 
 
