@@ -21,6 +21,12 @@ from parkgate.meters import profiles
 
 _PREFIXES = {"k": 3, "M": 6, "m": -3}
 _RATIO = {"ct": 20, "vt": 1}  # what a simulated meter's ratio registers say
+# SunSpec (sunspec/models, Apache-2.0): "SunS", then each model: number, length, so many registers; FFFF ends the chain.
+_SUNSPEC_BASE = 40000
+_SUNSPEC_MARK, _SUNSPEC_END = (0x5375, 0x6E53), (0xFFFF, 0)
+_SUNSPEC_COMMON = (1, 66)
+_SUNSPEC_LENGTHS = {"201": 105, "202": 105, "203": 105, "204": 105, "211": 124, "212": 124, "213": 124, "214": 124}
+_SUNSPEC_USUAL = ("203", "213")  # three phases and neutral
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -110,29 +116,58 @@ class RegisterMap:
     """All register rows of a profile, and the words they hold at a moment.
 
     `auxiliaries`: name → number that the register of this name stands for (chosen here; may be changed before use).
+    `base`: what is added to the addresses of the rows; that of the model for a SunSpec profile, else 0.
     """
 
     def __init__(self, name: str):
         self.name = name
         self.document = read_document(name)
         self.rows: list[list] = self.document["registers"]
+        used = self._used_names()
+        self.auxiliary_rows = [row for row in self.document.get("auxiliary", ()) if row[0] in used]
         self.functions = {self._option(row, "function") for row in self.all_rows()}
         self.rest_ms = self.document.get("line", {}).get("rest_ms", 0)
         base = profiles.split_name(name)[0]
         self.units = {channel.quantity: channel.unit for channel in profiles.check(self.document, base)}
-        self.auxiliaries = {row[0]: self._usual_number(row) for row in self.document.get("auxiliary", ())}
+        self.auxiliaries = {row[0]: self._usual_number(row) for row in self.auxiliary_rows}
         listed = [self.document.get("unlock", ()), *self.document.get("pages", {}).values()]
         self.writes = {tuple(write) for writes in listed for write in writes}
+        self.chain = self._sunspec_chain(profiles.split_name(name)[1])
+        self.base = _SUNSPEC_BASE + len(_SUNSPEC_MARK) + 2 + _SUNSPEC_COMMON[1] if self.chain else 0
 
     def all_rows(self) -> list[list]:
         """The rows of quantities and those of auxiliaries."""
-        return [*self.rows, *self.document.get("auxiliary", ())]
+        return [*self.rows, *self.auxiliary_rows]
+
+    def _used_names(self) -> set[str]:
+        """Names of the auxiliaries that a row or a ratio needs: a variant may need none of its file's."""
+        used = {name for source in self.document.get("ratio", {}).values() for name in _listed(source)}
+        for row in self.rows:
+            for field in ("power_of_ten", "decimals_from", "times", "divided_by", "plus"):
+                used.update(_listed(options_of(row).get(field, [])))
+        return used
 
     def _option(self, row: list, name: str) -> Any:
         return options_of(row).get(name, self.document.get(name))
 
+    def _sunspec_chain(self, variant: str) -> dict[int, int]:
+        """Word by address of a chain of SunSpec models: the common one, then the meter's, whose points are 0 here."""
+        models = [model for model, name in self.document.get("sunspec", {}).items() if name == variant]
+        if not models:
+            return {}
+        number = next((model for model in _SUNSPEC_USUAL if model in models), models[0])
+        length = _SUNSPEC_LENGTHS[number]
+        common = [0] * _SUNSPEC_COMMON[1]
+        for at, text in ((0, "Parkgate"), (16, "simulated meter"), (48, "1")):  # Mn, Md, SN
+            raw = text.encode().ljust(2 * 16, b"\0")
+            common[at : at + 16] = [raw[i] << 8 | raw[i + 1] for i in range(0, 32, 2)]
+        words = [*_SUNSPEC_MARK, *_SUNSPEC_COMMON, *common, int(number), length, *[0] * length, *_SUNSPEC_END]
+        return {_SUNSPEC_BASE + i: word for i, word in enumerate(words)}
+
     def ranges(self) -> list[tuple[int, int]]:
         """(first address, count) of the registers that may be read, bridged up to the profile's gap_max."""
+        if self.chain:
+            return [(_SUNSPEC_BASE, len(self.chain))]
         gap_max = self.document.get("gap_max", 0)
         ranges: list[tuple[int, int]] = []
         for _, address, type_name, *_ in sorted(self.all_rows(), key=lambda row: row[1]):
@@ -145,6 +180,10 @@ class RegisterMap:
 
     def words(self, value_of: Callable[[str], float]) -> dict[int, int]:
         """Word by address, from the value (in the quantity's unit) of each quantity."""
+        held = self._row_words(value_of)
+        return {**self.chain, **{self.base + address: word for address, word in held.items()}}
+
+    def _row_words(self, value_of: Callable[[str], float]) -> dict[int, int]:
         words: dict[int, int] = {}
         signs = {}
         for row in self.rows:
@@ -156,7 +195,7 @@ class RegisterMap:
             if row[2].startswith(("uint", "bcd")):
                 number = abs(number)  # such a meter tells the size alone
             self._put(words, row, number)
-        for row in self.document.get("auxiliary", ()):
+        for row in self.auxiliary_rows:
             number = {**self.auxiliaries, **signs}[row[0]]
             numbers = self._numbers(row[0])
             if numbers:
@@ -223,7 +262,7 @@ class RegisterMap:
         for quantity in self.rows:
             options = options_of(quantity)
             if name in _listed(options.get("power_of_ten", [])):
-                wanted = -1
+                wanted = 1 if self.units[quantity[0]] in ("W", "var", "VA") else -1  # 16 bits hold 327 kW
             elif name in _listed(options.get("plus", [])):
                 wanted = 0
         for ratio, source in self.document.get("ratio", {}).items():

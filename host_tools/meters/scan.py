@@ -18,10 +18,13 @@ from host_tools.meters.serial_bus import SerialBus
 from parkgate.errors import ModbusError, ModbusExceptionReply, ModbusTimeout, SettingsError
 from parkgate.meters import identify, profiles
 from parkgate.meters.modbus.frame import UNIT_ID_MAX
+from parkgate.meters.profile.sunspec import Discovery
+from parkgate.reading import GOOD, TIMEOUT
 
 LINES = ("9600N", "19200E", "19200N", "9600E", "2400N", "4800N", "38400N", "115200N")  # the usual ones first
 BAUDS = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
 _SHOWN = 4
+_SUNSPEC_MARK_WEIGHT = 30  # "SunS" where it belongs, and a chain that leads to a meter: no chance does that
 _KEY_SHOWN = ("voltage", "voltage_l1", "frequency", "active_power", "import_active_energy")
 
 
@@ -151,11 +154,11 @@ def answer_of(bus: SerialBus, unit_id: int) -> str:
 
 
 def candidates() -> list[identify.Candidate]:
-    """Every profile and variant, untried."""
+    """Every profile and variant with fixed addresses, untried."""
     made = []
     for path in profile_files.paths():
         document = json.loads(path.read_text(encoding="utf-8"))
-        if document.get("protocol", "modbus") != "modbus":
+        if document.get("protocol", "modbus") != "modbus" or document.get("sunspec"):
             continue
         for variant in ("", *sorted(document.get("variants", ()))):
             name = f"{path.stem}+{variant}" if variant else path.stem
@@ -170,12 +173,14 @@ def recognise(read: Callable[[int, int, int], tuple[bytes | None, bool]]) -> lis
     False), or None and whether it refused. Every register is asked for once, whoever wants it."""
     seen: dict[tuple[int, int, int], tuple[bytes | None, bool]] = {}
 
+    def once(*what: int) -> tuple[bytes | None, bool]:
+        if what not in seen:
+            seen[what] = read(*what)
+        return seen[what]
+
     def ask(candidate: identify.Candidate, key_only: bool) -> None:
         while (channel := candidate.wanted(key_only)) is not None:
-            what = (channel.function, channel.address, channel.wide)
-            if what not in seen:
-                seen[what] = read(*what)
-            candidate.take(*seen[what])
+            candidate.take(*once(channel.function, channel.address, channel.wide))
 
     tried = candidates()
     for candidate in tried:
@@ -183,7 +188,63 @@ def recognise(read: Callable[[int, int, int], tuple[bytes | None, bool]]) -> lis
     for candidate in tried:
         if candidate.worth_it:
             ask(candidate, False)
-    return identify.ranking(tried)
+    return identify.ranking(tried + sunspec_candidates(once))
+
+
+def sunspec_candidates(read: Callable[..., tuple[bytes | None, bool]]) -> list[identify.Candidate]:
+    """The SunSpec profiles whose model stands in the meter's chain, tried on its points. `read` as in `recognise`."""
+    made = []
+    for path in profile_files.paths():
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if not document.get("sunspec"):
+            continue
+        discovery = Discovery(document["sunspec"])
+        while (request := discovery.request()) is not None:
+            discovery.take(read(*request)[0])
+        if discovery.found:
+            profile = sunspec_profile(document, path.stem, *discovery.found)
+            made.append(_tried(path.stem, profile, read))
+    return made
+
+
+def sunspec_profile(document: dict, name: str, model: int, address: int) -> profiles.Profile:
+    """All channels of a SunSpec profile, as the meter's model has them at this address. Raises ProfileError."""
+    variant = document["sunspec"][str(model)]
+    quantities = tuple(row[0] for row in document["registers"][: profiles.CHANNELS_MAX])
+    profile = profiles.load(document, f"{name}+{variant}" if variant else name, quantities)
+    profile.plan.move(address)
+    for channel in profile.channels:
+        channel.address += address
+    return profile
+
+
+def _tried(name: str, profile: profiles.Profile, read) -> identify.Candidate:
+    """What one pass over a profile's reads says for it."""
+    plan = profile.plan
+    values, qualities = plan.empty()
+    i = 0
+    while i < len(plan.blocks):
+        block = plan.blocks[i]
+        data, refused = read(block.function, block.address, block.count)
+        if refused:
+            plan.refused(i)
+            continue
+        if data is None:
+            plan.failed(i, TIMEOUT, values, qualities)
+        else:
+            plan.decode(i, data, values, qualities)
+        i += 1
+    values, qualities = plan.finish(values, qualities)
+    candidate = identify.Candidate(name, [])
+    candidate.score, candidate.total = _SUNSPEC_MARK_WEIGHT, len(profile.channels)
+    for channel, value, quality in zip(profile.channels, values, qualities):
+        weight = identify.weigh(channel, value, quality)
+        candidate.score += weight
+        candidate.answered += quality == GOOD
+        candidate.contradictions += weight < 0
+        if quality == GOOD:
+            candidate.values[channel.quantity] = (value, channel.scale, channel.unit)
+    return candidate
 
 
 def _registers(bus: SerialBus, unit_id: int, function: int, address: int, count: int) -> tuple[bytes | None, bool]:

@@ -14,13 +14,14 @@ from typing import Any
 
 from host_tools.base import output
 from host_tools.meters.register_map import read_document
-from host_tools.meters.scan import line_of
+from host_tools.meters.scan import line_of, sunspec_profile
 from host_tools.meters.serial_bus import SerialBus
 from parkgate.errors import ModbusError, ModbusExceptionReply, ModbusTimeout, SettingsError
 from parkgate.meters import profiles, registers
 from parkgate.meters.consistency import diagnosis
 from parkgate.meters.consistency.compiling import build, rows
-from parkgate.reading import BAD_REPLY, GOOD, QUALITY_NAMES, TIMEOUT, has_value
+from parkgate.meters.profile.sunspec import Discovery
+from parkgate.reading import BAD_REPLY, GOOD, NOT_CONFIGURED, QUALITY_NAMES, TIMEOUT, has_value
 
 _ORDERS = ("ABCD", "CDAB", "BADC", "DCBA")
 _REFUSALS_MAX = 200
@@ -51,6 +52,7 @@ class Tested:
     samples: list[tuple[list, bytearray]] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
+    discovery: Discovery | None = None  # of a SunSpec meter, until its model is found
 
 
 def run(args) -> int:
@@ -92,11 +94,16 @@ def prepared(text: str) -> Tested:
     document = read_document(name)
     names = tuple(row[0] for row in document["registers"][: profiles.CHANNELS_MAX])
     profile = profiles.load(document, profiles.split_name(name)[0], names)
-    return Tested(name, int(unit), document, profile.channels, profile.plan)
+    models = document.get("sunspec")
+    discovery = Discovery(models) if models else None
+    return Tested(name, int(unit), document, profile.channels, profile.plan, discovery=discovery)
 
 
 def read_once(bus: SerialBus, meter: Tested) -> tuple[list, bytearray]:
     """(values, qualities) of one pass over the meter's registers, as a gateway makes it."""
+    if meter.discovery and not _find_model(bus, meter):
+        missing = TIMEOUT if meter.discovery.request() else NOT_CONFIGURED
+        return [None] * len(meter.channels), bytearray([missing] * len(meter.channels))
     plan = meter.plan
     values, qualities = plan.empty()
     i = refusals = 0
@@ -118,6 +125,25 @@ def read_once(bus: SerialBus, meter: Tested) -> tuple[list, bytearray]:
             plan.failed(i, BAD_REPLY, values, qualities)
         i += 1
     return plan.finish(values, qualities)
+
+
+def _find_model(bus: SerialBus, meter: Tested) -> bool:
+    """Look for the model of a SunSpec meter, and take its registers; False when there is none or it is silent."""
+    discovery = meter.discovery
+    assert discovery
+    while (request := discovery.request()) is not None:
+        try:
+            discovery.take(bytes(bus.read(meter.unit_id, *request).data))
+        except ModbusExceptionReply:
+            discovery.take(None)
+        except ModbusError:
+            return False
+    if discovery.found is None:
+        meter.hints[:] = [discovery.reason]
+        return False
+    profile = sunspec_profile(meter.document, profiles.split_name(meter.profile)[0], *discovery.found)
+    meter.channels, meter.plan, meter.discovery = profile.channels, profile.plan, None
+    return True
 
 
 def judge(meter: Tested, every_s: float) -> None:

@@ -13,6 +13,7 @@ from host_tools.meters.meter_simulator import Faults, MeterBus, SimulatedMeter
 from host_tools.meters.register_map import RegisterMap
 from host_tools.meters.serial_bus import SerialBus
 from parkgate.errors import LinkError, SettingsError
+from parkgate.meters.profiles import split_name
 
 CURVE = read_curve()
 METERS = (
@@ -50,6 +51,8 @@ def test_every_profile_is_recognised_among_all_others(name):
         return b"".join(words[address + i].to_bytes(2, "big") for i in range(count)), False
 
     found = scan.recognise(read)
+    if meter.chain:
+        name = split_name(name)[0]  # the variant is found by itself
     assert name in [candidate.name for candidate in found]
     best = [candidate.name for candidate in found if candidate.score == found[0].score]
     assert name in best, [(candidate.name, candidate.score) for candidate in found[:4]]

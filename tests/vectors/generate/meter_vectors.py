@@ -84,7 +84,7 @@ def meter_vector(name: str) -> dict:
     registers, readings = {}, {}
     numbers = {}
     for row in sorted(registers_of.all_rows(), key=lambda row: row[1]):
-        held = [words[row[1] + i] for i in range(bits_of(row[2]) // 16)]
+        held = [words[registers_of.base + row[1] + i] for i in range(bits_of(row[2]) // 16)]
         registers[str(row[1])] = held
         options = options_of(row)
         says = what_it_says(row[2], options.get("order", document["order"]), held)
@@ -94,7 +94,7 @@ def meter_vector(name: str) -> dict:
             if row[2].startswith("int") and says >= 1 << last - first:
                 says -= 1 << last - first + 1
         numbers[row[0]] = Fraction(says)
-    for row in document.get("auxiliary", ()):
+    for row in registers_of.auxiliary_rows:
         meanings = options_of(row).get("map")
         factor = ratio(options_of(row).get("factor", 1))
         held = numbers[row[0]]
