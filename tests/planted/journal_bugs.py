@@ -323,7 +323,7 @@ BUGS = {
     ),
     "erased and not missed": (
         "a start does not look for what had to be erased before it was told",
-        ("recovery", "        journal.owe_missing()\n", ""),
+        ("recovery", "        journal.owe_missing(report.strange > 0)\n", ""),
     ),
     "position from memory lost": (
         "after a failure of a file, what memory knows of the lost readings is not used",

@@ -326,9 +326,10 @@ class Batches(Unsealed):
             return None
         return batch
 
-    def owe_missing(self):
+    def owe_missing(self, half_erased: bool):
         """Drop what stood in sectors that are gone at the old end, as rule 3 of space.py leaves it when the power goes
-        at that moment. Its gap record is owed."""
+        at that moment. Its gap record is owed. With `half_erased` the header of the oldest sector may still be whole,
+        and what stood behind it gone."""
         sectors, ledger = self.sectors, self.ledger
         if ledger.low < ledger.next_seq:
             first = ledger.next_seq
@@ -337,6 +338,10 @@ class Batches(Unsealed):
                 inside = sectors.header.inside  # its first pieces may have stood in the sector before
                 if inside and ledger.low <= first < ledger.next_seq and self._gather_again(first) is None:
                     first += 1
+                if half_erased and first <= ledger.low:
+                    first, end = ledger.low, self._end_of(0) or 0
+                    while first < end and not ledger.settled(first) and self._gather_again(first) is None:
+                        first += 1
             self.owe(self.drop_before(first))
         if len(sectors.raw) and sectors.begin(RAW, 0) > ledger.consumed:
             self.owe(self.drop_raw(0))

@@ -110,7 +110,7 @@ def recover(journal, blank_reason: int) -> Report:
         ledger.boot += 1
         # Beyond any ledger that was being written when the power went, and any that a torn header may still show.
         ledger.serial += 2 + 8 * report.strange
-        journal.owe_missing()
+        journal.owe_missing(report.strange > 0)
         journal.free_raw()
         # An epoch whose first record was torn begins with this one.
         _write_boot(journal, (TORN if report.torn else 0) if ledger.position else BORN, void)
