@@ -9,7 +9,7 @@ class Board(Rp2Board):
 
     name = "pico_w"
     tls_room_bytes = 32768
-    segments = 72
+    segments = 96
     ports = {
         "rs485": (1, 4, 5, 2),
         "rs485_b": (0, 0, 1, 3),

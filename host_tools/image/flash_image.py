@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from host_tools.base import profile_files
-from host_tools.image import esp_image, littlefs_image, rp2_firmware, uf2
+from host_tools.image import esp_image, littlefs_image, pack, rp2_firmware, uf2
 from host_tools.image.app import app_image, code_in_place
 from host_tools.image.boards import CHIP_TITLES, Board
 from parkgate.errors import ParkgateError
@@ -43,6 +43,8 @@ RUN = b"""try:
     if held:
         print('the firmware is not whole: run parkgate flash --app-only again')
     else:
+        import pack
+        pack.mount()
 %s        import main
 except BaseException as e:
     sys.print_exception(e)
@@ -61,7 +63,8 @@ OWN_BUILD = b"Parkgate on "  # begins the board name of a firmware that was buil
 
 TABLE_MAGIC = b"parkgate p256 comb table 1\0\0"  # as in firmware/hal/rp2/mapped_table.py
 TABLE_HEAD_BYTES = 32
-METERS_PART = 6  # all meter profiles go along where they take at most this part of the file system
+# All meter profiles go along where they take at most this part of the file system (an RP2 has the journal in it too).
+METERS_PART = {"rp2": 6, "esp32": 2}
 BLOCK_BYTES = littlefs_image.BLOCK_BYTES
 SEGMENT_FOLDER, SPARE_BLOCKS = 32, 8  # as in firmware/hal/segment_files.py
 
@@ -114,7 +117,8 @@ def _sha256(data: bytes) -> str:
 def app_files(board: Board, table_in_flash: bool) -> dict[str, bytes]:
     """The compiled firmware as it lies on the board's file system. Raises CompileError."""
     folder = app_image.build(board.name)
-    files = {f"lib/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in sorted(folder.rglob("*.mpy"))}
+    modules = _compiled(folder)
+    files = {"lib/pack.mpy": modules.pop("hal/device/pack.mpy"), "lib/app.pak": pack.build(modules)}
     if not table_in_flash:
         files[f"lib/{app_image.TABLE_FILE}"] = (folder / app_image.TABLE_FILE).read_bytes()
     files["main.py"] = MAIN + (b"" if board.data["links"] else NO_NETWORK)
@@ -122,18 +126,18 @@ def app_files(board: Board, table_in_flash: bool) -> dict[str, bytes]:
     return files
 
 
-def _modules(files: dict[str, bytes]) -> dict[str, bytes]:
-    """Dotted name → .mpy file of the compiled firmware."""
-    return {
-        path[len("lib/") : -len(".mpy")].replace("/", ".").removesuffix(".__init__"): data
-        for path, data in files.items()
-        if path.endswith(".mpy")
+def _compiled(folder: Path) -> dict[str, bytes]:
+    """Path below the folder of the compiled firmware → .mpy file."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.mpy"))}
+
+
+def code_block(board: Board) -> bytes:
+    """The code that runs in place on an RP2. Raises CompileError, MpyError."""
+    modules = {
+        path[: -len(".mpy")].replace("/", ".").removesuffix(".__init__"): data
+        for path, data in _compiled(app_image.build(board.name)).items()
     }
-
-
-def code_block(files: dict[str, bytes]) -> bytes:
-    """The code that runs in place, of these files of an RP2. Raises MpyError."""
-    return code_in_place.build(_modules(files))
+    return code_in_place.build(modules)
 
 
 def _without_indent(text: str) -> bytes:
@@ -144,8 +148,8 @@ def _without_indent(text: str) -> bytes:
 def data_files(
     folder: Path | None, room: int, notes: list[str], wanted: tuple[str, ...] = ()
 ) -> dict[str, bytes]:
-    """What goes into /data: the files of `folder`, and the meter profiles that are wanted: all, where there is room,
-    if none is named."""
+    """What goes into /data: the files of `folder`, and the meter profiles that are wanted: all, where `room` bytes are
+    enough, if none is named."""
     files = {}
     meters = {
         f"data/meters/{path.name}": _without_indent(path.read_text("utf-8"))
@@ -155,7 +159,7 @@ def data_files(
     unknown = [name for name in wanted if f"data/meters/{name}.json" not in meters]
     if unknown:
         raise FlashError(f"--meters: there is no {', '.join(unknown)}; `parkgate meters list` has all")
-    if wanted or len(meters) * BLOCK_BYTES * METERS_PART <= room:
+    if wanted or len(meters) * BLOCK_BYTES <= room:
         files.update(meters)
     else:
         notes.append("the meter profiles are left out, there is no room for all: name those in use, --meters NAME,NAME")
@@ -202,7 +206,7 @@ def _page(board: Board) -> str:
 def _file_system(made: Plan, data: _Data, size: int, table_in_flash: bool) -> bytes:
     board = made.board
     made.files = {} if made.own_build else app_files(board, table_in_flash)
-    made.files.update(data_files(data.folder, size, made.notes, data.meters))
+    made.files.update(data_files(data.folder, size // METERS_PART[board.port], made.notes, data.meters))
     try:
         image = littlefs_image.build(made.files, size, board.port)
     except littlefs_image.ImageError as error:
@@ -255,7 +259,7 @@ def _plan_rp2(board: Board, firmware: bytes, data: _Data, keep_files: bool) -> P
     room = table and len(flash) <= offset - -(-len(table) // uf2.SECTOR_BYTES) * uf2.SECTOR_BYTES
     if room:
         made.writes.append((offset - len(table), table, "signing table"))
-        code = code_block(app_files(board, True))
+        code = code_block(board)
         if len(flash) <= offset - -(-(len(table) + len(code)) // uf2.SECTOR_BYTES) * uf2.SECTOR_BYTES:
             made.writes.append((offset - len(table) - len(code), code, "code that runs in place"))
         else:

@@ -317,6 +317,9 @@ def _replace(
     there = {**there, "main.py": ""}
     changed = {path: data for path, data in files.items() if there.get(path) != hashlib.sha256(data).hexdigest()}
     stale = ["/" + path for path in there if path.startswith("lib/") and path not in files]
+    large = ["/" + path for path in changed if path.endswith(".pak") and path in there]
+    if large:  # there may be no room for the old one beside the new one
+        _mpremote(port, "exec", REMOVE_FILES % (large,))
     with tempfile.TemporaryDirectory(prefix="parkgate-") as name, progress(console) as bar:
         task = bar.add_task("writing", total=sum(map(len, changed.values())))
         folders = sorted({parent for path in changed for parent in _parents(path)})
@@ -334,17 +337,17 @@ def _replace(
     if stale:
         _mpremote(port, "exec", REMOVE_FILES % (stale,))
     compare(board_state(port, ["/lib", "/main.py"]), board, {k: v for k, v in files.items() if k != "main.py"})
-    in_heap = _code_in_heap(port, files) if board.port == "rp2" else 0
+    in_heap = _code_in_heap(port, board) if board.port == "rp2" else 0
     waits = in_heap > board.data["stock_build"].get("changed_code_max", in_heap) if in_heap else False
     if not waits:
         _mpremote(port, "exec", RELEASE)
     return {"written": len(changed), "removed": len(stale), "in_heap": in_heap, "waits": waits}
 
 
-def _code_in_heap(port: str, files: dict[str, bytes]) -> int:
-    """Bytes of these files' code that do not lie in flash to be run in place: no more than that will be in the heap."""
+def _code_in_heap(port: str, board: Board) -> int:
+    """Bytes of the code that do not lie in flash to be run in place: no more than that will be in the heap."""
     there = json.loads(_mpremote(port, "exec", CODE_STATE).strip().splitlines()[-1])
-    return sum(entry[0] for name, entry in modules_in(code_block(files)).items() if there.get(name) != entry)
+    return sum(entry[0] for name, entry in modules_in(code_block(board)).items() if there.get(name) != entry)
 
 
 def _parents(path: str) -> Iterator[str]:

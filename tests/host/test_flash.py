@@ -17,10 +17,11 @@ import pytest
 from littlefs import LittleFS, UserContext
 
 import firmware_images
+from fake_mpremote import FakeMpremote
 from host_tools import cli
-from host_tools.image import boards, flash_image, flash_write
-from host_tools.image.app import code_in_place
+from host_tools.image import boards, flash_write
 from host_tools.image.flash_image import FlashError
+from packs import opened
 from parkgate.wire.p256_table import TABLES
 
 FLASH_BASE = 0x10000000
@@ -118,9 +119,15 @@ def test_a_uf2_holds_firmware_table_and_files(tmp_path, board, storage, size):
     files = _mounted(flash_at(storage, size), 256)
     _check_files(files, plan)
     assert files["main.py"].startswith(b"try:\n    from micropython import kbd_intr")
-    assert files["lib/parkgate/journal/journal.mpy"][:2] == b"M\x06"
-    assert not [path for path in files if "p256_table" in path or "p256.tbl" in path or "esp32" in path]
-    assert not {"lib/_boot.mpy", "lib/manifest.mpy", "lib/tty.mpy"} & files.keys()
+    assert {path for path in files if path.startswith("lib/")} == {"lib/pack.mpy", "lib/app.pak"}
+    assert files["lib/pack.mpy"][:2] == b"M\x06"
+    app = opened(files["lib/app.pak"], tmp_path)
+    for path in ("main.mpy", "parkgate/journal/journal.mpy", "hal/rp2/board.mpy"):
+        assert app.open("/" + path, "rb").read(2) == b"M\x06" and app.stat("/" + path)[0] == 0x8000
+    assert app.stat("/parkgate")[0] == app.stat("/parkgate/journal")[0] == 0x4000
+    for path in ("_boot.mpy", "manifest.mpy", "tty.mpy", "parkgate/wire/p256_table.mpy", "hal/esp32/board.mpy", "x.py"):
+        with pytest.raises(OSError):
+            app.stat("/" + path)
     assert max(pages) < FLASH_BASE + boards.load(board).data["flash_bytes"]
     for write in plan["writes"]:
         assert hashlib.sha256(_cut(flash_at, write)).hexdigest() == write["sha256"]
@@ -203,7 +210,10 @@ def test_an_esp32_gets_our_partitions_its_firmware_and_files(tmp_path, board, ch
     files = _mounted(vfs, 32)
     _check_files(files, plan)
     assert files["lib/p256.tbl"] == b"".join(TABLES)
-    assert "lib/hal/esp32/board.mpy" in files and not [path for path in files if "hal/rp2" in path]
+    app = opened(files["lib/app.pak"], tmp_path)
+    assert app.stat("/hal/esp32/board.mpy")
+    with pytest.raises(OSError):
+        app.stat("/hal/rp2/board.mpy")
     assert len([path for path in files if path.startswith("data/meters/")]) > 20
 
 
@@ -347,7 +357,7 @@ def test_the_uf2_is_copied_to_the_drive_and_compared(tmp_path, monkeypatch):
     words = ["flash", "--board", "pico_w", "--firmware", str(firmware), "--drive", str(drive)]
     assert cli.main(words) == 0
     assert (drive / "parkgate-pico_w.uf2").read_bytes() == (out / "parkgate-pico_w.uf2").read_bytes()
-    there["lib/app.mpy"] = "0" * 64
+    there["lib/app.pak"] = "0" * 64
     assert cli.main(words) == 2
 
 
@@ -361,47 +371,6 @@ def test_a_drive_of_another_chip_is_refused(tmp_path, capsys):
     assert "wrong chip" in capsys.readouterr().err
 
 
-class FakeMpremote:
-    """A board behind mpremote's command line: files by path, and nothing else."""
-
-    def __init__(self, machine="Raspberry Pi Pico W with RP2040", mpy=6):
-        self.machine, self.mpy = machine, mpy
-        self.files: dict[str, bytes] = {}
-        self.resets = 0
-        self.calls_left = -1  # then the cable is pulled
-        self.code = flash_image.code_block(flash_image.app_files(boards.load("pico_w"), table_in_flash=True))
-
-    def __call__(self, port, *words, may_fail=False):
-        self.calls_left -= 1
-        if self.calls_left == -1:
-            raise FlashError("the cable was pulled")
-        if words[0] == "exec" and "ilistdir" in words[1]:
-            hashes = {path: hashlib.sha256(data).hexdigest() for path, data in self.files.items()}
-            return json.dumps([self.machine, self.mpy, hashes]) + "\n"
-        if words[0] == "exec" and "os.remove" in words[1]:
-            for path in list(self.files):
-                if f"'/{path}'" in words[1]:
-                    del self.files[path]
-            if words[1] == flash_write.RELEASE:
-                self.files.pop("data/repl", None)
-        elif words[0] == "exec" and words[1] == flash_write.HOLD:
-            self.files["data/repl"] = b"flash"
-        elif words[0] == "exec" and words[1] == flash_write.MARK:
-            return self.files.get("data/repl", b"").decode() + "\n"
-        elif words[0] == "exec" and words[1] == flash_write.CODE_STATE:
-            return json.dumps(code_in_place.modules_in(self.code) if self.code else {}) + "\n"
-        elif words[0] == "exec":
-            return "-1\n"
-        elif words[0] == "reset":
-            self.resets += 1
-        while "cp" in words:
-            at = words.index("cp")
-            with open(words[at + 2], "rb") as file:
-                self.files[words[at + 3][2:]] = file.read()
-            words = words[at + 4 :]
-        return ""
-
-
 def test_the_app_alone_replaces_what_differs(monkeypatch):
     board = FakeMpremote()
     board.files = {"lib/app.mpy": b"old", "lib/gone.mpy": b"stale", "data/identity.key": b"secret", "main.py": b"x"}
@@ -409,7 +378,8 @@ def test_the_app_alone_replaces_what_differs(monkeypatch):
     monkeypatch.setattr(flash_write, "to_prompt", lambda *_: None)
     assert cli.main(["flash", "--board", "pico_w", "--app-only"]) == 0
     assert board.files["data/identity.key"] == b"secret" and "lib/gone.mpy" not in board.files
-    assert board.files["lib/app.mpy"][:2] == b"M\x06" and board.files["lib/p256.tbl"] == b"".join(TABLES)
+    assert "lib/app.mpy" not in board.files, "of a board that had the modules as files"
+    assert board.files["lib/app.pak"][:8] == b"parkpak1" and board.files["lib/p256.tbl"] == b"".join(TABLES)
     assert board.files["main.py"].startswith(b"try:\n    from micropython import kbd_intr") and board.resets == 1
     before = dict(board.files)
     assert cli.main(["flash", "--board", "pico_w", "--app-only"]) == 0
@@ -424,7 +394,7 @@ def test_a_cut_while_the_app_is_replaced_is_mended_by_the_same_command(monkeypat
     monkeypatch.setattr(flash_write, "_mpremote", board)
     assert cli.main(words) == 0
     new = dict(board.files)
-    old = {path: b"old" if path.endswith("s.mpy") else data for path, data in new.items()}
+    old = {path: b"old" if path.endswith((".mpy", ".pak")) else data for path, data in new.items()}
     old.update({"lib/gone.mpy": b"stale", "main.py": b"old", "data/identity.key": b"secret"})
     steps = 0
     while True:
@@ -444,7 +414,7 @@ def test_a_cut_while_the_app_is_replaced_is_mended_by_the_same_command(monkeypat
         assert cli.main(words) == 0
         assert board.files == {**new, "data/identity.key": b"secret"} and board.resets == 1
         steps += 1
-    assert steps > 12
+    assert steps > 8
 
 
 def test_code_that_must_follow_keeps_the_board_at_the_prompt(tmp_path, monkeypatch, capsys):
@@ -463,10 +433,10 @@ def test_code_that_must_follow_keeps_the_board_at_the_prompt(tmp_path, monkeypat
     (drive / "INFO_UF2.TXT").write_text("Board-ID: RPI-RP2\n")
     firmware = _image(tmp_path, "firmware.uf2", firmware_images.uf2(PICO_W))
     words = ["flash", "--board", "pico_w", "--firmware", str(firmware), "--drive", str(drive), "--keep-files"]
-    newer = board.files["lib/app.mpy"]
-    board.files["lib/app.mpy"] = b"older"
+    newer = board.files["lib/app.pak"]
+    board.files["lib/app.pak"] = b"older"
     assert cli.main(words) == 2 and "data/repl" in board.files, "old files and new code do not start"
-    board.files["lib/app.mpy"] = newer
+    board.files["lib/app.pak"] = newer
     assert cli.main(words) == 0
     assert "data/repl" not in board.files and board.resets == 1
     board.code = new

@@ -26,7 +26,7 @@ STAMP = "compiled.from"
 NAMES = "names.json"  # other name → the one in the source
 BUILD_ONLY = ("manifest.py", "_boot.py")  # of a board's folder: for a MicroPython that is built with it
 FOREIGN_HAL = {"unix": ("device", "rp2", "esp32"), "rp2": ("esp32",), "esp32": ("rp2",)}  # code for other chips
-ROOTS = ("hal.rp2.in_place",)  # what a board's own main.py imports beside main (flash_image.py)
+ROOTS = ("hal.rp2.in_place", "hal.device.pack")  # what a board's own main.py imports beside main (flash_image.py)
 TABLE_MODULE, TABLE_FILE = "parkgate/wire/p256_table.py", "p256.tbl"  # goes as plain data, which is read where it lies
 
 

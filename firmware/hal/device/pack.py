@@ -1,0 +1,75 @@
+"""The compiled firmware in one file, mounted as a folder.
+
+littlefs gives each file a block of 4 KiB of its own. The firmware is some 140 files of two kilobytes: as files they
+take twice their size, and the journal of a Pico W wants that space. `parkgate flash` writes them into one file
+(host_tools/image/pack.py says how); this module lets MicroPython import from it. Nothing else reads it.
+"""
+
+import struct
+import sys
+from binascii import crc32
+
+import vfs
+
+PACK = "/lib/app.pak"
+FOLDER = "/app"
+_MAGIC = b"parkpak1"
+_IS_FOLDER = 0xFFFFFFFF
+_HEAD_BYTES = 16
+_ENTRY_BYTES = 8
+_FOLDER_STAT = (0x4000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+_FILE_STAT = (0x8000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+class Pack:
+    """A read-only file system with what `import` asks of one: stat and open. Raises OSError when there is no pack, or
+    one that is cut short."""
+
+    def __init__(self, path):
+        self._path = path
+        with open(path, "rb") as f:
+            head = f.read(_HEAD_BYTES)
+            if head[:8] != _MAGIC:
+                raise OSError(19)  # ENODEV
+            self._count, crc = struct.unpack_from("<II", head, 8)
+            self._index = f.read(_ENTRY_BYTES * self._count)
+        if crc32(self._index) != crc:
+            raise OSError(5)  # EIO
+
+    def mount(self, readonly, mkfs):
+        """Nothing is to be done."""
+
+    def umount(self):
+        """Nothing is to be done."""
+
+    def stat(self, path):
+        """Whether it is a folder or a file. Raises OSError."""
+        return _FOLDER_STAT if self._find(path) == _IS_FOLDER else _FILE_STAT
+
+    def open(self, path, mode):
+        """The file of the pack, standing where the module begins: who loads a module reads no further than it goes."""
+        offset = self._find(path)
+        f = open(self._path, "rb")
+        f.seek(offset)
+        return f
+
+    def _find(self, path):
+        """Offset of a file, by the CRC-32 of its path: entries are in the order of that."""
+        wanted = crc32(path.lstrip("/").encode())
+        low, high = 0, self._count
+        while low < high:
+            middle = (low + high) // 2
+            crc, offset = struct.unpack_from("<II", self._index, _ENTRY_BYTES * middle)
+            if crc == wanted:
+                return offset
+            if crc < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        raise OSError(2)  # ENOENT
+
+
+def mount():
+    """Let modules be imported from the pack, before any other place."""
+    vfs.mount(Pack(PACK), FOLDER)
+    sys.path.insert(0, FOLDER)

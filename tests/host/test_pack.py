@@ -1,0 +1,33 @@
+"""The firmware in one file: what a board finds in it is what was put in, and a damaged one is refused."""
+
+import struct
+
+import pytest
+
+from host_tools.image import pack
+from packs import opened
+
+FILES = {f"room{i % 7}/module{i}.mpy": bytes([i]) * (i + 1) for i in range(150)}
+
+
+def test_every_file_is_found_and_nothing_else(tmp_path):
+    made = opened(pack.build(FILES), tmp_path)
+    for path, data in FILES.items():
+        assert made.stat("/" + path)[0] == 0x8000
+        with made.open("/" + path, "rb") as file:
+            assert file.read(len(data)) == data
+    assert made.stat("/room0")[0] == 0x4000
+    for path in ("/room0/module1.mpy", "/room7", "/", "/room0/module0.py"):
+        with pytest.raises(OSError, match="2"):
+            made.stat(path)
+
+
+def test_a_damaged_pack_is_not_opened(tmp_path):
+    whole = pack.build(FILES)
+    for damaged in (b"", whole[:12], whole[:200], b"x" + whole[1:], whole[:30] + bytes([whole[30] ^ 1]) + whole[31:]):
+        with pytest.raises((OSError, ValueError, struct.error)):
+            opened(damaged, tmp_path)
+
+
+def test_the_same_files_give_the_same_bytes():
+    assert pack.build(FILES) == pack.build(dict(reversed(FILES.items())))
