@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from host_tools.base import output, profile_files
 from host_tools.meters.dlt645 import scan as dlt645_scan
+from host_tools.meters.register_map import read_document
 from host_tools.meters.serial_bus import SerialBus
 from parkgate.errors import ModbusError, ModbusExceptionReply, ModbusTimeout, SettingsError
 from parkgate.meters import identify, profiles
@@ -173,7 +174,8 @@ def recognise(read: Callable[[int, int, int], tuple[bytes | None, bool]]) -> lis
     False), or None and whether it refused. Every register is asked for once, whoever wants it."""
     seen: dict[tuple[int, int, int], tuple[bytes | None, bool]] = {}
 
-    def once(*what: int) -> tuple[bytes | None, bool]:
+    def once(function: int, address: int, count: int) -> tuple[bytes | None, bool]:
+        what = function, address, count
         if what not in seen:
             seen[what] = read(*what)
         return seen[what]
@@ -188,7 +190,8 @@ def recognise(read: Callable[[int, int, int], tuple[bytes | None, bool]]) -> lis
     for candidate in tried:
         if candidate.worth_it:
             ask(candidate, False)
-    return identify.ranking(tried + sunspec_candidates(once))
+    scaled = [_tried(candidate.name, _whole(candidate.name), once) for candidate in tried if not candidate.total]
+    return identify.ranking(tried + scaled + sunspec_candidates(once))
 
 
 def sunspec_candidates(read: Callable[..., tuple[bytes | None, bool]]) -> list[identify.Candidate]:
@@ -203,7 +206,7 @@ def sunspec_candidates(read: Callable[..., tuple[bytes | None, bool]]) -> list[i
             discovery.take(read(*request)[0])
         if discovery.found:
             profile = sunspec_profile(document, path.stem, *discovery.found)
-            made.append(_tried(path.stem, profile, read))
+            made.append(_tried(path.stem, profile, read, _SUNSPEC_MARK_WEIGHT))
     return made
 
 
@@ -218,8 +221,15 @@ def sunspec_profile(document: dict, name: str, model: int, address: int) -> prof
     return profile
 
 
-def _tried(name: str, profile: profiles.Profile, read) -> identify.Candidate:
-    """What one pass over a profile's reads says for it."""
+def _whole(name: str) -> profiles.Profile:
+    """All channels of a profile, for one whose every value needs other registers: a scale, a ratio."""
+    document = read_document(name)
+    quantities = tuple(row[0] for row in document["registers"][: profiles.CHANNELS_MAX])
+    return profiles.load(document, profiles.split_name(name)[0], quantities)
+
+
+def _tried(name: str, profile: profiles.Profile, read, begins_with: int = 0) -> identify.Candidate:
+    """What one pass over a profile's reads says for it, besides a weight that it `begins_with`."""
     plan = profile.plan
     values, qualities = plan.empty()
     i = 0
@@ -236,7 +246,7 @@ def _tried(name: str, profile: profiles.Profile, read) -> identify.Candidate:
         i += 1
     values, qualities = plan.finish(values, qualities)
     candidate = identify.Candidate(name, [])
-    candidate.score, candidate.total = _SUNSPEC_MARK_WEIGHT, len(profile.channels)
+    candidate.score, candidate.total = begins_with, len(profile.channels)
     for channel, value, quality in zip(profile.channels, values, qualities):
         weight = identify.weigh(channel, value, quality)
         candidate.score += weight
