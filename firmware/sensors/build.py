@@ -81,6 +81,14 @@ def client(item: dict):
     return ModbusClient(item["baud"], reply_timeout_us, rest_us=rest_us)
 
 
+def tcp_client(item: dict):
+    """(client, host, port) of an entry of settings `buses` whose device is a TCP address."""
+    from parkgate.meters.modbus.tcp import TcpClient, parse
+
+    host, port = parse(item["device"])
+    return TcpClient(item["reply_timeout_ms"] * 1000, item["rest_ms"] * 1000), host, port
+
+
 def meter(item: dict, bus, read_profile, mono_ms, notes):
     """(meter, its channels in the schema, its profile in the schema) of an entry of settings `instruments`; `notes` as
     noting.MeterNotes. Raises ProfileError, SettingsError."""

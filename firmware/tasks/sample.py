@@ -46,8 +46,8 @@ class Sampler:
     `async read()`, which returns (values, qualities or None). `record(instrument, values, qualities, taken_ms)` makes
     a sample durable before it returns; `tell(name, periods)` makes a statement of a sensing.periods.Periods durable. On
     a bus that is not `shared` a dead instrument takes no time from the others: it keeps its period, and flash may be
-    erased at any time. `idle()` is called several times a second while nobody is read: it looks what the line brings.
-    """
+    erased at any time. `idle()` is called several times a second while nobody is read: it looks what the line brings;
+    False for a bus that is no serial line, so that flash may be erased while it is read."""
 
     def __init__(self, instruments: list, record, tell, mono_ms, log, shared=True, idle=None):
         self._shared = shared
@@ -75,7 +75,7 @@ class Sampler:
 
     def quiet_ms(self) -> int:
         """How long the bus will be idle from now on: time in which flash may be erased."""
-        if not self._shared:
+        if not self._shared or self._idle is False:
             return _WAIT_MS_MAX  # an interrupted read is seen by its driver
         if self._busy:
             return 0

@@ -48,6 +48,8 @@ WRONG = (
     ({"buses": {}}, "buses: must be a list"),
     ({"buses": [{"name": "a"}]}, "buses.0.device: is missing"),
     ({"buses": [BUS, BUS]}, "buses: two have the same name"),
+    ({"buses": [dict(BUS, device="tcp:10.0.0.5:x")]}, "buses.0.device: must be as tcp:192.168.1.50:502"),
+    ({"buses": [dict(BUS, device="tcp:10.0.0.5", protocol="dlt645")]}, "buses.0.device: must be as tcp:"),
     ({"buses": [dict(BUS, baud=9601)]}, "buses.0.baud: 9601 is not one of 1200, 2400"),
     ({"buses": [BUS], "instruments": [dict(METER, bus="x")]}, "instruments.0.bus: there is no bus 'x'"),
     ({"buses": [BUS], "instruments": [dict(METER, address="000006605518")]}, "instruments.0.address: bus"),

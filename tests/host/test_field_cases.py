@@ -3,10 +3,14 @@
 The cases are those of tests/vectors/field_cases/line.json, which names their sources.
 """
 
+import asyncio
 import json
+import threading
 from pathlib import Path
 
 import pytest
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
 
 from host_tools.meters.register_map import RegisterMap
 from odd_meter import OddMeter
@@ -123,3 +127,45 @@ def test_a_meter_that_answers_twice_gives_right_values(tmp_path):
     assert len(good) >= 10
     assert all(float(row["value"]) < 200 for row in by_quantity(good, "voltage_l1"))
     assert all(float(row["value"]) == 5000.0 for row in by_quantity(good, "current_l1"))
+
+
+class TcpMeters:
+    """pymodbus' own TCP server with several units behind one address: a foreign peer of our Modbus TCP."""
+
+    def __init__(self, profile, unit_ids):
+        self.registers = RegisterMap(profile)
+        self.unit_ids = unit_ids
+        self.device = ""
+        self._ready = threading.Event()
+        self._loop = None
+        self._server = None
+
+    def start(self):
+        threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True).start()
+        assert self._ready.wait(10)
+
+    async def _serve(self):
+        words = self.registers.words(lambda quantity: 50.0)
+        data = [
+            SimData(first, values=[words.get(first + i, 0) for i in range(count)], datatype=DataType.REGISTERS)
+            for first, count in self.registers.ranges()
+        ]
+        devices = [SimDevice(unit_id, simdata=data) for unit_id in self.unit_ids]
+        self._loop = asyncio.get_running_loop()
+        self._server = ModbusTcpServer(devices, address=("127.0.0.1", 0))
+        await self._server.serve_forever(background=True)
+        self.device = "tcp:127.0.0.1:%d" % self._server.transport.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._server.serving
+
+    def stop(self):
+        if self._server:
+            asyncio.run_coroutine_threadsafe(self._server.shutdown(), self._loop).result(5)
+
+
+def test_units_behind_one_tcp_address_are_read(tmp_path):
+    meters = TcpMeters("pzem-004t", (1, 2))
+    with Field(tmp_path, meters, "pzem-004t", 500, unit_ids=(1, 2)) as park:
+        rows = park.rows_after(36)
+    assert {row["instrument"] for row in rows if row["quality"] == "good"} == {"m1", "m2"}
+    assert {row["value"] for row in by_quantity(rows, "voltage") if row["value"]} == {"50.0"}

@@ -58,7 +58,7 @@ TABLE = {
     ),
     BUSES: (
         ("name", "text", REQUIRED, 1, 16, "characters", "name of the bus"),
-        ("device", "text", REQUIRED, 1, 128, "characters", "serial port as the board names it"),
+        ("device", "text", REQUIRED, 1, 128, "characters", "serial port as the board names it, or tcp:ADDRESS[:PORT]"),
         ("baud", "choice", 9600, 0, (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200), "baud", "speed"),
         ("parity", "choice", "N", 0, ("N", "E", "O"), "", "parity"),
         ("stop_bits", "choice", 1, 0, (1, 2), "", "stop bits"),
@@ -171,6 +171,12 @@ def validate(given: dict) -> dict:
 
 def _check_buses(settings):
     """What instruments and their buses must agree on."""
+    for i, bus in enumerate(settings[BUSES]):
+        if bus["device"][:4] == "tcp:":
+            from parkgate.meters.modbus.tcp import parse
+
+            if parse(bus["device"]) is None or bus["protocol"] != "modbus":
+                raise SettingsError("%s.%d.device: must be as tcp:192.168.1.50:502, for Modbus" % (BUSES, i))
     protocols = {bus["name"]: bus["protocol"] for bus in settings[BUSES]}
     for i, instrument in enumerate(settings[INSTRUMENTS]):
         bus = instrument["bus"]
