@@ -5,7 +5,6 @@ import io
 import json
 import sys
 
-from bus import ModbusBus
 from enrolled import known_hub
 from log import Log
 from noting import MeterNotes
@@ -33,7 +32,7 @@ RESTART_MS = 1000
 CLOCK_MS = 60000
 CLOCK_ERROR_MS = 20  # of the board's own source: smaller differences are not worth a step
 START_ONLY = ("_load_settings", "_parse_settings", "_load_key", "_show_public_key", "_start_journal", "_build_samplers")
-START_ONLY += ("_build_sensors", "_build_bus", "_place", "_restore_totals")  # methods that only a start needs
+START_ONLY += ("_build_sensors", "_place", "_restore_totals")  # methods that only a start needs
 TAKEN_UNDER = "taken.under"  # file: settings id and schema of the samples that may still be unsealed
 
 
@@ -182,7 +181,7 @@ class App:
 
         buses = {}
         for item in self.settings["buses"]:
-            buses[item["name"]] = self._build_bus(item, build)
+            buses[item["name"]] = build.bus(item, self.board)
         self.buses = buses
         by_bus = {name: [] for name in buses}
         notes = MeterNotes(self.log, self.note, self.clock.date, self.mono_ms, drop)
@@ -200,15 +199,6 @@ class App:
         told = self.record, self.account.tell, self.mono_ms, self.log
         samplers = [Sampler(meters, *told, idle=buses[name].idle) for name, meters in by_bus.items() if meters]
         return samplers + [Sampler(sensors, *told, shared=False) for sensors in by_port.values()]
-
-    def _build_bus(self, item, build):
-        board = self.board
-        if item["device"][:4] == "tcp:":
-            from tcp_bus import TcpBus
-
-            client, host, port = build.tcp_client(item)
-            return TcpBus(board.connect, board.resolve, host, port, client, board.clock.ticks_us, self.mono_ms)
-        return ModbusBus(board.serial(item), build.client(item), board.clock.ticks_us)
 
     def _build_sensors(self, schema) -> dict:
         """port → its sensors. Those that never wait share one sampler."""

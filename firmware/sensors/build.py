@@ -81,12 +81,19 @@ def client(item: dict):
     return ModbusClient(item["baud"], reply_timeout_us, rest_us=rest_us)
 
 
-def tcp_client(item: dict):
-    """(client, host, port) of an entry of settings `buses` whose device is a TCP address."""
+def bus(item: dict, board):
+    """The bus of an entry of settings `buses`: a serial line, or Modbus TCP."""
+    clock = board.clock
+    if item["device"][:4] != "tcp:":
+        from bus import ModbusBus
+
+        return ModbusBus(board.serial(item), client(item), clock.ticks_us)
     from parkgate.meters.modbus.tcp import TcpClient, parse
+    from tcp_bus import TcpBus
 
     host, port = parse(item["device"])
-    return TcpClient(item["reply_timeout_ms"] * 1000, item["rest_ms"] * 1000), host, port
+    made = TcpClient(item["reply_timeout_ms"] * 1000, item["rest_ms"] * 1000)
+    return TcpBus(board.connect, board.resolve, host, port, made, clock.ticks_us, clock.mono_ms)
 
 
 def meter(item: dict, bus, read_profile, mono_ms, notes):
