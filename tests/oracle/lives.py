@@ -12,7 +12,7 @@ import random
 from hashlib import sha256
 
 from hal import segment_files
-from parkgate.errors import JournalError, JournalFull
+from parkgate.errors import FlashError, JournalError, JournalFull
 from parkgate.journal.journal import Journal
 
 from .chip import Chip, PowerCut
@@ -40,6 +40,7 @@ class Tally:
     """What was tried: each is a count."""
 
     NAMES = ("lives", "states", "cuts", "nested", "deepest", "bad_sectors", "erred_reads", "flips", "wipes")
+    NAMES += ("refusals",)
     NAMES += ("appends", "batches")
 
     def __init__(self) -> None:
@@ -151,14 +152,41 @@ class Life:
             if chance.randrange(6) == 0:
                 self.online = not self.online
             for _ in range(chance.choice((0, 1, 5, 40, 120))):
-                self._act(journal)
+                try:
+                    self._act(journal)
+                except FlashError:
+                    if isinstance(medium, Chip):
+                        raise  # raw flash with enough good sectors never refuses
+                    self._recover_again(journal)
             self.doing = "left alone"
             self.depth = 0
+        except FlashError:
+            if isinstance(medium, Chip) or not medium.full_every:
+                raise
         except PowerCut:
             self.tally.cuts += 1
             self.depth += 1
             self.tally.nested += self.depth > 1
             self.tally.deepest = max(self.tally.deepest, self.depth)
+
+    def _recover_again(self, journal) -> None:
+        """The file system refused: the gateway recovers the same journal and goes on."""
+        self.tally.refusals += 1
+        doing = self.doing
+        self.doing = f"recover again after {doing}"
+        for _ in range(9):
+            self.oracle.recovering = True
+            try:
+                report = journal.recover(1)
+                break
+            except FlashError:
+                continue
+        else:
+            raise Broken("8: the journal does not recover")
+        left, self.medium.cut_in = self.medium.cut_in, -1
+        self.doing = f"check after {report.text()} after {doing}"
+        self.oracle.check_start(journal, report, False)
+        self.medium.cut_in = left
 
     def _storage(self):
         """The storage as a start finds it; each sync that returns is told to the oracle."""
@@ -178,7 +206,7 @@ class Life:
             self.tally.flips += 1
             self.oracle.flips += 1
         if isinstance(medium, Files):
-            medium.full_every = chance.choice((0, 100, 1000)) if faults.bad else 0
+            medium.full_every = chance.choice((0, 300, 1000)) if faults.bad else 0
             self.oracle.flips += medium.full_every > 0  # what waited in the file is lost with it
             if flips:
                 medium.flip()

@@ -106,9 +106,12 @@ class Oracle:
 
     # At each start.
 
-    def check_start(self, journal, report) -> None:
-        """Hold what a start shows against all sentences. Raises Broken."""
+    def check_start(self, journal, report, power_went: bool = True) -> None:
+        """Hold what a start shows against all sentences, or, without a power cut, what a recovery shows after a call
+        that raised FlashError: then what waited for a sync may be lost, but it is counted. Raises Broken."""
         self.recovering = False
+        if not power_went:
+            self.unsure = []
         if journal.epoch != self.epoch:
             self._other_epoch(journal, report)
             return
@@ -258,6 +261,8 @@ class Oracle:
             if seq in held:
                 _want(not batch.settled, "4: batch %d was settled and is held again" % seq)
                 data = journal.read_batch(seq)
+                if data is None:  # what cannot be read once is asked for once more before it is given up
+                    data = journal.read_batch(seq)
                 if data is None:
                     _want(self.flips, "3: batch %d cannot be read" % seq)
                     continue
