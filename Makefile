@@ -10,7 +10,7 @@ BIN := build/venv/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 LOCK_FLAGS := --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet
 
-.PHONY: agreement help setup demo demo-board test check bench bench-board cuts soak fuzz lock clean
+.PHONY: agreement help setup demo demo-board test check bench bench-board cuts lives soak fuzz lock clean
 
 help: ## show these targets
 	@echo "Parkgate. Variables in brackets are optional."
@@ -40,6 +40,9 @@ bench-board: build/venv-board.ready build/board.ready build/device_lib.ready ## 
 
 cuts: build/venv.ready build/device_lib.ready ## cut the power at every flash operation, recover, compare [SIZE=1 ARGS=]
 	@$(BIN)/python -m tests.cuts --size $(SIZE) $(ARGS)
+
+lives: build/venv.ready ## live random lives of the journal, every fault mixed in [SIZE=1 ARGS=]
+	@$(BIN)/python -m tests.oracle --lives $$((100 * $(SIZE))) $(ARGS)
 
 soak: build/venv.ready ## read lines on which everything goes wrong, SIZE x 100,000 exchanges [SIZE=10 ARGS='--seed 1']
 	@$(BIN)/python -m tests.host.test_line_soak --exchanges $(SIZE)00000 $(ARGS)

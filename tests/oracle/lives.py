@@ -207,7 +207,8 @@ class Life:
             self.oracle.flips += 1
         if isinstance(medium, Files):
             medium.full_every = chance.choice((0, 300, 1000)) if faults.bad else 0
-            self.oracle.flips += medium.full_every > 0  # what waited in the file is lost with it
+            self.oracle.refusing = medium.full_every > 0  # what waited in the file is lost with it
+            self.oracle.flips += self.oracle.refusing
             if flips:
                 medium.flip()
             return

@@ -61,6 +61,7 @@ class Oracle:
     """All that one journal owes since its epoch began."""
 
     def __init__(self) -> None:
+        self.refusing = False  # whether the file system refuses now and then, in this start
         self.begin(None)
         self.ended: set[bytes] = set()
 
@@ -79,7 +80,7 @@ class Oracle:
         self.boot = -1
         self.content: dict[int, bytes] = {}  # position → sample that was seen there
         self.wiping = False
-        self.flips = 0  # damage since the epoch began: from then on sentence 11 is what is left of 1, 2, 3 and 6
+        self.flips = int(self.refusing)  # damage since the epoch began: from then on 11 is left of 1, 2, 3 and 6
 
     # Before and after each call of the life.
 
