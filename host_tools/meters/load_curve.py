@@ -185,7 +185,8 @@ class WiredLoad:
         self.curve = load.curve
         kind, _, value = text.partition("=")
         self._frozen = value if kind == "frozen" else ""
-        self._reversed, self._ratio, self._pair = 0, 1.0, ()
+        self._reversed, self._ratio = 0, 1.0
+        self._pair: tuple[int, ...] = ()
         try:
             if kind == "reversed":
                 self._reversed = _phase(value)

@@ -34,6 +34,7 @@ import time
 import tty
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -446,13 +447,17 @@ def settings_text(bus: MeterBus, link: Path | None) -> str:
 
 def run(args) -> int:
     """Serve until Ctrl-C."""
-    bus = dlt645.from_arguments(args) if args.protocol == "dlt645" else from_arguments(args)
     if args.settings:
         files.check_target(args.settings)
+    if args.protocol == "dlt645":
+        bus = line = dlt645.from_arguments(args)
+        text = partial(dlt645.settings_text, line, args.link)
+    else:
+        bus = modbus = from_arguments(args)
+        text = partial(settings_text, modbus, args.link)
     with bus:
         if args.settings:
-            made = dlt645.settings_text if args.protocol == "dlt645" else settings_text
-            files.write(args.settings, made(bus, args.link))
+            files.write(args.settings, text())
             print(f"settings of a gateway that reads them: {args.settings}")
         print(f"meters answer on {args.link or bus.device} at {bus.baud} baud; Ctrl-C ends", flush=True)
         try:

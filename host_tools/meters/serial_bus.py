@@ -78,7 +78,8 @@ class SerialBus:
                 raise ModbusOwed(f"unit {unit_id}: a reply to an older request may still come; not asked")
             probe = self.client.probe(unit_id, function, address, count, clock_us())
             if probe:
-                self._exchange(unit_id, *probe, True)
+                other, place, length = probe
+                self._exchange(unit_id, other, place, length, True)
             self._step(50_000)
         if owed_us := self.client.owed_us(unit_id, function, count, clock_us()):
             self._listen(unit_id, owed_us)

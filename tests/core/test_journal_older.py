@@ -37,6 +37,7 @@ def test_an_older_flash_is_read_as_older_firmware_reads_it():
 
 def test_work_goes_on_there():
     for flash, then in flashes():
+        j = None
         for start in range(3):
             j = Journal(flash, lambda: bytes(16))
             j.recover(1)

@@ -122,8 +122,7 @@ def _readings(name: str) -> dict[str, list[Reading]]:
 def _document_readings(document) -> Iterator[tuple[str, Reading]]:
     for quantity, address, kind, decimals, unit, _, *more in document["registers"]:
         options = more[0] if more else {}
-        own = quantities.find(quantity)
-        scale = Fraction(10) ** ((quantities.unit_exponent(unit, own.unit) or 0) - decimals)
+        scale = Fraction(10) ** (_exponent(unit, quantity) - decimals)
         if "factor" in options:
             scale *= Fraction(*options["factor"])
         order = options.get("order", document["order"]) if _registers(kind) > 1 else ""
@@ -131,14 +130,21 @@ def _document_readings(document) -> Iterator[tuple[str, Reading]]:
 
 
 def _fact_reading(fact: dict[str, str]) -> Reading:
-    quantity = quantities.find(fact["quantity"])
     try:
-        exponent = quantities.unit_exponent(fact["unit"], quantity.unit)
-        scale = Fraction(fact["scale"]) * Fraction(10) ** exponent
+        scale = Fraction(fact["scale"]) * Fraction(10) ** _exponent(fact["unit"], fact["quantity"])
         order = fact["order"] if _registers(fact["type"]) > 1 else ""
         return Reading(int(fact["function"]), int(fact["address"]), fact["type"], order, scale)
-    except (AttributeError, TypeError, ValueError):
+    except ValueError:
         raise ProfileError(f"a fact about {fact['profile']} cannot be read: {fact}") from None
+
+
+def _exponent(unit: str, quantity: str) -> int:
+    """The power of ten that `unit` is of the quantity's own. Raises ValueError when it is none of it."""
+    found = quantities.find(quantity)
+    exponent = quantities.unit_exponent(unit, found.unit) if found else None
+    if exponent is None:
+        raise ValueError(f"{unit} is no unit of {quantity}")
+    return exponent
 
 
 def _registers(kind: str) -> int:
