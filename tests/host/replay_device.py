@@ -94,10 +94,11 @@ def replay():
     rows_max = app.settings["sealing"]["rows_max"]
     facts = {"cause": app.cause, "settings_id": app.settings_id, "schema": app.schema}
     sealer = Sealer(journal, app.seal, app.clock, app.settings["sealing"], facts, app.mono_ms, app.log)
+    sampler.begin()
     for row in range(FIRST, LAST):
         time.us = (row - FIRST) * STEP_S * 1000000 + 1000
         app._set_clock_from_board()  # as every minute
-        run(sampler._one(sampler.instruments[0]))
+        run(sampler._one(0, app.mono_ms()))
         while journal.needs_erase:
             journal.maintain(MAINTAIN_MS)
         if journal.unsealed_records >= rows_max:
