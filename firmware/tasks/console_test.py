@@ -106,13 +106,31 @@ class Tests:
             ]
             await say("unit id %d: plausible as %s: %s" % (unit_id, candidate.name, ", ".join(shown[:4])))
 
+        if await self._has_sunspec_mark(bus, unit_id):
+            await say("unit id %d: speaks SunSpec; if it is a meter: profile=sunspec" % unit_id)
+
+    async def _has_sunspec_mark(self, bus, unit_id):
+        from parkgate.meters.profile import sunspec
+
+        for base in sunspec.BASES:
+            try:
+                if (await bus.exchange(unit_id, 3, base, 2)).data == sunspec.MARK:
+                    return True
+            except ModbusError:
+                pass
+        return False
+
     def _candidate(self, name):
         """A profile of the settings on trial; None where its file has a fault."""
+        file_name, _, variant = name.partition("+")
+        data = self._gateway.read_profile(file_name)
+        if data is None or b'"sunspec"' in data:
+            return None  # a SunSpec meter is told by its mark
         from parkgate.meters import identify, profiles
 
-        file_name, variant = profiles.split_name(name)
         try:
-            document = json.loads(str(self._gateway.read_profile(file_name), "utf-8"))
+            document = json.loads(data)
+            data = None
             if variant:
                 document = profiles.with_variant(document, variant)
             document["variants"] = {}

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from host_tools import cli
+from host_tools.gateway.link import Link
 from host_tools.meters import scan
 from host_tools.meters.meter_simulator import MeterBus, SimulatedMeter
 from host_tools.meters.register_map import RegisterMap
@@ -67,6 +68,9 @@ def test_values_at_the_export_are_those_of_the_model(tmp_path, name):
     with park:
         park.start_gateway()
         park.wait(lambda: park.at_hub().get("readings_stored", 0) >= 33, 60, "the hub has three samples")
+        with Link(str(park.gateway.folder)) as link:
+            scanned = link.ask("meters scan rs485 1", 30)
+        assert "unit id 1: speaks SunSpec; if it is a meter: profile=sunspec" in scanned
         park.drain()
         assert park.gateway.status["crashes"] == 0
         rows = park.readings()

@@ -11,7 +11,7 @@ registers; number FFFF ends the chain.
 """
 
 BASES = (40000, 50000, 0)
-_MARK = b"SunS"
+MARK = b"SunS"
 _END = 0xFFFF
 _MODELS_MAX = 64
 _ADDRESS_MAX = 0xFFFF
@@ -40,7 +40,7 @@ class Discovery:
         """The 4 bytes that the read gave, None when the meter refused it. Silence is no answer: ask again."""
         if self._at is None:
             base = self._bases.pop(0)
-            if data == _MARK:
+            if data == MARK:
                 self._at = base + 2
                 self._bases = []
             return
