@@ -120,7 +120,7 @@ def test_what_a_start_needs_first_gets_the_names_that_cost_nothing():
     assert {"append", "IRQ_RISING", "ldrex"} <= in_rom and {"readexactly", "wait_for_ms"} <= elsewhere | in_rom
     roots = ("main", "hal.rp2.in_place")
     names = {old: new for new, old in firmware_names.give(shrink(of_board("pico_w"), roots), roots)[1].items()}
-    assert names["ModbusBus"] in in_rom and names["SoftwareSigner"] in in_rom
+    assert names["Sampler"] in in_rom and names["SoftwareSigner"] in in_rom
     assert names["Analyser"] not in in_rom, "of parkgate.sensing.vibration, which few gateways load"
     assert not [name for name in names if name.endswith("Error")], "logs say the names of exceptions"
 

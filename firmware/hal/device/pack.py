@@ -27,6 +27,7 @@ class Pack:
 
     def __init__(self, path):
         self._path = path
+        self._found, self._offset = "", 0  # of the last stat: who opens a file has asked for it just before
         with open(path, "rb") as f:
             head = f.read(_HEAD_BYTES)
             if head[:8] != _MAGIC:
@@ -43,30 +44,29 @@ class Pack:
         """Nothing is to be done."""
 
     def stat(self, path):
-        """Whether it is a folder or a file. Raises OSError."""
-        return _FOLDER_STAT if self._find(path) == _IS_FOLDER else _FILE_STAT
-
-    def open(self, path, mode):
-        """The file of the pack, standing where the module begins: who loads a module reads no further than it goes."""
-        offset = self._find(path)
-        f = open(self._path, "rb")
-        f.seek(offset)
-        return f
-
-    def _find(self, path):
-        """Offset of a file, by the CRC-32 of its path: entries are in the order of that."""
-        wanted = crc32(path.lstrip("/").encode())
+        """Whether it is a folder or a file. Raises OSError. The search by CRC-32 stands here and not in a function of
+        its own: imports nest deep, and each call takes of a stack of 8 kB."""
+        wanted = crc32(path[1:].encode())
         low, high = 0, self._count
         while low < high:
             middle = (low + high) // 2
             crc, offset = struct.unpack_from("<II", self._index, _ENTRY_BYTES * middle)
             if crc == wanted:
-                return offset
+                self._found, self._offset = path, offset
+                return _FOLDER_STAT if offset == _IS_FOLDER else _FILE_STAT
             if crc < wanted:
                 low = middle + 1
             else:
                 high = middle
         raise OSError(2)  # ENOENT
+
+    def open(self, path, mode):
+        """The file of the pack, standing where the module begins: who loads a module reads no further than it goes."""
+        if path != self._found:
+            self.stat(path)
+        f = open(self._path, "rb")
+        f.seek(self._offset)
+        return f
 
 
 def mount():
