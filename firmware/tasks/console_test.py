@@ -96,8 +96,9 @@ class Tests:
                     candidate.take(None, True)
                 except ModbusError:
                     candidate.take(None, False)
-            if candidate:
+            if candidate and candidate.plausible:
                 likely.append(candidate)
+            candidate = None
         for candidate in identify.ranking(likely):
             shown = [
                 "%s %s %s" % (quantity, _decimal(value, scale), unit)
@@ -133,8 +134,17 @@ class Tests:
             data = None
             if variant:
                 document = profiles.with_variant(document, variant)
+            # Only what is asked: all rows of a large profile are more than a board has to spare.
+            rows = [row for row in document["registers"] if identify.is_key(row[0])]
+            names = [row[0] for row in rows]
+            if rows:
+                document["registers"], document["usual"], document["rollover"] = rows, names, {}
+                scales = document.get("scales", {})
+                document["scales"] = {quantity: scales[quantity] for quantity in scales if quantity in names}
             document["variants"] = {}
-            return identify.Candidate(name, profiles.check(document, name))
+            rows = profiles.check(document, name)
+            document = None
+            return identify.Candidate(name, rows)
         except (ParkgateError, ValueError, TypeError, KeyError):
             return None
 

@@ -222,14 +222,6 @@ BUGS = {
         "a gap record pays all that is owed, whatever it tells",
         ("space", "fresh.unreported -= told", "fresh.unreported = 0"),
     ),
-    "damaged gap not read": (
-        "what a gap record told is told nowhere once one bit of it has flipped",
-        (
-            "loaded",
-            "        if buffer[offset + 6] in (SAMPLE, EVENT):\n",
-            "        if buffer[offset + 6] in (SAMPLE, EVENT, 3):\n",
-        ),
-    ),
     "dropped gap not told again": (
         "a gap record that is dropped takes what it told with it",
         ("space", "            gap.readings += earlier.readings\n", ""),
@@ -238,54 +230,13 @@ BUGS = {
         "a settled range that grows at its lower end forgets how many readings lie before it",
         ("format", "            self.ranges[at][2] = before\n", ""),
     ),
-    "serial not raised": (
-        "a start goes on with the serial of the last ledger it read",
-        ("recovery", "        ledger.serial += 2 + 8 * report.strange\n", ""),
-    ),
-    "commit not taken": (
-        "a start does not look for a ledger in the open sealed sector",
-        (
-            "recovery",
-            "            _take_ledger(journal, sectors.content(record), COMMIT_BYTES)\n",
-            "            pass\n",
-        ),
-    ),
-    "sealed tail not resumed": (
-        "each start begins another sealed sector",
-        ("recovery", "    sectors.resume(SEALED, sector, offset)\n", "    pass\n"),
-    ),
-    "half erased sector resumed": (
-        "a start goes on writing to a sealed sector that was given up before",
-        ("recovery", "            sectors.tails[SEALED].close()  # it may", "            pass  # it may"),
-    ),
     "torn stays where it was": (
         "a start does not say from where on there is nothing",
         ("space", 'struct.pack("<H", void[1] // sectors.unit) if here else b""', 'b""'),
     ),
-    "an earlier start decides": (
-        "of two starts that declare bytes to be nothing the earlier is believed as well",
-        ("loaded", "                        offset = since\n", ""),
-    ),
     "nothing made sure of": (
         "what the power cut left is built on as it reads once",
         ("survey", "    if sectors.verified:\n        return True\n", "    return True\n"),
-    ),
-    "torn header left": (
-        "a sector whose header was torn is left as it is",
-        ("recovery", "        survey.erase_begun(sectors)\n", ""),
-        ("recovery", "2 + 8 * report.strange", "2"),
-    ),
-    "boots of records not counted": (
-        "the boot number is in the BOOT alone",
-        ("recovery", "    journal.ledger.boot = max(journal.ledger.boot,", "    max(journal.ledger.boot,"),
-    ),
-    "wiped before it is begun": (
-        "the sectors of the old epoch are free before the new one stands",
-        (
-            "recovery",
-            "    epoch = bytes(journal.new_epoch())\n    ledger",
-            "    epoch = bytes(journal.new_epoch())\n    sectors.abandon()\n    ledger",
-        ),
     ),
     "header believed at once": (
         "a header that reads wrong once is no header",
@@ -312,22 +263,6 @@ BUGS = {
     "no way on": (
         "when no sector can be written to, nothing goes to make room",
         ("space", "            self._force_one()\n", '            raise JournalFull("no sector")\n'),
-    ),
-    "room for the gap not kept": (
-        "the last room of a full journal goes to a sample",
-        (
-            "space",
-            "            while sectors.free < 2 and sectors.room(RAW) - size < self._gap_room:\n",
-            "            while False:\n",
-        ),
-    ),
-    "erased and not missed": (
-        "a start does not look for what had to be erased before it was told",
-        ("recovery", "        journal.owe_missing(report.strange > 0)\n", ""),
-    ),
-    "position from memory lost": (
-        "after a failure of a file, what memory knows of the lost readings is not used",
-        ("recovery", "            _keep_known(ledger, known)\n", "            pass\n"),
     ),
 }
 

@@ -71,8 +71,8 @@ class Candidate:
         self.score = 0
         self.answered = self.contradictions = 0
         self.values = {}  # quantity → (value, scale, unit), good ones
-        key = [row for row in rows if _is_key(row.quantity)]
-        self._waiting = key + [row for row in rows if not _is_key(row.quantity)]
+        key = [row for row in rows if is_key(row.quantity)]
+        self._waiting = key + [row for row in rows if not is_key(row.quantity)]
         self._key_left = len(key) or len(rows)
         self.total = len(rows)
 
@@ -98,7 +98,7 @@ class Candidate:
                 self.values[channel.quantity] = (value, channel.scale, channel.unit)
                 if weight >= 0 and channel.quantity.startswith("active_power"):
                     weight = self._power(channel.quantity[len("active_power") :], weight)
-        elif refused and self.score > 0 and not _is_key(channel.quantity):
+        elif refused and self.score > 0 and not is_key(channel.quantity):
             weight = AGAINST // 2  # a smaller meter of the family
         self.score += weight
         if weight < 0:
@@ -131,7 +131,8 @@ class Candidate:
         return self.score >= _STRONG and 2 * self.contradictions < self.answered
 
 
-def _is_key(quantity):
+def is_key(quantity: str) -> bool:
+    """Whether a quantity tells most of what a meter is."""
     return any([quantity == key or quantity.startswith(key + "_l") for key in _KEY])
 
 
