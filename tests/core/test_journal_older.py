@@ -31,7 +31,7 @@ def test_an_older_flash_is_read_as_older_firmware_reads_it():
         for seq in j.held():
             equal(bytes(j.read_batch(seq)), unhex(then["batches"][str(seq)]))
         records = [[r.kind, bytes(r.payload), r.boot, r.readings, r.position] for r in j.unsealed()]
-        equal(records, [[kind, unhex(payload), *rest] for kind, payload, *rest in then["unsealed"]])
+        equal(records, [[r[0], unhex(r[1])] + r[2:] for r in then["unsealed"]])
         true(not any(b"torn" in record[1] for record in records), "what older firmware called torn stays so")
 
 

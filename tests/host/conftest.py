@@ -2,6 +2,7 @@
 
 import lzma
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,11 @@ def reference(tmp_path_factory):
     """Give a folder with the reference data, unpacked."""
     folder = tmp_path_factory.mktemp("reference")
     for packed in (ROOT / "tests" / "reference").glob("*.xz"):
-        (folder / packed.stem).write_bytes(lzma.decompress(packed.read_bytes()))
+        if packed.name.endswith(".tar.xz"):
+            with tarfile.open(packed) as archive:
+                archive.extractall(folder, filter="data")
+        else:
+            (folder / packed.stem).write_bytes(lzma.decompress(packed.read_bytes()))
     return folder
 
 
