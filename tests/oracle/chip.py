@@ -47,6 +47,7 @@ class Chip:
         self.keeps_weak = True
         self._erred_last = False
         self.erred = 0
+        self.flipped: set[int] = set()
 
     # The storage seam.
 
@@ -115,7 +116,8 @@ class Chip:
         """One bit among what is written there flips for good."""
         cells = self.cells[sector]
         end = len(cells.rstrip(b"\xff"))
-        if end:
+        if end and sector not in self.flipped:  # one bit a sector: several in one place are a limit that README states
+            self.flipped.add(sector)
             cells[self.chance.randrange(end)] ^= 1 << self.chance.randrange(8)
 
     def _place(self, address, length):

@@ -24,6 +24,7 @@ class Files:
         self.full_every = 0  # a write or commit in so many fails; 0: none
         self.transient_every = 0
         self.erred = 0
+        self.flipped: set[str] = set()
         self._erred_last = False
 
     # What hal.segment_files takes from `os` and the built-ins.
@@ -54,9 +55,10 @@ class Files:
 
     def flip(self) -> None:
         """One bit of one file flips for good."""
-        paths = [path for path, data in self.kept.items() if data]
-        if paths:
+        paths = [path for path, data in self.kept.items() if data and path not in self.flipped]
+        if paths:  # one bit a file: several in one place are a limit that README states
             path = self.chance.choice(sorted(paths))
+            self.flipped.add(path)
             data = bytearray(self.kept[path])
             data[self.chance.randrange(len(data))] ^= 1 << self.chance.randrange(8)
             self.kept[path] = bytes(data)
