@@ -59,7 +59,7 @@ def test_a_chain_without_a_meter_and_a_damaged_mark_are_no_sunspec_meter():
         assert scan.sunspec_candidates(read) == []
 
 
-@pytest.mark.parametrize("name", ["sunspec", "sunspec+float"])
+@pytest.mark.parametrize("name", ["sunspec"])
 def test_values_at_the_export_are_those_of_the_model(tmp_path, name):
     """The settings say "sunspec" alone: the gateway finds the model, and with it the variant."""
     words = words_of(name)

@@ -16,16 +16,6 @@ MODULES = (*("format", "loaded", "sectors", "lookup", "space", "unsealed", "batc
 
 # name → what it does wrong, and the edits: (module, text, text instead)
 BUGS = {
-    "acknowledge before program": (
-        "append returns while the record waits in memory for the next one",
-        (
-            "journal",
-            "        if not self.sectors.write(\n",
-            "        kept = kind, readings, bytes(payload)\n"
-            "        kind, readings, payload = getattr(self, '_late', kept)\n        self._late = kept\n"
-            "        if not self.sectors.write(\n",
-        ),
-    ),
     "no CRC": (
         "whatever looks like a record is one",
         ("loaded", "if end <= size and crc == crc32(whole[offset + 4 : end], self.seed):", "if end <= size:"),
@@ -57,22 +47,6 @@ BUGS = {
             "if False:\n            tight, self._tight",
         ),
     ),
-    "state from headers": (
-        "the start looks for the newest ledger in sector headers only",
-        (
-            "recovery",
-            "    if (ledger.serial, ledger.position) >= (",
-            "    if False and (ledger.serial, ledger.position) >= (",
-        ),
-    ),
-    "seq from memory": (
-        "the next seq is counted on in memory, and only headers tell it after a start",
-        (
-            "recovery",
-            "        ledger.unpack(content, at)\n",
-            "        ledger.unpack(content, at)\n        ledger.next_seq = journal.ledger.next_seq\n",
-        ),
-    ),
     "first header wins": (
         "the start believes the first sector it finds, not the newest",
         ("survey", "                if header.serial > newest_serial:\n", "                if newest < 0:\n"),
@@ -99,34 +73,9 @@ BUGS = {
         "a batch with a piece in the next sector is not dropped with its first sector",
         ("space", "return first + 1 if sectors.header.inside and first < next_seq else first", "return first"),
     ),
-    "silent drop": (
-        "what is dropped is counted, but no gap record is written",
-        ("space", "            if gap.batches or gap.records or gap.readings:\n", "            if False:\n"),
-    ),
     "acknowledged twice over": (
         "a drop counts readings that were acknowledged in between",
         ("space", " - ledger.settled_in(ledger.low, end)", ""),
-    ),
-    "receipt for all before": (
-        "a receipt for the newest batch settles everything older",
-        (
-            "batches",
-            "        if not ledger.settle(seq, seq + 1, before, after):\n            return False\n",
-            "        ledger.raise_low(seq + 1, after)\n",
-        ),
-    ),
-    "ranges forgotten": (
-        "a start remembers the oldest batch held, not those settled above it",
-        ("format", "            self.ranges.append([first, first + length, before, before + readings])\n", ""),
-    ),
-    "writing over a torn record": (
-        "after a start, writing goes on in the page that was torn",
-        (
-            "loaded",
-            "        return self._aligned(end)\n\n    def _aligned",
-            "        return end // 256 * 256\n\n    def _aligned",
-        ),
-        ("loaded", "        step = min(self.unit, HEADER_BYTES)\n", "        step = 16\n"),
     ),
     "half erased is erased": (
         "a free sector whose header is blank is used without an erase",
@@ -140,14 +89,6 @@ BUGS = {
     "flipped newest record is torn": (
         "a bit that flips in the newest record takes its readings out of all counts",
         ("recovery", "    sectors.give_hurt = True\n", ""),
-    ),
-    "flipped header is strange": (
-        "a bit that flips in the header of the open sector takes all its readings out of all counts",
-        ("format", "    if crc != stored and not mend(", "    if crc != stored or not mend("),
-    ),
-    "torn number used again": (
-        "a torn record's position is given to the next record",
-        ("recovery", "(TORN if report.torn else 0) if", "0 if"),
     ),
     "boot from memory": (
         "the boot number is not made durable",
@@ -171,18 +112,6 @@ BUGS = {
             "space",
             "            ledger.consumed, ledger.consumed_sampled = end, sampled\n",
             "            ledger.consumed = end\n",
-        ),
-    ),
-    "torn record completed": (
-        "a start goes on writing within the length that a torn record claims",
-        ("sectors", "tail.offset = max(tail.offset, min(self._aligned(claimed), self.size))", "pass"),
-    ),
-    "no witness": (
-        "a batch is shown while one torn page alone says that it exists",
-        (
-            "batches",
-            "        self.room_for_state()\n        self.put_state(STATE)\n",
-            "",
         ),
     ),
     "newest dropped": (
