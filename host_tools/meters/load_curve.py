@@ -17,7 +17,7 @@ from pathlib import Path
 
 from parkgate.errors import SettingsError
 
-DEFAULT_CURVE = Path(__file__).with_name("data") / "load_curve.csv"
+DEFAULT_CURVE = Path(__file__).with_name("load_curve.csv")
 _PHASE_SHARES = (0.36, 0.33, 0.31)
 _NOMINAL_V = 230.0
 _POWER_COLUMNS: dict[str, Callable[[float, float], float]] = {

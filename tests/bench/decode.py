@@ -19,7 +19,7 @@ from host_tools.base.keys import Verifier
 from host_tools.hub.reading.decode import decode_group
 from parkgate.wire import batch, cbor, cose
 
-CURVE = Path(__file__).resolve().parent.parent.parent / "host_tools" / "meters" / "data" / "load_curve.csv"
+CURVE = Path(__file__).resolve().parent.parent.parent / "host_tools" / "meters" / "load_curve.csv"
 QUANTITIES = ("kwh", "kvarh_lag", "kvarh_lead")
 ROWS, CHANNELS, GROUP = 240, 6, 128
 WANTED_VERIFIED_A_S, WANTED_DECODED_A_S = 8000, 2000
