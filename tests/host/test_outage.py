@@ -172,6 +172,8 @@ def test_a_database_of_the_older_format_is_brought_up(rig, away):
         for table, columns in (("series", ("good_ms", "row_ms")), ("block", ("good_ms", "covered_ms", "tail_ms"))):
             for column in columns:
                 db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        db.execute("DROP TABLE beats")
+        db.execute("DROP TABLE gateway_history")
         db.execute("PRAGMA user_version = 1")
     rig.open()
     rig.intake.account_anew(rig.now_unix_ms)

@@ -11,6 +11,7 @@ import sqlite3
 from itertools import pairwise
 
 from host_tools.hub.reading import availability
+from host_tools.hub.stores import kept
 from host_tools.hub.web.summary import decimal_text
 from parkgate import events
 from parkgate.meters.consistency import diagnosis
@@ -87,10 +88,20 @@ def _quality(code: int) -> str:
     return QUALITY_NAMES.get(code, f"code {code}")
 
 
-def window(db, gw, wanted: list[int], from_ms: int | None, to_ms: int | None, last_s: int | None, points: int):
+def window(
+    db,
+    gw,
+    wanted: list[int],
+    from_ms: int | None,
+    to_ms: int | None,
+    last_s: int | None,
+    points: int,
+    damaged: kept.Damaged | None = None,
+):
     """For each wanted series of the gateway its readings in from_ms..to_ms: a dictionary with `times` (Unix
     ms) and `values` (integers at `scale`, None where a reading has no value). Without `to_ms` the window ends
-    with the newest reading of them, without `from_ms` it is `last_s` long or has no beginning."""
+    with the newest reading of them, without `from_ms` it is `last_s` long or has no beginning. A batch whose bytes are
+    not those that were stored is left out, and noted in `damaged`."""
     marks = ",".join("?" * len(wanted))
     rows = db.execute(
         "SELECT series, instrument, quantity, unit, scale, span_ms, last_ms, last_trust, row_ms FROM series"
@@ -108,19 +119,23 @@ def window(db, gw, wanted: list[int], from_ms: int | None, to_ms: int | None, la
         }
         for r in rows
     ]  # fmt: skip
+    damaged = kept.Damaged() if damaged is None else damaged
     blocks = {item["series"]: _blocks(db, item, from_ms, to_ms) for item in found}
     if sum(block[4] for item in blocks.values() for block in item) > DECODE_READINGS:
         for item in found:
             _extremes(item, blocks[item["series"]], from_ms, to_ms)
     else:
-        _decoded(db, found, blocks, from_ms, to_ms)
+        _decoded(db, found, blocks, from_ms, to_ms, damaged)
     off = availability.times_off(db, gw, from_ms, to_ms)
     for item in found:
         told = availability.statements(db, gw, item["instrument"], from_ms, to_ms)
         item["gaps"] = [_gap(gap, told, off) for gap in item["gaps"]]
         del item["span_ms"]
         _thin(item, min(points, POINTS_MAX))
-    return {"from_ms": from_ms, "to_ms": to_ms, "series": found}
+    return {
+        "from_ms": from_ms, "to_ms": to_ms, "series": found,
+        "damaged": [{"epoch": epoch.hex(), "seq": seq} for _, _, epoch, seq in damaged.named],
+    }  # fmt: skip
 
 
 def _gap(gap, told, off):
@@ -177,7 +192,7 @@ def _extremes(item, blocks, from_ms, to_ms):
     _sort(item)
 
 
-def _decoded(db, found, blocks, from_ms, to_ms):
+def _decoded(db, found, blocks, from_ms, to_ms, damaged):
     places: dict[tuple[int, int], list] = {}
     for item in found:
         item["from_blocks"] = False
@@ -185,8 +200,12 @@ def _decoded(db, found, blocks, from_ms, to_ms):
         for block in blocks[item["series"]]:
             places.setdefault(block[:2], []).append((item, block[2], block[3]))
     for (ep, seq), wanted in places.items():
-        row = db.execute("SELECT bytes FROM batch WHERE ep = ? AND seq = ?", (ep, seq)).fetchone()
-        batch = Batch(row[0])
+        data, batch_hash, gw, epoch = db.execute(
+            "SELECT bytes, hash, gw, epoch FROM batch JOIN epoch USING (ep) WHERE ep = ? AND seq = ?", (ep, seq)
+        ).fetchone()
+        if not damaged.check((gw, "", epoch, seq), data, batch_hash):
+            continue
+        batch = Batch(data)
         tables = {table.instrument: table for table in batch.tables}
         for item, instrument, channel in wanted:
             table = tables[instrument]

@@ -17,13 +17,13 @@ from host_tools.hub.receiving import accept, verify
 from host_tools.hub.receiving.answer import make_receipt, receipt_topic
 from host_tools.hub.receiving.state import Gateway
 from host_tools.hub.receiving.verify import Refusal
+from host_tools.hub.stores import kept
 from host_tools.hub.stores.schema import DECODED, UNDECODABLE, WAITS_FOR_SCHEMA
 from host_tools.hub.stores.store import EPOCHS_MAX, Store
 from parkgate import events
 from parkgate.errors import FormatError
 from parkgate.reading import RELATIVE_ONLY
 from parkgate.wire.batch import Batch
-from parkgate.wire.cbor import UINT_LIMIT
 
 log = logging.getLogger("parkgate.hub")
 
@@ -114,14 +114,27 @@ class Intake:
         gateway, content = found
         self.store.touch(gateway)
         try:
-            epoch = self.store.epoch(gateway, content.sign1.epoch)
-            if epoch is None:
-                raise Refusal(verify.MALFORMED, f"more than {EPOCHS_MAX} epochs of one gateway", gateway)
+            epoch = self._epoch(gateway, content.sign1.epoch)
             if isinstance(content, Batch):
                 return self._batch(message, gateway, epoch, content, columns)
             return self._beat(message, gateway, epoch, content)
         except Refusal as refusal:
             return self._refuse(message, refusal)
+
+    def _epoch(self, gateway, epoch_id):
+        """The chain of a message. Another chain than the first is an alarm: what the one before still owed stays owed,
+        and a person should know why the gateway began anew."""
+        known = epoch_id in gateway.epochs
+        before = gateway.current()
+        epoch = self.store.epoch(gateway, epoch_id)
+        if epoch is None:
+            raise Refusal(verify.MALFORMED, f"more than {EPOCHS_MAX} epochs of one gateway", gateway)
+        if not known and before is not None:
+            owed = f"batch {before.held.head()} is the newest held" if before.batches else "no batch of it is held"
+            what = f"a new chain {epoch_id.hex()[:8]} began; of the one before, {before.epoch.hex()[:8]}, {owed}"
+            self.store.alarm(gateway, "epoch", what)
+            log.warning("%s: %s", gateway.name, what)
+        return epoch
 
     def _answer(self, outcome, now_unix_ms):
         gateway = outcome.gateway
@@ -268,19 +281,16 @@ class Intake:
         for event in batch.events:
             if event[0] != events.GAP:
                 continue
-            first, last, readings = (event + [None] * 4)[1:4]
-            sealed = None
-            if type(first) is int and type(last) is int and 0 <= first <= last < UINT_LIMIT:
-                sealed = first, last
-            counted = type(readings) is int and 0 <= readings < UINT_LIMIT
-            if not counted or not (sealed or (first is None and last is None)):
+            told = kept.gap_told(event)
+            if told is None:
                 self.store.alarm(gateway, "event", f"seq {batch.sign1.seq}: a gap event that says nothing usable")
                 continue
+            sealed, readings = told
             epoch.gap_events += 1
             epoch.gap_readings += readings
             if sealed:
                 self.store.add_missing(epoch, *sealed, "gap")
-            where = f"batches {first} to {last}" if sealed else "before they were sealed"
+            where = f"batches {sealed[0]} to {sealed[1]}" if sealed else "before they were sealed"
             log.warning("%s: signed gap of %d readings, %s", gateway.name, readings, where)
 
     def _periods(self, gateway, epoch, seq, found):
@@ -330,14 +340,6 @@ class Intake:
     # Beats.
 
     def _beat(self, message, gateway, epoch, beat):
-        last = gateway.beat
-        if last is not None:
-            last_epoch = gateway.epochs[last.sign1.epoch]
-            if (epoch.ep, beat.boot, beat.sign1.seq, beat.sampled) < (
-                last_epoch.ep, last.boot, last.sign1.seq, last.sampled,
-            ):  # fmt: skip
-                gateway.stale_beats += 1
-                return Outcome(STALE_BEAT, "older than the one before", gateway)
         seq = beat.sign1.seq - 1
         if seq in epoch.held:
             held = epoch.head_link if seq == epoch.held.head() else self.store.links(epoch.ep, seq, seq)[seq]
@@ -346,6 +348,15 @@ class Intake:
                 raise Refusal(verify.FORK, f"the beat names another batch {seq} than the one held", gateway)
         elif beat.head is not None and beat.head in epoch.forks:
             raise Refusal(verify.FORK, f"the beat ends in a fork at seq {seq}", gateway)
+        self.store.keep_beat(epoch, beat, message.data)
+        last = gateway.beat
+        if last is not None:
+            last_epoch = gateway.epochs[last.sign1.epoch]
+            if (epoch.ep, beat.boot, beat.sign1.seq, beat.sampled) < (
+                last_epoch.ep, last.boot, last.sign1.seq, last.sampled,
+            ):  # fmt: skip
+                gateway.stale_beats += 1
+                return Outcome(STALE_BEAT, "older than the one before", gateway)
         gateway.beat, gateway.beat_bytes, gateway.beat_unix_ms = beat, message.data, self.store.now_unix_ms
         self._receipt_check(gateway, epoch, beat.receipt_seq)
         deficit = beat.sampled - beat.dropped - beat.buffered - epoch.readings

@@ -85,6 +85,7 @@ class Epoch:
         self.head_link: tuple | None = None
         self.forks: set[bytes] = set()
         self.missing = {"gap": Held(), "lost": Held()}  # why → seqs that will not come
+        self.beat: Beat | None = None  # the newest of this chain
         self.deficit = 0  # readings the gateway got receipts for and this hub does not hold
 
 

@@ -3,7 +3,8 @@
 import sqlite3
 from pathlib import Path
 
-from host_tools.hub.stores.schema import FORMAT, TABLES, TO_FORMAT_2
+from host_tools.hub.stores import kept
+from host_tools.hub.stores.schema import FORMAT, TABLES, TO_FORMAT_2, TO_FORMAT_3
 from parkgate.errors import ParkgateError
 
 DATABASE_FILE = "hub.sqlite"
@@ -55,13 +56,26 @@ def connect(data_dir, read_only: bool = False) -> sqlite3.Connection:
 def _bring_up(connection) -> None:
     """Make the tables, or bring those of an older format up to this one."""
     before = connection.execute("PRAGMA user_version").fetchone()[0]
-    if before not in (0, 1):
+    if before not in range(FORMAT):
         return
-    text = TABLES
+    if before == 0:
+        _run(connection, TABLES)
     if before == 1:
-        at = TABLES.index("CREATE TABLE periods")
-        text = TO_FORMAT_2 + TABLES[at : TABLES.index(";\n", TABLES.index("CREATE INDEX periods_of")) + 2]
+        _run(connection, TO_FORMAT_2 + _tables("periods"))
+    if before in (1, 2):
+        _run(connection, _tables("gateway_history") + _tables("beats") + TO_FORMAT_3)
+        kept.take_standing(connection)
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+def _run(connection, text: str) -> None:
     for statement in text.split(";\n"):
         if statement.strip():
             connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+def _tables(name: str) -> str:
+    """The statements of TABLES that make the table `name` and its index."""
+    wanted = f"CREATE TABLE {name} ", f"CREATE INDEX {name}_of "
+    found = [part for part in TABLES.split(";\n") if any(text in part for text in wanted)]
+    return "".join(part[part.index("CREATE ") :] + ";\n" for part in found)

@@ -8,7 +8,7 @@ Readings are not stored a second time. The signed bytes of each batch are the da
 by the primary key of its batch, and what is shown, exported and audited cannot differ.
 """
 
-FORMAT = 2
+FORMAT = 3
 
 DECODED, WAITS_FOR_SCHEMA, UNDECODABLE = 0, 1, 2  # batch.state
 
@@ -24,6 +24,29 @@ CREATE TABLE gateway (
     enrolled_unix_ms INTEGER NOT NULL,
     revoked_unix_ms INTEGER             -- null while it is welcome
 );
+
+-- What became of each gateway's key: one row for each change, never changed and never deleted. `name` is the name from
+-- then on.
+CREATE TABLE gateway_history (
+    gw INTEGER NOT NULL REFERENCES gateway,
+    unix_ms INTEGER NOT NULL,
+    what TEXT NOT NULL,                 -- enrolled, renamed, revoked, restored
+    name TEXT NOT NULL
+);
+CREATE INDEX gateway_history_of ON gateway_history (gw);
+
+-- Beats as signed: the newest of each chain and day of arrival (UTC). The last one of a chain says where it ended and
+-- what was still owed then, also after another chain has begun; the daily ones prove the end of any month.
+CREATE TABLE beats (
+    ep INTEGER NOT NULL REFERENCES epoch,
+    day INTEGER NOT NULL,               -- received_unix_ms / 86400000
+    boot INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    sampled INTEGER NOT NULL,
+    received_unix_ms INTEGER NOT NULL,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (ep, day)
+) WITHOUT ROWID;
 
 -- What the hub counts of each gateway.
 CREATE TABLE standing (
@@ -57,8 +80,9 @@ CREATE TABLE held (
     PRIMARY KEY (ep, first_seq)
 ) WITHOUT ROWID;
 
--- Seqs that will not come: a signed gap says so, or this hub acknowledged them and lost them (restored from a
--- backup).
+-- Seqs that will not come, as they were noticed: a signed gap says so, or this hub acknowledged them and lost them
+-- (restored from a backup). A row explains nothing by itself: a gap counts only as long as the signed batch that tells
+-- it is here (`kept.signed_gaps`).
 CREATE TABLE missing (
     ep INTEGER NOT NULL REFERENCES epoch,
     first_seq INTEGER NOT NULL,
@@ -215,4 +239,10 @@ ALTER TABLE block ADD COLUMN good_ms INTEGER NOT NULL DEFAULT -1;
 ALTER TABLE block ADD COLUMN covered_ms INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE block ADD COLUMN tail_ms INTEGER NOT NULL DEFAULT 0;
 INSERT INTO about VALUES ('account', 'anew');
+"""
+
+# From format 2 to 3: the history begins with what is known now; the beats with those of `standing` (`database`).
+TO_FORMAT_3 = """
+INSERT INTO gateway_history SELECT gw, enrolled_unix_ms, 'enrolled', name FROM gateway ORDER BY gw;
+INSERT INTO gateway_history SELECT gw, revoked_unix_ms, 'revoked', name FROM gateway WHERE revoked_unix_ms NOT NULL
 """

@@ -1,5 +1,4 @@
-"""The hub's rows: one writer, one transaction for a group of messages, and the copy in memory that follows
-it.
+"""The hub's rows: one writer, one transaction for a group of messages, and the copy in memory that follows it.
 
     with store.transaction(now_unix_ms):     # BEGIN IMMEDIATE … COMMIT; on any error ROLLBACK, and memory is built anew
         store.add_batch(…)
@@ -12,6 +11,7 @@ import json
 
 from host_tools.hub.receiving.accept import Held
 from host_tools.hub.receiving.state import Account, Channels, Epoch, Gateway, Series
+from host_tools.hub.stores import kept
 from host_tools.hub.stores.database import DATABASE_FILE as DATABASE_FILE
 from host_tools.hub.stores.database import StoreError as StoreError
 from host_tools.hub.stores.database import connect as connect
@@ -153,8 +153,12 @@ class Store:
             epoch.held = Held(found)
             head = found[-1][1]
             epoch.head_link = self.links(ep, head, head)[head]
-        for ep, first, last, why, _ in self.db.execute("SELECT * FROM missing"):
-            epochs[ep].missing[why].add_range(first, last)
+        for ep, first, last in self.db.execute("SELECT ep, first_seq, last_seq FROM missing WHERE why = 'lost'"):
+            epochs[ep].missing["lost"].add_range(first, last)
+        for ep, first, last in kept.signed_gaps(self.db):
+            epochs[ep].missing["gap"].add_range(first, last)
+        for ep, beat in kept.last_beats(self.db).items():
+            epochs[ep].beat = beat
         for ep, fork_hash, _ in self.db.execute("SELECT * FROM fork"):
             epochs[ep].forks.add(fork_hash)
         return by_ep
@@ -244,6 +248,12 @@ class Store:
             )
             found = gateway.epochs[epoch_id] = Epoch(cursor.lastrowid or 0, epoch_id)
         return found
+
+    def keep_beat(self, epoch: Epoch, beat: Beat, data: bytes) -> None:
+        """Keep a verified beat of this chain as evidence of where it ends."""
+        kept.keep_beat(self.db, epoch.ep, beat, data, self.now_unix_ms)
+        if epoch.beat is None or kept.rank(beat) >= kept.rank(epoch.beat):
+            epoch.beat = beat
 
     def links(self, ep: int, first_seq: int, last_seq: int) -> dict[int, tuple]:
         """seq → (hash, prev, sampled, readings, dropped) of the batches held in that range."""

@@ -3,6 +3,7 @@
 Works on the hub's database, whether the hub runs or not; a running hub notices within a second.
 """
 
+import contextlib
 import sqlite3
 import time
 from pathlib import Path
@@ -79,15 +80,38 @@ def enrol(db: sqlite3.Connection, public_key: bytes, name: str | None = None) ->
     """Write the gateway with this key (x || y) to the hub's database; give it `name` if it is there already.
     Returns its id. Raises SettingsError when the name cannot be used; then nothing has changed."""
     checked = check(db, public_key, name, check_revoked=False)
+    now_unix_ms = int(time.time() * 1000)
     try:
-        db.execute(
-            "INSERT INTO gateway (kid, public_key, name, enrolled_unix_ms) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (kid) DO UPDATE SET name = excluded.name",
-            (checked.gateway_id, public_key, checked.name, int(time.time() * 1000)),
-        )
+        with _together(db):
+            before = db.execute("SELECT name FROM gateway WHERE kid = ?", (checked.gateway_id,)).fetchone()
+            db.execute(
+                "INSERT INTO gateway (kid, public_key, name, enrolled_unix_ms) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (kid) DO UPDATE SET name = excluded.name",
+                (checked.gateway_id, public_key, checked.name, now_unix_ms),
+            )
+            if before is None or before[0] != checked.name:
+                _note(db, checked.gateway_id, "renamed" if before else "enrolled", checked.name, now_unix_ms)
     except sqlite3.IntegrityError:  # somebody else was quicker with the same name
         raise SettingsError(f"another gateway has the name {checked.name!r}") from None
     return checked.gateway_id
+
+
+@contextlib.contextmanager
+def _together(db: sqlite3.Connection):
+    """One transaction: a change and its line in the history."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _note(db: sqlite3.Connection, gateway_id: bytes, what: str, name: str, now_unix_ms: int) -> None:
+    """Write one line of a key's history, which archives carry."""
+    question = "INSERT INTO gateway_history SELECT gw, ?, ?, ? FROM gateway WHERE kid = ?"
+    db.execute(question, (now_unix_ms, what, name, gateway_id))
 
 
 def check(db: sqlite3.Connection, public_key: bytes, name: str | None = None, check_revoked: bool = True) -> Checked:
@@ -124,8 +148,10 @@ def find(db: sqlite3.Connection, name_or_id: str) -> tuple[int, bytes, str]:
 def revoke(db: sqlite3.Connection, name_or_id: str, undo: bool = False) -> tuple[bytes, str]:
     """Refuse this gateway from now on, or take it back. Returns its id and name. Raises SettingsError."""
     gw, gateway_id, name = find(db, name_or_id)
-    when = None if undo else int(time.time() * 1000)
-    db.execute("UPDATE gateway SET revoked_unix_ms = ? WHERE gw = ?", (when, gw))
+    now_unix_ms = int(time.time() * 1000)
+    with _together(db):
+        db.execute("UPDATE gateway SET revoked_unix_ms = ? WHERE gw = ?", (None if undo else now_unix_ms, gw))
+        _note(db, gateway_id, "restored" if undo else "revoked", name, now_unix_ms)
     return gateway_id, name
 
 

@@ -11,7 +11,9 @@ either; CSV has everything.
 as not read, with the reasons, and of the times in which the gateway did not run (those have no instrument). Both are
 CSV.
 
-Works beside a running hub: it reads one snapshot of the database.
+Works beside a running hub: it reads one snapshot of the database. The bytes of each batch are checked against the hash
+under which it was stored. One that is damaged is named and left out, the hub raises an alarm about it, the rest is
+written, and the exit code is 1.
 """
 
 import contextlib
@@ -26,6 +28,7 @@ import cbor2
 
 from host_tools.base import files, output
 from host_tools.hub.reading.decode import decode_group
+from host_tools.hub.stores import kept
 from host_tools.hub.stores.schema import DECODED
 from host_tools.hub.stores.store import connect, existing
 from host_tools.hub.verbs import export_account
@@ -92,13 +95,14 @@ def run(args) -> int:
     if args.out:
         files.check_target(args.out)
     db = connect(existing(args.data), read_only=True)
+    damaged = kept.Damaged()
     try:
         db.execute("BEGIN")  # one snapshot, whatever the hub does meanwhile
         if args.out:
             with files.writing(args.out) as file:
-                counts = _write_one(args, db, file)
+                counts = _write_one(args, db, file, damaged)
         else:
-            counts = _write_one(args, db, sys.stdout.buffer)
+            counts = _write_one(args, db, sys.stdout.buffer, damaged)
             sys.stdout.buffer.flush()
     finally:
         db.close()
@@ -106,14 +110,17 @@ def run(args) -> int:
     note = f"; {left_out} without a value or a date are not in SenML" if left_out else ""
     what = "lines" if args.format in export_account.FORMATS else "readings"
     print(f"{written} {what} written{note}", file=sys.stderr)
-    return 0
+    for line in damaged.lines():
+        print(line, file=sys.stderr)
+    damaged.alarm(args.data)
+    return 1 if damaged.count else 0
 
 
-def _write_one(args, db, out) -> tuple[int, int]:
+def _write_one(args, db, out, damaged) -> tuple[int, int]:
     span = args.gateway, args.from_ms, args.to_ms
     if args.format in export_account.FORMATS:
         return export_account.write(args.format, db, *span, out)
-    return write(args.format, read(db, *span), out)
+    return write(args.format, read(db, *span, damaged), out)
 
 
 def _list(args) -> int:
@@ -142,18 +149,23 @@ def _list(args) -> int:
     return 0
 
 
-def read(db, names=None, from_ms: int | None = None, to_ms: int | None = None) -> Iterator[Rows]:
+def read(
+    db, names=None, from_ms: int | None = None, to_ms: int | None = None, damaged: kept.Damaged | None = None
+) -> Iterator[Rows]:
     """The readings of the named gateways (all without names), in the order of their chains. A reading whose
-    time is only relative to a boot is in every span of time. Raises SettingsError."""
+    time is only relative to a boot is in every span of time. A batch whose bytes are not those that were stored is
+    left out and noted in `damaged`. Raises SettingsError."""
+    damaged = kept.Damaged() if damaged is None else damaged
     gateways = [find(db, name) for name in names] if names else None
     if gateways is None:
         gateways = db.execute("SELECT gw, kid, name FROM gateway ORDER BY name").fetchall()
     for gw, gateway_id, name in gateways:
         schemas = {}
         for ep, epoch in db.execute("SELECT ep, epoch FROM epoch WHERE gw = ? ORDER BY ep", (gw,)).fetchall():
-            cursor = db.execute(f"SELECT seq, bytes FROM batch WHERE ep = ? AND state = {DECODED} ORDER BY seq", (ep,))
+            question = f"SELECT seq, bytes, hash FROM batch WHERE ep = ? AND state = {DECODED} ORDER BY seq"
+            cursor = db.execute(question, (ep,))
             while group := cursor.fetchmany(GROUP):
-                batches = [Batch(data) for _, data in group]
+                batches = [Batch(data) for seq, data, its in group if damaged.check((gw, name, epoch, seq), data, its)]
                 for batch, tables in zip(batches, decode_group(batches)):
                     if batch.schema_id not in schemas:
                         schemas[batch.schema_id] = _places(db, gw, batch.schema_id)

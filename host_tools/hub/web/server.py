@@ -31,6 +31,7 @@ from starlette.staticfiles import StaticFiles
 from host_tools.hub.reading import readings
 from host_tools.hub.register import Registration
 from host_tools.hub.service import Hub, now_unix_ms
+from host_tools.hub.stores import kept
 from host_tools.hub.stores.store import DATABASE_FILE, connect
 from parkgate.errors import SettingsError
 
@@ -192,11 +193,15 @@ class Pages:
         if points < 2 or any(n is not None and not 0 <= n < 1 << 53 for n in [*numbers.values(), *wanted]):
             return _wrong("a number is out of range")
 
+        damaged = kept.Damaged()
+
         def ask(db):
             gw = readings.gateway_row(db, request.path_params["id"])
-            return readings.window(db, gw, wanted, numbers["from"], numbers["to"], numbers["last_s"], points)
+            return readings.window(db, gw, wanted, numbers["from"], numbers["to"], numbers["last_s"], points, damaged)
 
-        return await self._ask(request, ask)
+        answer = await self._ask(request, ask)
+        await run_in_threadpool(damaged.alarm, self.hub.data_dir)
+        return answer
 
     async def _ask(self, request, ask, summaries=()):
         def run():

@@ -19,7 +19,7 @@ LOSS_KEY = "loss_in_s"  # in a beat's health: seconds until the first reading is
 def chain_summary(gateway: Gateway, epoch: Epoch, is_current: bool) -> dict:
     """What is held of one chain and what became of the rest: holes awaited, told by a signed gap, lost,
     unexplained."""
-    beat = gateway.beat if gateway.beat and gateway.beat.sign1.epoch == epoch.epoch else None
+    beat = epoch.beat
     head = epoch.held.head()
     end = max(-1 if head is None else head, beat.sign1.seq - 1 if beat else -1) + 1
     oldest_held = end

@@ -1,0 +1,133 @@
+"""What is kept of a chain beside its batches: its beats, and the gaps that its signed batches tell.
+
+The bytes of a batch are checked against the hash under which it was stored, everywhere they are read: `whole`.
+"""
+
+import contextlib
+import hashlib
+import sqlite3
+import time
+
+from parkgate import events
+from parkgate.errors import FormatError
+from parkgate.wire.batch import Batch
+from parkgate.wire.beat import Beat
+from parkgate.wire.cbor import UINT_LIMIT
+
+DAY_MS = 86_400_000
+
+
+def whole(data: bytes, batch_hash: bytes) -> bool:
+    """Whether these are the bytes that were stored under this hash."""
+    return hashlib.sha256(data).digest() == batch_hash
+
+
+class Damaged:
+    """Batches whose bytes in the database are not those that were stored: counted, the first of them named."""
+
+    NAMED = 20
+
+    def __init__(self):
+        self.count = 0
+        self.named: list[tuple[int, str, bytes, int]] = []  # gw, name, epoch, seq
+
+    def check(self, place: tuple[int, str, bytes, int], data: bytes, batch_hash: bytes) -> bool:
+        """Whether the bytes are whole; `place` is (gw, name of the gateway, epoch, seq)."""
+        if whole(data, batch_hash):
+            return True
+        self.count += 1
+        if len(self.named) < self.NAMED:
+            self.named.append(place)
+        return False
+
+    def lines(self) -> list[str]:
+        """A sentence for each that is named, and one for the rest."""
+        found = [f"{name}: {_of_damaged(epoch, seq)}; it is left out" for _, name, epoch, seq in self.named]
+        rest = self.count - len(self.named)
+        return [*found, f"and {rest} more"] if rest else found
+
+    def alarm(self, data_dir) -> None:
+        """Have the hub show it. A database that cannot be written (a backup) is left as it is."""
+        from host_tools.hub.stores.database import StoreError, connect
+
+        if not self.named:
+            return
+        try:
+            with contextlib.closing(connect(data_dir)) as db:
+                for gw, _, epoch, seq in self.named:
+                    now_unix_ms = time.time_ns() // 1_000_000
+                    db.execute(
+                        "INSERT INTO alarm VALUES (?, 'damaged', ?, 1, ?, ?) ON CONFLICT (gw, kind) DO UPDATE SET"
+                        " count = count + 1, what = excluded.what, last_unix_ms = excluded.last_unix_ms"
+                        " WHERE what <> excluded.what",
+                        (gw, _of_damaged(epoch, seq), now_unix_ms, now_unix_ms),
+                    )
+        except (StoreError, sqlite3.Error):
+            pass
+
+
+def _of_damaged(epoch: bytes, seq: int) -> str:
+    return f"batch {seq} of epoch {epoch.hex()[:8]} is damaged: its bytes are not those that were stored"
+
+
+def rank(beat: Beat) -> tuple[int, int, int]:
+    """Of two beats of one chain the one with the higher rank is the newer."""
+    return beat.boot, beat.sign1.seq, beat.sampled
+
+
+def keep_beat(db, ep: int, beat: Beat, data: bytes, now_unix_ms: int) -> None:
+    """Keep a verified beat: the newest of each chain and day of arrival stays."""
+    db.execute(
+        "INSERT INTO beats VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (ep, day) DO UPDATE SET boot = excluded.boot,"
+        " seq = excluded.seq, sampled = excluded.sampled, received_unix_ms = excluded.received_unix_ms,"
+        " bytes = excluded.bytes WHERE (excluded.boot, excluded.seq, excluded.sampled) >= (boot, seq, sampled)",
+        (ep, now_unix_ms // DAY_MS, beat.boot, beat.sign1.seq, beat.sampled, now_unix_ms, data),
+    )
+
+
+def last_beats(db) -> dict[int, Beat]:
+    """ep → the newest beat of that chain."""
+    return {ep: Beat(data) for ep, data in db.execute("SELECT ep, bytes FROM beats ORDER BY ep, boot, seq, sampled")}
+
+
+def take_standing(db) -> None:
+    """Keep the beats that an older hub had: one a gateway."""
+    rows = db.execute("SELECT gw, beat, beat_unix_ms FROM standing WHERE beat NOT NULL").fetchall()
+    for gw, data, received in rows:
+        beat = Beat(data)
+        row = db.execute("SELECT ep FROM epoch WHERE gw = ? AND epoch = ?", (gw, beat.sign1.epoch)).fetchone()
+        if row:
+            keep_beat(db, row[0], beat, data, received or 0)
+
+
+def gap_told(event: list) -> tuple[tuple[int, int] | None, int] | None:
+    """((first, last) lost batches or None, readings) of a gap event; None when its fields are of another form."""
+    if event[0] != events.GAP:
+        return None
+    first, last, readings = (event + [None] * 4)[1:4]
+    sealed = None
+    if type(first) is int and type(last) is int and 0 <= first <= last < UINT_LIMIT:
+        sealed = first, last
+    counted = type(readings) is int and 0 <= readings < UINT_LIMIT
+    if not counted or not (sealed or (first is None and last is None)):
+        return None
+    return sealed, readings
+
+
+def signed_gaps(db) -> list[tuple[int, int, int]]:
+    """(ep, first seq, last seq) that gap events explain, read from the signed batches themselves: a row that somebody
+    wrote into `missing` or `event` explains nothing."""
+    found = []
+    rows = db.execute(
+        "SELECT DISTINCT event.ep, batch.bytes, batch.hash FROM event"
+        f" JOIN batch ON batch.ep = event.ep AND batch.seq = event.seq WHERE event.kind = {events.GAP}"
+    )
+    for ep, data, batch_hash in rows:
+        if not whole(data, batch_hash):
+            continue
+        try:
+            told = [gap_told(event) for event in Batch(data).events]
+        except FormatError:
+            continue
+        found += [(ep, *gap[0]) for gap in told if gap and gap[0]]
+    return found
