@@ -13,13 +13,14 @@ from parkgate.clock import Clock
 from parkgate.console.access import Access
 from parkgate.errors import JournalError, ParkgateError, SettingsError
 from parkgate.journal.journal import Journal
-from parkgate.wire import batch, beat, cbor, cose
+from parkgate.wire import batch, beat, cbor, cose, receipt
 from parkgate.wire.mac import hkdf_sha256
 from parkgate.wire.p256 import SoftwareSigner, key_from_entropy, use_table
 from tasks.account import Account
 from tasks.console import ConsoleTask, drop
 from tasks.sample import Sampler, flush_is_due, quiet_ms, until_quiet
 from tasks.seal import Sealer, in_steps
+from tasks.timekeeper import Timekeeper
 from totals import Totals, age_ms
 
 TLS_PAUSE_MS = 700  # the longest step of a TLS handshake on an RP2040, and some
@@ -30,7 +31,6 @@ STATUS_MS = 1000
 SAY_MS = 200
 RESTART_MS = 1000
 CLOCK_MS = 60000
-CLOCK_ERROR_MS = 20  # of the board's own source: smaller differences are not worth a step
 START_ONLY = ("_load_settings", "_parse_settings", "_load_key", "_show_public_key", "_start_journal", "_build_samplers")
 START_ONLY += ("_build_sensors", "_place", "_restore_totals")  # methods that only a start needs
 TAKEN_UNDER = "taken.under"  # file: settings id and schema of the samples that may still be unsealed
@@ -52,6 +52,7 @@ class App:
         self.receipt_ms = None
         self.first_seq = None  # of the batches sealed under the settings of this start
         self.clock = Clock(FLOOR_UNIX_MS)
+        self.timekeeper = Timekeeper(self.clock, board.wall_time, self.note, self.mono_ms, self.log)
         self.account = Account(self.note, self.clock, self.mono_ms, self.log)
         self.settings = self._load_settings()
         board.use_network(self.settings["network"], self.settings["broker"]["tls"] == "on")
@@ -173,7 +174,7 @@ class App:
         self.log.info("journal", report.text())
         self.note([events.RESET, self.journal.boot, self.cause])
         self.note([events.SETTINGS, self.settings_id, self.problem])
-        self._set_clock_from_board()
+        self.timekeeper.ask_board()
 
     def _build_samplers(self) -> list:
         """One sampler a bus or port; an instrument that cannot be built is left out and said, the others run."""
@@ -237,7 +238,9 @@ class App:
         schema = batch.decode_schema(cbor.decode(before)[1] if before else self.schema)
         samples = (record.payload for record in journal.unsealed() if record.kind == journal.SAMPLE)
         last = self.totals.load(samples, schema)
-        self.account.last = self.totals.newest
+        newest = self.account.last = self.totals.newest
+        if newest and newest[1] == reading.SYNCHRONISED:
+            self.clock.newest_unix_ms = newest[0]
         for sampler in self.samplers:
             for instrument in sampler.instruments:
                 if instrument.name in last and hasattr(instrument, "restore"):
@@ -279,27 +282,6 @@ class App:
             journal.note_lost(lost)
             self.lost = 0
 
-    def take_hub_time(self, unix_ms: int, uncertainty_ms: int):
-        """The hub's time, from a receipt: for a board that has no better source."""
-        if self.board.wall_unix_ms() is None:
-            self.synchronise(unix_ms, uncertainty_ms)
-
-    def synchronise(self, unix_ms: int, uncertainty_ms: int = CLOCK_ERROR_MS):
-        """Set the clock; the first time of a boot and every step are events."""
-        first = self.clock.offset_ms is None
-        mono_ms = self.mono_ms()
-        step = self.clock.synchronise(mono_ms, unix_ms, uncertainty_ms)
-        if first or step is not None:
-            self.note([events.CLOCK_SET, mono_ms, step])
-
-    def _set_clock_from_board(self):
-        unix_ms = self.board.wall_unix_ms()
-        if unix_ms is not None:
-            try:
-                self.synchronise(unix_ms)
-            except SettingsError as e:
-                self.log.error("clock", str(e))
-
     def health(self) -> dict:
         """Small numbers that travel in every beat."""
         health = {
@@ -310,8 +292,14 @@ class App:
             "receipts_refused": self.sender.refused if self.sender else 0,
             "repeats": self.sender.outbox.repeats if self.sender else 0,
         }
+        if self.sender and self.sender.answered_unix_ms is not None:
+            health["answered_ms"] = self.sender.answered_unix_ms
+        mono_ms = health["uptime_ms"] = self.mono_ms()
+        error_ms = self.clock.uncertainty_ms(mono_ms)
+        if error_ms is not None:
+            health["clock_error_ms"] = error_ms
         self.account.add_health(health)
-        seconds = self.journal.seconds_to_loss(self.mono_ms())
+        seconds = self.journal.seconds_to_loss(mono_ms)
         if seconds is not None:
             health["loss_in_s"] = seconds
         return health
@@ -343,20 +331,16 @@ class App:
         )  # fmt: skip
         return await self.seal(payload, beat.CONTENT_TYPE)
 
-    def open_receipt(self, message: bytes):
-        """(epoch, seq, batch hash, commit time) of an authentic receipt. Raises FormatError, IntegrityError.
-        The first one for a batch under the settings on trial confirms them."""
-        found = self.hub.open_receipt(message)
-        self.receipt_ms = self.mono_ms()
-        if self.on_trial and self._is_of_this_start(*found[:3]):
-            self.confirm_settings()
-        return found
-
-    def _is_of_this_start(self, epoch, seq, batch_hash):
-        journal = self.journal
-        if epoch != journal.epoch or self.first_seq is None or not self.first_seq <= seq < journal.next_seq:
+    def take_receipt(self, message: bytes) -> bool:
+        """Whether this receipt settled a batch. Raises FormatError, IntegrityError, JournalError. The first one for a
+        batch under the settings on trial confirms them."""
+        epoch, seq, batch_hash, _ = self.hub.open_receipt(message)
+        if not receipt.accept_receipt(self.journal, epoch, seq, batch_hash):
             return False
-        return journal.batch_hash(seq) == batch_hash
+        self.receipt_ms = self.mono_ms()
+        if self.on_trial and self.first_seq is not None and seq >= self.first_seq:
+            self.confirm_settings()
+        return True
 
     def make_session(self, on_message, suffix=""):
         """A broker session, not yet open."""
@@ -425,7 +409,7 @@ class App:
             if self.trial_ms is not None and now >= self.trial_ms:
                 self._end_trial()
             if now >= clock_due:
-                self._set_clock_from_board()
+                self.timekeeper.ask_board()
                 clock_due = now + CLOCK_MS
             await asyncio.sleep_ms(MAINTAIN_MS)
 
@@ -486,8 +470,8 @@ class App:
             from tasks.send import Sender
 
             self.sender = Sender(
-                self.journal, self.make_session, self.topic_id, self.open_receipt, self.make_beat,
-                self.settings["sending"], self.take_hub_time, self.mono_ms, self.log
+                self.journal, self.make_session, self.topic_id, self.take_receipt, self.hub, self.make_beat,
+                self.settings["sending"], self.timekeeper.take_hub_time, self.mono_ms, self.log
             )
             loops.append(("send", self._send))
         tasks = [asyncio.create_task(self._keep(name, run)) for name, run in loops]

@@ -1,4 +1,4 @@
-"""The hub that this gateway is enrolled at, and the key of its receipts."""
+"""The hub that this gateway is enrolled at, and the key of its receipts and answers."""
 
 from parkgate.wire import cose, receipt
 from parkgate.wire.p256 import on_curve
@@ -26,6 +26,12 @@ class EnrolledHub:
         """(epoch, seq, batch hash, commit time) of an authentic receipt. Raises FormatError, IntegrityError."""
         finish(self.key_steps())
         return receipt.decode_receipt(self._key, self.id, self._gateway_id, message)
+
+    def open_answer(self, message: bytes):
+        """(beat hash, the hub's time, ranges of seq that it lacks) of an authentic answer. Raises FormatError,
+        IntegrityError."""
+        finish(self.key_steps())
+        return receipt.decode_answer(self._key, self.id, self._gateway_id, message)
 
 
 def known_hub(public_key: str, signer, gateway_id: bytes, log):

@@ -18,8 +18,10 @@ from hal.files import Files
 from hal.memory import HeapWatch
 from nor_flash import NorFlash
 from parkgate.errors import LinkError
+from parkgate.events import PERSON
 
 NAME = "unix"
+CLOCK_ERROR_MS = 20
 RESTART_EXIT_CODE, PROMPT_EXIT_CODE = 75, 76
 SECTOR_SIZE, SECTOR_COUNT, PROGRAM_SIZE = 4096, 256, 256  # as on RP2: 1 MiB, one page a program
 
@@ -44,10 +46,11 @@ class Board:
         """Reader of the signing table for p256.use_table; None where the module p256_table is frozen."""
         return CombTable(__file__[: -len("board.mpy")] + "p256.tbl").point
 
-    def wall_unix_ms(self):
-        """Wall time from a source known to be right, None where there is none. Here it is the machine's own clock;
-        PARKGATE_NO_CLOCK=1 makes a board that must learn the time from its hub."""
-        return None if os.getenv("PARKGATE_NO_CLOCK") else rtc_unix_ms()
+    def wall_time(self):
+        """(Unix time in ms, how far it may be off, source as in parkgate.events) now; None where there is no source.
+        Here it is the machine's own clock, which a person keeps; PARKGATE_NO_CLOCK=1 makes a board that must learn the
+        time from its hub."""
+        return None if os.getenv("PARKGATE_NO_CLOCK") else (rtc_unix_ms(), CLOCK_ERROR_MS, PERSON)
 
     def use_network(self, _wanted: dict, _tls: bool):
         """The machine has a network of its own."""

@@ -3,7 +3,7 @@
 import asyncio
 from binascii import a2b_base64, b2a_base64
 
-from parkgate.errors import FormatError, IntegrityError, SettingsError
+from parkgate.errors import FormatError, SettingsError
 from parkgate.reading import TRUST_NAMES
 
 _PIECE_BYTES = 180  # 240 characters of base64
@@ -84,9 +84,11 @@ class Look:
         time_ms, trust = gateway.clock.date(gateway.mono_ms())
         await say("%s = %d" % ("since_start_ms" if gateway.clock.offset_ms is None else "unix_ms", time_ms))
         await say("trust = " + TRUST_NAMES[trust])
+        error_ms = gateway.clock.uncertainty_ms(gateway.mono_ms())
+        await say("uncertainty_ms = %s" % ("not known" if error_ms is None else error_ms))
 
     async def time_set(self, request, say):
-        self._gateway.synchronise(whole_number(request.args[0], "UNIX_MS"))
+        self._gateway.timekeeper.synchronise(whole_number(request.args[0], "UNIX_MS"))
         await self.time(request, say)
 
     async def log(self, _request, say):
@@ -143,11 +145,4 @@ class Look:
             message = a2b_base64(request.args[0].encode())
         except ValueError:
             raise FormatError("not base64") from None
-        epoch, seq, batch_hash, _ = gateway.open_receipt(message)
-        journal = gateway.journal
-        if epoch != journal.epoch or seq not in journal.held():
-            await say("receipt = nothing to free")
-            return
-        if journal.batch_hash(seq) not in (batch_hash, None):
-            raise IntegrityError("the receipt names another content")
-        await say("receipt = %s" % ("taken" if journal.acknowledge(seq) else "no room to note it: send it again"))
+        await say("receipt = %s" % ("taken" if gateway.take_receipt(message) else "nothing to free"))

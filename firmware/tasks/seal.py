@@ -31,6 +31,7 @@ class Sealer:
         self._log = log
         self._say_schema = True
         self._dropped_said = 0
+        self._unfit = -1  # position up to which there was one sample, and that in no batch
         self.hurry = False  # set by the console: seal what there is
 
     async def run(self):
@@ -72,8 +73,14 @@ class Sealer:
             taken = await self._collect()
             if taken.position is None:
                 return
+            if taken.position == self._unfit:
+                self._log.error("seal", "a sample that no batch can hold: counted as lost")
+                taken.tables, taken.readings = [], 0
             sealed, meta = await self._make(seq, taken, sampled_before, dropped)
-        except (batch.BatchTooLarge, MemoryError) as e:
+            batch.Batch(sealed)  # what a verifier would refuse must never get a place in the chain
+        except (FormatError, MemoryError) as e:
+            if self._readings_limit == 1 and isinstance(e, FormatError):
+                self._unfit = taken.position
             self._readings_limit = max(1, (taken.readings if taken else self._readings_limit) // 2)
             self._log.error("seal", "%s; sealing at most %d readings" % (e or "out of memory", self._readings_limit))
             return

@@ -1,33 +1,38 @@
-"""Sending: sealed batches to the broker, receipts back from the hub. Only a receipt frees anything."""
+"""Sending: sealed batches and beats to the broker, receipts and answers back from the hub. Only a receipt frees
+anything. Only an answer to the newest beat tells the time: nothing else proves that it was made just now."""
 
 import asyncio
+from hashlib import sha256
 
-from parkgate.errors import FormatError, IntegrityError, LinkError, SettingsError
+from parkgate.errors import FormatError, IntegrityError, JournalError, LinkError
 from parkgate.outbox import Outbox
 
 POLL_MS = 100
 BACK_OFF_MS = (500, 1000, 2000, 5000, 10000, 30000)
 CLOCK_GRAIN_MS = 200  # what a hub may take between reading its clock and sending
-CLOCK_ROUND_TRIP_MS = 2000  # a receipt that came sooner than this after its batch may set the clock
+CLOCK_ROUND_TRIP_MS = 2000  # an answer that came sooner than this after its beat may set the clock
 
 
 class Sender:
     """Keeps a broker session, sends what the outbox chooses, and takes in receipts.
 
-    `make_session(on_message)` gives a session to open; `open_receipt(message)` gives (epoch, seq, batch hash, commit
-    time) or raises; `make_beat()` is a coroutine that gives a signed heartbeat."""
+    `make_session(on_message)` gives a session to open; `take_receipt(message)` settles a batch or raises; `hub` opens
+    answers; `make_beat()` is a coroutine that gives a signed heartbeat."""
 
-    def __init__(self, journal, make_session, topic_id, open_receipt, make_beat, sending, synchronise, mono_ms, log):
+    def __init__(self, journal, make_session, topic_id, take_receipt, hub, make_beat, sending, take_time, mono_ms, log):
         self._journal = journal
         self._make_session = make_session
-        self._open_receipt = open_receipt
+        self._take_receipt = take_receipt
+        self._hub = hub
         self._make_beat = make_beat
         self._beat_period_ms = sending["beat_period_s"] * 1000
-        self._synchronise = synchronise
+        self._take_time = take_time
         self._mono_ms = mono_ms
         self._log = log
         self._up = "tele/%s/" % topic_id
-        self._receipt_topic = "cmd/%s/receipt" % topic_id
+        self._down = "cmd/%s/" % topic_id
+        self._asked = None  # (SHA-256 of the newest beat, when it left), until it is answered
+        self.answered_unix_ms = None  # the hub's time in the newest answer
         self.outbox = Outbox(sending["window"], sending["receipt_timeout_s"] * 1000, sending["backlog_interval_ms"])
         self.refused = 0
         self.connected = False
@@ -38,7 +43,7 @@ class Sender:
         while True:
             session = self._make_session(self._on_message)
             try:
-                await session.open([self._receipt_topic])
+                await session.open([self._down + "receipt", self._down + "answer"])
                 self.connected = True
                 self._log.info("send", "connected to the broker")
                 failures = 0
@@ -69,6 +74,7 @@ class Sender:
                 now = self._mono_ms()
                 if now >= beat_due:
                     message = await self._make_beat()
+                    self._asked = sha256(message).digest(), self._mono_ms()
                     await session.publish(self._up + "beat", message)
                     beat_due = now + self._beat_period_ms
                 held = self._journal.held()
@@ -89,23 +95,23 @@ class Sender:
     def _on_message(self, topic, message):
         """A message from the broker: nothing in it is believed before its MAC holds."""
         try:
-            self._accept(*self._open_receipt(message))
+            if topic == (self._down + "answer").encode():
+                self._take_answer(*self._hub.open_answer(message))
+            else:
+                self._take_receipt(message)
         except (FormatError, IntegrityError) as e:
             self.refused += 1
             self._log.error("send", "receipt refused: %s" % e)
+        except JournalError as e:
+            self._log.error("send", str(e))
 
-    def _accept(self, epoch, seq, batch_hash, committed):
-        if epoch != self._journal.epoch:
-            return  # of the chain before this one; there is nothing left to free
-        if seq not in self._journal.held():
-            return  # a second receipt for the same batch
-        if self._journal.batch_hash(seq) not in (batch_hash, None):
-            raise IntegrityError("receipt for batch %d names another content" % seq)
-        round_trip = self.outbox.round_trip_ms(seq, self._mono_ms())
-        self._journal.acknowledge(seq)
-        if round_trip is not None and round_trip <= CLOCK_ROUND_TRIP_MS:
-            try:
-                self._synchronise(committed + round_trip // 2, round_trip // 2 + CLOCK_GRAIN_MS)
-            except SettingsError as e:
-                self._log.error("clock", str(e))
-
+    def _take_answer(self, beat_hash, hub_unix_ms, _wanted):
+        """Between its beat and now the hub's clock showed this time, so half of the way is how far it may be off."""
+        asked, self._asked = self._asked, None
+        if asked is None or asked[0] != beat_hash:
+            self._asked = asked
+            return  # of an older beat: who knows when it was made
+        round_trip_ms = self._mono_ms() - asked[1]
+        self.answered_unix_ms = hub_unix_ms
+        if round_trip_ms <= CLOCK_ROUND_TRIP_MS:
+            self._take_time(hub_unix_ms + round_trip_ms // 2, round_trip_ms // 2 + CLOCK_GRAIN_MS)

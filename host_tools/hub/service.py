@@ -105,6 +105,8 @@ class Hub:
         for outcome in outcomes:
             if outcome.receipt is not None and outcome.receipt_topic is not None:
                 self.receiver.publish(outcome.receipt_topic, outcome.receipt)
+            if outcome.answer is not None and outcome.answer_topic is not None:
+                self.receiver.publish(outcome.answer_topic, outcome.answer)
         self.receiver.done(group)
         self.groups += 1
         self.messages += len(group)

@@ -16,6 +16,8 @@ OFF = 12  # [12, last_ms or null, first_ms]: nothing was sampled in between, bec
 COMMISSIONED = 13  # [13, [time_ms, trust], instrument, by, facts]: what a technician found when putting it into service
 # [14, instrument, check, what (1 begins, 2 ends), code, stated, expected, scale, when]: numbers that disagree
 CONSISTENCY = 14
+CLOCK_DISPUTED = 15  # [15, source, unix_ms, [time_ms, trust]]: a source names a time that cannot be, or differs
+HUB, NTP, PERSON = 0, 1, 2  # sources of time
 
 NAMES = {
     RESET: "reset",
@@ -32,6 +34,7 @@ NAMES = {
     PERIODS: "periods",
     OFF: "off",
     COMMISSIONED: "commissioned",
+    CLOCK_DISPUTED: "clock disputed",
 }
 
 # Reset causes, by the order every board maps its own to.

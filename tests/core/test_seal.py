@@ -10,7 +10,7 @@ from parkgate import reading
 from parkgate.clock import Clock
 from parkgate.errors import FlashError, JournalError
 from parkgate.journal.journal import Journal
-from parkgate.wire import batch, columns
+from parkgate.wire import batch, cose
 
 
 class QuickLoop:
@@ -24,6 +24,11 @@ class QuickLoop:
 tasks.seal.asyncio = QuickLoop
 SEALING = {"rows_max": 240, "readings_max": 60, "period_s": 60}
 FACTS = {"cause": 1, "settings_id": bytes(16), "schema": batch.encode_schema([["m", "p", [["power", "W", 0]]]])}
+
+
+def sealed(seq, payload):
+    """A batch with everything but a signature that holds."""
+    return cose.sign1_join(cose.sign1_protected(bytes(32), batch.CONTENT_TYPE, bytes(16), seq), payload, bytes(64))
 
 
 class Log:
@@ -67,7 +72,11 @@ class World:
         tables = batch.cbor.decode(payload)[10]
         if sum(table[1] for table in tables) > self.readings_that_fit:
             raise MemoryError("memory allocation failed")
-        return payload
+        return self.spoil(sealed(self.journal.next_seq, payload))
+
+    @staticmethod
+    def spoil(message):
+        return message
 
     def work(self, times):
         """Seal so many times, and erase what is needed."""
@@ -83,9 +92,8 @@ class World:
         """Every reading that is in a batch held, in order."""
         found = []
         for seq in self.journal.held():
-            for table in batch.cbor.decode(bytes(self.journal.read_batch(seq)))[10]:
-                column = table[5][0]
-                found += columns.decode(column[0], column[1:], table[1])
+            for table in batch.Batch(bytes(self.journal.read_batch(seq))).tables:
+                found += table.column(0)
         return found
 
 
@@ -108,8 +116,8 @@ def test_the_batches_grow_again():
     world.sample(400)
     world.work(25)
     equal(world.values(), list(range(460)))
-    newest = batch.cbor.decode(bytes(world.journal.read_batch(list(world.journal.held())[-2])))[10]
-    equal([table[1] for table in newest], [60])
+    newest = batch.Batch(bytes(world.journal.read_batch(list(world.journal.held())[-2])))
+    equal([table.rows for table in newest.tables], [60])
 
 
 class Breaking(FlashSim):
@@ -169,3 +177,29 @@ def test_when_nothing_can_be_written_the_loss_is_counted_later():
     equal(world.values(), [0, 1, 2, 3, 4, 5, 6, 7])
     counters = world.journal.counters
     equal((counters.sampled, counters.dropped, counters.buffered), (9, 1, 8))
+
+
+def test_what_a_verifier_would_refuse_gets_no_place_in_the_chain():
+    world = World()
+    world.sample(5)
+    world.spoil = lambda message: message[:-1]  # a signer that fails
+    world.work(2)
+    equal((world.journal.next_seq, len(world.journal.held())), (0, 0))
+    true(world.log.said)
+    world.spoil = lambda message: message
+    world.work(9)
+    equal(world.values(), list(range(5)))
+
+
+def test_a_sample_that_no_batch_can_hold_is_counted_as_lost_and_stops_nothing():
+    for wrong_ms in (1 << 62, (1 << 63) + 5):
+        world = World()
+        world.sample(3)
+        world.app._append(world.journal.SAMPLE, reading.encode_sample(0, wrong_ms, 0, [7]), 1)
+        world.sampled += 1
+        world.sample(3)
+        world.work(30)
+        equal(world.values(), [0, 1, 2, 4, 5, 6])
+        counters = world.journal.counters
+        equal((counters.sampled, counters.dropped, counters.buffered), (7, 1, 6))
+        true([text for text in world.log.said if "no batch can hold" in text], world.log.said)

@@ -37,6 +37,7 @@ asyncio.sleep_ms = time.sleep_ms
 
 from app import App  # noqa: E402
 from board import Board  # noqa: E402
+from parkgate.events import PERSON  # noqa: E402
 from tasks.seal import Sealer  # noqa: E402
 from workshop import Workshop  # noqa: E402
 
@@ -62,11 +63,11 @@ class ReplayBoard(Board):
     def comb_point(self):  # pyright: ignore[reportIncompatibleMethodOverride]
         return None
 
-    def wall_unix_ms(self):
+    def wall_time(self):
         """What the clock on the wall shows: the row's time and what has passed since."""
         passed_ms = FIRST * STEP_S * 1000 + time.mono_ms()
         row = min(passed_ms // (STEP_S * 1000), len(self._walls) - 1)
-        return self._walls[row] + passed_ms - row * STEP_S * 1000
+        return self._walls[row] + passed_ms - row * STEP_S * 1000, 20, PERSON
 
     def _workshop(self):
         if self._sensors is None:
@@ -97,7 +98,7 @@ def replay():
     sampler.begin()
     for row in range(FIRST, LAST):
         time.us = (row - FIRST) * STEP_S * 1000000 + 1000
-        app._set_clock_from_board()  # as every minute
+        app.timekeeper.ask_board()  # as every minute
         run(sampler._one(0, app.mono_ms()))
         while journal.needs_erase:
             journal.maintain(MAINTAIN_MS)

@@ -242,7 +242,7 @@ def test_a_noisy_line_costs_quality_and_nothing_else(tmp_path):
 
 
 def test_a_board_without_a_clock_learns_the_time_from_its_hub(tmp_path):
-    """Until the first receipt times are relative; from then on they are the hub's, and what lay unsealed is dated."""
+    """Until the first answer times are relative; from then on they are the hub's, and what lay unsealed is dated."""
     with Park(tmp_path, (PZEM,)) as park:
         started_ms = time.time() * 1000
         park.start_gateway({"PARKGATE_NO_CLOCK": "1"})

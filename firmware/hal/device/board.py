@@ -17,7 +17,9 @@ from hal.device.uart import Serial
 from hal.device.watchdog import Watchdog
 from hal.files import Files
 from hal.memory import HeapWatch, tls_room
+from parkgate.clock import DRIFT_PPM
 from parkgate.errors import LinkError, SettingsError
+from parkgate.events import NTP
 
 DATA = "/data"
 JOURNAL = "/journal"  # where there is no raw region: folders of files
@@ -27,6 +29,7 @@ SPI_HZ = 1000000
 NTP_TIMEOUT_MS = 3000
 RTC_WRONG_MS = 60000
 NTP_AGAIN_MS = 6 * 3600 * 1000
+NTP_ERROR_MS = 20  # of a server itself
 # The place in events.CAUSES of each cause that machine.reset_cause knows on some port.
 CAUSES = {"PWRON_RESET": 1, "HARD_RESET": 2, "WDT_RESET": 3, "DEEPSLEEP_RESET": 4, "SOFT_RESET": 5}
 
@@ -56,7 +59,8 @@ class DeviceBoard:
         self.watchdog = Watchdog()
         self._network = {}
         self._counters = 0
-        self._time_at = self._unix_ms = self._asking = None
+        self._time_at = self._asking = None
+        self._unix_ms = self._error_ms = 0
 
     def _prepare_files(self):
         try:
@@ -103,7 +107,8 @@ class DeviceBoard:
         if ca:
             if self._asking and self._time_at is None:
                 await self._asking  # ends within NTP_TIMEOUT_MS
-            self._set_tls_clock(self.wall_unix_ms() or unix_ms)
+            wall = self.wall_time()
+            self._set_tls_clock(max(wall[0], unix_ms) if wall else unix_ms)
         return await net.connect(host, port, timeout_ms, ca, pause)
 
     def _set_tls_clock(self, unix_ms):
@@ -135,18 +140,21 @@ class DeviceBoard:
         from hal.device.ntp import ask
 
         try:
-            self._unix_ms, _ = await ask(host, NTP_TIMEOUT_MS)
+            self._unix_ms, taken_ms = await ask(host, NTP_TIMEOUT_MS)
+            self._error_ms = NTP_ERROR_MS + taken_ms // 2
             self._time_at = self.clock.mono_ms()
         except LinkError:
             pass  # the next connection asks again; until then the hub's receipts tell the time
         finally:
             self._asking = None
 
-    def wall_unix_ms(self):
-        """Wall time as the NTP server of the settings told it, None while none has."""
+    def wall_time(self):
+        """(Unix time in ms, how far it may be off, source as in parkgate.events) now, as the NTP server of the settings
+        told it; None while none has. It is the further off the longer ago that was."""
         if self._time_at is None:
             return None
-        return self._unix_ms + self.clock.mono_ms() - self._time_at
+        passed_ms = self.clock.mono_ms() - self._time_at
+        return self._unix_ms + passed_ms, self._error_ms + passed_ms * DRIFT_PPM // 1000000, NTP
 
     def serial(self, bus: dict):
         """The serial line of one entry of settings `buses`."""

@@ -8,6 +8,7 @@ points than were asked for are thinned to the least and the most of each step, s
 
 import json
 import sqlite3
+from datetime import datetime, timezone
 from itertools import pairwise
 
 from host_tools.hub.reading import availability
@@ -303,6 +304,10 @@ def describe(event: list) -> str:
         if kind == events.CLOCK_SET:
             step = event[2]
             return "for the first time since the start" if step is None else f"clock corrected by {step / 1000:.3f} s"
+        if kind == events.CLOCK_DISPUTED:
+            moment = datetime.fromtimestamp(event[2] / 1000, timezone.utc)
+            source = ("the hub", "the NTP server", "a person")[event[1]]
+            return f"{source} says that it is {moment:%Y-%m-%d %H:%M:%S} UTC: not believed"
         if kind == events.SETTINGS:
             problem = f"; the file's own were refused: {event[2]}" if event[2] else ""
             return f"settings {event[1].hex()[:8]} taken into use{problem}"

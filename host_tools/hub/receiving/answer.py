@@ -1,4 +1,4 @@
-"""Receipts: what the hub says after the commit, and only then (SPEC 6)."""
+"""Receipts and answers: what the hub says after the commit, and only then (SPEC 6)."""
 
 from host_tools.base.keys import HubKey
 from host_tools.hub.receiving.state import Gateway
@@ -9,9 +9,24 @@ def receipt_topic(gateway: Gateway) -> str:
     return f"cmd/{gateway.topic_name()}/receipt"
 
 
+def answer_topic(gateway: Gateway) -> str:
+    return f"cmd/{gateway.topic_name()}/answer"
+
+
 def make_receipt(key: HubKey, gateway: Gateway, epoch: bytes, seq: int, batch_hash: bytes, now_unix_ms: int) -> bytes:
-    """The receipt for a batch whose commit is done. `now_unix_ms` is the hub's clock at this moment, also for
-    a duplicate: a gateway may set its clock by a receipt that came quickly."""
+    """The receipt for a batch whose commit is done, at `now_unix_ms`."""
+    return receipt.encode_receipt(_key(key, gateway), key.id, gateway.kid, epoch, seq, batch_hash, now_unix_ms)
+
+
+def make_answer(
+    key: HubKey, gateway: Gateway, beat_hash: bytes, now_unix_ms: int, wanted: list[tuple[int, int]]
+) -> bytes:
+    """The answer to the beat with this hash. `now_unix_ms` is the hub's clock between the beat's arrival and this
+    moment: a gateway may set its clock by it. `wanted` are ranges of seq of the beat's epoch that the hub lacks."""
+    return receipt.encode_answer(_key(key, gateway), key.id, gateway.kid, beat_hash, now_unix_ms, wanted)
+
+
+def _key(key, gateway):
     if gateway.receipt_key is None:
         gateway.receipt_key = key.receipt_key(gateway.public_key)
-    return receipt.encode_receipt(gateway.receipt_key, key.id, gateway.kid, epoch, seq, batch_hash, now_unix_ms)
+    return gateway.receipt_key

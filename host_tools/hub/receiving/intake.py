@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from host_tools.hub.reading.decode import blocks, decode_group
 from host_tools.hub.receiving import accept, verify
-from host_tools.hub.receiving.answer import make_receipt, receipt_topic
+from host_tools.hub.receiving.answer import answer_topic, make_answer, make_receipt, receipt_topic
 from host_tools.hub.receiving.state import Gateway
 from host_tools.hub.receiving.verify import Refusal
 from host_tools.hub.stores import kept
@@ -36,7 +36,8 @@ class Message(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of one message. `receipt` is what to publish on `receipt_topic`, None where there is no receipt."""
+    """What became of one message. `receipt` is what to publish on `receipt_topic`, `answer` on `answer_topic`; both are
+    None where there is nothing to publish."""
 
     kind: str
     what: str
@@ -44,6 +45,9 @@ class Outcome(NamedTuple):
     place: tuple[bytes, int, bytes] | None = None  # (epoch, seq, batch hash) that is committed with this group
     receipt_topic: str | None = None
     receipt: bytes | None = None
+    beat: tuple[bytes, list[tuple[int, int]]] | None = None  # (hash, ranges of seq wanted) of a beat to be answered
+    answer_topic: str | None = None
+    answer: bytes | None = None
 
 
 PERIODS_MAX = 1 << 53  # of times and counts in a statement: what a reader of JSON can keep
@@ -138,7 +142,12 @@ class Intake:
 
     def _answer(self, outcome, now_unix_ms):
         gateway = outcome.gateway
-        if gateway is None or outcome.place is None:
+        if gateway is None:
+            return outcome
+        if outcome.beat is not None:
+            answer = make_answer(self.key, gateway, outcome.beat[0], now_unix_ms, outcome.beat[1])
+            return outcome._replace(answer_topic=answer_topic(gateway), answer=answer)
+        if outcome.place is None:
             return outcome
         epoch, seq, batch_hash = outcome.place
         data = make_receipt(self.key, gateway, epoch, seq, batch_hash, now_unix_ms)
@@ -340,6 +349,7 @@ class Intake:
     # Beats.
 
     def _beat(self, message, gateway, epoch, beat):
+        asked = hashlib.sha256(message.data).digest()
         seq = beat.sign1.seq - 1
         if seq in epoch.held:
             held = epoch.head_link if seq == epoch.held.head() else self.store.links(epoch.ep, seq, seq)[seq]
@@ -356,7 +366,7 @@ class Intake:
                 last_epoch.ep, last.boot, last.sign1.seq, last.sampled,
             ):  # fmt: skip
                 gateway.stale_beats += 1
-                return Outcome(STALE_BEAT, "older than the one before", gateway)
+                return Outcome(STALE_BEAT, "older than the one before", gateway, beat=(asked, []))
         gateway.beat, gateway.beat_bytes, gateway.beat_unix_ms = beat, message.data, self.store.now_unix_ms
         self._receipt_check(gateway, epoch, beat.receipt_seq)
         deficit = beat.sampled - beat.dropped - beat.buffered - epoch.readings
@@ -365,7 +375,7 @@ class Intake:
             self.store.alarm(gateway, "restored", what)
             log.error("%s: %s", gateway.name, what)
         epoch.deficit = max(0, deficit)
-        return Outcome(BEAT, "", gateway)
+        return Outcome(BEAT, "", gateway, beat=(asked, []))
 
 
 def _decode_safely(batches):

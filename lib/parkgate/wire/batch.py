@@ -139,6 +139,8 @@ def _table_steps(table, base_ms):
     """Generator: one table as it stands in the payload (SPEC 5.3)."""
     rows = len(table.times)
     trust = yield from _codes_steps(table.trust)
+    if base_ms < 0 or max(table.times) >= cbor.UINT_LIMIT:
+        raise FormatError("table: a time out of range")
     times = yield from column_steps([time - base_ms for time in table.times])
     table.times = None
     first_codes = table.quality[0]
@@ -159,7 +161,7 @@ def payload_steps(header: Header, tables: list, events: list):
     """Generator: encodes the payload in steps short enough for an event loop; its return value is the bytes.
 
     `tables` (in ascending order of instrument) are consumed: each column's values are freed as soon as they
-    are coded. Raises BatchTooLarge when a limit of one batch is broken."""
+    are coded. Raises BatchTooLarge when a limit of one batch is broken, FormatError for what no batch may say."""
     numbers = sum(len(table.times) + table.readings() for table in tables)
     if numbers > MAX_NUMBERS or len(events) > MAX_EVENTS:
         raise BatchTooLarge("%d times and values, %d events: too much for one batch" % (numbers, len(events)))

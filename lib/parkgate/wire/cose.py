@@ -21,7 +21,7 @@ ES256, HMAC_256_256 = -7, 5
 # Content types are CoAP's numbers (RFC 7252 section 12.3), from its range for experiments: three bytes in
 # every message where a media type in words takes thirty. Registered numbers would come with a new version of
 # the formats.
-BATCH_TYPE, BEAT_TYPE, RECEIPT_TYPE = 65101, 65102, 65103
+BATCH_TYPE, BEAT_TYPE, RECEIPT_TYPE, ANSWER_TYPE = 65101, 65102, 65103, 65104
 
 _SIGN1, _MAC0 = b"\xd2\x84", b"\xd1\x84"  # tag, array of four
 _EMPTY_MAP = b"\xa0"

@@ -1,0 +1,52 @@
+"""What the hub says to a beat: its hash and the hub's time under the receipt key (SPEC 6.3)."""
+
+import hashlib
+
+import pytest
+
+from batches import FakeGateway
+from hub_rig import NOW_MS, Rig
+from parkgate.errors import FormatError, IntegrityError
+from parkgate.wire import receipt
+
+
+@pytest.fixture
+def gateway():
+    return FakeGateway(1)
+
+
+@pytest.fixture
+def rig(tmp_path, gateway):
+    rig = Rig(tmp_path)
+    rig.enrol(gateway)
+    yield rig
+    rig.store.close()
+
+
+def opened(rig, gateway, outcome):
+    """(beat hash, hub's time, wanted) of an answer."""
+    assert outcome.answer_topic == f"cmd/{gateway.topic}/answer"
+    return receipt.decode_answer(gateway.receipt_key(rig.key.xy), rig.key.id, gateway.id, outcome.answer)
+
+
+def test_a_beat_is_answered_with_its_hash_and_the_hubs_time(rig, gateway):
+    rig.batches(gateway, gateway.batch())
+    data = gateway.beat()
+    outcome = rig.beat(gateway, data)
+    assert outcome.receipt is None
+    assert opened(rig, gateway, outcome) == (hashlib.sha256(data).digest(), NOW_MS, [])
+    with pytest.raises(IntegrityError):
+        other = FakeGateway(2).receipt_key(rig.key.xy)
+        receipt.decode_answer(other, rig.key.id, gateway.id, outcome.answer)
+    with pytest.raises(FormatError):
+        receipt.decode_receipt(gateway.receipt_key(rig.key.xy), rig.key.id, gateway.id, outcome.answer)
+
+
+def test_an_older_beat_is_answered_too_and_a_refused_one_is_not(rig, gateway):
+    old = gateway.beat(sampled=1)
+    rig.beat(gateway, gateway.beat(sampled=9, buffered=9))
+    outcome = rig.beat(gateway, old)
+    assert outcome.kind == "stale beat"
+    assert opened(rig, gateway, outcome)[0] == hashlib.sha256(old).digest()
+    refused = rig.beat(gateway, old[:-1] + bytes([old[-1] ^ 1]))
+    assert refused.kind == "refused" and refused.answer is None
