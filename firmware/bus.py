@@ -49,7 +49,7 @@ class ModbusBus:
             try:
                 self.client.idle(self._serial.drain(), self._ticks_us())
             except LinkError:
-                pass  # whoever asks next is told
+                pass  # the next exchange says so
 
     async def _exchange(self, unit_id, function, address, content):
         client = self.client
@@ -69,10 +69,11 @@ class ModbusBus:
             if not confirmed or not client.may_ask(unit_id, function, content, self._ticks_us(), address):
                 raise
             unit = client.unit(unit_id)
-            doubles = unit.doubles
+            doubles, strange = unit.doubles, unit.strange
             reply = await self._ask(unit_id, function, address, content, False)
             # A copy of the damaged one looks the same: then the true reply to this request comes behind it.
-            if await self._confirm(unit_id, function, address, content) and unit.doubles == doubles:
+            confirmed = await self._confirm(unit_id, function, address, content)
+            if confirmed and unit.doubles == doubles and unit.strange == strange:
                 return reply
             raise ModbusForeign("%s: a copy may have been taken for the reply" % client.name(unit_id)) from None
 

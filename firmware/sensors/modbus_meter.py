@@ -1,7 +1,7 @@
 """An energy meter on a Modbus bus, read by the plan that its profile gave."""
 
 from parkgate.errors import ModbusError, ModbusExceptionReply, ModbusOwed, ModbusTimeout
-from parkgate.meters.modbus.debts import Unit
+from parkgate.meters.bus_client import BusUnit
 from parkgate.meters.modbus.silence import Silence
 from parkgate.reading import BAD_REPLY, TIMEOUT
 
@@ -18,8 +18,8 @@ class ModbusMeter:
     ends, and the next one begins with that small read: a dead meter costs one reply time-out a sample, two when it
     dies. If it is, the block is silent, and `silence` learns when to split it. At most 3 silent blocks are paid for in
     a sample, and 3 bad replies in a row end it. When a reply comes that nobody asked for, one may have been taken for
-    another: the sample is given up. So it is when two answers look alike and something that was no frame came
-    as well: it may have been the true reply, damaged."""
+    another: the sample is given up. So it is when two answers have the same bytes and something that was no frame came
+    as well, or a request was not answered: the second may be a copy of the first, and its true answer destroyed."""
 
     report = None
     taken_ms = None
@@ -34,7 +34,7 @@ class ModbusMeter:
         self.index = None  # place in the schema, given when the gateway is put together
         self._unit_id = unit_id
         self._bus = bus
-        self.unit = unit or Unit(0, 0)  # the bus's record of the meter
+        self.unit = unit or BusUnit(0)  # the bus's record of the meter
         self._alive = True
         self._known = None  # the smallest read that was answered
         self.silence = Silence()
@@ -60,38 +60,25 @@ class ModbusMeter:
 
     async def _pass(self, plan, values, qualities):
         """Ask every block once; the class text says what ends it early."""
-        bus, unit_id, silence = self._bus, self._unit_id, self.silence
         unit = self.unit
-        doubles = unit.doubles
-        lost = None
         small = None if self._alive or not plan.blocks else self._small(plan, self._samples % len(plan.blocks))
-        if not await self._answers(small, True):
-            lost = TIMEOUT
-        confirmed, alike, strange = True, False, unit.strange
-        requests = unit.statistics.requests
-        seen = []  # (function, count) of what was answered
-        again = False  # whether the last answer looks like one before it
-        last = None
+        lost = None if await self._answers(small, True) else TIMEOUT
+        doubles, strange, unanswered = unit.doubles, unit.strange, _unanswered(unit)
+        again = False  # whether an answer may be the copy of another
+        last = None  # the last answer
         faults = silences = i = 0
         while i < len(plan.blocks):
             block = plan.blocks[i]
-            if lost is not None or silence.skips(block):
+            if lost is not None or self.silence.skips(block):
                 plan.failed(i, TIMEOUT if lost is None else lost, values, qualities)
                 i += 1
                 continue
             heard, late = unit.statistics.heard(), unit.statistics.late_frames
             try:
-                for address, word in plan.writes(i):
-                    await bus.exchange(unit_id, _WRITE_REGISTER, address, word)
-                reply = await bus.exchange(unit_id, block.function, block.address, block.count)
-                plan.decode(i, reply.data, values, qualities)
-                silence.answered(block)
-                self._note_answer(block.function, block.address, block.count)
-                again = (block.function, block.count) in seen
-                alike = alike or again
-                seen.append((block.function, block.count))
-                last = block
-                self._alive, faults = True, 0
+                last = await self._ask(plan, i)
+                plan.decode(i, last.data, values, qualities)
+                again = again or last.again
+                faults = 0
             except ModbusExceptionReply as e:
                 self._alive, faults = True, 0
                 if e.code in (_ILLEGAL_ADDRESS, _ILLEGAL_VALUE):
@@ -108,7 +95,9 @@ class ModbusMeter:
                     self._alive = self._alive and await self._answers(self._small(plan, i), False)
                     if not self._alive:
                         lost = TIMEOUT
-                    elif asked and unit.statistics.late_frames == late and silence.silent(block) and plan.split(i):
+                    elif (
+                        asked and unit.statistics.late_frames == late and self.silence.silent(block) and plan.split(i)
+                    ):
                         continue
             except ModbusError:
                 plan.failed(i, BAD_REPLY, values, qualities)
@@ -116,14 +105,25 @@ class ModbusMeter:
                 if faults == _FAULTS_IN_A_ROW:
                     lost = BAD_REPLY
             i += 1
-        if unit.statistics.requests - requests > len(seen):
-            again = alike = True  # what else was asked may have had an answer that looks like one of these
-        if again and last:
-            # Once a read of another shape is answered, a copy that was taken for this answer has shown itself.
-            confirmed = await bus.confirm(unit_id, last.function, last.address, last.count)
-        if not confirmed or unit.doubles != doubles or (alike and unit.strange != strange):
+        unsure = False
+        if again:
+            # Once a read of another shape is answered, a copy that was taken for an answer has shown itself.
+            unsure = not await self._bus.confirm(self._unit_id, last.function, last.address, last.count)
+            unsure = unsure or unit.strange != strange or _unanswered(unit) != unanswered
+        if unsure or unit.doubles != doubles:
             for i in range(len(plan.blocks)):
                 plan.failed(i, BAD_REPLY, values, qualities)
+
+    async def _ask(self, plan, index):
+        """The reply to one block of the plan. Raises ModbusError."""
+        block = plan.blocks[index]
+        for address, word in plan.writes(index):
+            await self._bus.exchange(self._unit_id, _WRITE_REGISTER, address, word)
+        reply = await self._bus.exchange(self._unit_id, block.function, block.address, block.count)
+        self.silence.answered(block)
+        self._note_answer(block.function, block.address, block.count)
+        self._alive = True
+        return reply
 
     async def _answers(self, part, otherwise):
         """Whether the meter answers a small read; `otherwise` when there is none."""
@@ -193,3 +193,8 @@ class ModbusMeter:
         """Take up what memory() gave in an earlier run; see counters.MeterCounters."""
         if self._counters:
             self._counters.remember(memory, shift_ms)
+
+
+def _unanswered(unit):
+    """How many requests to this unit were not answered so far."""
+    return unit.statistics.requests - unit.statistics.heard()

@@ -16,6 +16,8 @@ ROLLOVER = 1 << 32
 
 
 class Reply:
+    again = False
+
     def __init__(self, data):
         self.data = data
 

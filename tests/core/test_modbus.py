@@ -351,6 +351,33 @@ def test_the_copy_of_a_reply_is_counted_and_expected_from_then_on():
     equal(client.unit(1).doubles, 2, "it was expected")
 
 
+def test_a_reply_with_the_bytes_of_a_recent_one_says_so():
+    client = Client(9600)
+    answer = frame(b"\x01\x04\x04\x00\x01\x00\x02")
+    at = [0]
+
+    def ask(address, data, wait_us=50000):
+        at[0] += wait_us
+        client.idle(b"", at[0])
+        client.request(1, 4, address, 2, at[0])
+        at[0] += 50000
+        return client.receive(data, at[0])
+
+    equal(ask(0, answer).again, False)
+    equal(ask(10, frame(b"\x01\x04\x04\x00\x01\x00\x03")).again, False)
+    equal(ask(20, answer).again, True, "it may be a copy of the first")
+    equal(ask(0, answer, 2000000).again, False, "no copy comes so late")
+
+
+def test_remains_of_a_reply_in_front_of_our_request_are_strange():
+    client = Client(9600)
+    client.request(1, 4, 0, 2, 0)
+    client.sent(b"\x1c\x25\x84\x45\x9a\x8c", 9000)
+    client.receive(frame(b"\x01\x04\x04\x00\x01\x00\x02"), 60000)
+    equal(client.unit(1).strange, 1)
+    equal(client.unit(1).statistics.ok, 1)
+
+
 def test_a_refusal_that_may_be_of_an_older_request_is_not_credited():
     client = asked()
     client.poll(400 * MS)

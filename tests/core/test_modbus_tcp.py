@@ -74,10 +74,37 @@ def test_one_request_at_a_time_and_the_number_wraps():
     client, _ = asked()
     raises(ModbusError, client.request, 7, 4, 0, 2, 1)
     client.abandon(2)
-    client._transaction = 65535
-    equal(client.request(7, 4, 0, 2, 3)[:2], b"\x00\x00")
-    equal(client.receive(reply(65535, 7, b"\x04\x04\x00\x01\x00\x02"), 10), None)
+    client._transaction = 65534
+    equal(client.request(7, 4, 0, 2, 3)[:2], b"\xff\xff")
+    true(isinstance(client.poll(300 * MS + 3), ModbusTimeout))
+    equal(client.request(7, 4, 0, 2, 300 * MS + 4)[:2], b"\x00\x00")
+    equal(client.receive(reply(65535, 7, b"\x04\x04\x00\x01\x00\x02"), 300 * MS + 10), None)
     equal(client.unit(7).statistics.late_frames, 1)
+
+
+def test_a_late_reply_teaches_patience_and_only_what_was_asked_is_late():
+    client, _ = asked()
+    client.poll(300 * MS)
+    client.request(7, 4, 0x100, 2, 301 * MS)
+    equal(client.receive(reply(1, 7, b"\x04\x04\x00\x01\x00\x02"), 400 * MS), None)
+    equal(client.unit(7).reply_timeout_us, 500 * MS)
+    true(isinstance(client.receive(reply(2, 7, b"\x04\x04\x00\x01\x00\x02"), 700 * MS), Reply))
+    client.request(7, 4, 0x100, 2, 701 * MS)
+    for number in (1, 2, 9, 0):  # twice late, long answered, never asked, a gateway that repeats no numbers
+        equal(client.receive(reply(number, 7, b"\x04\x04\x00\x01\x00\x02"), 702 * MS), None)
+    true(isinstance(client.poll(1300 * MS), ModbusForeign), "the outcome says that something else answered")
+    equal((client.unit(7).statistics.late_frames, client.unit(7).statistics.foreign_frames), (1, 4))
+
+
+def test_silences_are_counted_until_any_frame_comes():
+    client, _ = asked()
+    client.poll(300 * MS)
+    client.request(7, 4, 0, 2, 301 * MS)
+    client.poll(601 * MS)
+    equal(client.silences, 2)
+    client.request(8, 4, 0, 2, 602 * MS)
+    true(isinstance(client.receive(reply(3, 8, b"\x84\x0b"), 610 * MS), ModbusTimeout))
+    equal(client.silences, 0, "the gateway answers for a unit that does not: the connection is good")
 
 
 def test_rests_are_kept():

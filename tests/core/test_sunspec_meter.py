@@ -19,6 +19,8 @@ ITEM = {"channels": [], "ct_ratio": "", "vt_ratio": ""}
 
 
 class Reply:
+    again = False
+
     def __init__(self, data):
         self.data = data
 

@@ -26,7 +26,7 @@ def test_no_value_is_of_another_question_or_time():
 class NoDebts(Unit):
     __slots__ = ()
 
-    def owe(self, shape, t_us):
+    def owe(self, shape, t_us, ours=True):
         pass
 
 

@@ -244,7 +244,7 @@ def let_time_pass(client, meter, t_us, wait_us):
 @pytest.fixture
 def no_patience(monkeypatch):
     """A client that learns no longer reply time-out: replies stay late."""
-    monkeypatch.setattr("parkgate.meters.modbus.debts.REPLY_TIMEOUT_MAX_US", 0)
+    monkeypatch.setattr("parkgate.meters.bus_client.REPLY_TIMEOUT_MAX_US", 0)
 
 
 def test_late_replies_of_a_meter_that_answers_in_order_are_never_credited(no_patience):

@@ -31,8 +31,8 @@ for Tb more; a request goes out after `silence_us` without a byte.
 """
 
 from parkgate.clock import elapsed_us
-from parkgate.errors import Dlt645Refusal, ModbusCrcError, ModbusError, ModbusForeign, ModbusShort, ModbusTimeout
-from parkgate.meters.bus_statistics import Statistics
+from parkgate.errors import Dlt645Refusal, ModbusError
+from parkgate.meters.bus_client import CRC_OURS, DAMAGED, NOTHING, SHORT_OURS, BusClient
 
 from .frame import (
     ANY,
@@ -67,11 +67,8 @@ _SILENCE_US_MIN = 20000  # no meter answers sooner (Td)
 # Identifiers that nearly every meter has, for a probe: its own address, import energy, voltage, frequency.
 _PROBES = (b"\x01\x04\x00\x04", b"\x00\x00\x01\x00", b"\x00\x01\x01\x02", b"\x02\x00\x80\x02")
 
-# What bytes that are part of no whole frame tell about our reply, in rising weight.
-_NOTHING, _DAMAGED, _SHORT_OURS, _CRC_OURS = 0, 1, 2, 3
 
-
-class Client:
+class Client(BusClient):
     """The client's side of one bus: at most one request under way. See the module's text for the rules."""
 
     def __init__(
@@ -84,17 +81,14 @@ class Client:
         again_us=300000,
         rest_us=0,
     ):
+        BusClient.__init__(self, Unit, reply_timeout_us, rest_us)
         self.baud = baud
         self.silence_us = max(_SILENCE_US_MIN, characters_us(4, baud))
         self.quiet_us = characters_us(2, baud) + 2000
-        self.reply_timeout_us = reply_timeout_us
         self.hold_off_us = hold_off_us
         self.late_guard_us = late_guard_us
         self.frame_gap_us = frame_gap_us
         self.again_us = again_us
-        self.rest_us = rest_us
-        self.units = {}
-        self.line = Statistics()
         self._heard = None
         self._buffer = bytearray(_BUFFER_BYTES)
         self._length = 0
@@ -103,27 +97,10 @@ class Client:
         self._partial = False  # the buffer ends in what may become a frame
         self._line_used_us = None
         self._sent = b""
-        self._waiting = False
-        self._unit = None
         self._shape = ANY_SHAPE
-        self._asked = None
         self._sent_us = 0
         self._budget_us = 0
-        self._evidence = _NOTHING
-        self._foreign_seen = 0
         self._echoed = False
-
-    def unit(self, unit_id, reply_timeout_us=None, rest_us=None):
-        """The record of one meter; the times, where given, replace what was set before. Call this for every meter at
-        the start: what another client asks of others is not remembered."""
-        unit = self.units.get(unit_id)
-        if unit is None:
-            unit = self.units[unit_id] = Unit(self.reply_timeout_us, self.rest_us)
-        if reply_timeout_us is not None:
-            unit.reply_timeout_us = reply_timeout_us
-        if rest_us is not None:
-            unit.rest_us = rest_us
-        return unit
 
     def collect(self, heard):
         """Add the address of every meter whose frame comes by to this set; None ends it."""
@@ -133,15 +110,12 @@ class Client:
         """A meter in words, for messages."""
         return "the only meter" if unit_id == ANY else "meter " + text_of(unit_id)
 
-    @property
-    def waiting(self):
-        """Whether a request is under way."""
-        return self._waiting
-
     def slot_us(self, unit_id, _function, content):
-        """Longest time one exchange can take, from its first byte to the end of the silence after it: the request, the
-        meter's time, the reply, one pause inside a frame, and the silence."""
-        return self._budget_of(self.unit(unit_id), content) + self.frame_gap_us + self.silence_us
+        """Longest time one exchange can take, from its first byte to the moment when the same meter may be asked again:
+        the request, the meter's time, the reply, one pause inside a frame, and the silence or the rests."""
+        unit = self.unit(unit_id)
+        rest_us = max(self.silence_us, self.rest_us, unit.rest_us)
+        return self._budget_of(unit, content) + self.frame_gap_us + rest_us
 
     def may_ask(self, unit_id, function, _content, t_us, address=b""):
         """False while an older reply of this shape may still come: ask a probe of another shape instead."""
@@ -168,20 +142,14 @@ class Client:
 
     def wait_us(self, unit_id, t_us, function=0, address=None):
         """Time until this may be asked (silence of the line, rest of the meter, repetition); 0 is now."""
-        wait = 0
+        unit = self.unit(unit_id)
+        wait = self._rest_left_us(unit, t_us)
         if self._line_used_us is not None:
             silence_us = self.frame_gap_us if self._partial else self.silence_us
-            wait = silence_us - elapsed_us(t_us, self._line_used_us)
-        unit = self.unit(unit_id)
-        if unit.free_at_us is not None:
-            rest = elapsed_us(unit.free_at_us, t_us)
-            if rest <= 0:
-                unit.free_at_us = None
-            elif rest > wait:
-                wait = rest
+            wait = max(wait, silence_us - elapsed_us(t_us, self._line_used_us))
         if address is not None:
             wait = max(wait, unit.copy_us(shape_of(function, address), t_us, self.again_us))
-        return max(0, wait)
+        return wait
 
     def request(self, unit_id, function, address, content, t_us, probe=False):
         """Begin an exchange at t_us and return the bytes to send.
@@ -191,7 +159,7 @@ class Client:
         Raises ModbusError when something is out of range, a request is under way, the line is not silent yet, or an
         older reply of the same shape may still come. Nothing has changed in these cases.
         """
-        if self._waiting:
+        if self.waiting:
             raise ModbusError("a request is under way")
         sequence = address[4] if function == READ_FOLLOWING and len(address) == 5 else 0
         sent = encode_request(unit_id, function, address[:4], sequence)
@@ -207,11 +175,11 @@ class Client:
         self._asked = (unit_id, function, address, probe)
         self._sent_us = t_us
         self._budget_us = self._budget_of(unit, content)
-        self._evidence = _NOTHING
+        self._evidence = NOTHING
         self._foreign_seen = 0
         self._echoed = False
         self._held = None
-        self._waiting = True
+        self.waiting = True
         self._line_used_us = t_us + characters_us(len(sent), self.baud)
         unit.statistics.requests += 1
         return sent
@@ -219,7 +187,7 @@ class Client:
     def sent(self, early, t_us):
         """The request has left at t_us. `early` are bytes that had arrived by then: an echo, or of somebody else, and
         so is a frame that begins in them."""
-        if self._waiting:
+        if self.waiting:
             self._line_used_us = t_us
             if early:
                 self._early = self._length + len(early)
@@ -227,7 +195,7 @@ class Client:
 
     def due_us(self, t_us):
         """Time until `poll` may have something to say; None when no request is under way."""
-        if not self._waiting:
+        if not self.waiting:
             return None
         due = self._budget_us - elapsed_us(t_us, self._sent_us)
         idle = elapsed_us(t_us, self._line_used_us)
@@ -268,7 +236,7 @@ class Client:
         if self._line_used_us is None:
             return None
         idle = elapsed_us(t_us, self._line_used_us)
-        if not self._waiting:
+        if not self.waiting:
             if idle >= (self.frame_gap_us if self._partial else self.silence_us):
                 self._search(t_us, True)
                 self._line_used_us = None
@@ -282,13 +250,13 @@ class Client:
                 self._search(t_us, True)
         elif self._length and idle >= _SETTLE_US:
             self._search(t_us, True)
-        if event is None and self._waiting and left <= 0 and (not self._partial or left <= -self.frame_gap_us):
+        if event is None and self.waiting and left <= 0 and (not self._partial or left <= -self.frame_gap_us):
             event = self._end(t_us)
         return event
 
     def abandon(self, t_us):
         """Give up what is under way, if anything: the port failed, or whoever asked is gone. Its reply stays owed."""
-        if self._waiting:
+        if self.waiting:
             self._end(t_us)
 
     # What follows is private.
@@ -338,7 +306,7 @@ class Client:
             self._heard.add(address)
         content = frame_data(data, start, length)
         shape = shape_of_reply(control, content, address)
-        if self._waiting and start >= self._early and self._answers(control, address, shape):
+        if self.waiting and start >= self._early and self._answers(control, address, shape):
             self._held = (control, address, content, t_us)
         else:
             self._uncredited(address, shape, control & REFUSED, t_us)
@@ -355,7 +323,7 @@ class Client:
         """Something followed our reply at once: it may be damaged."""
         if self._held is not None:
             self._held = None
-            self._evidence = _CRC_OURS
+            self._evidence = CRC_OURS
 
     def _answers(self, control, address, shape):
         """Whether a meter's frame fits our question, as far as the frame itself tells."""
@@ -385,6 +353,7 @@ class Client:
             if elapsed_us(self._sent_us, debt[1]) >= 0:  # what was asked after us may still come
                 debt[2] = True
         latency_us = max(0, elapsed_us(t_us, self._sent_us) - characters_us(len(self._sent), self.baud))
+        unit.prompt(latency_us)
         unit.statistics.count_ok(latency_us)
         if function == READ:
             content = content[4:]
@@ -399,36 +368,32 @@ class Client:
             if fits(unit_id, address):
                 unit.forget(t_us, self.hold_off_us, self.late_guard_us, self.again_us)
                 paid = unit.debts[0][0] if refused and len(unit.debts) == 1 else shape
-                late = paid is not None and unit.pay(paid)
+                late = paid is not None and unit.pay(paid, t_us)
                 if refused or shape is not None:
                     unit.came(shape, t_us)
                 if late:
                     unit.statistics.late_frames += 1
                     break
         if not late:
-            self._foreign_seen += 1
-            self._own_statistics().foreign_frames += 1
+            self._count_foreign()
 
     def _judge_request(self, start, length, address, control, t_us):
         """A request: our own echo, or that of another client, whose answer must not be taken for ours."""
         frame = bytes(self._buffer[start : start + length])
         late_us = elapsed_us(t_us, self._sent_us) - characters_us(len(self._sent), self.baud)
         early = late_us < characters_us(length, self.baud)  # one that began behind ours cannot be here yet
-        if self._waiting and not self._echoed and early and frame == self._sent[PREAMBLE_BYTES:]:
+        if self.waiting and not self._echoed and early and frame == self._sent[PREAMBLE_BYTES:]:
             self._echoed = True
             self._unit.statistics.echo_frames += 1
             return
-        self._foreign_seen += 1
-        self._own_statistics().foreign_frames += 1
+        self._count_foreign()
         shape = shape_of_reply(control, frame_data(self._buffer, start, length), address)
         if control not in (READ, READ_FOLLOWING, READ_ADDRESS) or shape is None:
             return
         for unit_id, unit in self.units.items():
             if unit_id == ANY or fits(address, unit_id):
-                unit.owe(shape, t_us + unit.reply_timeout_us)  # as if it were ours, and had just ended unanswered
-
-    def _own_statistics(self):
-        return self._unit.statistics if self._waiting else self.line
+                # As if it were ours, and had just ended unanswered.
+                unit.owe(shape, t_us + unit.reply_timeout_us, False)
 
     def _judge_rest(self, end):
         """Bytes before `end` that are part of no whole frame."""
@@ -438,8 +403,8 @@ class Client:
         first, end = rest
         self._spoil()
         self._own_statistics().noise_bytes += end - first
-        evidence = _DAMAGED if end - first >= 4 else _NOTHING
-        if self._waiting:
+        evidence = DAMAGED if end - first >= 4 else NOTHING
+        if self.waiting:
             self._evidence = max(self._evidence, self._evidence_of_ours(first, end) or evidence)
         elif evidence:
             self.line.crc += 1
@@ -450,21 +415,16 @@ class Client:
         data = self._buffer
         unit_id, function, identifier, _ = self._asked
         wanted = bytes([(byte + 0x33) & 0xFF for byte in identifier[:4]])
-        found = _NOTHING
+        found = NOTHING
         at = data.find(b"\x68", first, end)
         while at >= 0:
             head = end - at >= 9 and data[at + 7] == 0x68 and fits(unit_id, data[at + 1 : at + 7])
             if head and data[at + 8] & ~(REFUSED | MORE) == function | FROM_METER:
                 whole = end - at >= FRAME_BYTES_MIN and end - at >= FRAME_BYTES_MIN + data[at + 9]
                 ours = whole and bytes(data[at + 10 : at + 10 + len(wanted)]) == wanted
-                found = max(found, _CRC_OURS if ours else _SHORT_OURS)
+                found = max(found, CRC_OURS if ours else SHORT_OURS)
             at = data.find(b"\x68", at + 1, end)
         return found
-
-    def _finish(self, t_us):
-        self._waiting = False
-        if self._unit.rest_us:
-            self._unit.free_at_us = t_us + self._unit.rest_us
 
     def _end(self, t_us):
         """The exchange is over without a credited reply: name what came instead."""
@@ -473,24 +433,10 @@ class Client:
         unit_id, _, identifier, _ = self._asked
         self._finish(t_us)
         unit = self._unit
-        statistics = unit.statistics
-        if self._evidence != _CRC_OURS:
+        if self._evidence != CRC_OURS:
             unit.owe(self._shape, t_us)
         what = "%s, identifier %s" % (self.name(unit_id), text_of(identifier[:4]) or "address")
-        if self._evidence == _CRC_OURS:
-            statistics.crc += 1
-            return ModbusCrcError(what)
-        if self._evidence == _SHORT_OURS:
-            statistics.short += 1
-            return ModbusShort(what)
-        if self._foreign_seen:
-            statistics.foreign += 1
-            return ModbusForeign(what)
-        if self._evidence == _DAMAGED:
-            statistics.crc += 1
-            return ModbusCrcError(what)
-        statistics.timeout += 1
-        return ModbusTimeout(what)
+        return self._outcome(what)
 
     def _drop(self, count):
         left = self._length - count

@@ -173,7 +173,7 @@ class Reply:
     `latency_us` the time since the end of our request. With `probe` set the data must not be used.
     """
 
-    __slots__ = ("address", "data", "function", "latency_us", "more", "probe", "t_us", "unit_id")
+    again = False  # a copy is known by its identifier: see unit.Unit
 
     def __init__(self, unit_id, function, address, data, more, t_us, latency_us, probe):
         self.unit_id = unit_id

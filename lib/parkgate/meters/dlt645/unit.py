@@ -1,48 +1,46 @@
 """What the DL/T 645 client remembers of one meter."""
 
 from parkgate.clock import elapsed_us
-from parkgate.meters.bus_statistics import Statistics
+from parkgate.meters.bus_client import BusUnit
 
 ANY_SHAPE = b""
 _DEBTS_MAX = 8
 
 
-class Unit:
-    """One meter: its time limits, what it still owes, and its statistics.
+class Unit(BusUnit):
+    """One meter: what it still owes, beside what BusUnit keeps. Its `doubles` and `strange` stay 0: a copy is known by
+    its identifier, and damage by the checksum.
 
-    A debt is [shape, when it began, whether the meter has answered something else since]; a shape is the function with
-    the data identifier. When there are too many to tell apart, any shape is owed. `copies` are [shape, when its frame
-    came]: a second copy of it may follow. `refused_us`: when the last refusal came, None if long ago.
+    A debt is [shape, when it began, whether the meter has answered something else since, whether we asked]; a shape is
+    the function with the data identifier. When there are too many to tell apart, any shape is owed. `copies` are
+    [shape, when its frame came]: a second copy of it may follow. `refused_us`: when the last refusal came, None if long
+    ago.
     """
 
-    __slots__ = ("copies", "debts", "free_at_us", "refused_us", "reply_timeout_us", "rest_us", "statistics")
-    doubles = strange = 0  # as ModbusMeter asks for: here a copy is known by its identifier, damage by its checksum
-
-    def __init__(self, reply_timeout_us, rest_us):
-        self.reply_timeout_us = reply_timeout_us
-        self.rest_us = rest_us
-        self.free_at_us = None
+    def __init__(self, reply_timeout_us):
+        BusUnit.__init__(self, reply_timeout_us)
         self.debts = []
         self.copies = []
         self.refused_us = None
-        self.statistics = Statistics()
 
-    def owe(self, shape, t_us):
+    def owe(self, shape, t_us, ours=True):
         """Remember a reply that may still arrive."""
         if len(self.debts) < _DEBTS_MAX:
-            self.debts.append([shape, t_us, False])
+            self.debts.append([shape, t_us, False, ours])
         else:
-            self.debts[0] = [ANY_SHAPE, t_us, False]
+            self.debts[0] = [ANY_SHAPE, t_us, False, False]
 
     def owes(self, shape):
         """Whether a reply of this shape may still arrive."""
         return any(debt[0] == shape or debt[0] == ANY_SHAPE for debt in self.debts)
 
-    def pay(self, shape):
-        """Forget one debt of this shape, because its frame arrived; False if there is none."""
+    def pay(self, shape, t_us):
+        """Forget one debt of this shape, because its frame arrived; False if there is none. A late reply to us teaches
+        patience."""
         for i, debt in enumerate(self.debts):
             if debt[0] == shape:
-                self.debts.pop(i)
+                if self.debts.pop(i)[3]:
+                    self.be_patient(self.reply_timeout_us + elapsed_us(t_us, debt[1]))
                 return True
         return False
 

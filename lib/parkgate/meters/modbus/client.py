@@ -36,36 +36,28 @@ echo where the adapter echoes, or where a converter hands it over within two fra
 """
 
 from parkgate.clock import elapsed_us
-from parkgate.errors import ModbusCrcError, ModbusError, ModbusExceptionReply, ModbusForeign, ModbusShort, ModbusTimeout
-from parkgate.meters.bus_statistics import Statistics
+from parkgate.errors import ModbusError, ModbusExceptionReply
+from parkgate.meters.bus_client import CRC_OURS, LONG_US, NOTHING, SHORT_OURS, time_until_us
 
-from .debts import DAMAGED, OWN, THEIRS, Unit
+from .arrivals import Arrivals
+from .debts import DAMAGED, OWN
 from .frame import (
     BROADCAST,
     FRAME_BYTES_MAX,
-    LONG_US,
-    WRITE_REGISTERS,
     Reply,
     characters_us,
     content_bytes,
     crc16,
     encode_request,
-    frame_length,
     items,
     shape_of,
-    silence_us,
-    time_until_us,
 )
 
-_BUFFER_BYTES = 2 * FRAME_BYTES_MAX + 32
 _GUARD_WAIT_US = 100000  # so little of a guard is waited for
 
-# What bytes that are part of no whole frame tell about our reply, in rising weight.
-_NOTHING, _DAMAGED, _SHORT_OURS, _CRC_OURS = 0, 1, 2, 3
 
-
-class Client:
-    """The client's side of one bus: at most one request under way. See the module's text for the rules."""
+class Client(Arrivals):
+    """The client's side of one line: at most one request under way. See the module's text for the rules."""
 
     def __init__(
         self,
@@ -77,45 +69,10 @@ class Client:
         adapter_echoes=False,
         rest_us=0,
     ):
+        Arrivals.__init__(self, baud, reply_timeout_us, rest_us, frame_gap_us, adapter_echoes, late_guard_us)
         self.baud = baud
-        self.silence_us = silence_us(baud)
-        self.reply_timeout_us = reply_timeout_us
         self.hold_off_us = hold_off_us
-        self.late_guard_us = late_guard_us
-        self.frame_gap_us = max(frame_gap_us, self.silence_us)
-        self.adapter_echoes, self.rest_us = adapter_echoes, rest_us
-        self.units = {}
-        self.waiting = False  # whether a request is under way
-        self.line = Statistics()
-        self._buffer = bytearray(_BUFFER_BYTES)
-        self._length = 0
-        self._echoed = False  # the echo of our request has been seen
-        self._early = 0  # so many bytes of the buffer came before our request had ended
-        self._free_at_us = None
-        self._line_used_us = None
-        self._sent = self._head = b""
-        self._unit = self._asked = None
-        self._shape = self._reply_bytes = 0
-        self._sent_us = self._budget_us = self._foreign_seen = 0
-        self._evidence = _NOTHING
-
-    def unit(self, unit_id, reply_timeout_us=None, rest_us=None):
-        """The record of one unit id; the times, where given, replace what was set before.
-
-        `rest_us` is the rest a unit needs between its reply and the next request to it. Call this for
-        every unit at the start: what another client asks of units not known here is not remembered.
-        """
-        unit = self.units.get(unit_id)
-        if unit is None:
-            unit = self.units[unit_id] = Unit(self.reply_timeout_us, 0)
-        if reply_timeout_us is not None:
-            unit.reply_timeout_us = unit.set_timeout_us = reply_timeout_us
-        if rest_us is not None:
-            unit.rest_us = rest_us
-        return unit
-
-    def name(self, unit_id):
-        return "unit %d" % unit_id
+        self._shape = self._sent_us = self._budget_us = 0
 
     def slot_us(self, unit_id, function, count):
         """Longest time one exchange can take, from its first byte to the moment when the same unit may be asked
@@ -162,10 +119,10 @@ class Client:
 
     def wait_us(self, unit_id, t_us):
         """Time until a request to this unit may be sent (silence of the line, rests of line and unit); 0 is now."""
-        until = [self._free_at_us, self.unit(unit_id).free_at_us]
+        wait_us = self._rest_left_us(self.unit(unit_id), t_us)
         if self._line_used_us is not None:
-            until.append(self._line_used_us + self._quiet_us())
-        return max([time_until_us(moment, t_us) for moment in until if moment is not None] or [0])
+            wait_us = max(wait_us, time_until_us(self._line_used_us + self._quiet_us(), t_us))
+        return wait_us
 
     def request(self, unit_id, function, address, content, t_us, probe=False):
         """Begin an exchange at t_us and return the bytes to send (see encode_request for `content`).
@@ -196,7 +153,7 @@ class Client:
         self._asked = (unit_id, function, address, count, probe)
         self._sent_us = t_us
         self._budget_us = characters_us(len(sent) + self._reply_bytes, self.baud) + unit.reply_timeout_us
-        self._evidence = _NOTHING
+        self._evidence = NOTHING
         self._foreign_seen = 0
         self._early = 0
         self._echoed = False
@@ -257,7 +214,7 @@ class Client:
             return self._end(t_us)
         if self._length and gap >= self.frame_gap_us:
             self._judge(self._length)
-            if self._evidence >= _SHORT_OURS:
+            if self._evidence >= SHORT_OURS:
                 return self._end(t_us)
         return None
 
@@ -266,31 +223,9 @@ class Client:
         if self.waiting:
             self._end(t_us)
 
-    def _quiet_us(self):
-        """How long the line must be silent until what came is judged: longer while a frame may be cut in two."""
-        data, start, rest = self._buffer, 0, 0
-        while start < self._length:
-            length = frame_length(data, start, self._length)
-            start += length or 1
-            rest = start if length else rest
-        for i in range(max(rest, self._length - 7), self._length):
-            if data[i] in self.units and (i + 1 == self._length or data[i + 1] & 0x7F <= WRITE_REGISTERS):
-                return self.frame_gap_us
-        return self.silence_us
-
     def _debt(self, unit, shape, t_us):
         unit.forget(t_us, self.hold_off_us, self.late_guard_us)
         return unit.debt(shape)
-
-    def _take(self, data, t_us):
-        for start in range(0, len(data), FRAME_BYTES_MAX):
-            piece = data[start : start + FRAME_BYTES_MAX]
-            if self._length + len(piece) > _BUFFER_BYTES:
-                self._judge(self._length)
-            end = self._length + len(piece)
-            self._buffer[self._length : end] = piece
-            self._length = end
-            self._line_used_us = t_us
 
     def _search(self, t_us):
         """Look for our reply in what has come since our request had ended."""
@@ -328,6 +263,7 @@ class Client:
         content = bytes(self._buffer[start + 3 : start + length - 2]) if function <= 4 else b""
         crc = self._buffer[start + length - 2] | self._buffer[start + length - 1] << 8
         self._judge(start)
+        again = not refused and unit.came(self._shape, crc, t_us, self.late_guard_us)
         self._drop(length)
         if unit.doubt(self._shape, refused) and not probe:
             # Another client asked the same while we waited, or this may refuse an older request: whose answer it is
@@ -344,17 +280,7 @@ class Client:
         latency_us = max(0, elapsed_us(t_us, self._sent_us) - characters_us(len(self._sent), self.baud))
         unit.prompt(latency_us)
         unit.statistics.count_ok(latency_us)
-        return Reply(unit_id, function, address, count, content, t_us, latency_us, probe)
-
-    def _finish(self, t_us):
-        self.waiting = False
-        if self.rest_us:
-            self._free_at_us = t_us + self.rest_us
-        self._let_rest(self._unit, t_us)
-
-    def _let_rest(self, unit, t_us):
-        if unit.rest_us:
-            unit.free_at_us = t_us + unit.rest_us
+        return Reply(unit_id, function, address, count, content, t_us, latency_us, probe, again)
 
     def _end(self, t_us):
         """The exchange is over without a credited reply: name what came instead."""
@@ -365,136 +291,14 @@ class Client:
             self._judge(self._length)
         unit_id, function, address, count, probe = self._asked
         self._finish(t_us)
-        statistics = self._unit.statistics
         if unit_id == BROADCAST:
-            statistics.count_ok(0)
+            self._unit.statistics.count_ok(0)
             return Reply(unit_id, function, address, count, b"", t_us, 0, probe)
         self._unit.tried(self._sent_us, self.hold_off_us)
         if probe:
             self._unit.probe_other = not self._unit.probe_other
         if function <= 4:
-            came = self._evidence == _CRC_OURS or (self._evidence == _SHORT_OURS and not arriving)
+            came = self._evidence == CRC_OURS or (self._evidence == SHORT_OURS and not arriving)
             self._unit.owe(self._shape, self._sent_us, t_us, DAMAGED if came else OWN)
         what = "unit %d, function %d, address %d, count %d" % (unit_id, function, address, count)
-        if self._evidence == _CRC_OURS:
-            statistics.crc += 1
-            return ModbusCrcError(what)
-        if self._evidence == _SHORT_OURS:
-            statistics.short += 1
-            return ModbusShort(what)
-        if self._foreign_seen:
-            statistics.foreign += 1
-            return ModbusForeign(what)
-        if self._evidence == _DAMAGED:
-            statistics.crc += 1
-            return ModbusCrcError(what)
-        statistics.timeout += 1
-        return ModbusTimeout(what)
-
-    def _judge(self, end):
-        """Name and count everything before `end` that was not credited, then forget it."""
-        start = rest = 0
-        while start < end:
-            length = frame_length(self._buffer, start, end)
-            if length:
-                self._judge_rest(rest, start)
-                self._judge_frame(start, length)
-                start += length
-                rest = start
-            else:
-                start += 1
-        self._judge_rest(rest, end)
-        self._drop(end)
-
-    def _judge_frame(self, start, length):
-        """A whole frame that is not our reply: an echo, a late reply, or somebody else's."""
-        data = self._buffer
-        if self.adapter_echoes and not self._echoed and bytes(data[start : start + length]) == self._sent:
-            self._echoed = True
-            self._own_statistics().echo_frames += 1
-            return
-        unit = self.units.get(data[start])
-        function = data[start + 1]
-        t_us = self._line_used_us
-        if unit is None:
-            self._count_foreign()
-            return
-        if function & 0x80:
-            whose = unit.pay_refusal(function & 0x7F, t_us)
-        elif function <= 4 and length == 5 + data[start + 2]:
-            shape = function << 8 | data[start + 2]
-            whose = unit.pay(shape, t_us, data[start + length - 2] | data[start + length - 1] << 8)
-            if whose is None and length != 8:
-                unit.unasked()
-        else:
-            whose = None
-        if whose is None and function <= 4 and length == 8:
-            # Another client asks one of our units: its answer must not be taken for ours.
-            unit.owe(shape_of(function, data[start + 4] << 8 | data[start + 5]), t_us, t_us, THEIRS)
-        else:
-            self._let_rest(unit, t_us)
-        if whose is None:
-            self._count_foreign()
-        else:
-            unit.statistics.late_frames += 1
-
-    def _count_foreign(self):
-        self._foreign_seen += 1
-        self._own_statistics().foreign_frames += 1
-
-    def _own_statistics(self):
-        return self._unit.statistics if self.waiting else self.line
-
-    def _judge_rest(self, start, end):
-        """Bytes that are part of no whole frame."""
-        data = self._buffer
-        if start >= end:
-            return
-        self._own_statistics().noise_bytes += end - start
-        first, last = max(start, min(end, self._early)), end
-        while first < last and data[first] in (0, 0xFF):
-            first += 1
-        while last > first and data[last - 1] in (0, 0xFF):
-            last -= 1
-        if first == last:
-            return
-        evidence = _DAMAGED if last - first >= 4 else _NOTHING
-        if self.waiting:
-            if self._is_cut_echo(first, last):
-                self._own_statistics().echo_frames += 1
-                return
-            if evidence:
-                self._unit.strange += 1
-            evidence = self._evidence_of_ours(first, end) or evidence
-            self._evidence = max(self._evidence, evidence)
-        elif evidence:
-            self.line.crc += 1
-            for unit in self.units.values():
-                unit.strange += 1
-
-    def _is_cut_echo(self, first, last):
-        """Whether the bytes are the beginning of our own request and cannot be that of a reply."""
-        data = self._buffer
-        sent = self._sent
-        size = last - first
-        return (
-            size >= 3 and sent[1] <= 4 and data[first + 2] != self._head[2] and bytes(data[first:last]) == sent[:size]
-        )
-
-    def _evidence_of_ours(self, first, end):
-        """Whether data[first:end] holds our reply cut short or damaged."""
-        data = self._buffer
-        at = data.find(self._head, first, end)
-        if at >= 0:
-            return _CRC_OURS if end - at >= self._reply_bytes else _SHORT_OURS
-        at = data.find(self._head[:2], first, end)
-        if at >= 0 and end - at == 2:
-            return _SHORT_OURS
-        return _NOTHING
-
-    def _drop(self, count):
-        left = self._length - count
-        self._early = max(0, self._early - count)
-        if left > 0 and count > 0:
-            self._buffer[0:left] = self._buffer[count : self._length]
-        self._length = max(0, left)
+        return self._outcome(what)

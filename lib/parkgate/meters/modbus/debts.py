@@ -19,23 +19,24 @@ at all up to `reply_timeout_us + hold_off_us`.
 Copies: a repeater or bridge may deliver a reply twice. Before a unit is asked for the same shape again the line must
 have been free of its frames for `frame_gap_us`. A reply frame that answers nothing we know of is counted (`doubles`);
 from then on each reply of that unit leaves a debt, its copy. The first copy ever is not credited if it comes before
-the next request of its shape; whoever reads several blocks compares `doubles` before and after, and gives all of them
-up if it grew. What remains: the first copy ever of a meter that is read in one block, if it comes later than the
-pause between two samples, and then before the true reply.
+the next request of its shape. If it comes later it may be taken for a reply; but it has the very bytes of a reply that
+came less than `late_guard_us` before, and the credited reply says so (`again`). The meter's reader then asks for
+something of another shape: the true reply comes before the answer to that, and counts as a double. If it is destroyed
+on the way, its remains count as `strange`, or the request that destroyed it gets no answer. In all three cases the
+sample is given up (sensors/modbus_meter.py). What remains: a first copy that comes later than that, or whose true reply
+is lost without a trace.
 
 A reply of ours that comes after its time-out raises the unit's time-out, to 2.5 s at most; 250 prompt replies in a row
 bring it back.
 """
 
 from parkgate.clock import elapsed_us
-from parkgate.meters.bus_statistics import Statistics
+from parkgate.meters.bus_client import BusUnit
 
 from .frame import shape_of
 
 OWN, THEIRS, COPY, DAMAGED = 0, 1, 2, 3  # whose reply it is; the last was ours, it seems, and came damaged
 
-REPLY_TIMEOUT_MAX_US = 2500000  # a learnt reply time-out never exceeds this, or the one set if that is longer
-_PROMPT_REPLIES = 250  # so many replies in a row within the time-out that was set: the learnt one is forgotten
 _COPY_REPLIES = 1000  # so many replies without a copy: the unit is taken to send no copies any more
 _DEBTS_MAX = 16
 _PROBE_COUNTS = (1, 2, 3, 4)
@@ -44,41 +45,29 @@ _SHAPE, _ASKED, _SINCE, _WHOSE, _STATE, _CRC = 0, 1, 2, 3, 4, 5  # places in a d
 _FRESH, _TIMED, _PROVEN = 0, 1, 2  # states: it may come at any time; time ends it; the unit answered something newer
 
 
-class Unit:
-    """One unit id on the bus: its time limits, what it still owes, and its statistics.
+class Unit(BusUnit):
+    """One unit id on the line: what it still owes, beside what BusUnit keeps. `probe_other` is whether the unit refuses
+    probes with its own function code."""
 
-    `reply_timeout_us` is the one in force: the one that was set, or a longer one that was learnt from late replies.
-    `doubles` counts reply frames of this unit that nobody had asked for: copies of an answer, or answers to requests
-    that we did not hear; `strange` counts pieces of four bytes or more that were part of no frame. `probe_other` is
-    whether the unit refuses probes with its own function code.
-    """
-
-    __slots__ = (
-        "_prompt",
-        "_wary",
-        "debts",
-        "doubles",
-        "free_at_us",
-        "last_shape",
-        "last_us",
-        "probe_other",
-        "reply_timeout_us",
-        "rest_us",
-        "set_timeout_us",
-        "statistics",
-        "strange",
-    )
-
-    def __init__(self, reply_timeout_us, rest_us):
-        self.reply_timeout_us = self.set_timeout_us = reply_timeout_us
-        self.rest_us = rest_us
-        self.free_at_us = None
+    def __init__(self, reply_timeout_us):
+        BusUnit.__init__(self, reply_timeout_us)
         self.debts = []
         self.doubles = self.strange = 0
         self.last_shape = self.last_us = None  # of the last credited reply
         self.probe_other = False
-        self.statistics = Statistics()
-        self._prompt = self._wary = 0
+        self._wary = 0
+        self._came = []  # what reply frames came within the last moment, each as two entries: shape and CRC, when
+
+    def came(self, shape, crc, t_us, late_guard_us):
+        """A reply frame came. Whether the same bytes came within `late_guard_us` before: then it may be a copy."""
+        key, came, again = shape << 16 | crc, self._came, False
+        while came and elapsed_us(t_us, came[1]) > late_guard_us:
+            del came[:2]
+        for i in range(0, len(came), 2):
+            again = again or came[i] == key
+        came.append(key)
+        came.append(t_us)
+        return again
 
     def owe(self, shape, asked_us, t_us, whose=OWN, crc=None):
         """Remember a reply that may still arrive, of a request that began at `asked_us`; of a copy its CRC."""
@@ -121,7 +110,7 @@ class Unit:
                 self.debts.pop(i)
                 self.prove(debt[_ASKED])
                 if debt[_WHOSE] == OWN:
-                    self._be_patient(elapsed_us(t_us, debt[_ASKED]))
+                    self.be_patient(elapsed_us(t_us, debt[_ASKED]))
                 if self._wary:
                     self.owe(shape, debt[_ASKED], t_us, COPY, crc)
                 return debt[_WHOSE]
@@ -189,6 +178,7 @@ class Unit:
             self.debts = [debt for debt in self.debts if not self._is_over(debt, t_us, hold_off_us, late_guard_us)]
         if self.last_us is not None and elapsed_us(t_us, self.last_us) > late_guard_us:
             self.last_us = None
+            self._came = []
 
     def _is_over(self, debt, t_us, hold_off_us, late_guard_us):
         if debt[_WHOSE] == COPY:
@@ -216,18 +206,3 @@ class Unit:
         now on each reply may have a copy."""
         self.doubles += 1
         self._wary = _COPY_REPLIES
-
-    def prompt(self, latency_us):
-        """A reply came after `latency_us`: a learnt time-out that is not needed any more is forgotten in the end."""
-        if self.reply_timeout_us > self.set_timeout_us:
-            self._prompt = self._prompt + 1 if 4 * latency_us < 3 * self.set_timeout_us else 0
-            if self._prompt >= _PROMPT_REPLIES:
-                self.reply_timeout_us = self.set_timeout_us
-                self._prompt = 0
-
-    def _be_patient(self, late_us):
-        """A reply of ours came `late_us` after its request, or less: wait longer from now on, but at most twice as
-        long at a time, since it may have lain in a buffer where nobody looked."""
-        self._prompt = 0
-        wanted = min(late_us + late_us // 4, 2 * self.reply_timeout_us, REPLY_TIMEOUT_MAX_US)
-        self.reply_timeout_us = max(self.reply_timeout_us, wanted)

@@ -13,7 +13,6 @@ over in pieces, and a cut by clock would throw good replies away. Length and CRC
 
 from array import array
 
-from parkgate.clock import elapsed_us
 from parkgate.errors import ModbusError
 
 READ_COILS = 1
@@ -32,8 +31,6 @@ READ_BITS_MAX = 2000
 WRITE_REGISTERS_MAX = 123
 WRITE_BITS_MAX = 1968
 FRAME_BYTES_MAX = 256
-
-LONG_US = 10000000  # no rest and no silence that is waited for is longer
 
 _BITS_PER_CHARACTER = 11
 
@@ -66,12 +63,6 @@ def frame(body):
     """The bytes on the wire for unit id and PDU: body and its CRC, low byte first."""
     crc = crc16(body)
     return bytes(body) + bytes((crc & 0xFF, crc >> 8))
-
-
-def time_until_us(until_us, t_us):
-    """Time from t_us until a moment that is near or past. One that seems far ahead is long past: the clock wraps."""
-    left = elapsed_us(until_us, t_us)
-    return left if 0 < left < LONG_US else 0
 
 
 def silence_us(baud):
@@ -181,12 +172,13 @@ class Reply:
 
     `data` holds the register or coil bytes of a read (b"" for writes), `t_us` when its last byte was
     handed over, `latency_us` the time since the end of our request. With `probe` set the data may
-    belong to an older request and must not be used.
+    belong to an older request and must not be used. `again`: the unit sent these very bytes a moment
+    before, so this may be a copy of that reply.
     """
 
-    __slots__ = ("address", "count", "data", "function", "latency_us", "probe", "t_us", "unit_id")
+    __slots__ = ("address", "again", "count", "data", "function", "latency_us", "probe", "t_us", "unit_id")
 
-    def __init__(self, unit_id, function, address, count, data, t_us, latency_us, probe):
+    def __init__(self, unit_id, function, address, count, data, t_us, latency_us, probe=False, again=False):
         self.unit_id = unit_id
         self.function = function
         self.address = address
@@ -195,6 +187,7 @@ class Reply:
         self.t_us = t_us
         self.latency_us = latency_us
         self.probe = probe
+        self.again = again
 
     def words(self):
         """Register contents in the order of their addresses, each 0..65535."""
