@@ -6,22 +6,21 @@ import json
 import sys
 
 from enrolled import known_hub
-from log import Log
-from noting import MeterNotes
+from gateway.identity import load_signer
+from gateway.loaded import drop
 from parkgate import events, reading
 from parkgate.clock import Clock
 from parkgate.console.access import Access
-from parkgate.errors import JournalError, ParkgateError, SettingsError
+from parkgate.errors import JournalError, ParkgateError
 from parkgate.journal.journal import Journal
 from parkgate.wire import batch, beat, cbor, cose, receipt
-from parkgate.wire.mac import hkdf_sha256
-from parkgate.wire.p256 import SoftwareSigner, key_from_entropy, use_table
+from parkgate.wire.p256 import use_table
+from start import TAKEN_UNDER
 from tasks.account import Account
-from tasks.console import ConsoleTask, drop
+from tasks.console import ConsoleTask
 from tasks.sample import Sampler, flush_is_due, quiet_ms, until_quiet
 from tasks.seal import Sealer, in_steps
 from tasks.timekeeper import Timekeeper
-from totals import Totals, age_ms
 
 TLS_PAUSE_MS = 700  # the longest step of a TLS handshake on an RP2040, and some
 FIRST_SAMPLE_MS = 3000  # then the network is brought up whether there is a sample or not
@@ -31,37 +30,38 @@ STATUS_MS = 1000
 SAY_MS = 200
 RESTART_MS = 1000
 CLOCK_MS = 60000
-START_ONLY = ("_load_settings", "_parse_settings", "_load_key", "_show_public_key", "_start_journal", "_build_samplers")
-START_ONLY += ("_build_sensors", "_place", "_restore_totals")  # methods that only a start needs
-TAKEN_UNDER = "taken.under"  # file: settings id and schema of the samples that may still be unsealed
 
 
 class App:
     """A gateway on one board. `run` never returns."""
 
-    def __init__(self, board):
+    def __init__(self, board, start):
         self.board = board
         self.mono_ms = board.clock.mono_ms
-        self.log = Log(board.write_console, self.mono_ms)
+        self.log = start.log
         self.crashes = 0
         self.lost = 0  # readings that the journal could not even count yet
-        self.problem = None
-        self.buses = {}
         self.sealer = None
         self.sampling = False
         self.receipt_ms = None
         self.first_seq = None  # of the batches sealed under the settings of this start
+        self.settings, self.settings_id, self.generation = start.settings, start.settings_id, start.generation
+        self.problem, self.on_trial, self.trial_ms = start.problem, start.on_trial, start.trial_ms
+        self.buses, self.schema, self.totals = start.buses, start.schema, start.totals
         self.clock = Clock(FLOOR_UNIX_MS)
         self.timekeeper = Timekeeper(self.clock, board.wall_time, self.note, self.mono_ms, self.log)
+        start.notes.use(self.note, self.clock.date)
         self.account = Account(self.note, self.clock, self.mono_ms, self.log)
-        self.settings = self._load_settings()
+        for name, period_ms, error in start.left_out:
+            self.account.leave_out(name, period_ms, error)
+        told = self.record, self.account.tell, self.mono_ms, self.log
+        self.samplers = [Sampler(group, *told, shared=shared, idle=idle) for group, shared, idle in start.groups]
+        self.account.samplers = self.samplers
         board.use_network(self.settings["network"], self.settings["broker"]["tls"] == "on")
         comb_point = board.comb_point()
         if comb_point:
             use_table(comb_point)
-        key = self._load_key()
-        self.signer = SoftwareSigner(key, board.entropy)
-        self._show_public_key()
+        self.signer = load_signer(board, self.log)
         self.gateway_id = cose.thumbprint(self.signer.public_key)
         self.topic_id = self.gateway_id[:16].hex()
         self.cause = board.reset_cause()
@@ -69,52 +69,8 @@ class App:
         self.journal = Journal(self.flash, lambda: board.entropy(16))
         self._start_journal()
         self.hub = known_hub(self.settings["hub"]["public_key"], self.signer, self.gateway_id, self.log)
-        self.totals = Totals(board.files, self.log)
-        self.samplers = self.account.samplers = self._build_samplers()
-        self._restore_totals()
-        drop(("parkgate.meters.profiles", "parkgate.meters.profile.rows", "parkgate.meters.profile.compiling"))
-        drop(("parkgate.meters.counters", "parkgate.quantities"))
-        drop(("parkgate.sensing.reduction", "parkgate.sensing.cadence", "parkgate.journal.recovery", "sensors.build"))
-        drop(("parkgate.meters.consistency.compiling", "parkgate.journal.survey"))
-        for name in START_ONLY:
-            delattr(App, name)
+        start.finish(self.journal, self.clock, self.account)
         self.sender = None
-
-    # What is read once at the start.
-
-    def _load_settings(self) -> dict:
-        """The active settings of the two slots, a new settings.json first, or the defaults: never a stop."""
-        from parkgate.settings.schema import settings_id, validate
-        from parkgate.settings.slots import TRIAL_MS, Slots
-
-        files = self.board.files
-        slots = Slots(files, validate, self._parse_settings)
-        try:
-            imported = files.read("settings.json")
-        except SettingsError as e:
-            imported = None
-            slots.problem = str(e)
-        settings = slots.load(imported)
-        self.problem = slots.problem
-        if self.problem:
-            self.log.error("settings", self.problem + "; using the last good ones")
-        if not slots.generation:
-            self.log.info("settings", "none yet: using defaults, nothing is sampled")
-        self.generation, self.on_trial = slots.generation, slots.on_trial
-        self.trial_ms = self.mono_ms() + TRIAL_MS if slots.on_trial and slots.can_revert() else None
-        self.settings_id = settings_id(settings)
-        drop(("parkgate.settings.schema", "parkgate.settings.slots", "parkgate.settings.sensors"))
-        drop(("parkgate.sensing.reduction", "parkgate.meters.profile.staging", "parkgate.meters.profile.lines"))
-        return settings
-
-    def _parse_settings(self, text: str) -> dict:
-        """What a new settings.json says. Raises ValueError; SettingsError also for a profile that it names."""
-        from parkgate.meters.profile.staging import check
-        from parkgate.settings.schema import validate
-
-        given = json.loads(text)
-        check(self.read_profile, json.loads, validate(given)["instruments"])
-        return given
 
     def read_profile(self, name: str):
         """The bytes of a profile file, None when there is none."""
@@ -148,105 +104,12 @@ class App:
         self.journal.save()
         self.board.restart()
 
-    def _load_key(self) -> bytes:
-        """The private key; made here at the first start, and it never leaves."""
-        files = self.board.files
-        key = files.read("identity.key")
-        if key is None:
-            key = self.make_key(b"")
-            self.log.info("identity", "made a new key")
-        return key
-
-    def make_key(self, host_entropy: bytes) -> bytes:
-        """Make a key of this board's randomness and what a host adds: as good as the better of both."""
-        mixed = hkdf_sha256(self.board.entropy(48) + host_entropy, b"", b"parkgate identity v1", 48)
-        key = key_from_entropy(mixed)
-        self.board.files.write("identity.key", key)
-        return key
-
-    def _show_public_key(self):
-        shown = self.signer.public_key.hex().encode()
-        if self.board.files.read("public.key") != shown:
-            self.board.files.write("public.key", shown)
-
     def _start_journal(self):
         report = self.journal.recover(self.cause)
         self.log.info("journal", report.text())
         self.note([events.RESET, self.journal.boot, self.cause])
         self.note([events.SETTINGS, self.settings_id, self.problem])
         self.timekeeper.ask_board()
-
-    def _build_samplers(self) -> list:
-        """One sampler a bus or port; an instrument that cannot be built is left out and said, the others run."""
-        from sensors import build
-
-        buses = {}
-        for item in self.settings["buses"]:
-            buses[item["name"]] = build.bus(item, self.board)
-        self.buses = buses
-        by_bus = {name: [] for name in buses}
-        notes = MeterNotes(self.log, self.note, self.clock.date, self.mono_ms, drop)
-        schema = []
-        for item in self.settings["instruments"]:
-            try:
-                made = build.meter(item, buses[item["bus"]], self.read_profile, self.mono_ms, notes)
-                self._place(made[0], item, made[2], made[1], schema)
-            except (ParkgateError, ValueError) as e:
-                self.account.leave_out(item["name"], item["period_ms"], e)
-                continue
-            by_bus[item["bus"]].append(made[0])
-        by_port = self._build_sensors(schema)
-        self.schema = batch.encode_schema(schema)
-        told = self.record, self.account.tell, self.mono_ms, self.log
-        samplers = [Sampler(meters, *told, idle=buses[name].idle) for name, meters in by_bus.items() if meters]
-        return samplers + [Sampler(sensors, *told, shared=False) for sensors in by_port.values()]
-
-    def _build_sensors(self, schema) -> dict:
-        """port → its sensors. Those that never wait share one sampler."""
-        by_port = {}
-        for item in self.settings["sensors"]:
-            from sensors.build import build
-
-            try:
-                sensor = build(item, self.board, asyncio.sleep_ms)
-                self._place(sensor, item, sensor.profile, sensor.schema(), schema)
-            except (ParkgateError, ValueError, OSError) as e:
-                self.account.leave_out(item["name"], item["period_ms"], e)
-                continue
-            port = "" if item["family"] in ("pulses", "machine_state") else item["port"]
-            by_port.setdefault(port, []).append(sensor)
-            drop(("parkgate.meters.profiles", "parkgate.meters.profile.rows", "parkgate.meters.profile.compiling"))
-        return by_port
-
-    def _place(self, instrument, item, profile, channels, schema):
-        """Put an instrument into the schema, its samples reduced where that is wanted. Raises SettingsError."""
-        if item["report"]:
-            from sensors.build import reporter
-
-            instrument.report, channels = reporter(channels, item["report"])
-        from parkgate.sensing.cadence import words
-
-        profile = words(profile, item["period_ms"], item["report"])
-        instrument.index = len(schema)  # tables name instruments by their place in the schema
-        schema.append([instrument.name, profile, channels])
-        self.totals.watch(instrument.name, channels, hasattr(instrument, "memory"))
-
-    def _restore_totals(self):
-        """Give every counter what it had in its newest journalled sample."""
-        journal = self.journal
-        before = self.board.files.read(TAKEN_UNDER)
-        schema = batch.decode_schema(cbor.decode(before)[1] if before else self.schema)
-        samples = (record.payload for record in journal.unsealed() if record.kind == journal.SAMPLE)
-        last = self.totals.load(samples, schema)
-        newest = self.account.last = self.totals.newest
-        if newest and newest[1] == reading.SYNCHRONISED:
-            self.clock.newest_unix_ms = newest[0]
-        for sampler in self.samplers:
-            for instrument in sampler.instruments:
-                if instrument.name in last and hasattr(instrument, "restore"):
-                    time_ms, trust, values = last[instrument.name]
-                    instrument.restore(values, age_ms(time_ms, trust, self.clock, self.mono_ms()))
-        self.totals.remember(self.instruments(), self.clock, self.mono_ms())
 
     def record(self, instrument, values, qualities, taken_ms):
         """Make one sample durable that was acquired at `taken_ms`."""

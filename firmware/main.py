@@ -23,11 +23,21 @@ def run():
 
     board = this_board()  # first: it keeps a place in the heap that must lie near its beginning
 
+    from start import Start
+
+    start = Start(board)
+    gc.collect()
+
+    # The deepest imports come first: imports nest, each takes of a stack of 8 kB on an RP2040, and what fails for want
+    # of it looks like a module that is not there.
+    import parkgate.journal.space  # noqa: I001
+    import parkgate.journal.journal  # noqa: F401
     from app import App
 
     gc.collect()
     gc.threshold(32768)  # keys are made in far more than they leave behind: collecting for each 16 kB took seconds
-    app = App(board)
+    app = App(board, start)
+    start = None
     gc.collect()
     gc.threshold(gc.mem_free() // 4)  # the same later: what lives long must not spread over all of the heap
     app.run()

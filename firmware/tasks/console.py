@@ -4,8 +4,8 @@ nobody does: a gateway on the wall pays only for this file.
 
 import asyncio
 import gc
-import sys
 
+from gateway.loaded import drop
 from parkgate.errors import LinkError, ParkgateError
 
 _IDLE_MS = 30000
@@ -122,15 +122,6 @@ class ConsoleTask:
 
             commands = Change(self._gateway, self._access)
         return getattr(commands, request.name.replace(" ", "_"))
-
-
-def drop(names):
-    """Take modules out of memory until they are wanted again."""
-    for name in names:
-        sys.modules.pop(name, None)
-        package, _, module = name.rpartition(".")
-        if hasattr(sys.modules.get(package), module):
-            delattr(sys.modules[package], module)
 
 
 def _is_public(args, word):

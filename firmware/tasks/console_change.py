@@ -3,8 +3,8 @@
 import gc
 import json
 
+from gateway.loaded import drop
 from parkgate.errors import SettingsError
-from tasks.console import drop
 
 _SHOWN_CHARACTERS = 64  # to a person; a program gets all
 _FACTORY_RESET = 2  # index into events.EPOCH_REASONS
@@ -154,7 +154,10 @@ class Change:
             raise SettingsError("HOST_ENTROPY is 32 bytes in lower-case hexadecimal")
         if gateway.journal.next_seq or gateway.journal.counters.sampled:
             raise SettingsError("this key has signed or taken readings: factory reset first")
-        gateway.make_key(bytes.fromhex(text))
+        from gateway.identity import make_key
+
+        make_key(gateway.board, bytes.fromhex(text))
+        drop(("gateway.identity",))
         await say("a new key was made; restarting")
         return gateway.restart
 

@@ -204,8 +204,8 @@ class Tests:
         consistency = instrument.consistency if hasattr(instrument, "consistency") else None
         if consistency is None:
             return None
+        from gateway.loaded import drop
         from parkgate.meters.consistency import diagnosis
-        from tasks.console import drop
 
         found = [diagnosis.sentence(*told) for told in consistency.holds()]
         lines = ["DISAGREES, signed: " + text for text in found]

@@ -56,11 +56,8 @@ except BaseException as e:
     except OSError:
         pass
 """
-# The deepest imports come first: imports nest, each takes of a stack of 8 kB, and what fails for want of it looks like
-# a module that is not there.
 IN_PLACE = b"""        from hal.rp2.in_place import install
         install()
-        import parkgate.journal.space, parkgate.journal.journal
 """
 NO_NETWORK = b"sys.modules['usocket'] = sys  # no network here: the MQTT encoder only wants the name\n"
 OLDEST_VERSION = (1, 24)  # .mpy files of version 6.3; ours are tested with 1.28

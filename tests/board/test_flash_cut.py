@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.skipif(bool(MISSING), reason=MISSING), pytest.mark.tim
 
 SIZE = int(os.environ.get("PARKGATE_FUZZ_SIZE", "0"))
 BOARD = boards.load("pico")
-OLDER = ("lib/log.mpy", "lib/totals.mpy", "lib/parkgate/clock.mpy", "lib/tasks/seal.mpy")  # all that differs
+OLDER = ("lib/log.mpy", "lib/gateway/totals.mpy", "lib/parkgate/clock.mpy", "lib/tasks/seal.mpy")  # all that differs
 START_S = 600
 CUTS = range(1, 40, 2) if SIZE else (2, 9, 16)  # flash operations that are still whole
 TOOL = """

@@ -38,6 +38,7 @@ asyncio.sleep_ms = time.sleep_ms
 from app import App  # noqa: E402
 from board import Board  # noqa: E402
 from parkgate.events import PERSON  # noqa: E402
+from start import Start  # noqa: E402
 from tasks.seal import Sealer  # noqa: E402
 from workshop import Workshop  # noqa: E402
 
@@ -90,7 +91,7 @@ def run(coroutine):
 def replay():
     """Play the rows; the state at the end."""
     board = ReplayBoard(FOLDER)
-    app = App(board)
+    app = App(board, Start(board))
     journal, sampler = app.journal, app.samplers[0]
     rows_max = app.settings["sealing"]["rows_max"]
     facts = {"cause": app.cause, "settings_id": app.settings_id, "schema": app.schema}

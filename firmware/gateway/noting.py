@@ -1,17 +1,21 @@
 """What happens to a meter's numbers, said in the log and made durable as signed events."""
 
+from gateway.loaded import drop
 from parkgate import events
 
 
 class MeterNotes:
-    """`note(event)` makes an event durable, `date(mono_ms)` gives (time, trust), `drop(names)` forgets modules."""
+    """Made before there is a journal; `use` comes before the first sample."""
 
-    def __init__(self, log, note, date, mono_ms, drop):
+    def __init__(self, log, mono_ms):
         self._log = log
+        self._mono_ms = mono_ms
+        self._note = self._date = None
+
+    def use(self, note, date):
+        """`note(event)` makes an event durable, `date(mono_ms)` gives (time, trust)."""
         self._note = note
         self._date = date
-        self._mono_ms = mono_ms
-        self._drop = drop
 
     def counter(self, name, quantity, what, before, value):
         """What a counter did; see counters.CounterCheck."""
@@ -29,7 +33,7 @@ class MeterNotes:
             from parkgate.meters.consistency import diagnosis
 
             self._log.error(name, diagnosis.sentence(check, code, stated, expected, scale))
-            self._drop(("parkgate.meters.consistency.diagnosis",))
+            drop(("parkgate.meters.consistency.diagnosis",))
         else:
             self._log.info(name, "%s: the numbers agree again" % check)
         self._note([events.CONSISTENCY, name, check, what, code, stated, expected, scale, self._when()])
