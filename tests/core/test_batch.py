@@ -184,3 +184,18 @@ def test_schema_says_what_a_column_means():
         7,
     ):
         raises(ParkgateError, batch.decode_schema, cbor.encode(wrong))
+
+
+def test_an_events_kind_has_62_bits():
+    kept = batch.Batch(seal(payload(events=[[2**62 - 1, 2**64 - 1]])))
+    equal(kept.events, [[2**62 - 1, 2**64 - 1]])
+    for kind in (2**62, 2**63, 2**64 - 1):
+        raises(FormatError, batch.Batch, seal(payload(events=[[kind]])))
+
+
+def test_a_time_has_62_bits():
+    near = [(2**62 - 2, 0, [1, 1], None), (2**62 - 1, 0, [1, 1], None)]
+    message = batch.Batch(seal(payload([table(near)])))
+    equal(message.tables[0].times(message.base_ms), [2**62 - 2, 2**62 - 1])
+    message = batch.Batch(seal(payload([table([near[0], (2**62, 0, [1, 1], None)])])))
+    raises(FormatError, message.tables[0].times, message.base_ms)

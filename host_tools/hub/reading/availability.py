@@ -134,7 +134,7 @@ def _why(name, account) -> str:
 # Availability.
 
 _COVERED = """
-SELECT series, sum(covered_ms) + sum(CASE
+SELECT series, sum(min(covered_ms, 1 << 53)) + sum(CASE
     WHEN tail_ms = 0 THEN 0
     WHEN step_ms IS NULL THEN min(tail_ms, max(0, :until - last_ms))
     WHEN step_ms <= 0 THEN 0

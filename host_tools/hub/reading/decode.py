@@ -100,7 +100,7 @@ def _rows(batch, table, parts) -> Columns:
         if isinstance(part, FormatError):
             raise part
     times, trust, *qualities = parts
-    if not len(times) or _least(times) < 0 or _most(times) >= UINT_LIMIT:
+    if not len(times) or _least(times) < 0 or batch.base_ms + _most(times) >= UINT_LIMIT:
         raise FormatError("table: a time before the batch's base time, or out of range")
     columns = Columns()
     columns.instrument, columns.rows = table.instrument, table.rows

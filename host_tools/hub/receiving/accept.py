@@ -31,6 +31,10 @@ class Held:
         at = bisect_right(self._first, seq) - 1
         return at >= 0 and seq <= self._last[at]
 
+    def __len__(self) -> int:
+        """How many ranges there are."""
+        return len(self._first)
+
     def ranges(self) -> list[tuple[int, int]]:
         return list(zip(self._first, self._last))
 

@@ -2,11 +2,13 @@
 
 `Intake.take` is the whole life of a message: verify (no transaction is open yet), then for the group one
 transaction in which each is accepted or refused, then receipts for what is now committed. A message that the
-hub itself fails on is refused as `internal` and the rest of its group is taken again without it; an error of
-the database is raised, and then nothing of the group is committed nor answered: the caller tries again with
-the same messages.
+hub itself fails on is refused as `internal`, and the messages of its gateway are then taken apart from those of the
+others: what one enrolled key can send costs the others one more transaction, not their receipts. An error of the
+database is raised; what of the group is not yet committed is not answered, and the caller tries again with the same
+messages.
 """
 
+import collections
 import hashlib
 import logging
 import sqlite3
@@ -24,6 +26,7 @@ from parkgate import events
 from parkgate.errors import FormatError
 from parkgate.reading import RELATIVE_ONLY
 from parkgate.wire.batch import Batch
+from parkgate.wire.cbor import UINT_LIMIT
 
 log = logging.getLogger("parkgate.hub")
 
@@ -50,6 +53,31 @@ class Outcome(NamedTuple):
     answer: bytes | None = None
 
 
+class _Work:
+    """A message on its way: what verification found (a Refusal, or gateway and content) and what became of it."""
+
+    __slots__ = ("columns", "found", "given_up", "message", "outcome", "set_aside")
+
+    def __init__(self, message: Message, found, columns):
+        self.message, self.found, self.columns = message, found, columns
+        self.set_aside = self.given_up = False
+        self.outcome: Outcome
+
+    def gateway(self) -> Gateway | None:
+        return self.found.gateway if isinstance(self.found, Refusal) else self.found[0]
+
+    def owner(self) -> int:
+        """The gateway that it is charged to; 0 where none is known."""
+        gateway = self.gateway()
+        return gateway.gw if gateway else 0
+
+    def refuse(self, what: str) -> None:
+        self.found = Refusal(verify.INTERNAL, what, self.gateway())
+        self.set_aside = True
+
+
+FAULTS_MAX = 3  # messages of one gateway in a group that the hub may fail on before it leaves that gateway's others
+HOLES_MAX = 4096  # ranges of seqs held of one chain: what a summary walks through
 PERIODS_MAX = 1 << 53  # of times and counts in a statement: what a reader of JSON can keep
 
 BEAT, STALE_BEAT, REFUSED = "beat", "stale beat", "refused"
@@ -67,29 +95,72 @@ class Intake:
         self.store.refresh()
         verified = [self._verify(message) for message in messages]
         columns = self._decode_new(verified)
-        broken: dict[int, str] = {}
-        while True:
-            at = 0
-            try:
-                with self.store.transaction(now_unix_ms):
-                    outcomes = []
-                    for at, message in enumerate(messages):
-                        found = verified[at]
-                        if at in broken and not isinstance(found, Refusal):
-                            found = Refusal(verify.INTERNAL, broken[at], found[0])
-                        outcomes.append(self._one(message, found, columns.get(at)))
-                break
-            except (sqlite3.Error, MemoryError):
-                raise
-            except Exception as error:
-                if at in broken:
-                    raise
-                log.exception("the hub failed on a message on %s; it is set aside", messages[at].topic)
-                broken[at] = f"{type(error).__name__}: {error}"
-                # The rollback gave memory anew: what was verified names the old objects.
-                self.store.load()
-                verified = [self._verify(message) for message in messages]
-        return [self._answer(outcome, now_unix_ms) for outcome in outcomes]
+        group = [_Work(message, found, columns.get(at)) for at, (message, found) in enumerate(zip(messages, verified))]
+        self._commit(group, now_unix_ms)
+        return [self._answer(work.outcome, now_unix_ms) for work in group]
+
+    def _commit(self, group: list[_Work], now_unix_ms: int) -> None:
+        """Give each its outcome, in one transaction unless the hub itself fails on one of them. Then the messages of
+        that gateway are taken apart from those of the others, and nothing is verified or decoded again."""
+        parts = [group]
+        faults: collections.Counter[int] = collections.Counter()
+        while parts:
+            part = parts.pop()
+            broken = self._try(part, now_unix_ms)
+            if broken is None:
+                continue
+            work, error = broken
+            if work is not None:
+                own = [each for each in part if each.owner() == work.owner()]
+                self._set_aside(work, own, error, faults)
+                rest = [each for each in part if each.owner() != work.owner()]
+                parts += [each for each in (own, rest) if each]
+                continue
+            # Only the whole of it fails: halve it until the gateway, and then the message, is known.
+            owners = list(dict.fromkeys(each.owner() for each in part))
+            if len(part) == 1:
+                self._set_aside(part[0], part, error, faults)
+                parts.append(part)
+            elif len(owners) == 1:
+                parts += [part[len(part) // 2 :], part[: len(part) // 2]]
+            else:
+                first = set(owners[: len(owners) // 2])
+                parts += [[each for each in part if each.owner() not in first],
+                          [each for each in part if each.owner() in first]]  # fmt: skip
+
+    def _try(self, part: list[_Work], now_unix_ms: int) -> tuple[_Work | None, Exception] | None:
+        """Take these in one transaction. None when it is committed, else the message that it failed on (None when that
+        is not known) and how. Raises sqlite3.Error and MemoryError that no message is to blame for."""
+        work = None
+        try:
+            with self.store.transaction(now_unix_ms):
+                for work in part:
+                    if work.given_up:
+                        continue
+                    work.outcome = self._one(work.message, work.found, work.columns)
+                work = None
+        except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError) as error:
+            return work, error  # what was to be stored is at fault, not the database
+        except (sqlite3.Error, MemoryError):
+            raise
+        except Exception as error:
+            return work, error
+        return None
+
+    def _set_aside(self, work: _Work, own: list[_Work], error: Exception, faults) -> None:
+        """Refuse a message that the hub fails on; after FAULTS_MAX of one gateway, all others of it in this group too:
+        they get no receipt and come again."""
+        if work.set_aside:  # even its refusal fails
+            work.given_up = True
+            work.outcome = Outcome(REFUSED, f"{verify.INTERNAL}: {work.found.what}", work.gateway())
+            return
+        faults[work.owner()] += 1
+        log.error("the hub failed on a message on %s; it is set aside", work.message.topic, exc_info=error)
+        work.refuse(f"{type(error).__name__}: {error}")
+        if faults[work.owner()] >= FAULTS_MAX:
+            for each in own:
+                if not each.set_aside:
+                    each.refuse(f"not looked at: the hub failed on {FAULTS_MAX} messages of this gateway before it")
 
     def _verify(self, message):
         try:
@@ -182,6 +253,8 @@ class Intake:
             self.store.add_fork(epoch, seq, batch_hash)
             self.store.alarm(gateway, "fork", f"seq {seq} of epoch {epoch.epoch.hex()[:8]}: {why}")
             raise Refusal(verify.FORK, f"seq {seq}: {why}", gateway)
+        if decision != accept.DUPLICATE and len(epoch.held) >= HOLES_MAX and _opens_hole(epoch.held, seq):
+            raise Refusal(verify.SCATTERED, f"seq {seq} would leave more than {HOLES_MAX} holes in its chain", gateway)
         if decision == accept.DUPLICATE:
             gateway.duplicates += 1
         else:
@@ -255,7 +328,7 @@ class Intake:
     def retry_undecodable(self, now_unix_ms: int) -> int:
         """Try again what an earlier hub could not decode. Returns how many batches decode now."""
         mended = 0
-        with self.store.transaction(now_unix_ms):
+        with self.store.transaction(now_unix_ms, changes_all=True):
             places = {
                 epoch.ep: (gateway, epoch)
                 for gateway in self.store.by_topic.values()
@@ -296,7 +369,7 @@ class Intake:
                 continue
             sealed, readings = told
             epoch.gap_events += 1
-            epoch.gap_readings += readings
+            epoch.gap_readings = min(epoch.gap_readings + readings, UINT_LIMIT)
             if sealed:
                 self.store.add_missing(epoch, *sealed, "gap")
             where = f"batches {sealed[0]} to {sealed[1]}" if sealed else "before they were sealed"
@@ -319,7 +392,7 @@ class Intake:
         if not db.execute("SELECT 1 FROM about WHERE name = 'account'").fetchone():
             return
         log.info("the database is of an older format: computing what time its readings cover")
-        with self.store.transaction(now_unix_ms):
+        with self.store.transaction(now_unix_ms, changes_all=True):
             for gateway in self.store.by_topic.values():
                 for epoch in gateway.epochs.values():
                     for seq, data in self.store.decoded(epoch):
@@ -376,6 +449,10 @@ class Intake:
             log.error("%s: %s", gateway.name, what)
         epoch.deficit = max(0, deficit)
         return Outcome(BEAT, "", gateway, beat=(asked, []))
+
+
+def _opens_hole(held: accept.Held, seq: int) -> bool:
+    return seq - 1 not in held and seq + 1 not in held
 
 
 def _decode_safely(batches):

@@ -1,7 +1,7 @@
 """What the hub keeps in memory of each gateway: a copy of its rows, changed inside a transaction, dropped on
 rollback.
 
-Nothing here is a second truth. `Store.load` builds all of it from the database, `Store.flush` writes what
+Nothing here is a second truth. `stores.loading` builds all of it from the database, `Store.transaction` writes what
 changed, and after a failed transaction it is built anew.
 """
 
@@ -98,6 +98,10 @@ class Gateway:
         self.revoked_unix_ms: int | None = None
         self.verifier: Verifier | None = None
         self.receipt_key: bytes | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """All that the hub counts of it becomes as for a new gateway: `Store` fills it from the database."""
         self.last_seen_unix_ms: int | None = None
         self.duplicates = self.stale_beats = 0
         self.beat: Beat | None = None

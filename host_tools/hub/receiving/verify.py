@@ -9,6 +9,7 @@ malformed        not in the one canonical form of a batch or beat
 foreign          signed by another gateway than the topic names
 signature        the signature does not hold, or is not the one canonical form (high s)
 fork             signed as it must be, but contradicts what is held (decided in `accept`)
+scattered        would leave more holes in its chain than the hub keeps account of: the gateway sends it again later
 internal         the hub itself failed on it; the log has the traceback
 """
 
@@ -25,8 +26,8 @@ TOPIC, UNKNOWN, REVOKED, OVERSIZED, MALFORMED = (
     "oversized",
     "malformed",
 )
-FOREIGN, SIGNATURE, FORK, INTERNAL = "foreign", "signature", "fork", "internal"
-REASONS = (TOPIC, UNKNOWN, REVOKED, OVERSIZED, MALFORMED, FOREIGN, SIGNATURE, FORK, INTERNAL)
+FOREIGN, SIGNATURE, FORK, SCATTERED, INTERNAL = "foreign", "signature", "fork", "scattered", "internal"
+REASONS = (TOPIC, UNKNOWN, REVOKED, OVERSIZED, MALFORMED, FOREIGN, SIGNATURE, FORK, SCATTERED, INTERNAL)
 
 _FORMS = {"batch": (Batch, MAX_BATCH_BYTES), "beat": (Beat, MAX_BEAT_BYTES)}
 

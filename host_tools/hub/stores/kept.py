@@ -85,16 +85,14 @@ def keep_beat(db, ep: int, beat: Beat, data: bytes, now_unix_ms: int) -> None:
     )
 
 
-def last_beats(db) -> dict[int, Beat]:
-    """ep → the newest beat of that chain."""
-    return {ep: Beat(data) for ep, data in db.execute("SELECT ep, bytes FROM beats ORDER BY ep, boot, seq, sampled")}
-
-
 def take_standing(db) -> None:
     """Keep the beats that an older hub had: one a gateway."""
     rows = db.execute("SELECT gw, beat, beat_unix_ms FROM standing WHERE beat NOT NULL").fetchall()
     for gw, data, received in rows:
-        beat = Beat(data)
+        try:
+            beat = Beat(data)
+        except FormatError:
+            continue  # damaged: nobody can verify it
         row = db.execute("SELECT ep FROM epoch WHERE gw = ? AND epoch = ?", (gw, beat.sign1.epoch)).fetchone()
         if row:
             keep_beat(db, row[0], beat, data, received or 0)
@@ -114,13 +112,13 @@ def gap_told(event: list) -> tuple[tuple[int, int] | None, int] | None:
     return sealed, readings
 
 
-def signed_gaps(db) -> list[tuple[int, int, int]]:
+def signed_gaps(db, where: str = "1") -> list[tuple[int, int, int]]:
     """(ep, first seq, last seq) that gap events explain, read from the signed batches themselves: a row that somebody
     wrote into `missing` or `event` explains nothing."""
     found = []
     rows = db.execute(
         "SELECT DISTINCT event.ep, batch.bytes, batch.hash FROM event"
-        f" JOIN batch ON batch.ep = event.ep AND batch.seq = event.seq WHERE event.kind = {events.GAP}"
+        f" JOIN batch ON batch.ep = event.ep AND batch.seq = event.seq WHERE event.kind = {events.GAP} AND {where}"
     )
     for ep, data, batch_hash in rows:
         if not whole(data, batch_hash):

@@ -8,10 +8,10 @@
 
 import contextlib
 import json
+import logging
 
-from host_tools.hub.receiving.accept import Held
 from host_tools.hub.receiving.state import Account, Channels, Epoch, Gateway, Series
-from host_tools.hub.stores import kept
+from host_tools.hub.stores import kept, loading
 from host_tools.hub.stores.database import DATABASE_FILE as DATABASE_FILE
 from host_tools.hub.stores.database import StoreError as StoreError
 from host_tools.hub.stores.database import connect as connect
@@ -22,7 +22,9 @@ from parkgate.wire import batch as batch_format
 from parkgate.wire import cbor
 from parkgate.wire.beat import Beat
 
-OUTCOME_COLUMNS = ("taken", "no_answer", "backed_off", "bus_busy", "not_built", "failed")
+log = logging.getLogger("parkgate.hub")
+
+ALL = None  # of the gateways whose memory must be built anew: each one
 EVIDENCE_KEPT = 64  # a gateway and reason; forks matter most and come validly signed, so they get more
 FORK_EVIDENCE_KEPT = 1024
 EVIDENCE_BYTES = batch_format.MAX_BATCH_BYTES
@@ -41,6 +43,8 @@ class Store:
         self.nobody: dict[str, int] = {}  # refusals where no enrolled gateway is named
         self._touched: dict[int, Gateway] = {}
         self._evidence: dict[tuple[int, str], int] = {}
+        self._stale: set[int] | None = ALL
+        self.damage: list[loading.Damage] = []  # what the last `load` could not read
         self.now_unix_ms = 0
         self.load()
 
@@ -51,52 +55,30 @@ class Store:
 
     def load(self) -> None:
         """Build everything in memory from the database."""
-        db = self.db
-        self._stale = True
+        self._version = self.db.execute("PRAGMA data_version").fetchone()[0]
+        self._load_gateways()
+        self._fill(list(self.by_topic.values()))
+
+    def mend(self) -> None:
+        """Build anew what the last transaction changed in memory, if it failed."""
+        if self._stale is ALL:
+            self.load()
+        elif self._stale:
+            self._fill([gateway for gateway in self.by_topic.values() if gateway.gw in self._stale])
+
+    def _fill(self, gateways: list[Gateway]) -> None:
+        self._stale = ALL  # until this has come to its end
         self._dirty_series: dict[int, Series] = {}
         self._dirty_epochs: dict[int, Epoch] = {}
-        self._version = db.execute("PRAGMA data_version").fetchone()[0]
-        self.by_topic = {}
-        self._load_gateways()
-        by_gw = {gateway.gw: gateway for gateway in self.by_topic.values()}
-        for gw, seen, duplicates, stale, beat, beat_ms in db.execute("SELECT * FROM standing"):
-            gateway = by_gw[gw]
-            gateway.last_seen_unix_ms, gateway.duplicates, gateway.stale_beats = seen, duplicates, stale
-            gateway.beat_bytes, gateway.beat_unix_ms = beat, beat_ms
-            gateway.beat = Beat(beat) if beat else None
-        by_ep = self._load_epochs(by_gw)
-        for row in db.execute("SELECT gw, series, instrument, quantity, unit, scale, profile, readings, undated,"
-                              " span_ms, qualities, last_ep, last_seq, last_ms, last_trust, last_quality, last_value,"
-                              " good_ms, row_ms FROM series ORDER BY series"):  # fmt: skip
-            series = Series(*row[1:7])
-            series.readings, series.undated, series.span_ms = row[7:10]
-            series.qualities = {int(code): count for code, count in json.loads(row[10]).items()}
-            series.last_place = (row[11], row[12]) if row[11] is not None else None
-            series.last_ms, series.last_trust, series.last_quality, series.last_value = row[13:17]
-            series.good_ms, series.row_ms = row[17:]
-            by_gw[row[0]].series[row[2:6]] = series
-        for gateway in by_gw.values():
-            gateway.choose_headline()
-            newest = max(gateway.series.values(), key=lambda s: s.last_place or (-1, -1), default=None)
-            if newest:
-                gateway.took(newest)
-        for gw, schema_id, data in db.execute("SELECT * FROM schema"):
-            self._resolve(by_gw[gw], schema_id, data)
-        self._load_accounts(by_gw)
-        self.nobody = {}
-        for gw, reason, count, _ in db.execute("SELECT * FROM refused"):
-            (by_gw[gw].refused if gw else self.nobody)[reason] = count
-        self._load_alarms()
-        for ep, state, count in db.execute("SELECT ep, state, count(*) FROM batch WHERE state > 0 GROUP BY ep, state"):
-            gateway = by_ep[ep]
-            if state == WAITS_FOR_SCHEMA:
-                gateway.undecoded += count
-            else:
-                gateway.undecodable += count
+        self.damage = loading.fill(self.db, gateways, self._resolve)
+        for gateway, what in self.damage:
+            log.error("%s: %s", gateway.name, what)
+        self.nobody = dict(self.db.execute("SELECT reason, count FROM refused WHERE gw = 0"))
         self._evidence = {
-            (gw, reason): n for gw, reason, n in db.execute("SELECT gw, reason, count(*) FROM evidence GROUP BY 1, 2")
+            (gw, reason): n
+            for gw, reason, n in self.db.execute("SELECT gw, reason, count(*) FROM evidence GROUP BY 1, 2")
         }
-        self._stale = False
+        self._stale = set()
 
     def _load_gateways(self) -> None:
         by_gw = {gateway.gw: gateway for gateway in self.by_topic.values()}
@@ -106,97 +88,41 @@ class Store:
             gateway.name, gateway.revoked_unix_ms = name, revoked
             self.by_topic[gateway.topic_name()] = gateway
 
-    def _load_accounts(self, by_gw) -> None:
-        """What each instrument's statements say together, and what the newest one says."""
-        sums = ", ".join(f"sum({name})" for name in OUTCOME_COLUMNS)
-        for gw, instrument, *counts in self.db.execute(
-            f"SELECT gw, instrument, {sums} FROM periods GROUP BY gw, instrument"
-        ):
-            by_gw[gw].accounts[instrument] = Account(counts)
-        newest = ", ".join(OUTCOME_COLUMNS)
-        for gw, instrument, ep, seq, place, end_ms, *counts in self.db.execute(
-            f"SELECT gw, instrument, ep, seq, place, end_ms, {newest} FROM periods ORDER BY ep, seq, place"
-        ):
-            by_gw[gw].accounts[instrument].newest((ep, seq, place), end_ms, counts)
-        for gateway in by_gw.values():
-            epoch = gateway.current()
-            if epoch is not None and epoch.held.head() is not None:
-                row = self.db.execute(
-                    "SELECT schema_id FROM batch WHERE ep = ? AND seq = ?", (epoch.ep, epoch.held.head())
-                ).fetchone()
-                gateway.schema_place, gateway.schema_id = (epoch.ep, epoch.held.head()), row[0]
-
-    def _load_alarms(self) -> None:
-        by_gw = {gateway.gw: gateway for gateway in self.by_topic.values()}
-        for gateway in by_gw.values():
-            gateway.alarms = {}
-        for gw, kind, what, count, first_ms, last_ms in self.db.execute("SELECT * FROM alarm"):
-            by_gw[gw].alarms[kind] = {
-                "kind": kind, "what": what, "count": count, "first_unix_ms": first_ms, "last_unix_ms":
-                last_ms,
-            }  # fmt: skip
-
-    def _load_epochs(self, by_gw) -> dict[int, Gateway]:
-        by_ep, epochs = {}, {}
-        for row in self.db.execute("SELECT gw, ep, epoch, batches, readings, sampled, dropped, gap_events,"
-                                   " gap_readings FROM epoch"):  # fmt: skip
-            epoch = Epoch(row[1], row[2])
-            epoch.batches, epoch.readings, epoch.sampled, epoch.dropped = row[3:7]
-            epoch.gap_events, epoch.gap_readings = row[7:]
-            by_ep[epoch.ep], epochs[epoch.ep] = by_gw[row[0]], epoch
-            by_gw[row[0]].epochs[epoch.epoch] = epoch
-        ranges: dict[int, list] = {}
-        for ep, first, last in self.db.execute("SELECT * FROM held ORDER BY ep, first_seq"):
-            ranges.setdefault(ep, []).append((first, last))
-        for ep, found in ranges.items():
-            epoch = epochs[ep]
-            epoch.held = Held(found)
-            head = found[-1][1]
-            epoch.head_link = self.links(ep, head, head)[head]
-        for ep, first, last in self.db.execute("SELECT ep, first_seq, last_seq FROM missing WHERE why = 'lost'"):
-            epochs[ep].missing["lost"].add_range(first, last)
-        for ep, first, last in kept.signed_gaps(self.db):
-            epochs[ep].missing["gap"].add_range(first, last)
-        for ep, beat in kept.last_beats(self.db).items():
-            epochs[ep].beat = beat
-        for ep, fork_hash, _ in self.db.execute("SELECT * FROM fork"):
-            epochs[ep].forks.add(fork_hash)
-        return by_ep
-
     def refresh(self) -> bool:
         """See gateways that were enrolled, renamed or revoked meanwhile, and mend the memory after an error.
         True when something may have changed."""
-        if self._stale:
-            self.load()
+        if self._stale is ALL or self._stale:
+            self.mend()
             return True
         version = self.db.execute("PRAGMA data_version").fetchone()[0]
         if version == self._version:
             return False
         self._version = version
         self._load_gateways()
-        self._load_alarms()
+        loading.alarms(self.db, {gateway.gw: gateway for gateway in self.by_topic.values()})
         return True
 
     # A transaction.
 
     @contextlib.contextmanager
-    def transaction(self, now_unix_ms: int):
-        """One group of messages, all or nothing. After an error the next transaction begins by loading
-        anew."""
+    def transaction(self, now_unix_ms: int, changes_all: bool = False):
+        """One group of messages, all or nothing. After an error the memory of the gateways that were touched (with
+        `changes_all`: of all) is built anew before the next transaction."""
         self.now_unix_ms = now_unix_ms
-        if self._stale:
-            self.load()
+        self.mend()
         self._touched = {}
-        self._stale = True
+        committed = False
         try:
             self.db.execute("BEGIN IMMEDIATE")
             yield self
             self._flush()
             self.db.execute("COMMIT")
-            self._stale = False
+            committed = True
         finally:
-            if self._stale and self.db.in_transaction:
-                self.db.execute("ROLLBACK")
+            if not committed:
+                self._stale = ALL if changes_all else {*self._touched, 0}
+                if self.db.in_transaction:
+                    self.db.execute("ROLLBACK")
 
     def touch(self, gateway: Gateway) -> None:
         """This gateway was heard from in this transaction."""

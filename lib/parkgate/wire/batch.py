@@ -241,7 +241,7 @@ class CodedTable:
     def times(self, base_ms: int) -> list:
         """Times of the rows in ms. Raises FormatError."""
         offsets = decode_column(self.times_data, self.rows)
-        if min(offsets) < 0 or max(offsets) >= cbor.UINT_LIMIT:
+        if min(offsets) < 0 or base_ms + max(offsets) >= cbor.UINT_LIMIT:
             raise FormatError("table: a time before the batch's base time, or out of range")
         return [base_ms + offset for offset in offsets]
 
@@ -337,8 +337,9 @@ class Batch:
         if type(self.events) is not list or len(self.events) > MAX_EVENTS:
             raise FormatError("batch: events are a list of at most %d" % MAX_EVENTS)
         for event in self.events:
-            if type(event) is not list or not event or type(event[0]) is not int or event[0] < 0:
+            if type(event) is not list or not event:
                 raise FormatError("batch: an event is a list that begins with its kind")
+            expect_uint(event[0], "batch: kind of an event")
         self.schema = fields[12] if len(fields) == 13 else None
         if len(fields) == 13 and (type(self.schema) is not bytes or short_id(self.schema) != self.schema_id):
             raise FormatError("batch: the schema inside does not have the schema's id")
