@@ -11,7 +11,7 @@ from host_tools.base import files
 def hold(path: Path) -> int:
     """Lock the file `path` (made if missing) and write this process's id into it. The lock is held until the descriptor
     given back, and every copy of it in another process, is closed. Raises BlockingIOError when it is held already,
-    FileTrouble when it cannot be made."""
+    FileTrouble when it cannot be made or locked for another reason."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
@@ -21,6 +21,12 @@ def hold(path: Path) -> int:
         with contextlib.suppress(OSError):  # the number is for people only
             os.ftruncate(descriptor, 0)
             os.write(descriptor, b"%d\n" % os.getpid())
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    except OSError as error:  # a network disk without locks
+        os.close(descriptor)
+        raise files.trouble("cannot lock", path, error) from None
     except BaseException:
         os.close(descriptor)
         raise
@@ -28,15 +34,20 @@ def hold(path: Path) -> int:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds the lock, without taking it for longer than a moment."""
+    """Whether a process holds the lock, without taking it for longer than a moment. Raises FileTrouble where that
+    cannot be known."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError as error:
+        raise files.trouble("cannot look at", path, error) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return False
-    except OSError:
+    except BlockingIOError:
         return True
+    except OSError as error:
+        raise files.trouble("cannot lock", path, error) from None
     finally:
         os.close(descriptor)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from host_tools.base import files
-from parkgate.errors import FormatError, IntegrityError
+from parkgate.errors import FormatError, IntegrityError, ParkgateError
 from parkgate.wire import cose, receipt
 
 HUB_KEY_FILE = "hub_key.pem"
@@ -130,18 +130,46 @@ class HubKey:
         return receipt.shared_key(shared, cose.thumbprint(gateway_xy), self.id)
 
 
-def hub_key(data_dir: Path) -> HubKey:
-    """The hub key of this data directory, made at the first call. Raises FormatError when the file is not a
-    P-256 key, or others may read it."""
+class HubKeyMissing(ParkgateError):
+    """This folder has a hub's data and not its key, or the key of another hub."""
+
+
+def hub_key(data_dir: Path, make: bool = True) -> HubKey:
+    """The hub key of this data directory, made at the first call where `make` allows it. Raises FormatError when the
+    file is not a P-256 key, or others may read it; HubKeyMissing when it is not there and must not be made, or is not
+    the key whose public half lies beside it; FileTrouble."""
     path = Path(data_dir) / HUB_KEY_FILE
-    if not path.exists():
+    public_file = Path(data_dir) / HUB_PUBLIC_FILE
+    if not _is_there(path):
+        if not make or _is_there(public_file):
+            raise HubKeyMissing(
+                f"{path} is missing, and there is a hub's data beside it. Put the file back from a backup "
+                "(`parkgate hub backup` keeps it too). No new key was made: with another key this would be another "
+                "hub, and every gateway would have to be provisioned again"
+            )
         _make_private(path)
     key = _read_private(path)
-    public_file = Path(data_dir) / HUB_PUBLIC_FILE
     line = key.xy.hex() + "\n"
-    if not public_file.is_file() or public_file.read_text() != line:
+    before = files.read_text(public_file, PUBLIC_KEY_FILE_BYTES_MAX) if _is_there(public_file) else ""
+    if before != line:
+        if _is_hex(before.strip()):
+            raise HubKeyMissing(
+                f"{path} is not the key of this hub: {public_file} names another one. Put the right hub_key.pem back "
+                "from a backup. Nothing was changed"
+            )
         files.write(public_file, line)
     return key
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file. Raises FileTrouble where that cannot be known."""
+    try:
+        path.stat()
+        return True
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise files.trouble("cannot look at", path, error) from None
 
 
 def _make_private(path: Path) -> None:

@@ -20,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-from host_tools.base import files
+from host_tools.base import files, folder_lock
 from parkgate.errors import LinkError
 
 KINDS = ("nats", "mosquitto")
@@ -31,6 +31,7 @@ MESSAGE_BYTES_MAX = 65536  # four times our largest message: a larger one ends i
 STORE_BYTES_MAX = 1 << 30
 LOG_TAIL_BYTES = 2000
 PID_FILE = "broker.pid"
+LOCK_FILE = "broker.lock"
 
 # max_ack_pending: how many messages the hub may have in hand at once; ack_wait: when they are sent again.
 _NATS_CONFIG = """\
@@ -99,6 +100,7 @@ class Broker:
         self.port = port
         self._tls = tls
         self._process: subprocess.Popen | None = None
+        self._lock: int | None = None
 
     @property
     def url(self) -> str:
@@ -124,13 +126,15 @@ class Broker:
                 return self
             except BrokerError:
                 # Between choosing a free port and listening on it another process can take it.
-                if not chosen or attempt == 2:
+                if not chosen or attempt == 2 or self._lock is None:
+                    self._free_folder()
                     raise
         return self
 
     def _start_once(self):
         store = self.data_dir / "store"
         files.make_folder(store)
+        self._take_folder()
         command = self._command(store)
         self._end_orphan(command[-1])
         self._check_port()
@@ -154,6 +158,19 @@ class Broker:
                     f" its log ends:\n{self._log_tail()}"
                 )
             time.sleep(POLL_S)
+
+    def _take_folder(self):
+        """Raises BrokerError when another program that lives runs a broker here. One that was killed holds nothing."""
+        if self._lock is None:
+            try:
+                self._lock = folder_lock.hold(self.data_dir / LOCK_FILE)
+            except BlockingIOError:
+                raise BrokerError(f"another program runs a broker in {self.data_dir}: end that one first") from None
+
+    def _free_folder(self):
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _check_port(self):
         """Raises BrokerError when something listens there: another broker would answer in the place of ours."""
@@ -216,6 +233,7 @@ class Broker:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_TIMEOUT_S)
         self.kill()
+        self._free_folder()
 
     def kill(self) -> None:
         """End it as a power cut would (SIGKILL)."""

@@ -259,7 +259,7 @@ def _ask_hub(args, given: Given, public_key: bytes, name: str) -> Hub:
     else:
         with contextlib.closing(connect(given.folder)) as database:
             checked = enrol.check(database, public_key, name)
-        hub = Hub(hub_key(given.folder).xy, _broker_of(given.folder), checked.known)
+        hub = Hub(hub_key(given.folder, make=False).xy, _broker_of(given.folder), checked.known)
     if known not in (None, hub.xy):
         raise SettingsError("the hub has another public key than --hub-key says: is that the right hub?")
     return hub

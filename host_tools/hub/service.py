@@ -16,7 +16,7 @@ from host_tools.base import files, folder_lock
 from host_tools.base.keys import hub_key
 from host_tools.hub.receiving.intake import Intake, Message
 from host_tools.hub.receiving.receive import Receiver
-from host_tools.hub.stores.store import Store
+from host_tools.hub.stores.store import DATABASE_FILE, Store
 from host_tools.hub.web.summary import Board
 from parkgate.errors import ParkgateError
 
@@ -39,37 +39,67 @@ def now_unix_ms() -> int:
 class Hub:
     """All of the hub except its page. `start`, then `stop`."""
 
-    def __init__(self, data_dir, broker_url: str, ca_file=None, cert_file=None, key_file=None):
+    def __init__(self, data_dir, broker_url: str | None = None, ca_file=None, cert_file=None, key_file=None):
+        """Take the folder: its lock first, before anything of another hub's is touched, then key and database. Without
+        `broker_url`, `use_broker` comes before `start`. Raises HubBusy, HubKeyMissing, StoreError, FileTrouble,
+        FormatError; the folder is then free again."""
         self.data_dir = Path(data_dir)
         files.make_folder(self.data_dir)
         self._lock = _lock(self.data_dir)
-        self.key = hub_key(self.data_dir)
-        self.store = Store(self.data_dir)
-        self.intake = Intake(self.store, self.key)
-        self.board = Board(now_unix_ms())
-        self.receiver = Receiver(broker_url, f"parkgate-hub-{self.key.id.hex()[:16]}", ca_file, cert_file, key_file)
+        try:
+            self.key = hub_key(self.data_dir, make=not (self.data_dir / DATABASE_FILE).exists())
+            self.store = Store(self.data_dir)
+            try:
+                self.store.belong_to(self.key.id)
+                self.intake = Intake(self.store, self.key)
+                self.board = Board(now_unix_ms())
+                self._receiver: Receiver | None = None
+                if broker_url is not None:
+                    self.use_broker(broker_url, ca_file, cert_file, key_file)
+            except BaseException:
+                self.store.close()
+                raise
+        except BaseException:
+            os.close(self._lock)
+            raise
         self.started_unix_ms = now_unix_ms()
         self.storage_fault: str | None = None
         self.groups = self.messages = self.faults = 0
         self._stopping = threading.Event()
+        self._stop_once, self._stopped = threading.Lock(), False
         self._thread = threading.Thread(target=self._run, name="hub-writer", daemon=True)
 
+    @property
+    def receiver(self) -> Receiver:
+        """Its end of the broker."""
+        assert self._receiver is not None, "use_broker comes first"
+        return self._receiver
+
+    @receiver.setter
+    def receiver(self, receiver) -> None:
+        self._receiver = receiver
+
+    def use_broker(self, url: str, ca_file=None, cert_file=None, key_file=None) -> None:
+        """Name the broker. Raises AddressError."""
+        self.receiver = Receiver(url, f"parkgate-hub-{self.key.id.hex()[:16]}", ca_file, cert_file, key_file)
+
     def start(self) -> None:
-        self.intake.account_anew(now_unix_ms())
-        mended = self.intake.retry_undecodable(now_unix_ms())
-        if mended:
-            log.info("%d batches that could not be decoded before are decoded now", mended)
-        self.intake.fill_sparks()
+        self.intake.derived.start(now_unix_ms())
         self.board.put(list(self.store.by_topic.values()), self.store.nobody)
         self.receiver.start()
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the group in hand, end the connection, close the database."""
+        """Finish the group in hand, end the connection, close the database. Once is enough; again does nothing."""
+        with self._stop_once:
+            if self._stopped:
+                return
+            self._stopped = True
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(STOP_TIMEOUT_S)
-        self.receiver.stop()
+        if self._receiver is not None:
+            self._receiver.stop()
         if not self._thread.is_alive():
             self.store.close()
         os.close(self._lock)
@@ -110,7 +140,8 @@ class Hub:
         self.receiver.done(group)
         self.groups += 1
         self.messages += len(group)
-        self.board.put(self.store.touched(), self.store.nobody)
+        heard = {outcome.gateway.gw: outcome.gateway for outcome in outcomes if outcome.gateway is not None}
+        self.board.put(list(heard.values()), self.store.nobody)
 
     def _look_for_enrolments(self) -> None:
         try:
@@ -132,4 +163,4 @@ def _lock(data_dir: Path) -> int:
     try:
         return folder_lock.hold(data_dir / LOCK_FILE)
     except BlockingIOError:
-        raise HubBusy(f"another hub runs on {data_dir}") from None
+        raise HubBusy(f"another hub runs on {data_dir}: end that one first, or name another folder") from None

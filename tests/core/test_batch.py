@@ -197,5 +197,5 @@ def test_a_time_has_62_bits():
     near = [(2**62 - 2, 0, [1, 1], None), (2**62 - 1, 0, [1, 1], None)]
     message = batch.Batch(seal(payload([table(near)])))
     equal(message.tables[0].times(message.base_ms), [2**62 - 2, 2**62 - 1])
-    message = batch.Batch(seal(payload([table([near[0], (2**62, 0, [1, 1], None)])])))
-    raises(FormatError, message.tables[0].times, message.base_ms)
+    raises(FormatError, message.tables[0].times, message.base_ms + 1)
+    raises(FormatError, payload, [table([near[0], (2**62, 0, [1, 1], None)])])

@@ -102,6 +102,7 @@ def test_kill_and_start_again(broker):
 
 def test_one_left_behind_by_a_killed_program_is_ended_first(broker, tmp_path):
     orphan = broker.pid
+    broker._free_folder()  # as when its program is killed
     other = Broker(broker.kind, tmp_path).start()
     try:
         broker._process.wait(WAIT_S)
@@ -109,6 +110,13 @@ def test_one_left_behind_by_a_killed_program_is_ended_first(broker, tmp_path):
         leave(client(other, "after"))
     finally:
         other.stop()
+
+
+def test_the_broker_of_a_program_that_lives_is_left_alone(broker, tmp_path):
+    with pytest.raises(BrokerError, match="another program runs a broker"):
+        Broker(broker.kind, tmp_path).start()
+    assert broker.pid
+    leave(client(broker, "still there"))
 
 
 def test_a_number_in_the_pid_file_that_is_another_process_is_left_alone(broker, tmp_path):

@@ -293,7 +293,7 @@ def test_signed_but_not_decodable_is_kept_answered_and_shown(rig, gateway):
     summary = rig.summary(gateway)
     assert summary["undecodable"] == 1 and [alarm["kind"] for alarm in summary["alarms"]] == ["undecodable"]
     rig.restart()
-    assert rig.intake.retry_undecodable(NOW_MS) == 0
+    assert rig.intake.derived.retry_undecodable(NOW_MS) == 0
     assert rig.summary(gateway)["undecodable"] == 1
 
 
@@ -305,7 +305,7 @@ def test_a_batch_an_earlier_hub_could_not_decode_is_decoded_later(rig, gateway):
     rig.store.db.execute("UPDATE series SET readings = 0, qualities = '{}', last_ep = NULL, last_seq = NULL")
     rig.restart()
     assert rig.summary(gateway)["undecodable"] == 1
-    assert rig.intake.retry_undecodable(NOW_MS) == 1
+    assert rig.intake.derived.retry_undecodable(NOW_MS) == 1
     assert rig.everything() == whole
     assert rig.summary(gateway)["undecodable"] == 0
 
@@ -362,7 +362,7 @@ def test_after_a_restart_everything_is_as_before(rig, gateway):
     after = rig.summary(gateway)
     del before["spark"], after["spark"]
     assert after == before
-    rig.intake.fill_sparks()
+    rig.intake.derived.fill_sparks()
     assert rig.summary(gateway)["spark"]
 
 

@@ -79,6 +79,7 @@ def run(tmp_path, *words):
     from host_tools import cli
     from host_tools.hub.stores.store import connect
 
+    keys.hub_key(tmp_path)
     connect(tmp_path).close()
     return cli.main(["enrol", "--data", str(tmp_path), *words])
 

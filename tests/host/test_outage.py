@@ -176,7 +176,7 @@ def test_a_database_of_the_older_format_is_brought_up(rig, away):
         db.execute("DROP TABLE gateway_history")
         db.execute("PRAGMA user_version = 1")
     rig.open()
-    rig.intake.account_anew(rig.now_unix_ms)
+    rig.intake.derived.account_anew(rig.now_unix_ms)
     assert (covered(rig, away), state(rig, away)) == wanted
     assert rig.rows("SELECT * FROM about") == []
     made = "".join(sql for (sql,) in rig.rows("SELECT sql FROM sqlite_master WHERE name = 'periods'"))

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from host_tools.hub.reading.decode import blocks, decode_group
 from host_tools.hub.receiving import accept, verify
 from host_tools.hub.receiving.answer import answer_topic, make_answer, make_receipt, receipt_topic
+from host_tools.hub.receiving.derived import Derived
 from host_tools.hub.receiving.state import Gateway
 from host_tools.hub.receiving.verify import Refusal
 from host_tools.hub.stores import kept
@@ -89,6 +90,7 @@ class Intake:
     def __init__(self, store: Store, key):
         self.store = store
         self.key = key
+        self.derived = Derived(self)
 
     def take(self, messages: list[Message], now_unix_ms: int) -> list[Outcome]:
         """The outcome of each message, after the commit. Raises sqlite3.Error: nothing was committed."""
@@ -282,7 +284,7 @@ class Intake:
         if places is not None:
             state, found = self._decode(gateway, batch, columns, places)
         self._gaps(gateway, epoch, batch)
-        self._periods(gateway, epoch, seq, batch.events)
+        self.take_periods(gateway, epoch, seq, batch.events)
         store.add_batch(gateway, epoch, batch, batch_hash, message.data, state)
         store.add_events(epoch, seq, batch.events)
         store.add_blocks(gateway, epoch, seq, found)
@@ -317,46 +319,17 @@ class Intake:
 
     def _decode_waiting(self, gateway, schema_id):
         by_ep = {epoch.ep: epoch for epoch in gateway.epochs.values()}
-        waiting = self.store.waiting(gateway, schema_id)
-        batches = [Batch(data) for _, _, _, data in waiting]
-        for (batch_id, ep, seq, _), batch, columns in zip(waiting, batches, _decode_safely(batches)):
+        waiting, batches = [], []
+        for batch_id, ep, seq, data, batch_hash in self.store.waiting(gateway, schema_id):
+            batch = self.derived.sound(gateway, by_ep[ep], seq, data, batch_hash)
+            if batch is not None:
+                waiting.append((batch_id, ep, seq))
+                batches.append(batch)
+        for (batch_id, ep, seq), batch, columns in zip(waiting, batches, _decode_safely(batches)):
             state, found = self._decode(gateway, batch, columns, gateway.schemas[schema_id])
             self.store.add_blocks(gateway, by_ep[ep], seq, found)
             self.store.set_state(batch_id, state)
             gateway.undecoded -= 1
-
-    def retry_undecodable(self, now_unix_ms: int) -> int:
-        """Try again what an earlier hub could not decode. Returns how many batches decode now."""
-        mended = 0
-        with self.store.transaction(now_unix_ms, changes_all=True):
-            places = {
-                epoch.ep: (gateway, epoch)
-                for gateway in self.store.by_topic.values()
-                for epoch in gateway.epochs.values()
-            }
-            for batch_id, ep, seq, data in self.store.undecodable():
-                gateway, epoch = places[ep]
-                batch = Batch(data)
-                try:
-                    found = blocks(decode_group([batch])[0], gateway.schemas[batch.schema_id])
-                except (FormatError, KeyError):
-                    continue
-                self.store.add_blocks(gateway, epoch, seq, found)
-                self.store.set_state(batch_id, DECODED)
-                gateway.undecodable -= 1
-                mended += 1
-        return mended
-
-    def fill_sparks(self) -> None:
-        """Give every gateway the newest values of its headline series, as far back as its newest batch
-        goes."""
-        for gateway in self.store.by_topic.values():
-            if gateway.headline is None or gateway.headline.last_place is None:
-                continue
-            batch = Batch(self.store.batch_bytes(*gateway.headline.last_place))
-            for block in blocks(decode_group([batch])[0], gateway.schemas[batch.schema_id]):
-                if block.series is gateway.headline:
-                    gateway.spark.extend(block.spark)
 
     def _gaps(self, gateway, epoch, batch):
         """Take the signed gaps of a batch to account."""
@@ -375,7 +348,7 @@ class Intake:
             where = f"batches {sealed[0]} to {sealed[1]}" if sealed else "before they were sealed"
             log.warning("%s: signed gap of %d readings, %s", gateway.name, readings, where)
 
-    def _periods(self, gateway, epoch, seq, found):
+    def take_periods(self, gateway, epoch, seq, found):
         """Take the statements of a batch about periods to account."""
         for place, event in enumerate(found):
             if event[0] != events.PERIODS:
@@ -385,22 +358,6 @@ class Intake:
                 self.store.alarm(gateway, "event", f"seq {seq}: a statement of periods that says nothing usable")
             else:
                 self.store.add_periods(gateway, epoch, seq, place, told)
-
-    def account_anew(self, now_unix_ms: int) -> None:
-        """Fill what an older database had not: how much time the readings of each block cover."""
-        db = self.store.db
-        if not db.execute("SELECT 1 FROM about WHERE name = 'account'").fetchone():
-            return
-        log.info("the database is of an older format: computing what time its readings cover")
-        with self.store.transaction(now_unix_ms, changes_all=True):
-            for gateway in self.store.by_topic.values():
-                for epoch in gateway.epochs.values():
-                    for seq, data in self.store.decoded(epoch):
-                        batch = Batch(data)
-                        self._periods(gateway, epoch, seq, batch.events)
-                        places = gateway.schemas[batch.schema_id]
-                        self.store.set_coverage(epoch, seq, blocks(decode_group([batch])[0], places))
-            db.execute("DELETE FROM about WHERE name = 'account'")
 
     def _count_check(self, gateway, seq, before, this):
         fault = accept.counter_fault(before, this)

@@ -42,7 +42,7 @@ class Damaged:
 
     def lines(self) -> list[str]:
         """A sentence for each that is named, and one for the rest."""
-        found = [f"{name}: {_of_damaged(epoch, seq)}; it is left out" for _, name, epoch, seq in self.named]
+        found = [f"{name}: {of_damaged(epoch, seq)}; it is left out" for _, name, epoch, seq in self.named]
         rest = self.count - len(self.named)
         return [*found, f"and {rest} more"] if rest else found
 
@@ -60,13 +60,14 @@ class Damaged:
                         "INSERT INTO alarm VALUES (?, 'damaged', ?, 1, ?, ?) ON CONFLICT (gw, kind) DO UPDATE SET"
                         " count = count + 1, what = excluded.what, last_unix_ms = excluded.last_unix_ms"
                         " WHERE what <> excluded.what",
-                        (gw, _of_damaged(epoch, seq), now_unix_ms, now_unix_ms),
+                        (gw, of_damaged(epoch, seq), now_unix_ms, now_unix_ms),
                     )
         except (StoreError, sqlite3.Error):
             pass
 
 
-def _of_damaged(epoch: bytes, seq: int) -> str:
+def of_damaged(epoch: bytes, seq: int) -> str:
+    """A damaged batch in words."""
     return f"batch {seq} of epoch {epoch.hex()[:8]} is damaged: its bytes are not those that were stored"
 
 

@@ -231,7 +231,7 @@ CREATE TABLE fork (
 ) WITHOUT ROWID;
 """
 
-# From format 1 to 2: what is new is filled from the signed bytes afterwards (`intake.Intake.account_anew`).
+# From format 1 to 2: what is new is filled from the signed bytes afterwards (`derived.Derived.account_anew`).
 TO_FORMAT_2 = """
 ALTER TABLE series ADD COLUMN good_ms INTEGER;
 ALTER TABLE series ADD COLUMN row_ms INTEGER;

@@ -48,6 +48,17 @@ class Store:
         self.now_unix_ms = 0
         self.load()
 
+    def belong_to(self, hub_id: bytes) -> None:
+        """Write down which hub's database this is, at the first start. Raises StoreError when it is another one's."""
+        row = self.db.execute("SELECT value FROM about WHERE name = 'hub_id'").fetchone()
+        if row is None:
+            self.db.execute("INSERT INTO about VALUES ('hub_id', ?)", (hub_id.hex(),))
+        elif row[0] != hub_id.hex():
+            raise StoreError(
+                f"the database here is that of hub {row[0][:16]}…, and hub_key.pem is the key of hub "
+                f"{hub_id.hex()[:16]}…: put the files of one and the same hub together. Nothing was changed"
+            )
+
     def close(self) -> None:
         self.db.close()
 
@@ -189,9 +200,9 @@ class Store:
         )
         return {row[0]: row[1:] for row in rows}
 
-    def batch_bytes(self, ep: int, seq: int) -> bytes:
-        """The signed bytes of a batch that is held."""
-        return self.db.execute("SELECT bytes FROM batch WHERE ep = ? AND seq = ?", (ep, seq)).fetchone()[0]
+    def batch_bytes(self, ep: int, seq: int) -> tuple[bytes, bytes] | None:
+        """(signed bytes, hash) of a batch that is held."""
+        return self.db.execute("SELECT bytes, hash FROM batch WHERE ep = ? AND seq = ?", (ep, seq)).fetchone()
 
     def add_batch(self, gateway: Gateway, epoch: Epoch, batch, batch_hash: bytes, data: bytes, state: int) -> None:
         """One verified, accepted batch with its bytes."""
@@ -250,7 +261,8 @@ class Store:
             return False
         resolved = self._resolve(gateway, schema_id, data)
         if resolved:
-            self.db.execute("INSERT INTO schema VALUES (?, ?, ?)", (gateway.gw, schema_id, data))
+            # One that was damaged is not in memory: what the gateway sends again takes its place.
+            self.db.execute("INSERT OR REPLACE INTO schema VALUES (?, ?, ?)", (gateway.gw, schema_id, data))
         return resolved
 
     def _resolve(self, gateway: Gateway, schema_id: bytes, data: bytes) -> bool:
@@ -332,24 +344,24 @@ class Store:
             self._dirty_series[series.id] = series
 
     def waiting(self, gateway: Gateway, schema_id: bytes) -> list[tuple]:
-        """(id, ep, seq, bytes) of this gateway's batches that wait for that schema."""
+        """(id, ep, seq, bytes, hash) of this gateway's batches that wait for that schema."""
         eps = [epoch.ep for epoch in gateway.epochs.values()]
         marks = ",".join("?" * len(eps))
         return self.db.execute(
-            f"SELECT id, ep, seq, bytes FROM batch WHERE state = {WAITS_FOR_SCHEMA} AND schema_id = ?"
+            f"SELECT id, ep, seq, bytes, hash FROM batch WHERE state = {WAITS_FOR_SCHEMA} AND schema_id = ?"
             f" AND ep IN ({marks}) ORDER BY ep, seq",
             (schema_id, *eps),
         ).fetchall()
 
     def undecodable(self) -> list[tuple]:
-        """(id, ep, seq, bytes) of the batches that an earlier hub could not decode."""
+        """(id, ep, seq, bytes, hash) of the batches that an earlier hub could not decode."""
         return self.db.execute(
-            f"SELECT id, ep, seq, bytes FROM batch WHERE state = {UNDECODABLE} ORDER BY ep, seq"
+            f"SELECT id, ep, seq, bytes, hash FROM batch WHERE state = {UNDECODABLE} ORDER BY ep, seq"
         ).fetchall()
 
     def decoded(self, epoch: Epoch):
-        """(seq, bytes) of the batches of a chain whose readings are indexed."""
-        question = f"SELECT seq, bytes FROM batch WHERE ep = ? AND state = {DECODED} ORDER BY seq"
+        """(seq, bytes, hash) of the batches of a chain whose readings are indexed."""
+        question = f"SELECT seq, bytes, hash FROM batch WHERE ep = ? AND state = {DECODED} ORDER BY seq"
         return self.db.execute(question, (epoch.ep,)).fetchall()
 
     def set_coverage(self, epoch: Epoch, seq: int, blocks: list) -> None:

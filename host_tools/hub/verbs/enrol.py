@@ -58,7 +58,7 @@ def run(args) -> int:
             cleared = clear_alarms(db, args.clear_alarms)
             output.show(args, {"cleared": cleared}, [f"cleared {cleared} alarms"])
         elif args.key:
-            hub_xy = hub_key(Path(args.data)).xy.hex()
+            hub_xy = hub_key(Path(args.data), make=False).xy.hex()
             public_key = read_public(args.key)
             name = check(db, public_key, args.name, check_revoked=False).name
             gateway_id = enrol(db, public_key, args.name).hex()

@@ -9,6 +9,7 @@ from pathlib import Path
 from host_tools.base import files, output
 from host_tools.base.folder_lock import is_held
 from host_tools.broker.broker import Broker
+from host_tools.hub.receiving.receive import parse_address
 from host_tools.hub.service import LOCK_FILE, Hub
 from host_tools.hub.stores.store import connect, existing
 from host_tools.hub.web.server import HUB_FILE, serve
@@ -57,11 +58,14 @@ def run(args) -> int:
     )
     host, port = _address("--http", args.http)
     with contextlib.ExitStack() as stack:
+        place = _address("--own-broker", args.own_broker) if args.own_broker else None
+        parse_address(args.broker)  # said before anything is made
+        hub = Hub(args.data)  # the lock, the key and the database are ours before anything else is touched
+        stack.callback(hub.stop)
         url = args.broker
-        if args.own_broker:
-            place = _address("--own-broker", args.own_broker)
-            url = stack.enter_context(Broker("nats", Path(args.data) / "broker", *place)).url
-        hub = Hub(args.data, url, args.ca, args.cert, args.cert_key)
+        if place:
+            url = stack.enter_context(Broker("nats", hub.data_dir / "broker", *place)).url
+        hub.use_broker(url, args.ca, args.cert, args.cert_key)
         return serve(hub, host, port, ready=_tell)
 
 

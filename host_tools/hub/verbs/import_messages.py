@@ -58,7 +58,7 @@ def through_intake(folder: Path, messages: list[Message]) -> tuple[list[Message]
     from host_tools.hub.receiving import intake
     from host_tools.hub.service import Hub, now_unix_ms
 
-    hub = Hub(folder, "mqtt://127.0.0.1:1883")  # never connected
+    hub = Hub(folder)
     counts: collections.Counter = collections.Counter()
     receipts = []
     try:
