@@ -43,7 +43,7 @@ VERBS = {
     "pull": ("host_tools.gateway.pull", "fetch a gateway's journal by cable"),
     "import": ("host_tools.hub.verbs.import_messages", "store pulled batches at a hub"),
     "export": ("host_tools.hub.verbs.export", "write a hub's readings as SenML or CSV"),
-    "audit": ("host_tools.audit", "verify a stored chain from its bytes"),
+    "archive": ("host_tools.archive.command", "write a file of signed readings that anybody can check alone"),
     "bench": ("host_tools.bench.command", "measure what the wire format costs for your data"),
     "libraries": (
         "host_tools.image.device_libraries",

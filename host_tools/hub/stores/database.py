@@ -1,5 +1,6 @@
 """The hub's database file: opened, made, brought up from an older format."""
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -22,14 +23,17 @@ def existing(data_dir) -> Path:
     return Path(data_dir)
 
 
-def connect(data_dir, read_only: bool = False) -> sqlite3.Connection:
-    """A connection to the hub's database, made with its tables at first. Raises StoreError."""
-    path = Path(data_dir) / DATABASE_FILE
+def connect(data_dir, read_only: bool = False, name: str = DATABASE_FILE) -> sqlite3.Connection:
+    """A connection to the hub's database, made with its tables at first. Raises StoreError. A read-only one of a file
+    on a medium that cannot be written reads what is in that file alone."""
+    path = Path(data_dir) / name
     connection = None
     try:
         if read_only:
+            alone = name != DATABASE_FILE and not path.with_name(f"{name}-wal").exists()  # a backup stays as it is
+            mode = "mode=ro&immutable=1" if alone or not os.access(path.parent, os.W_OK) else "mode=ro"
             connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False, isolation_level=None
+                f"{path.absolute().as_uri()}?{mode}", uri=True, check_same_thread=False, isolation_level=None
             )
         else:
             connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)

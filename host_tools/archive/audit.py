@@ -1,0 +1,1685 @@
+#!/usr/bin/env python3
+"""Check a Parkgate archive on any computer: Python 3.10 or newer and this one file, no network, nothing else.
+
+    python3 audit.py ARCHIVE.zip --trust ID
+
+ID is the id of the hub, or of each gateway, from a source that you trust: the label on the board, a contract, the hub's
+page. Give --trust several times for several ids; the first 16 characters are enough. Without it the archive can only be
+compared with itself.
+
+The answer has four lines. Each says yes, no, or not shown:
+
+    authentic    every batch is signed by the key of its gateway, and an id that you trust vouches for that key
+    unaltered    no byte differs from what was signed, and each batch follows the one before
+    complete     nothing is missing between the two times, and nothing at the end; every gap is named
+    witnessed    somebody else than the hub has confirmed the log that these batches stand in
+
+"not shown" means that the evidence is not in the archive. It is never counted as yes and never as no.
+
+Exit code: 0 all four are yes, 1 something is wrong, 3 something is not shown, 2 the file cannot be read.
+The format and every check are written down in Parkgate's lib/SPEC.md, section 13.
+"""
+
+import argparse
+import hashlib
+import html
+import json
+import re
+import sys
+from bisect import bisect_left, bisect_right
+from datetime import datetime, timezone
+from itertools import pairwise
+from math import gcd
+
+try:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, utils
+except ImportError:
+    ec = None
+
+FORM = "parkgate archive 1"
+VERDICT_FORM = "parkgate verdict 1"
+EXIT = {"success": 0, "failure": 1, "incomplete": 3}
+
+# Bounds (SPEC 13.2).
+MEMBERS_MAX = 20_000
+STATEMENT_BYTES_MAX = 16 << 20
+SCHEMA_BYTES_MAX = 16_384
+FAULTS_MAX = 100  # in one member; then the rest of it is not read
+WHERE_MAX = 10  # places named with each reason
+GAPS_MAX = 1000  # listed of each chain
+ENERGY_ROWS_MAX = 20_000
+NEAR_MS = 900_000  # how far before midnight a register may have been read to stand for midnight
+DATED_MS = 10**12  # times below are relative to a start
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}){0,3}\Z")
+MINE = re.compile(r"gateways/([0-9a-f]{64})/(?:(beats|forks|schemas)|batches-([0-9a-f]{32}))\.cbor\Z")
+
+AUTHENTIC, UNALTERED, COMPLETE, WITNESSED = LINES = ("authentic", "unaltered", "complete", "witnessed")
+WRONG, NOT_SHOWN = "wrong", "not shown"
+# The closed list: reason → (line, what it does to it, sentence). SPEC 13.6 has the same.
+REASONS = {
+    "not_an_archive": (UNALTERED, WRONG, "The file is not an archive of this form."),
+    "statement_malformed": (UNALTERED, WRONG, "The hub's statement of what the archive holds cannot be read."),
+    "statement_unsigned": (AUTHENTIC, NOT_SHOWN, "Nobody signed the statement of what the archive holds."),
+    "statement_signature": (AUTHENTIC, WRONG, "The signature under the statement does not hold."),
+    "no_trusted_id": (AUTHENTIC, NOT_SHOWN, "No id that you named vouches for a gateway's key: only the archive does."),
+    "foreign_key": (AUTHENTIC, WRONG, "No id that you trust vouches for this gateway's key."),
+    "member_missing": (UNALTERED, WRONG, "A file that the statement lists is not in the archive."),
+    "member_altered": (UNALTERED, WRONG, "A file differs from what the statement says of it."),
+    "member_not_listed": (UNALTERED, WRONG, "A file is in the archive that the statement does not list."),
+    "malformed": (UNALTERED, WRONG, "A message is not in the one form that is allowed."),
+    "misplaced": (UNALTERED, WRONG, "A message of another gateway or chain stands in this place."),
+    "signature": (AUTHENTIC, WRONG, "A signature does not hold: the gateway did not sign these bytes."),
+    "after_revocation": (AUTHENTIC, WRONG, "A batch is dated after its gateway's key was revoked."),
+    "order": (UNALTERED, WRONG, "A batch stands twice or in the wrong order."),
+    "link": (UNALTERED, WRONG, "A batch does not continue the one before it."),
+    "fork": (UNALTERED, WRONG, "The gateway's key signed two different histories."),
+    "counters": (UNALTERED, WRONG, "A gateway's own counts do not agree with the readings that it signed."),
+    "columns": (UNALTERED, WRONG, "Readings of a signed batch cannot be decoded."),
+    "too_many_faults": (UNALTERED, WRONG, "So much is wrong in one file that the rest of it was not read."),
+    "batch_missing": (COMPLETE, WRONG, "A batch that the statement lists is not in the archive."),
+    "set_aside": (COMPLETE, NOT_SHOWN, "The hub says that it left out a batch that is damaged in its database."),
+    "hole": (COMPLETE, NOT_SHOWN, "Batches are missing, and the gateway signed no reason for it."),
+    "start_unproven": (COMPLETE, NOT_SHOWN, "The archive does not show that nothing is missing at the beginning."),
+    "tail_missing": (COMPLETE, NOT_SHOWN, "The gateway signed that its chain goes on; those batches are not here."),
+    "tail_unproven": (COMPLETE, NOT_SHOWN, "Nothing in the archive shows where the gateway's chain ended."),
+    "gateway_absent": (COMPLETE, NOT_SHOWN, "A gateway that you named is not in the archive."),
+    "no_log": (WITNESSED, NOT_SHOWN, "The archive carries no log: nobody but the hub vouches for it."),
+    "log_malformed": (WITNESSED, WRONG, "The log in the archive cannot be read."),
+    "log_signature": (WITNESSED, WRONG, "The checkpoint of the log is not signed by the hub's log key."),
+    "log_root": (WITNESSED, WRONG, "The entries of the log do not add up to its checkpoint."),
+    "not_in_log": (WITNESSED, WRONG, "A batch is not in the log."),
+    "claim_differs": (WITNESSED, WRONG, "A gateway confirmed another log than this one."),
+    "no_witness": (WITNESSED, NOT_SHOWN, "No gateway has confirmed this log yet."),
+}
+CHECKS = (
+    "form", "statement", "members", "keys", "signatures", "chain", "counters", "gaps", "beats", "forks", "columns",
+    "energy", "log",
+)  # fmt: skip
+
+
+class Malformed(Exception):
+    """Bytes that are not in the one form that is allowed."""
+
+
+def need(holds, what):
+    if not holds:
+        raise Malformed(what)
+
+
+# CBOR in its one form (SPEC 2).
+
+_LEAST = (24, 1 << 8, 1 << 16, 1 << 32)
+
+
+def decode(data):
+    """The item that `data` is, all of it."""
+    try:
+        item, at = _item(data, 0, 8)
+    except IndexError:
+        raise Malformed("cut off") from None
+    need(at == len(data), "bytes behind the item")
+    return item
+
+
+def _item(data, at, depth):
+    """(item, offset behind it)."""
+    initial = data[at]
+    at += 1
+    major, n = initial >> 5, initial & 31
+    if n > 23:
+        if major == 7 or n > 27:
+            raise Malformed("a form that is not allowed")
+        size = 1 << n - 24
+        least = _LEAST[n - 24]
+        n = int.from_bytes(data[at : at + size], "big")
+        at += size
+        if n < least or at > len(data):
+            raise Malformed("not the shortest form")
+    if major == 0:
+        return n, at
+    if major == 2:
+        end = at + n
+        if end > len(data):
+            raise Malformed("cut off")
+        return data[at:end], end
+    if major == 4:
+        if depth < 2 and n or n > len(data) - at:
+            raise Malformed("too deep, or cut off")
+        items = []
+        for _ in range(n):
+            item, at = _item(data, at, depth - 1)
+            items.append(item)
+        return items, at
+    if major == 1:
+        return -1 - n, at
+    if major == 3:
+        end = at + n
+        if end > len(data):
+            raise Malformed("cut off")
+        try:
+            return str(data[at:end], "utf-8"), end
+        except ValueError:
+            raise Malformed("text is not UTF-8") from None
+    if major == 5:
+        return _map(data, at, n, depth)
+    if initial == 0xF6:
+        return None, at
+    if initial in (0xF4, 0xF5):
+        return initial == 0xF5, at
+    raise Malformed("a form that is not allowed")
+
+
+def _map(data, at, n, depth):
+    need(not (depth < 2 and n) and n <= len(data) - at, "too deep, or cut off")
+    found, before = {}, b""
+    for _ in range(n):
+        start = at
+        key, at = _item(data, at, depth - 1)
+        raw = data[start:at]
+        need(type(key) in (int, str) and raw > before, "keys of a map are not in order, or one stands twice")
+        before = raw
+        found[key], at = _item(data, at, depth - 1)
+    return found, at
+
+
+def head(major, n):
+    """The first bytes of an item (SPEC 2)."""
+    for size, least in ((8, 1 << 32), (4, 1 << 16), (2, 1 << 8), (1, 24)):
+        if n >= least:
+            return bytes([major << 5 | 24 + (1, 2, 4, 8).index(size)]) + n.to_bytes(size, "big")
+    return bytes([major << 5 | n])
+
+
+def is_uint(item):
+    return type(item) is int and 0 <= item < 1 << 62
+
+
+def is_bytes(item, length):
+    return type(item) is bytes and len(item) == length
+
+
+# P-256 (FIPS 186-5), for computers without `cryptography`: points are (x, y) or, in between, Jacobian (X, Y, Z).
+
+P = 0xFFFFFFFF00000001000000000000000000000000FFFFFFFFFFFFFFFFFFFFFFFF
+N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+B = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
+G = (
+    0x6B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296,
+    0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5,
+)
+TABLE_AFTER = 200  # signatures of one key before a table for it is worth its time
+
+
+def on_curve(x, y):
+    return x < P and y < P and (y * y - (x * x - 3) * x - B) % P == 0
+
+
+def _double(point):
+    x, y, z = point
+    if not y:
+        return 0, 1, 0
+    a = z * z % P
+    b = y * y % P
+    c = x * b % P
+    m = 3 * (x - a) * (x + a) % P
+    x3 = (m * m - 8 * c) % P
+    return x3, (m * (4 * c - x3) - 8 * b * b) % P, ((y + z) ** 2 - b - a) % P
+
+
+def _add(point, other):
+    """A Jacobian point and an affine one."""
+    x1, y1, z1 = point
+    x2, y2 = other
+    if not z1:
+        return x2, y2, 1
+    zz = z1 * z1 % P
+    h = (x2 * zz - x1) % P
+    r = (y2 * zz * z1 - y1) % P
+    if not h:
+        return _double(point) if not r else (0, 1, 0)
+    hh = h * h % P
+    hhh = h * hh % P
+    v = x1 * hh % P
+    x3 = (r * r - hhh - 2 * v) % P
+    return x3, (r * (v - x3) - y1 * hhh) % P, z1 * h % P
+
+
+def _affine(points):
+    """Many Jacobian points as affine ones, with one inversion."""
+    products, product = [], 1
+    for _, _, z in points:
+        products.append(product)
+        product = product * z % P
+    inverse = pow(product, -1, P)
+    found = []
+    for (x, y, z), before in zip(reversed(points), reversed(products)):
+        one = inverse * before % P
+        inverse = inverse * z % P
+        square = one * one % P
+        found.append((x * square % P, y * square * one % P))
+    return found[::-1]
+
+
+def _table(point):
+    """For each of the 32 bytes of a number, the 255 multiples of `point` that it can stand for."""
+    rows = []
+    for _ in range(32):
+        row = [(*point, 1)]
+        for _ in range(254):
+            row.append(_add(row[-1], point))
+        row = _affine(row)
+        rows.append(row)
+        point = _affine([_add((*row[-1], 1), row[0])])[0]
+    return rows
+
+
+def _times(table, n, start):
+    for row in table:
+        if n & 255:
+            start = _add(start, row[(n & 255) - 1])
+        n >>= 8
+    return start
+
+
+def _times_slowly(point, n):
+    small = _affine(_multiples(point))
+    found = (0, 1, 0)
+    for shift in range(252, -1, -4):
+        for _ in range(4):
+            found = _double(found)
+        if n >> shift & 15:
+            found = _add(found, small[(n >> shift & 15) - 1])
+    return found
+
+
+def _multiples(point):
+    row = [(*point, 1)]
+    for _ in range(14):
+        row.append(_add(row[-1], point))
+    return row
+
+
+class Key:
+    """A public key, x then y in 64 bytes. Raises Malformed where that is no point of the curve."""
+
+    _of_g: list = []
+
+    def __init__(self, xy):
+        need(len(xy) == 64, "a key has 64 bytes")
+        self.point = int.from_bytes(xy[:32], "big"), int.from_bytes(xy[32:], "big")
+        need(on_curve(*self.point), "not a point of P-256")
+        self.id = hashlib.sha256(b"\xa4\x01\x02\x20\x01\x21\x58\x20" + xy[:32] + b"\x22\x58\x20" + xy[32:]).digest()
+        self.uses, self.table = 0, None
+        self.fast = ec and ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + xy)
+
+    def holds(self, message, signature):
+        """Whether r || s is a signature of this key over SHA-256 of `message`, with s in the lower half."""
+        r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+        if not (0 < r < N and 0 < s <= N // 2):
+            return False
+        if self.fast:
+            try:
+                self.fast.verify(utils.encode_dss_signature(r, s), message, _SHA256)
+                return True
+            except InvalidSignature:
+                return False
+        return self._holds(r, s, int.from_bytes(hashlib.sha256(message).digest(), "big"))
+
+    def _holds(self, r, s, e):
+        self.uses += 1
+        if self.uses == TABLE_AFTER:
+            self.table = _table(self.point)
+            Key._of_g = Key._of_g or _table(G)
+        inverse = pow(s, -1, N)
+        a, b = e * inverse % N, r * inverse % N
+        if self.table:
+            x, _, z = _times(Key._of_g, a, _times(self.table, b, (0, 1, 0)))
+        else:
+            x1, y1, z1 = _times_slowly(self.point, b)
+            x2, y2, z2 = _times_slowly(G, a)
+            if not z2:
+                x, z = x1, z1
+            else:
+                x, _, z = _add((x1, y1, z1), _affine([(x2, y2, z2)])[0])
+        if not z:
+            return False
+        zz = z * z % P
+        return any((candidate * zz - x) % P == 0 for candidate in (r, r + N) if candidate < P)
+
+
+_SHA256 = ec and ec.ECDSA(hashes.SHA256())
+
+
+# Columns (SPEC 8).
+
+
+def unzigzag(u):
+    return -(u + 1) // 2 if u & 1 else u // 2
+
+
+def signed64(n):
+    return (n + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+class Bits:
+    """Verbatim bits, from the last byte to the first."""
+
+    def __init__(self, data):
+        self.number, self.size, self.at = int.from_bytes(data, "big"), 8 * len(data), 0
+
+    def take(self, n):
+        at = self.at
+        self.at = at + n
+        need(self.at <= self.size, "a column that is too short")
+        return self.number >> at & (1 << n) - 1
+
+
+def decode_column(column, count):
+    """The `count` integers of a column as it stands in a batch."""
+    need(count <= 4096 and bool(column) == bool(count), "a column where there are no values, or none where there are")
+    if not count:
+        return []
+    coder, data = column[0], column[1:]
+    need(coder < 5, "a coder that is not known")
+    bits = Bits(data)
+    length = bits.take(7)
+    need(length <= 64, "an anchor that is too long")
+    anchor = unzigzag(1 << length - 1 | bits.take(length - 1) if length else 0)
+    need(abs(anchor) < 1 << 63, "an anchor that is too large")
+    rows = count - (coder > 1)
+    step, shapes, symbols, end = 1, [], [], None
+    if rows:
+        step, shapes = _classes(bits)
+        need(coder != 1 or shapes[0] == [0, 0], "a floor that is not the least value")
+        symbols, end = _symbols(data, len(shapes), rows) if len(shapes) > 1 else ([0] * rows, None)
+    us = _numbers(bits, shapes, symbols)
+    tail = (bits.at + 7) // 8
+    need(bits.number % (1 << 8 * tail) >> bits.at == 0, "padding that is not zero")
+    _check_end(end, len(data) - tail)
+    return _values(coder, anchor, step, us)
+
+
+def _classes(bits):
+    """(step, [[bits of the mantissa, least or only number]]) of the classes that occur."""
+    step = 1
+    if bits.take(1):
+        length = bits.take(6)
+        need(length, "a step of one written out")
+        step = 1 << length | bits.take(length)
+    fine, first = bits.take(1), bits.take(7)
+    last = first + bits.take(7)
+    need(last <= (127 if fine else 65), "a class that is not known")
+    used = [first, *(k for k in range(first + 1, last) if bits.take(1))]
+    if last > first:
+        used.append(last)
+    shapes = []
+    for k in used:
+        width = 0 if k < 4 else k // 2 - 1 if fine else k - 2
+        least = k if k < 4 else 2 + k % 2 << width if fine else 1 << width
+        if width and bits.take(1):
+            shapes.append([0, least + bits.take(width)])
+        else:
+            shapes.append([width, least])
+    return step, shapes
+
+
+def _symbols(data, m, rows):
+    """The symbols, and what the check of the end needs."""
+    shift = 0
+    while m - 1 >> shift >= 8:
+        shift += 1
+    column, contexts = [4] * m, [[0] * m for _ in range(8)]
+    padded = data + bytes(2 * rows + 4)
+    code, span, moved, before, found = int.from_bytes(padded[:3], "big"), 1 << 24, 0, 0, []
+    for n in range(rows):
+        counts = contexts[before]
+        shares = [a + b for a, b in zip(column, counts)]
+        total = sum(shares)
+        unit = span // total
+        target = code // unit
+        need(target < total, "a range code that leaves its interval")
+        below = symbol = 0
+        while below + shares[symbol] <= target:
+            below += shares[symbol]
+            symbol += 1
+        code -= unit * below
+        span = unit * shares[symbol]
+        while span < 1 << 16:
+            code = code << 8 | padded[moved + 3]
+            span <<= 8
+            moved += 1
+        if n < 64:
+            column[symbol] += 1
+        counts[symbol] += 24
+        if sum(counts) >= 8192:
+            counts[:] = [count // 2 for count in counts]
+        before = symbol >> shift
+        found.append(symbol)
+    return found, (moved, code, span, int.from_bytes(padded[moved : moved + 3], "big"))
+
+
+def _check_end(end, size):
+    if end is None:
+        need(size == 0, "bytes left over")
+        return
+    moved, code, span, window = end
+    extra = size - moved
+    need(extra in (1, 2), "a range code that does not end where it must")
+    unit = 1 << 16 if extra == 1 else 1 << 8
+    rest = code - window % unit
+    need(0 <= rest < unit and rest + unit <= span, "a range code that does not end as it must")
+    need(extra == 1 or rest + (-(window >> 8) % 256 << 8) + (1 << 16) > span, "a range code that is too long")
+
+
+def _numbers(bits, shapes, symbols):
+    found, first, varied = [], {}, set()
+    for symbol in symbols:
+        width, least = shapes[symbol]
+        u = least + bits.take(width) if width else least
+        if first.setdefault(symbol, u) != u:
+            varied.add(symbol)
+        found.append(u)
+    for symbol, (width, _) in enumerate(shapes):
+        need(symbol in first and (not width or symbol in varied), "a class without members, or of one number")
+    return found
+
+
+def _values(coder, anchor, step, us):
+    ts = us if coder == 1 else [unzigzag(u) for u in us]
+    divisor = gcd(*ts)
+    need(divisor == 1 or not divisor and step == 1, "a step that is not the greatest")
+    rs = [t * step for t in ts]
+    limit = 1 << 64 if coder == 1 else 1 << 63
+    need(all(-(1 << 63) <= r < limit for r in rs), "a residual that is too large")
+    if coder < 2:
+        values = [anchor + r if coder else signed64(anchor + r) for r in rs]
+    else:
+        values, value, slope, bend = [anchor], anchor, 0, 0
+        for r in rs:
+            if coder == 4:
+                bend += r
+                r = bend
+            if coder > 2:
+                slope += r
+                r = slope
+            value = signed64(value + r)
+            values.append(value)
+    need(all(abs(value) < 1 << 63 for value in values), "a value that is too large")
+    return values
+
+
+# Messages (SPEC 3, 5, 7).
+
+BATCH, BEAT, STATEMENT = 65101, 65102, 65105
+_BATCH_HEAD, _BEAT_HEAD = (bytes.fromhex(f"a4012603{content:06x}045820") for content in (0x19FE4D, 0x19FE4E))
+_POSITION = bytes.fromhex("3a000100008250")
+
+
+class Batch:
+    """What a batch says, in its own order, and what follows from it."""
+
+    __slots__ = (
+        "kid", "epoch", "seq", "raw", "hash", "prev", "boot", "sampled", "dropped", "base_ms", "tables", "events",
+        "schema_id", "schema", "readings",
+    )  # fmt: skip
+
+    def time_ms(self):
+        """When its readings begin; None where it has none, or none with a date."""
+        return self.base_ms if self.base_ms >= DATED_MS else None
+
+
+def _string(data, at):
+    """(bytes, offset behind them) of a byte string of less than 65,536 bytes."""
+    n = data[at] - 0x40
+    at += 1
+    if n >= 24:
+        size = n - 23
+        if n > 25 or n < 0:
+            raise Malformed("not a byte string")
+        n = int.from_bytes(data[at : at + size], "big")
+        at += size
+        if n < (24 if size == 1 else 256):
+            raise Malformed("not the shortest form")
+    elif n < 0:
+        raise Malformed("not a byte string")
+    if at + n > len(data):
+        raise Malformed("cut off")
+    return data[at : at + n], at + n
+
+
+def split(data, at):
+    """(protected, payload, signature, offset behind it) of the COSE_Sign1 that begins at `at`."""
+    try:
+        if data[at] != 0xD2 or data[at + 1] != 0x84:
+            raise Malformed("not a signed message")
+        protected, at = _string(data, at + 2)
+        if data[at] != 0xA0:
+            raise Malformed("an unprotected header that is not empty")
+        payload, at = _string(data, at + 1)
+        signature, at = _string(data, at)
+    except IndexError:
+        raise Malformed("cut off") from None
+    if len(signature) != 64:
+        raise Malformed("a signature that has not 64 bytes")
+    return protected, payload, signature, at
+
+
+def signed_bytes(protected, payload):
+    """What the signature is made over (SPEC 3.4)."""
+    return b"".join(
+        (b"\x84\x6aSignature1", head(2, len(protected)), protected, b"\x40", head(2, len(payload)), payload)
+    )
+
+
+def position(protected, start):
+    """(kid, epoch, seq) of a protected header that begins with `start`."""
+    at = len(start) + 39
+    if not protected.startswith(start) or protected[len(start) + 32 : at] != _POSITION:
+        raise Malformed("not the protected header of this kind of message")
+    try:
+        seq, end = _item(protected, at + 16, 2)
+    except IndexError:
+        raise Malformed("cut off") from None
+    need(is_uint(seq) and end == len(protected), "not the protected header of this kind of message")
+    return protected[len(start) : len(start) + 32], protected[at : at + 16], seq
+
+
+def read_batch(raw, protected, payload):
+    """The Batch, or Malformed."""
+    need(len(raw) <= 16384, "a batch that is too long")
+    batch = Batch()
+    batch.kid, batch.epoch, batch.seq = position(protected, _BATCH_HEAD)
+    fields = decode(payload)
+    need(type(fields) is list and len(fields) in (12, 13) and type(fields[0]) is int and fields[0] == 1, "no batch")
+    _, prev, boot, cause, sampled, dropped, receipt_seq, schema_id, settings_id, base_ms, tables, events = fields[:12]
+    need(prev is None if batch.seq == 0 else is_bytes(prev, 32), "a hash stands there exactly when seq is not 0")
+    need(all(map(is_uint, (boot, cause, sampled, dropped, base_ms))), "a counter that is none")
+    need(receipt_seq is None or is_uint(receipt_seq), "a counter that is none")
+    need(is_bytes(schema_id, 16) and is_bytes(settings_id, 16), "an id that is none")
+    need(type(tables) is list and type(events) is list and len(events) <= 256, "tables or events")
+    need(all(type(event) is list and event and is_uint(event[0]) for event in events), "an event without a kind")
+    need(tables or not base_ms, "a base time without a table")
+    before, numbers, readings = -1, 0, 0
+    for table in tables:
+        need(type(table) is list and len(table) == 6, "no table")
+        instrument, rows, trust, times, quality, channels = table
+        need(type(instrument) is int and before < instrument < 64, "tables that are not in order")
+        need(type(rows) is int and 1 <= rows <= 4096, "rows")
+        need(type(trust) is bytes and type(times) is bytes and type(quality) is bytes, "a column that is none")
+        need(type(channels) is list and 1 <= len(channels) <= 64 and type(channels[0]) is bytes, "channels")
+        for channel in channels:
+            if type(channel) is not bytes:
+                need(type(channel) is list and len(channel) == 2, "a channel that is none")
+                need(type(channel[0]) is bytes and type(channel[1]) is bytes and channel[0] != quality, "a channel")
+        before = instrument
+        numbers += rows * (1 + len(channels))
+        readings += rows * len(channels)
+    need(numbers <= 4096, "too many times and values")
+    batch.schema = None
+    if len(fields) == 13:
+        batch.schema = fields[12]
+        need(type(batch.schema) is bytes and hashlib.sha256(batch.schema).digest()[:16] == schema_id, "the schema")
+    batch.raw, batch.hash, batch.prev = raw, hashlib.sha256(raw).digest(), prev
+    batch.boot, batch.sampled, batch.dropped, batch.base_ms = boot, sampled, dropped, base_ms
+    batch.tables, batch.events, batch.schema_id, batch.readings = tables, events, schema_id, readings
+    return batch
+
+
+def read_beat(raw, protected, payload):
+    """(kid, epoch, seq, head, boot, sampled, time or None) of a beat, or Malformed."""
+    need(len(raw) <= 1024, "a beat that is too long")
+    kid, epoch, seq = position(protected, _BEAT_HEAD)
+    fields = decode(payload)
+    need(type(fields) is list and len(fields) == 12 and type(fields[0]) is int and fields[0] == 1, "no beat")
+    _, newest, boot, cause, sampled, dropped, buffered, receipt_seq, oldest, time_ms, trust, health = fields
+    need(newest is None if seq == 0 else is_bytes(newest, 32), "a hash stands there exactly when seq is not 0")
+    need(all(map(is_uint, (boot, cause, sampled, dropped, buffered, time_ms))), "a counter that is none")
+    need(all(item is None or is_uint(item) for item in (receipt_seq, oldest)), "a counter that is none")
+    need(type(trust) is int and 0 <= trust < 4 and type(health) is dict and len(health) <= 32, "no beat")
+    for name, value in health.items():
+        need(type(name) is str and type(value) is int and abs(value) < 1 << 62, "health")
+    return kid, epoch, seq, newest, boot, sampled, time_ms if trust < 3 and time_ms >= DATED_MS else None
+
+
+def read_schema(data):
+    """[(instrument, [(quantity, unit, scale)])] of a schema document, or Malformed."""
+    schema = decode(data)
+    need(type(schema) is list and len(schema) <= 64, "no schema")
+    found = []
+    for part in schema:
+        need(type(part) is list and len(part) == 3, "no schema")
+        name, profile, channels = part
+        need(type(name) is str and type(profile) is str and type(channels) is list, "no schema")
+        need(1 <= len(channels) <= 64, "no schema")
+        for channel in channels:
+            need(type(channel) is list and len(channel) == 3, "no schema")
+            need(type(channel[0]) is str and type(channel[1]) is str, "no schema")
+            need(type(channel[2]) is int and -18 <= channel[2] <= 18, "no schema")
+        found.append((name, [tuple(channel) for channel in channels]))
+    return found
+
+
+def read_tables(batch):
+    """[(instrument, [time], [trust], [([quality], [value or None]) of each channel])] of a batch, or Malformed."""
+    found = []
+    for instrument, rows, trust, times, quality, channels in batch.tables:
+        offsets = decode_column(times, rows)
+        need(all(0 <= offset < 1 << 62 for offset in offsets), "a time before the base time")
+        said = []
+        for channel in channels:
+            own, column = channel if type(channel) is list else (quality, channel)
+            codes = _codes(own, rows, 16)
+            values = iter(decode_column(column, sum(code < 8 for code in codes)))
+            said.append((codes, [next(values) if code < 8 else None for code in codes]))
+        found.append((instrument, [batch.base_ms + offset for offset in offsets], _codes(trust, rows, 4), said))
+    return found
+
+
+def _codes(column, rows, limit):
+    if not column:
+        return [0] * rows
+    codes = decode_column(column, rows)
+    need(all(0 <= code < limit for code in codes) and any(codes), "codes out of range, or all zero and written out")
+    return codes
+
+
+# The file: a .zip of which only a small part is allowed (SPEC 13.2).
+
+
+class Zip:
+    """`names` in their order; `read(name)`, `chunks(name)`. Raises Malformed where the file has not this form."""
+
+    def __init__(self, file):
+        self.file = file
+        size = file.seek(0, 2)
+        need(22 <= size < 1 << 32, "too short or too long")
+        end = self._at(size - 22, 22)
+        need(end[:4] == b"PK\5\6" and end[4:8] == bytes(4) and end[20:] == bytes(2), "not the end of an archive")
+        count, total = int.from_bytes(end[8:10], "little"), int.from_bytes(end[10:12], "little")
+        length, start = int.from_bytes(end[12:16], "little"), int.from_bytes(end[16:20], "little")
+        need(count == total and 0 < count <= MEMBERS_MAX and start + length + 22 == size, "its list of files")
+        self.places = {}
+        directory, at, offset = self._at(start, length), 0, 0
+        for _ in range(count):
+            entry = directory[at : at + 46]
+            need(len(entry) == 46 and entry[:4] == b"PK\1\2", "its list of files")
+            name_length = int.from_bytes(entry[28:30], "little")
+            name = directory[at + 46 : at + 46 + name_length]
+            at += 46 + name_length
+            offset = self._member(entry, name, offset, start)
+        need(at == length and offset == start, "bytes that belong to no file")
+
+    def _member(self, entry, raw, offset, start):
+        name = raw.decode("latin-1")
+        size = int.from_bytes(entry[20:24], "little")
+        need(entry[8:12] == bytes(4) and entry[30:36] == bytes(6), "a compressed file, a comment, or extra fields")
+        need(int.from_bytes(entry[24:28], "little") == size, "two sizes of one file")
+        need(int.from_bytes(entry[42:46], "little") == offset, "a file that does not follow the one before")
+        need(NAME.match(name) and name not in self.places, "a name that is not allowed, or stands twice")
+        local = self._at(offset, 30 + len(raw))
+        same = local[:4] == b"PK\3\4" and local[6:28] == entry[8:30] and local[28:30] == bytes(2) and local[30:] == raw
+        need(same, "a file whose two heads differ")
+        data = offset + 30 + len(raw)
+        need(data + size <= start, "a file that reaches into the list")
+        self.places[name] = data, size
+        return data + size
+
+    def _at(self, at, length):
+        self.file.seek(at)
+        data = self.file.read(length)
+        need(len(data) == length, "cut off")
+        return data
+
+    def read(self, name, most):
+        data, size = self.places[name]
+        need(size <= most, "a file that is too long")
+        return self._at(data, size)
+
+    def chunks(self, name):
+        at, size = self.places[name]
+        while size:
+            part = self._at(at, min(size, 1 << 20))
+            yield part
+            at += len(part)
+            size -= len(part)
+
+    def messages(self, name):
+        """(raw, protected, payload, signature) of each message of a file; None, and the end, where none can be read."""
+        chunks, data, at, more = self.chunks(name), b"", 0, True
+        while True:
+            if more and len(data) - at < 200_000:
+                part = next(chunks, b"")
+                more = bool(part)
+                data, at = data[at:] + part, 0
+                if more:
+                    continue
+            if at == len(data):
+                return
+            try:
+                protected, payload, signature, end = split(data, at)
+            except Malformed:
+                yield None
+                return
+            yield data[at:end], protected, payload, signature
+            at = end
+
+
+# The statement of the hub (SPEC 13.3).
+
+STATEMENT_HEAD = bytes.fromhex("a301260319fe51045820")
+_STATEMENT = {
+    "by": str, "cannot_show": list, "class": str, "days": list, "form": str, "from_ms": int, "gateways": list,
+    "key": bytes, "left_out": list, "made_ms": int, "members": list, "others": list, "to_ms": int, "zone": str,
+}  # fmt: skip
+_GATEWAY = {"chains": list, "history": list, "id": bytes, "key": bytes, "name": str}
+_CHAIN = {"epoch": bytes, "runs": list, "set_aside": list}
+HISTORY = ("enrolled", "renamed", "revoked", "restored")
+
+
+def has_fields(item, fields):
+    """Whether a map has exactly these keys with items of these types; a key with a time may be null."""
+    if type(item) is not dict or set(item) != set(fields):
+        return False
+    return all(type(item[key]) is kind or kind is int and item[key] is None for key, kind in fields.items())
+
+
+def read_statement(data):
+    """(statement, key id or None, signed bytes, signature) or Malformed."""
+    kid = message = signature = None
+    if data[:1] == b"\xd2":
+        protected, payload, signature, end = split(data, 0)
+        need(end == len(data) and len(protected) == 42 and protected.startswith(STATEMENT_HEAD), "the statement")
+        kid, message = protected[10:], signed_bytes(protected, payload)
+    else:
+        payload = data
+    told = decode(payload)
+    need(has_fields(told, _STATEMENT) and told["form"] == FORM and is_uint(told["made_ms"]), "the statement")
+    need(all(told[name] is None or is_uint(told[name]) for name in ("from_ms", "to_ms")), "times of the statement")
+    need(all(type(line) is str for line in told["left_out"] + told["cannot_show"]), "words of the statement")
+    days = told["days"]
+    need(len(days) <= 4000 and all(map(is_uint, days)) and days == sorted(set(days)), "days of the statement")
+    need(len(told["key"]) in (0, 64) and (kid is None) == (not told["key"]), "the key of the statement")
+    need(all(is_bytes(other, 32) for other in told["others"]), "other gateways of the statement")
+    for member in told["members"]:
+        need(type(member) is list and len(member) == 3, "a file of the statement")
+        need(type(member[0]) is str and is_uint(member[1]) and is_bytes(member[2], 32), "a file of the statement")
+    need(len({member[0] for member in told["members"]}) == len(told["members"]), "a file that is listed twice")
+    ids = []
+    for gateway in told["gateways"]:
+        need(has_fields(gateway, _GATEWAY) and is_bytes(gateway["id"], 32), "a gateway of the statement")
+        ids.append(gateway["id"])
+        need(Key(gateway["key"]).id == gateway["id"], "a gateway's key")
+        for line in gateway["history"]:
+            need(type(line) is list and len(line) == 3 and is_uint(line[0]), "a gateway's history")
+            need(line[1] in HISTORY and type(line[2]) is str, "a gateway's history")
+        epochs = [chain["epoch"] for chain in gateway["chains"] if has_fields(chain, _CHAIN)]
+        need(len(epochs) == len(gateway["chains"]) and len(set(epochs)) == len(epochs), "a chain of the statement")
+        for chain in gateway["chains"]:
+            need(is_bytes(chain["epoch"], 16) and all(map(is_uint, chain["set_aside"])), "a chain of the statement")
+            last = -2
+            for run in chain["runs"]:
+                need(type(run) is list and len(run) == 2 and all(map(is_uint, run)), "a chain of the statement")
+                need(last + 1 < run[0] <= run[1], "a chain of the statement")
+                last = run[1]
+    need(ids == sorted(set(ids)), "gateways of the statement")
+    return told, kid, message, signature
+
+
+# The audit.
+
+
+class Audit:
+    """One archive, checked. `verdict()` is the JSON document of SPEC 13.6."""
+
+    def __init__(self, file, trusted=()):
+        self.trusted = [text.lower() for text in trusted]
+        self.found = {}
+        self.told, self.gateways, self.energy, self.witnesses = None, [], [], []
+        self.skipped = {}
+        self.log = None
+        try:
+            self.zip = Zip(file)
+            need("statement.cbor" in self.zip.places, "no statement")
+        except Malformed as error:
+            self.why = str(error)
+            self.fault("not_an_archive", "")
+            self.skipped = dict.fromkeys(CHECKS[1:], "the file is not an archive")
+            return
+        try:
+            self.told, kid, message, signature = read_statement(self.zip.read("statement.cbor", STATEMENT_BYTES_MAX))
+        except Malformed as error:
+            self.why = str(error)
+            self.fault("statement_malformed", "")
+            self.skipped = dict.fromkeys(CHECKS[2:], "the statement cannot be read")
+            return
+        self._statement(kid, message, signature)
+        self._members()
+        self._log()
+        for gateway in self.told["gateways"]:
+            self._gateway(gateway)
+        self._absent()
+        self._witnessed()
+        self.skipped["columns"] = "of batches that begin or end no day, gap or chain: the energy does not need them"
+
+    def fault(self, reason, where):
+        """Note a reason, and where."""
+        places = self.found.setdefault(reason, [0, []])
+        places[0] += 1
+        if len(places[1]) < WHERE_MAX:
+            places[1].append(where)
+
+    def _statement(self, kid, message, signature):
+        self.vouched = False
+        if kid is None:
+            self.fault("statement_unsigned", "")
+            return
+        try:
+            key = Key(self.told["key"])
+            holds = key.id == kid and key.holds(message, signature)
+        except Malformed:
+            holds = False
+        if not holds:
+            self.fault("statement_signature", "")
+        self.vouched = holds and self._trusts(kid)
+
+    def _trusts(self, kid):
+        return any(len(text) >= 16 and kid.hex().startswith(text) for text in self.trusted)
+
+    def _members(self):
+        listed = [member[0] for member in self.told["members"]]
+        for name, size, digest in self.told["members"]:
+            if name not in self.zip.places:
+                self.fault("member_missing", name)
+                continue
+            found = hashlib.sha256()
+            for part in self.zip.chunks(name):
+                found.update(part)
+            if self.zip.places[name][1] != size or found.digest() != digest:
+                self.fault("member_altered", name)
+        for name in self.zip.places:
+            if name != "statement.cbor" and name not in listed:
+                self.fault("member_not_listed", name)
+
+    # One gateway.
+
+    def _gateway(self, told):
+        gateway = GatewayAudit(self, told)
+        self.gateways.append(gateway)
+        trusted = self._trusts(told["id"])
+        if not self.trusted or not trusted and not self.told["key"]:
+            self.fault("no_trusted_id", gateway.label)
+        elif not trusted and not self.vouched:
+            self.fault("foreign_key", gateway.label)
+        gateway.check()
+
+    def _absent(self):
+        there = [gateway["id"].hex() for gateway in self.told["gateways"]]
+        hub = hashlib.sha256(b"").hexdigest() if not self.told["key"] else _thumbprint(self.told["key"])
+        for text in self.trusted:
+            if not any(kid.startswith(text) for kid in [*there, hub]):
+                self.fault("gateway_absent", text[:64])
+
+    # The log (SPEC 13.5).
+
+    def _log(self):
+        if not any(name.startswith("log/") for name in self.zip.places):
+            self.fault("no_log", "")
+            self.skipped["log"] = "the archive carries no log"
+            return
+        self.log = LogPart(self)
+
+    def _witnessed(self):
+        if self.log:
+            self.log.finish()
+            self.witnesses = self.log.witnesses
+
+    # What comes out.
+
+    def verdict(self):
+        lines = {name: {"state": "yes"} for name in LINES}
+        reasons = []
+        for reason, (line, effect, _) in REASONS.items():
+            if reason in self.found:
+                count, where = self.found[reason]
+                reasons.append({"reason": reason, "line": line, "effect": effect, "count": count, "where": where})
+                state = lines[line]["state"]
+                lines[line]["state"] = "no" if effect == WRONG or state == "no" else "not shown"
+        if self.told is None:
+            for name in LINES:
+                if name != UNALTERED:
+                    lines[name]["state"] = "not shown"
+        states = [line["state"] for line in lines.values()]
+        overall = "failure" if "no" in states else "incomplete" if "not shown" in states else "success"
+        told = self.told or {}
+        lines["complete"].update(from_ms=told.get("from_ms"), to_ms=told.get("to_ms"))
+        lines["witnessed"]["by"] = self.witnesses
+        return {
+            "form": VERDICT_FORM,
+            "class": told.get("class"),
+            "overall": overall,
+            "lines": lines,
+            "reasons": reasons,
+            "checks": {
+                "executed": [c for c in CHECKS if c not in self.skipped or c == "columns" and self.told],
+                "skipped": [{"check": c, "why": self.skipped[c]} for c in CHECKS if c in self.skipped],
+            },
+            "hub": _thumbprint(told["key"]) if told.get("key") else None,
+            "made_ms": told.get("made_ms"),
+            "zone": told.get("zone"),
+            "left_out": told.get("left_out", []),
+            "cannot_show": told.get("cannot_show", []),
+            "others": [other.hex() for other in told.get("others", [])],
+            "gateways": [gateway.summary() for gateway in self.gateways],
+            "energy": self.energy[:ENERGY_ROWS_MAX],
+        }
+
+
+def _thumbprint(xy):
+    return hashlib.sha256(b"\xa4\x01\x02\x20\x01\x21\x58\x20" + xy[:32] + b"\x22\x58\x20" + xy[32:]).hexdigest()
+
+
+class GatewayAudit:
+    """The chains, beats and forks of one gateway."""
+
+    def __init__(self, audit, told):
+        self.audit, self.told = audit, told
+        self.id, self.name = told["id"], told["name"]
+        self.label = self.id.hex()[:16]
+        self.key = Key(told["key"])
+        self.folder = f"gateways/{self.id.hex()}/"
+        self.chains, self.schemas, self.beats, self.series, self.counter_events = [], {}, {}, {}, {}
+        self.batches = self.readings = self.forks = self.beat_count = 0
+        last = told["history"][-1] if told["history"] else None
+        self.revoked_ms = last[0] if last and last[1] == "revoked" else None
+
+    def check(self):
+        """All of it, in the order of SPEC 13.4."""
+        zip_file = self.audit.zip
+        if self.folder + "schemas.cbor" in zip_file.places:
+            self._schemas(self.folder + "schemas.cbor")
+        if self.folder + "beats.cbor" in zip_file.places:
+            for _, epoch, seq, newest, boot, sampled, time_ms in self._messages("beats", read_beat):
+                self.beat_count += 1
+                self.beats.setdefault(epoch, []).append((boot, seq, sampled, newest, time_ms))
+            self._beats_alone()
+        for told in self.told["chains"]:
+            chain = ChainAudit(self, told)
+            self.chains.append(chain)
+            chain.check()
+        if self.folder + "forks.cbor" in zip_file.places:
+            for batch in self._messages("forks", read_batch):
+                self.forks += 1
+                self.audit.fault("fork", f"{self.label} {batch.epoch.hex()[:8]} {batch.seq}")
+        for series in self.series.values():
+            self.audit.energy += series.rows(self)
+
+    def _beats_alone(self):
+        """What beats say without any batch: two histories, or a chain of which nothing is here."""
+        chains = [told["epoch"] for told in self.told["chains"]]
+        for epoch, beats in self.beats.items():
+            label, heads = f"{self.label} {epoch.hex()[:8]}", {}
+            for _, seq, _, newest, _ in beats:
+                if heads.setdefault(seq, newest) != newest:
+                    self.audit.fault("fork", f"{label} {seq - 1}: two beats name two batches")
+            if epoch not in chains and max(heads):
+                self.audit.fault("tail_missing", f"{label} 0-{max(heads) - 1}")
+
+    def _schemas(self, name):
+        try:
+            data, at = self.audit.zip.read(name, STATEMENT_BYTES_MAX), 0
+            while at < len(data):
+                document, at = _string(data, at)
+                self.learn(document)
+        except (Malformed, IndexError):
+            self.audit.fault("malformed", name)
+
+    def learn(self, document):
+        """Keep a schema. One that cannot be read explains nothing."""
+        try:
+            self.schemas[hashlib.sha256(document).digest()[:16]] = read_schema(document)
+        except Malformed:
+            pass
+
+    def _messages(self, what, read):
+        """The verified messages of one file beside the chains."""
+        faults = 0
+        for place, parts in enumerate(self.audit.zip.messages(f"{self.folder}{what}.cbor")):
+            where = f"{self.label} {what} #{place}"
+            reason = None
+            try:
+                need(parts is not None, "not a message")
+                raw, protected, payload, signature = parts
+                found = read(raw, protected, payload)
+                kid = found.kid if read is read_batch else found[0]
+                if kid != self.id:
+                    reason = "misplaced"
+                elif not self.key.holds(signed_bytes(protected, payload), signature):
+                    reason = "signature"
+            except Malformed:
+                reason = "malformed"
+            if reason is None:
+                yield found
+                continue
+            self.audit.fault(reason, where)
+            faults += 1
+            if faults == FAULTS_MAX:
+                self.audit.fault("too_many_faults", f"{self.label} {what}")
+                return
+
+    def summary(self):
+        return {
+            "id": self.id.hex(),
+            "name": self.name,
+            "history": [{"unix_ms": when, "what": what, "name": name} for when, what, name in self.told["history"]],
+            "batches": self.batches,
+            "readings": self.readings,
+            "beats": self.beat_count,
+            "forks": self.forks,
+            "chains": [chain.summary() for chain in self.chains],
+        }
+
+
+def cut(ranges, others):
+    """What of the disjoint `ranges` is in one of `others`, and what is in none; both sorted."""
+    merged = []
+    for begin, end in sorted((first, last) for first, last in others):
+        if merged and begin <= merged[-1][1] + 1:
+            merged[-1][1] = max(merged[-1][1], end)
+        else:
+            merged.append([begin, end])
+    inside, outside = [], []
+    for first, last in ranges:
+        place = bisect_right(merged, [first, 1 << 62]) - 1
+        for begin, end in merged[max(place, 0) :]:
+            if begin > last:
+                break
+            if end < first:
+                continue
+            if begin > first:
+                outside.append((first, begin - 1))
+            inside.append((max(first, begin), min(last, end)))
+            first = end + 1
+        if first <= last:
+            outside.append((first, last))
+    return inside, outside
+
+
+class ChainAudit:
+    """One chain of one gateway, batch by batch."""
+
+    def __init__(self, gateway, told):
+        self.gateway, self.audit = gateway, gateway.audit
+        self.epoch, self.runs = told["epoch"], told["runs"]
+        self.set_aside = [[seq, seq] for seq in told["set_aside"]]
+        self.label = f"{gateway.label} {self.epoch.hex()[:8]}"
+        self.first = self.last = None  # the batches at the ends that are present
+        self.batches, self.holes, self.signed, self.gaps = 0, [], [], []
+        self.start_ms = self.end_ms = self.reached_ms = self.proven_ms = None
+        self.end = "unproven"
+        self.faults = 0
+        self.boundary = None  # the batch before, while it is not decoded
+
+    def fault(self, reason, where):
+        self.audit.fault(reason, f"{self.label} {where}")
+        self.faults += 1
+
+    def check(self):
+        gateway, audit = self.gateway, self.audit
+        name = f"{gateway.folder}batches-{self.epoch.hex()}.cbor"
+        beats = {seq: newest for _, seq, _, newest, _ in gateway.beats.get(self.epoch, ())}
+        before, time_ms, day = None, None, None
+        for place, parts in enumerate(audit.zip.messages(name) if name in audit.zip.places else ()):
+            if self.faults >= FAULTS_MAX:
+                audit.fault("too_many_faults", self.label)
+                break
+            batch = self._one(place, parts, before)
+            if batch is None:
+                if parts is not None and not self.kept:
+                    before = None
+                continue
+            if batch.seq + 1 in beats and beats[batch.seq + 1] != batch.hash:
+                self.fault("fork", f"{batch.seq}: a beat names another batch")
+            if audit.log:
+                audit.log.look(self, batch)
+            time_ms = self._take(batch, before, time_ms)
+            now = None if time_ms is None else bisect_right(audit.told["days"], time_ms)
+            edge = self.last is None or batch.seq != self.last.seq + 1 or now != day
+            if edge:
+                self._decode_boundary()
+            self.boundary = batch
+            if edge:
+                self._decode_boundary()
+            day, before = now, batch
+            self.last = batch
+        self._decode_boundary()
+        self._completeness(beats)
+
+    def _one(self, place, parts, before):
+        """The batch at this place, or None with its fault noted. `kept` tells whether the one before still counts."""
+        self.kept = False
+        if parts is None:
+            self.fault("malformed", f"#{place}")
+            return None
+        raw, protected, payload, signature = parts
+        try:
+            batch = read_batch(raw, protected, payload)
+        except Malformed:
+            self.fault("malformed", f"#{place}")
+            return None
+        if batch.kid != self.gateway.id or batch.epoch != self.epoch:
+            self.fault("misplaced", f"#{place}")
+            return None
+        if not self.gateway.key.holds(signed_bytes(protected, payload), signature):
+            self.fault("signature", batch.seq)
+            return None
+        if self.last is not None and batch.seq <= self.last.seq:
+            fork = batch.seq == self.last.seq and batch.hash != self.last.hash
+            self.fault("fork" if fork else "order", batch.seq)
+            self.kept = True
+            return None
+        return batch
+
+    def _take(self, batch, before, time_ms):
+        gateway = self.gateway
+        if self.first is None:
+            self.first = batch
+        expected = self.last.seq + 1 if self.last is not None else batch.seq
+        if batch.seq > expected:
+            self.holes.append((expected, batch.seq - 1))
+        if before is not None and batch.seq == before.seq + 1:
+            if batch.prev != before.hash:
+                self.fault("link", batch.seq)
+            self._counters(batch, before.sampled, before.dropped, before.boot)
+        elif batch.seq == 0:
+            self._counters(batch, 0, 0, 0)
+        self.batches += 1
+        gateway.batches += 1
+        gateway.readings += batch.readings
+        for event in batch.events:
+            self._event(event)
+        if batch.schema is not None:
+            gateway.learn(batch.schema)
+        now = batch.time_ms()
+        if now is None:
+            return time_ms
+        if gateway.revoked_ms is not None and now > gateway.revoked_ms:
+            self.fault("after_revocation", batch.seq)
+        if self.start_ms is None:
+            self.start_ms = now
+        self.reached_ms = now if self.reached_ms is None else max(self.reached_ms, now)
+        return now
+
+    def _counters(self, batch, sampled, dropped, boot):
+        grown, lost = batch.sampled - sampled, batch.dropped - dropped
+        if lost < 0 or batch.boot < boot or not 0 <= grown - batch.readings <= lost:
+            self.fault("counters", batch.seq)
+
+    def _event(self, event):
+        if event[0] == 5 and len(event) == 6 and is_uint(event[1]) and is_uint(event[2]) and event[1] <= event[2]:
+            self.signed.append((event[1], event[2]))
+        elif event[0] == 9 and len(event) == 7 and type(event[1]) is str and type(event[2]) is str:
+            when = event[6]
+            if type(when) is list and len(when) == 2 and is_uint(when[0]):
+                self.gateway.counter_events.setdefault((event[1], event[2]), []).append(when[0])
+        elif self.audit.log and event[0] == 15 and len(event) == 3 and is_uint(event[1]) and is_bytes(event[2], 32):
+            self.audit.log.claims.append((self.gateway, event[1], event[2]))
+
+    def _decode_boundary(self):
+        batch, self.boundary = self.boundary, None
+        if batch is None:
+            return
+        try:
+            tables = read_tables(batch)
+        except Malformed:
+            self.fault("columns", batch.seq)
+            return
+        schema = self.gateway.schemas.get(batch.schema_id)
+        for instrument, times, trust, said in tables:
+            dated = [time for time, how in zip(times, trust) if how < 3]
+            if dated:
+                self.end_ms = max(dated) if self.end_ms is None else max(self.end_ms, *dated)
+            if schema is None or instrument >= len(schema):
+                continue
+            name, channels = schema[instrument]
+            for (quantity, unit, scale), (codes, values) in zip(channels, said):
+                if quantity in ENERGY and unit in WATT_HOURS:
+                    key = name, quantity, unit, scale
+                    series = self.gateway.series.get(key)
+                    if series is None:
+                        series = self.gateway.series[key] = Series(key, self.audit.told["days"])
+                    for time, how, code, value in zip(times, trust, codes, values):
+                        if how < 3 and code == 0:
+                            series.add(time, value)
+
+    # What is missing.
+
+    def _completeness(self, beats):
+        told = self.audit.told
+        for first, last in self.holes:
+            self._hole(first, last)
+        first_seq = self.first.seq if self.first is not None else None
+        last_seq = self.last.seq if self.last is not None else -1
+        for first, last in self.runs:
+            # What the statement lists before the first batch and behind the last one.
+            if first_seq is None:
+                self._missing(first, last)
+            else:
+                if first < first_seq:
+                    self._missing(first, min(last, first_seq - 1))
+                if last > last_seq:
+                    self._missing(max(first, last_seq + 1), last)
+        if first_seq is None:
+            return
+        begun = told["from_ms"] is not None and self.start_ms is not None and self.start_ms <= told["from_ms"]
+        if first_seq and not begun:
+            self.fault("start_unproven", first_seq)
+        newest = max(self.gateway.beats.get(self.epoch, ()), default=None, key=lambda beat: beat[:3])
+        if newest is not None and newest[1] == last_seq + 1:
+            self.end, self.proven_ms = "beat", newest[4]
+        elif newest is not None and newest[1] > last_seq + 1:
+            self.end = "missing"
+        if self.end != "beat" and told["to_ms"] is not None and (self.reached_ms or 0) >= told["to_ms"]:
+            self.end, self.proven_ms = "goes on", told["to_ms"]
+        if self.end == "missing":
+            missing = [last_seq + 1, newest[1] - 1]
+            if cut([tuple(missing)], self.signed)[1]:
+                self.fault("tail_missing", f"{missing[0]}-{missing[1]}")
+            else:
+                self.end = "beat"
+            self.gaps.append([*missing, "tail"])
+        elif self.end == "unproven":
+            self.fault("tail_unproven", f"after {last_seq}")
+
+    def _missing(self, first, last):
+        self.fault("batch_missing", f"{first}-{last}" if last > first else first)
+        self.gaps.append([first, last, "not in the archive"])
+
+    def _hole(self, first, last):
+        """Take one hole apart: listed and gone, told by a signed gap, set aside, or unexplained."""
+        rest, parts = [(first, last)], []
+        kinds = (("not in the archive", self.runs), ("signed", self.signed), ("set aside", self.set_aside))
+        for why, ranges in kinds:
+            inside, rest = cut(rest, ranges)
+            parts += [[begin, end, why] for begin, end in inside]
+        parts += [[begin, end, "unexplained"] for begin, end in rest]
+        reasons = {"not in the archive": "batch_missing", "set aside": "set_aside", "unexplained": "hole"}
+        for begin, end, why in sorted(parts):
+            if why in reasons:
+                self.fault(reasons[why], f"{begin}-{end}" if end > begin else begin)
+            self.gaps.append([begin, end, why])
+
+    def summary(self):
+        return {
+            "epoch": self.epoch.hex(),
+            "first_seq": self.first.seq if self.first is not None else None,
+            "last_seq": self.last.seq if self.last is not None else None,
+            "batches": self.batches,
+            "from_ms": self.start_ms,
+            "to_ms": self.end_ms,
+            "end": self.end if self.first is not None else "empty",
+            "proven_ms": self.proven_ms,
+            "gaps": self.gaps[:GAPS_MAX],
+        }
+
+
+# The log (SPEC 13.5): entries first … size - 1 of the tree, and the roots of the subtrees before them.
+
+_CHECKPOINT = bytes.fromhex("a40126045820"), bytes.fromhex("19018b013a000100008250")
+
+
+class LogPart:
+    """The part of the log that is in the archive. `look` at each batch, then `finish`."""
+
+    def __init__(self, audit):
+        self.audit, self.claims, self.witnesses, self.entries = audit, [], [], None
+        try:
+            self._read()
+        except (Malformed, KeyError):
+            audit.fault("log_malformed", "")
+            return
+        try:
+            key = Key(audit.told["key"])
+            holds = key.id == self.kid and key.holds(self.signed, self.signature)
+        except Malformed:
+            holds = False
+        if not holds:
+            audit.fault("log_signature", "")
+
+    def _read(self):
+        zip_file = self.audit.zip
+        data = zip_file.read("log/checkpoint.cose", 1024)
+        protected, self.root, self.signature, end = split(data, 0)
+        need(end == len(data) and len(self.root) == 32, "the checkpoint")
+        start, middle = _CHECKPOINT
+        self.kid, self.log_id = protected[6:38], protected[49:65]
+        need(protected[:6] == start and protected[38:49] == middle and len(self.log_id) == 16, "the checkpoint")
+        try:
+            self.size, end = _item(protected, 65, 2)
+        except IndexError:
+            raise Malformed("the checkpoint") from None
+        need(is_uint(self.size) and end == len(protected), "the checkpoint")
+        self.signed = signed_bytes(protected, self.root)
+        length = zip_file.places["log/entries.bin"][1]
+        need(length % 32 == 0 and length // 32 <= self.size, "the entries")
+        self.first = self.size - length // 32
+        frontier = zip_file.read("log/frontier.bin", 62 * 32) if self.first else b""
+        need(len(frontier) == 32 * bin(self.first).count("1"), "the frontier")
+        self.frontier = [frontier[at : at + 32] for at in range(0, len(frontier), 32)]
+        self.entries = set(self._each())
+
+    def _each(self):
+        for part in self.audit.zip.chunks("log/entries.bin"):
+            for at in range(0, len(part), 32):
+                yield part[at : at + 32]
+
+    def look(self, chain, batch):
+        if self.entries is not None and batch.hash not in self.entries:
+            chain.fault("not_in_log", batch.seq)
+
+    def finish(self):
+        """Compute the roots: that of the checkpoint, and those that gateways have confirmed."""
+        if self.entries is None:
+            return
+        wanted = {size for _, size, _ in self.claims if self.first <= size <= self.size}
+        sizes = [1 << bit for bit in range(61, -1, -1) if self.first >> bit & 1]
+        stack, count, roots = list(zip(sizes, self.frontier)), self.first, {}
+        if count in wanted and count:
+            roots[count] = _fold(stack)
+        for entry in self._each():
+            node, width = hashlib.sha256(b"\0" + entry).digest(), 1
+            while stack and stack[-1][0] == width:
+                node, width = hashlib.sha256(b"\1" + stack.pop()[1] + node).digest(), 2 * width
+            stack.append((width, node))
+            count += 1
+            if count in wanted:
+                roots[count] = _fold(stack)
+        if _fold(stack) != self.root:
+            self.audit.fault("log_root", "")
+            return
+        newest = {}
+        for gateway, size, root in self.claims:
+            if size not in roots:
+                continue
+            if roots[size] != root:
+                self.audit.fault("claim_differs", f"{gateway.label} {size}")
+            else:
+                newest[gateway.id] = max(size, newest.get(gateway.id, 0))
+        self.witnesses = [{"gateway": kid.hex(), "size": size} for kid, size in sorted(newest.items())]
+        if not self.witnesses:
+            self.audit.fault("no_witness", "")
+
+
+def _fold(stack):
+    """The root of the complete subtrees on the stack; that of no leaf is the hash of nothing."""
+    if not stack:
+        return hashlib.sha256(b"").digest()
+    node = stack[-1][1]
+    for _, left in reversed(stack[:-1]):
+        node = hashlib.sha256(b"\1" + left + node).digest()
+    return node
+
+
+# Energy from meter registers (SPEC 13.5).
+
+ENERGY = ("import_active_energy", "export_active_energy")
+WATT_HOURS = ("Wh", "kWh", "MWh")
+
+
+class Series:
+    """One register of one meter: what it read nearest before each midnight, first and last."""
+
+    def __init__(self, key, days):
+        self.key, self.days = key, days
+        self.first = self.last = None
+        self.before = {}  # place in days → (time, value)
+
+    def add(self, time, value):
+        if self.first is None or time < self.first[0]:
+            self.first = time, value
+        if self.last is None or time >= self.last[0]:
+            self.last = time, value
+        day = bisect_left(self.days, time)
+        if day < len(self.days) and (day not in self.before or time >= self.before[day][0]):
+            self.before[day] = time, value
+
+    def rows(self, gateway):
+        """A row for each stretch between two registers that stand for a midnight, or for the beginning or the end."""
+        marks = [self.first]
+        marks += [mark for day, mark in sorted(self.before.items()) if self.days[day] - mark[0] <= NEAR_MS]
+        marks.append(self.last)
+        instrument, quantity, unit, scale = self.key
+        events = gateway.counter_events.get((instrument, quantity), ())
+        found = []
+        for (start, before), (end, value) in pairwise(marks):
+            if end <= start:
+                continue
+            whole = value >= before and not any(start < time <= end for time in events)
+            found.append({
+                "gateway": gateway.id.hex(), "instrument": instrument, "quantity": quantity, "unit": unit,
+                "from_ms": start, "to_ms": end, "energy": decimal(value - before, scale) if whole else None,
+            })  # fmt: skip
+        return found
+
+
+def decimal(value, scale):
+    """value × 10^-scale in digits, never through a float."""
+    if scale <= 0:
+        return str(value * 10**-scale)
+    digits = str(value).rjust(scale + 1, "0")
+    return f"{digits[:-scale]}.{digits[-scale:]}"
+
+
+# For people.
+
+STATE_WORDS = {"yes": "YES", "no": "NO", "not shown": "NOT SHOWN"}
+OVERALL_WORDS = {
+    "success": "Everything that can be checked was checked, and it is right.",
+    "incomplete": "Nothing wrong was found, but not everything is shown. What is missing stands below.",
+    "failure": "SOMETHING IS WRONG with this archive. Do not rely on it. What is wrong stands below.",
+}
+END_WORDS = {
+    "beat": "the gateway signed that this is the last one",
+    "goes on": "the chain goes on behind the end of the archive",
+    "missing": "THE GATEWAY SIGNED MORE BATCHES: THEY ARE NOT HERE",
+    "unproven": "nothing shows that it is the last one",
+    "empty": "no batch is here",
+}
+GAP_WORDS = {
+    "signed": "lost; the gateway itself signed that",
+    "set aside": "damaged at the hub and left out",
+    "unexplained": "missing, and nobody signed why",
+    "not in the archive": "listed by the hub, but NOT in the archive",
+    "tail": "announced by the gateway, but not here",
+}
+
+
+def clock(unix_ms):
+    """A time for people, in UTC."""
+    if unix_ms is None:
+        return "?"
+    try:
+        return datetime.fromtimestamp(unix_ms / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{unix_ms} ms"
+
+
+def line_words(verdict):
+    """(name, state, sentence) of each of the four lines."""
+    batches = sum(gateway["batches"] for gateway in verdict["gateways"])
+    many = f"{batches} batches of {len(verdict['gateways'])} gateways"
+    lines, told = verdict["lines"], {}
+    told["authentic"] = f"{many} are signed by keys that you trust"
+    told["unaltered"] = f"{many}: no byte differs from what was signed, and each follows the one before"
+    begins = [c["from_ms"] for g in verdict["gateways"] for c in g["chains"] if c["from_ms"] is not None]
+    start = lines["complete"]["from_ms"] if lines["complete"]["from_ms"] is not None else min(begins, default=None)
+    ends = [c["to_ms"] for g in verdict["gateways"] for c in g["chains"] if c["to_ms"] is not None]
+    end = lines["complete"]["to_ms"] if lines["complete"]["to_ms"] is not None else max(ends, default=None)
+    gaps = sum(last - first + 1 for g in verdict["gateways"] for c in g["chains"] for first, last, _ in c["gaps"])
+    lost = f"; {gaps} batches are missing or lost, named below" if gaps else "; there is no gap"
+    told["complete"] = f"from {clock(start)} to {clock(end)}{lost}"
+    names = {gateway["id"]: gateway["name"] for gateway in verdict["gateways"]}
+    witnesses = [names.get(one["gateway"], one["gateway"][:16]) for one in lines["witnessed"]["by"]]
+    told["witnessed"] = f"by {', '.join(witnesses)}" if witnesses else "by nobody"
+    found = []
+    for name in LINES:
+        state = lines[name]["state"]
+        reasons = [REASONS[r["reason"]][2] for r in verdict["reasons"] if r["line"] == name]
+        words = told[name] if state == "yes" else " ".join(reasons) or "This could not be checked."
+        found.append((name, state, words))
+    return found
+
+
+def as_text(verdict):
+    """The verdict as lines of text."""
+    out = [OVERALL_WORDS[verdict["overall"]], ""]
+    for name, state, words in line_words(verdict):
+        out.append(f"{name:10} {STATE_WORDS[state]:9}  {words}")
+    if verdict["reasons"]:
+        out += ["", "Why:"]
+    for reason in verdict["reasons"]:
+        out.append(f"  {reason['reason']} ({reason['count']}): {REASONS[reason['reason']][2]}")
+        out += [f"      {clean(where)}" for where in reason["where"] if where]
+    for gateway in verdict["gateways"]:
+        out += ["", f"Gateway {clean(gateway['name'])}   id {gateway['id']}"]
+        out += [f"  {clock(h['unix_ms'])}  {h['what']} as {clean(h['name'])}" for h in gateway["history"]]
+        for chain in gateway["chains"]:
+            out.append(
+                f"  chain {chain['epoch'][:8]}: batches {chain['first_seq']} to {chain['last_seq']},"
+                f" {clock(chain['from_ms'])} to {clock(chain['to_ms'])}; {END_WORDS[chain['end']]}"
+            )
+            out += [f"    batches {a} to {b}: {GAP_WORDS[why]}" for a, b, why in chain["gaps"][:20]]
+    if verdict["energy"]:
+        out += ["", "Energy, as differences of the meters' own registers:"]
+    names = {gateway["id"]: gateway["name"] for gateway in verdict["gateways"]}
+    for row in verdict["energy"]:
+        energy = "not shown: the register began again" if row["energy"] is None else f"{row['energy']} {row['unit']}"
+        what = f"{clean(names[row['gateway']])}, {clean(row['instrument'])}, {row['quantity']}"
+        out.append(f"  {clock(row['from_ms'])} to {clock(row['to_ms'])}  {what}: {energy}")
+    for title, lines in (("Left out:", verdict["left_out"]), ("This archive cannot show:", verdict["cannot_show"])):
+        if lines:
+            out += ["", title, *(f"  {clean(line)}" for line in lines)]
+    if verdict["others"]:
+        out.append(f"  {len(verdict['others'])} more gateways of this hub are not in this archive.")
+    if verdict["hub"]:
+        out += ["", f"The hub that made it: {verdict['hub']}"]
+    return out
+
+
+def clean(text):
+    """Text of a stranger for a terminal: no control characters."""
+    return "".join(c if c.isprintable() else "?" for c in str(text))
+
+
+STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:60rem;padding:1rem;color:#1a1a1a;background:#fff}
+h1{font-size:1.4rem}h2{font-size:1.1rem;margin:1.6rem 0 .4rem}table{border-collapse:collapse;width:100%}
+td,th{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #ddd;vertical-align:top}
+td.n{text-align:right;font-variant-numeric:tabular-nums}
+.state{font-weight:700;white-space:nowrap}
+.yes .state{color:#0a6b2d}.no .state{color:#b00020}.shown .state{color:#8a5a00}
+.answer{padding:1rem;border-radius:.4rem;font-size:1.2rem;font-weight:700}
+.success{background:#e3f4e8}.incomplete{background:#fff3d6}.failure{background:#fde3e6;color:#8c0019}
+code{font-size:.85em;overflow-wrap:anywhere}svg{width:100%;height:1.2rem;background:#f1d9dc}
+ul{margin:.2rem 0;padding-left:1.2rem}
+"""
+
+
+def as_html(verdict, name):
+    """The verdict as one page."""
+    e = html.escape
+    out = [f"<!doctype html><html lang=en><meta charset=utf-8><title>Audit of {e(name)}</title><style>{STYLE}</style>"]
+    out.append(f"<h1>Audit of {e(name)}</h1><p class='answer {verdict['overall']}'>{OVERALL_WORDS[verdict['overall']]}")
+    out.append("<table>")
+    for line, state, words in line_words(verdict):
+        kind = "shown" if state == "not shown" else state
+        out.append(f"<tr class={kind}><th>{line}<td class=state>{STATE_WORDS[state]}<td>{e(words)}")
+    out.append("</table>")
+    if verdict["reasons"]:
+        out.append("<h2>Why</h2><ul>")
+        for reason in verdict["reasons"]:
+            where = ", ".join(e(clean(w)) for w in reason["where"] if w)
+            sentence = e(REASONS[reason["reason"]][2])
+            out.append(f"<li>{sentence} <code>{reason['reason']}</code>, {reason['count']} times: <code>{where}</code>")
+        out.append("</ul>")
+    spans = [c for g in verdict["gateways"] for c in g["chains"] if c["from_ms"] is not None and c["to_ms"] is not None]
+    first, last = min((c["from_ms"] for c in spans), default=0), max((c["to_ms"] for c in spans), default=0)
+    for gateway in verdict["gateways"]:
+        out.append(f"<h2>{e(clean(gateway['name']))}</h2><p>id <code>{gateway['id']}</code><ul>")
+        out += [f"<li>{clock(h['unix_ms'])}: {h['what']} as {e(clean(h['name']))}" for h in gateway["history"]]
+        out.append("</ul>")
+        for chain in gateway["chains"]:
+            out.append(strip(chain, first, last))
+            out.append(
+                f"<p>Chain {chain['epoch'][:8]}: batches {chain['first_seq']} to {chain['last_seq']},"
+                f" {clock(chain['from_ms'])} to {clock(chain['to_ms'])}; {END_WORDS[chain['end']]}.<ul>"
+            )
+            out += [f"<li>Batches {a} to {b}: {GAP_WORDS[why]}" for a, b, why in chain["gaps"][:50]]
+            out.append("</ul>")
+    if verdict["energy"]:
+        out.append("<h2>Energy, as differences of the meters' own registers</h2><table>")
+        out.append("<tr><th>from<th>to<th>gateway<th>meter<th>register<th>energy")
+    names = {gateway["id"]: gateway["name"] for gateway in verdict["gateways"]}
+    for row in verdict["energy"]:
+        energy = "not shown" if row["energy"] is None else f"{row['energy']} {e(row['unit'])}"
+        out.append(
+            f"<tr><td>{clock(row['from_ms'])}<td>{clock(row['to_ms'])}<td>{e(clean(names[row['gateway']]))}"
+            f"<td>{e(clean(row['instrument']))}<td>{e(row['quantity'].replace('_', ' '))}<td class=n>{energy}"
+        )
+    out.append("</table>" if verdict["energy"] else "")
+    for title, lines in (("Left out", verdict["left_out"]), ("This archive cannot show", verdict["cannot_show"])):
+        out.append(f"<h2>{title}</h2><ul>" + "".join(f"<li>{e(clean(line))}" for line in lines) + "</ul>")
+    out.append(f"<p>{len(verdict['others'])} more gateways of this hub are not in this archive.")
+    out.append(f"<p>The hub that made it: <code>{verdict['hub'] or 'unknown'}</code>")
+    return "\n".join(out) + "\n"
+
+
+def strip(chain, first, last):
+    """A bar over the time of all chains; what is missing stays in the colour of a gap."""
+    if chain["from_ms"] is None or chain["to_ms"] is None or last <= first or chain["last_seq"] is None:
+        return ""
+    scale = 1000 / (last - first)
+    left, width = (chain["from_ms"] - first) * scale, max((chain["to_ms"] - chain["from_ms"]) * scale, 2)
+    seqs = max(chain["last_seq"] - chain["first_seq"] + 1, 1)
+    parts = [f"<rect x='{left:.1f}' y='0' width='{width:.1f}' height='20' fill='#2c7a4b'/>"]
+    for a, b, _ in chain["gaps"]:
+        x = left + (a - chain["first_seq"]) / seqs * width
+        wide = max((b - a + 1) / seqs * width, 2)
+        parts.append(f"<rect x='{x:.1f}' y='0' width='{wide:.1f}' height='20' fill='#b00020'/>")
+    return f"<svg viewBox='0 0 1000 20' preserveAspectRatio='none'>{''.join(parts)}</svg>"
+
+
+def main(argv=None):
+    """Audit one file; the exit code says how it went."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", metavar="ARCHIVE.zip")
+    parser.add_argument("--trust", action="append", default=[], metavar="ID", help="an id from a source that you trust")
+    parser.add_argument("--json", metavar="FILE", help="write the verdict for programs (- is standard output)")
+    parser.add_argument("--html", metavar="FILE", help="write a page for people")
+    args = parser.parse_args(argv)
+    for text in args.trust:
+        if not re.fullmatch(r"[0-9a-fA-F]{16,64}", text):
+            parser.error(f"{text!r} is no id: it has 16 to 64 hexadecimal digits")
+    try:
+        with open(args.archive, "rb") as file:
+            verdict = Audit(file, args.trust).verdict()
+        for path, make in ((args.html, as_html), (args.json, None)):
+            if path:
+                text = make(verdict, args.archive) if make else json.dumps(verdict, indent=1) + "\n"
+                if path == "-":
+                    sys.stdout.write(text)
+                else:
+                    with open(path, "w", encoding="utf-8") as out:
+                        out.write(text)
+    except OSError as error:
+        print(f"audit: {error.filename or args.archive}: {error.strerror}", file=sys.stderr)
+        return 2
+    if args.json != "-":
+        sys.stdout.reconfigure(errors="replace")
+        print("\n".join(as_text(verdict)))
+    return EXIT[verdict["overall"]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

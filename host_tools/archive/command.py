@@ -1,0 +1,199 @@
+"""`parkgate archive`: write one file with which anybody checks readings alone, trusting neither hub nor workshop.
+
+    parkgate archive --data park --month 2026-10 --out october.zip
+
+The file is an ordinary .zip: the signed batches as the gateways sent them, the gateways' keys with their history, kept
+heartbeats, a signed statement of what it covers, and two verifiers, `audit.py` and `verify.html`. Times are those of
+the park (--zone); --to is not included. --data is a hub's folder, or the database file of a backup, also on a medium
+that cannot be written. --messages takes what `parkgate pull` fetched from a gateway by cable instead.
+
+The file appears under its name when it is complete. A file that exists is not replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from host_tools.archive import selection
+from host_tools.archive.writer import Archive, ArchiveError, Coverage
+from host_tools.base import files, output
+from host_tools.base.keys import read_public
+from host_tools.base.messages import read_messages
+from host_tools.hub.stores.database import DATABASE_FILE, connect
+from host_tools.hub.verbs.enrol import find
+from parkgate.errors import SettingsError
+
+HERE = Path(__file__).parent
+DAYS_MAX = 4000
+SETTINGS_LEFT_OUT = "the gateways' settings: the hub does not have them; each batch names its own by their hash"
+CANNOT_SHOW = (
+    "whether a meter was right: a meter that lies to its own register is signed lying",
+    "readings of gateways that are not in it, and whether the hub had more gateways than it names",
+    "that nobody copied a gateway's key: a second history is found only where both are compared",
+    "that the clock of a gateway was right, beyond what the batches say of it",
+)
+
+
+def add_parser(subparsers) -> None:
+    """Arguments of `parkgate archive`."""
+    parser = subparsers.add_parser("archive", help="write a file that anybody can check alone", description=__doc__)
+    parser.add_argument("--data", metavar="DIR|FILE", help="folder of the hub, or a backup of its database")
+    parser.add_argument("--messages", type=Path, metavar="FILE", help="instead: a file of `parkgate pull`")
+    parser.add_argument("--key", metavar="PUBKEY_FILE|HEX", help="with --messages: the gateway's public key")
+    parser.add_argument("--gateway", action="append", metavar="NAME|ID", help="only this one (may be given again)")
+    parser.add_argument("--month", metavar="YYYY-MM", help="this month, in the park's time")
+    parser.add_argument("--from", dest="begin", metavar="DATE", help="from this day (2026-10-01) or minute (…T08:00)")
+    parser.add_argument("--to", dest="end", metavar="DATE", help="up to the beginning of this day, or this minute")
+    parser.add_argument("--zone", metavar="NAME", help="time zone as Asia/Phnom_Penh (default: this computer's)")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the archive to write")
+    output.add_json(parser)
+
+
+def run(args) -> int:
+    """Raises ArchiveError, SettingsError, StoreError, FileTrouble."""
+    zone = zone_of(args.zone)
+    span = span_of(args, zone)
+    if (args.data is None) == (args.messages is None):
+        raise SettingsError("name the hub by --data, or a file of `parkgate pull` by --messages")
+    if args.messages is not None and (not args.key or args.gateway or span != selection.Span(None, None)):
+        raise SettingsError("--messages needs the gateway's --key, and takes everything that is in the file")
+    if args.out.exists() or args.out.is_symlink():
+        raise ArchiveError(f"{args.out} exists already; it is not replaced")
+    files.check_target(args.out)
+    taken, unsigned = _write(args, span, zone)
+    size = args.out.stat().st_size
+    lines = [f"{taken.batches} batches of {len(taken.gateways)} gateways in {args.out} ({size:,} bytes)"]
+    lines += [f"left out: {line}" for line in taken.left_out]
+    if unsigned:
+        lines.append(f"nobody signed its statement: {unsigned}")
+    lines.append(f"check it anywhere: python3 audit.py {args.out.name} --trust ID, or verify.html; both are inside")
+    document = {
+        "file": str(args.out), "bytes": size, "batches": taken.batches, "left_out": taken.left_out,
+        "signed": not unsigned, "gateways": [{"name": one.name, "id": one.id.hex()} for one in taken.gateways],
+    }  # fmt: skip
+    output.show(args, document, lines)
+    return 0
+
+
+def _write(args, span, zone):
+    draft = args.out.with_name(f".{args.out.name}.{os.getpid()}.new")
+    try:
+        with open(draft, "xb") as out, contextlib.closing(Archive(out)) as archive:
+            for name, path in (("README.txt", "README.md"), ("audit.py", "audit.py"), ("verify.html", "verify.html")):
+                archive.add(name, [files.read_bytes(HERE / path)])
+            if args.messages is not None:
+                key, unsigned, others, kind = None, "it comes from the gateway, not from the hub", [], "gateway"
+                public = read_public(args.key)
+                taken = selection.from_messages(read_messages(args.messages), public, args.messages.stem, archive)
+            else:
+                with contextlib.closing(_open(Path(args.data))) as db:
+                    db.execute("BEGIN")  # one snapshot, whatever the hub does meanwhile
+                    chosen, others = _gateways(db, args.gateway)
+                    taken = selection.from_database(db, chosen, span, archive)
+                key, unsigned = signing_key(Path(args.data))
+                kind = "hub" if Path(args.data).is_dir() else "backup"
+            coverage = Coverage(
+                kind, time.time_ns() // 1_000_000, "parkgate archive", *span, str(args.zone or "local time of the hub"),
+                days(span, taken, zone), others, [*taken.left_out, SETTINGS_LEFT_OUT], list(CANNOT_SHOW),
+            )  # fmt: skip
+            archive.finish(coverage, taken.gateways, key)
+            out.flush()
+            os.fsync(out.fileno())
+        os.link(draft, args.out)  # unlike a rename, it never replaces a file
+    except FileExistsError:
+        raise ArchiveError(f"{args.out} exists already; it is not replaced") from None
+    except OSError as error:
+        raise files.trouble("cannot write", args.out, error) from None
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+    return taken, unsigned
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """The database of a hub's folder, or a file of it. Where nothing can be written, it is read as it lies there."""
+    folder = path if path.is_dir() else path.parent
+    name = DATABASE_FILE if path.is_dir() else path.name
+    return connect(folder, read_only=True, name=name)
+
+
+def _gateways(db, names):
+    """((gw, id, name) of those that are wanted, ids of the others)."""
+    everyone = db.execute("SELECT gw, kid, name FROM gateway ORDER BY kid").fetchall()
+    chosen = everyone if not names else sorted({find(db, name) for name in names}, key=lambda row: row[1])
+    ids = [row[1] for row in chosen]
+    return chosen, [row[1] for row in everyone if row[1] not in ids]
+
+
+def signing_key(path: Path):
+    """(the hub's log key or None, why there is none)."""
+    try:
+        from host_tools.log.keys import KEY_FILE, read
+    except ImportError:
+        return None, "this version has no log key"
+    if not path.is_dir() or not (path / KEY_FILE).exists():
+        return None, "the hub's log key is not here"
+    return read(path), ""
+
+
+def zone_of(name: str | None) -> tzinfo | None:
+    """The time zone; None is that of this computer. Raises SettingsError."""
+    if name is None:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise SettingsError(f"--zone: there is no time zone {name!r}; one is called Asia/Phnom_Penh") from None
+
+
+def span_of(args, zone) -> selection.Span:
+    """From when to when. Raises SettingsError."""
+    if args.month:
+        if args.begin or args.end:
+            raise SettingsError("--month, or --from and --to")
+        begin = _moment("--month", f"{args.month}-01", zone)
+        end = (begin + timedelta(days=32)).replace(day=1)
+        return selection.Span(_ms(begin), _ms(_local(end.replace(tzinfo=None), zone)))
+    begin_ms = _ms(_moment("--from", args.begin, zone)) if args.begin else None
+    end_ms = _ms(_moment("--to", args.end, zone)) if args.end else None
+    if begin_ms is not None and end_ms is not None and begin_ms >= end_ms:
+        raise SettingsError("--to must be later than --from")
+    return selection.Span(begin_ms, end_ms)
+
+
+def _moment(option: str, text: str, zone) -> datetime:
+    for form in ("%Y-%m-%d", "%Y-%m-%dT%H:%M"):
+        with contextlib.suppress(ValueError):
+            return _local(datetime.strptime(text, form), zone)
+    raise SettingsError(f"{option} {text!r}: a day is written 2026-10-01, a minute 2026-10-01T08:00")
+
+
+def _local(moment: datetime, zone) -> datetime:
+    return moment.replace(tzinfo=zone) if zone is not None else moment.astimezone()
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp()) * 1000
+
+
+def days(span: selection.Span, taken: selection.Taken, zone) -> list[int]:
+    """The beginnings of the local days from the first reading to behind the last, in Unix ms. Raises ArchiveError."""
+    first_ms = span.from_ms if span.from_ms is not None else taken.first_ms
+    last_ms = span.to_ms if span.to_ms is not None else taken.last_ms
+    if first_ms is None or last_ms is None:
+        return []
+    if last_ms - first_ms > DAYS_MAX * 86_400_000:
+        raise ArchiveError(f"the readings span more than {DAYS_MAX} days: choose a time by --from and --to")
+    day = datetime.fromtimestamp(first_ms / 1000, zone).replace(tzinfo=None)
+    day = day.replace(hour=0, minute=0, second=0, microsecond=0)
+    found = []
+    while not found or found[-1] < last_ms:
+        found.append(_ms(_local(day, zone)))
+        day += timedelta(days=1)
+    return found

@@ -1,0 +1,170 @@
+"""What goes into an archive: read from a hub's database, running or backed up, or from a file of `parkgate pull`.
+
+Nothing is held but one batch at a time. The batches that are taken of each chain are those whose readings reach into
+the span, one dated batch before them and one behind: so the archive shows that its chain began before and goes on.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from host_tools.archive.writer import Archive, ArchiveError, Chain, Gateway
+from host_tools.base.messages import Message
+from host_tools.hub.stores import kept
+from parkgate.errors import FormatError
+from parkgate.wire import cbor, cose
+from parkgate.wire.batch import Batch
+from parkgate.wire.beat import Beat
+
+FORKS_MAX = 1024
+SCHEMAS_PIECE = 256
+
+
+class Span(NamedTuple):
+    """From when to when, in Unix ms; None where there is no end."""
+
+    from_ms: int | None
+    to_ms: int | None
+
+
+class Taken(NamedTuple):
+    """What was written: gateways for the statement, how many batches, what is left out, and the times that were met."""
+
+    gateways: list[Gateway]
+    batches: int
+    left_out: list[str]
+    first_ms: int | None
+    last_ms: int | None
+
+
+def from_database(db: sqlite3.Connection, gateways: list[tuple], span: Span, archive: Archive) -> Taken:
+    """Write the members of these gateways (gw, id, name), as `find` gives them."""
+    taken, batches, left_out, times = [], 0, [], []
+    for gw, gateway_id, name in gateways:
+        key = db.execute("SELECT public_key FROM gateway WHERE gw = ?", (gw,)).fetchone()[0]
+        question = "SELECT unix_ms, what, name FROM gateway_history WHERE gw = ? ORDER BY rowid"
+        history = [tuple(row) for row in db.execute(question, (gw,))]
+        folder = f"gateways/{gateway_id.hex()}/"
+        chains, schema_ids, eps = [], set(), []
+        for ep, epoch in db.execute("SELECT ep, epoch FROM epoch WHERE gw = ? ORDER BY ep", (gw,)).fetchall():
+            found = _range(db, gw, ep, span)
+            if found is None:
+                continue
+            first, last, first_ms, last_ms = found
+            times += [ms for ms in (first_ms, last_ms) if ms is not None]
+            chain = _ChainParts(db, ep, first, last, schema_ids)
+            archive.add(f"{folder}batches-{epoch.hex()}.cbor", chain)
+            chains.append(Chain(epoch, chain.runs, chain.set_aside))
+            eps.append(ep)
+            batches += chain.count
+            for seq in chain.set_aside[:20]:
+                left_out.append(f"{name}: batch {seq} of chain {epoch.hex()[:8]} is damaged in the hub's database")
+        archive.add(f"{folder}beats.cbor", _beats(db, eps))
+        archive.add(f"{folder}forks.cbor", _forks(db, gw, [chain.epoch for chain in chains]))
+        archive.add(f"{folder}schemas.cbor", _schemas(db, gw, schema_ids))
+        taken.append(Gateway(gateway_id, key, name, history, chains))
+    return Taken(taken, batches, left_out, min(times, default=None), max(times, default=None))
+
+
+def _range(db, gw, ep, span: Span):
+    """(first seq, last seq, first time, last time) to be taken of a chain, None where nothing of it belongs here."""
+    ends = db.execute("SELECT min(first_seq), max(last_seq) FROM held WHERE ep = ?", (ep,)).fetchone()
+    if ends[0] is None:
+        return None
+    blocks = " FROM block WHERE series IN (SELECT series FROM series WHERE gw = ?) AND ep = ? AND last_ms >= 0"
+    first, last = ends
+    if span.from_ms is not None:
+        first = db.execute(f"SELECT min(seq) {blocks} AND last_ms >= ?", (gw, ep, span.from_ms)).fetchone()[0]
+    if span.to_ms is not None:
+        last = db.execute(f"SELECT max(seq) {blocks} AND first_ms < ?", (gw, ep, span.to_ms)).fetchone()[0]
+    if first is None and ep == db.execute("SELECT max(ep) FROM epoch WHERE gw = ?", (gw,)).fetchone()[0]:
+        first = ends[1]  # its newest chain has nothing later: its last batch and beat say so
+    if first is None or last is None:
+        return None
+    first, last = min(first, last), max(first, last)
+    if span.from_ms is not None:
+        before = db.execute(f"SELECT max(seq) {blocks} AND seq < ?", (gw, ep, first)).fetchone()[0]
+        first = ends[0] if before is None else before
+    if span.to_ms is not None:
+        behind = db.execute(f"SELECT min(seq) {blocks} AND seq > ?", (gw, ep, last)).fetchone()[0]
+        last = ends[1] if behind is None else behind
+    times = f"SELECT min(first_ms), max(last_ms) {blocks} AND seq BETWEEN ? AND ?"
+    return (first, last, *db.execute(times, (gw, ep, first, last)).fetchone())
+
+
+class _ChainParts:
+    """The batches of a chain as parts of a member; afterwards what they were."""
+
+    def __init__(self, db, ep, first, last, schema_ids):
+        self._db, self._range, self._schema_ids = db, (ep, first, last), schema_ids
+        self.runs: list[tuple[int, int]] = []
+        self.set_aside: list[int] = []
+        self.count = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        question = "SELECT seq, bytes, hash, schema_id FROM batch WHERE ep = ? AND seq BETWEEN ? AND ? ORDER BY seq"
+        for seq, data, batch_hash, schema_id in self._db.execute(question, self._range):
+            if not kept.whole(data, batch_hash):
+                self.set_aside.append(seq)
+                continue
+            if self.runs and self.runs[-1][1] == seq - 1:
+                self.runs[-1] = self.runs[-1][0], seq
+            else:
+                self.runs.append((seq, seq))
+            self._schema_ids.add(schema_id)
+            self.count += 1
+            yield data
+
+
+def _beats(db, eps) -> Iterator[bytes]:
+    for ep in eps:
+        for (data,) in db.execute("SELECT bytes FROM beats WHERE ep = ? ORDER BY boot, seq, sampled", (ep,)):
+            yield data
+
+
+def _forks(db, gw, epochs) -> Iterator[bytes]:
+    question = "SELECT bytes, size FROM evidence WHERE gw = ? AND reason = 'fork' AND topic LIKE '%/batch' ORDER BY id"
+    for data, size in db.execute(question, (gw,)):
+        if size == len(data) and Batch(data).sign1.epoch in epochs:
+            yield data
+
+
+def _schemas(db, gw, schema_ids) -> Iterator[bytes]:
+    for schema_id in sorted(schema_ids):
+        row = db.execute("SELECT bytes FROM schema WHERE gw = ? AND schema_id = ?", (gw, schema_id)).fetchone()
+        if row:
+            yield cbor.encode(row[0])
+
+
+def from_messages(messages: list[Message], public_key: bytes, name: str, archive: Archive) -> Taken:
+    """Write what a gateway handed over by cable. The hub has no part in it: nobody signs a statement. Raises
+    ArchiveError for messages of another gateway."""
+    gateway_id = cose.thumbprint(public_key)
+    topic = f"tele/{gateway_id.hex()[:32]}/"
+    if any(not message.topic.startswith(topic) for message in messages):
+        raise ArchiveError("the file holds messages of another gateway than the one with this key")
+    try:
+        batches = [(Batch(m.data), m.data) for m in messages if m.topic.endswith("/batch")]
+        beats = [Beat(m.data) and m.data for m in messages if m.topic.endswith("/beat")]
+    except FormatError as error:
+        raise ArchiveError(f"a message in the file is damaged: {error}") from None
+    batches.sort(key=lambda item: (item[0].sign1.epoch, item[0].sign1.seq))
+    folder, chains = f"gateways/{gateway_id.hex()}/", []
+    for epoch in sorted({batch.sign1.epoch for batch, _ in batches}):
+        own = [(batch, data) for batch, data in batches if batch.sign1.epoch == epoch]
+        archive.add(f"{folder}batches-{epoch.hex()}.cbor", (data for _, data in own))
+        runs: list[tuple[int, int]] = []
+        for batch, _ in own:
+            seq = batch.sign1.seq
+            if runs and runs[-1][1] == seq - 1:
+                runs[-1] = runs[-1][0], seq
+            else:
+                runs.append((seq, seq))
+        chains.append(Chain(epoch, runs, []))
+    archive.add(f"{folder}beats.cbor", beats)
+    times = [batch.base_ms for batch, _ in batches if batch.base_ms >= 10**12]
+    left_out = ["batches that the hub had acknowledged before: the gateway no longer holds them"]
+    gateway = Gateway(gateway_id, public_key, name, [], chains)
+    return Taken([gateway], len(batches), left_out, min(times, default=None), max(times, default=None))
