@@ -216,6 +216,10 @@ class App:
 
         return Session(connect, name, broker, on_message, lambda: self.clock.not_before(self.mono_ms()))
 
+    def _random(self, limit: int) -> int:
+        """A whole number below `limit`, for waiting times."""
+        return int.from_bytes(self.board.entropy(4), "big") % limit
+
     async def _pause(self):
         """Until the buses leave time for a step of TLS."""
         await until_quiet(self.samplers if self.sampling else (), TLS_PAUSE_MS, 10)
@@ -334,7 +338,7 @@ class App:
 
             self.sender = Sender(
                 self.journal, self.make_session, self.topic_id, self.take_receipt, self.hub, self.make_beat,
-                self.settings["sending"], self.timekeeper.take_hub_time, self.mono_ms, self.log
+                self.settings["sending"], self.timekeeper.take_hub_time, self._random, self.mono_ms, self.log
             )
             loops.append(("send", self._send))
         tasks = [asyncio.create_task(self._keep(name, run)) for name, run in loops]

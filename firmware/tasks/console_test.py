@@ -302,7 +302,7 @@ class Tests:
             raise SettingsError("hub.public_key is not set")
         waiting = len(gateway.journal.held())
         if gateway.sender and not gateway.sender.connected:
-            raise LinkError("not connected just now, %d batches wait; it tries again within half a minute" % waiting)
+            raise LinkError("not connected just now, %d batches wait; it tries again within a minute" % waiting)
         if gateway.receipt_ms is not None:
             silent_s = (gateway.mono_ms() - gateway.receipt_ms) // 1000
             settings = gateway.settings

@@ -5,10 +5,11 @@ import asyncio
 from hashlib import sha256
 
 from parkgate.errors import FormatError, IntegrityError, JournalError, LinkError
-from parkgate.outbox import Outbox
+from parkgate.outbox import BackOff, Outbox
 
 POLL_MS = 100
-BACK_OFF_MS = (500, 1000, 2000, 5000, 10000, 30000)
+RECONNECT_MS, RECONNECT_MS_MAX = 2000, 60000  # the first wait and the longest; each is between half of it and all
+BEAT_MS_MIN = 10000  # between beats, however often a connection is made
 CLOCK_GRAIN_MS = 200  # what a hub may take between reading its clock and sending
 CLOCK_ROUND_TRIP_MS = 2000  # an answer that came sooner than this after its beat may set the clock
 
@@ -17,9 +18,11 @@ class Sender:
     """Keeps a broker session, sends what the outbox chooses, and takes in receipts.
 
     `make_session(on_message)` gives a session to open; `take_receipt(message)` settles a batch or raises; `hub` opens
-    answers; `make_beat()` is a coroutine that gives a signed heartbeat."""
+    answers; `make_beat()` is a coroutine that gives a signed heartbeat; `random(n)` is a whole number below n."""
 
-    def __init__(self, journal, make_session, topic_id, take_receipt, hub, make_beat, sending, take_time, mono_ms, log):
+    def __init__(
+        self, journal, make_session, topic_id, take_receipt, hub, make_beat, sending, take_time, random, mono_ms, log
+    ):
         self._journal = journal
         self._make_session = make_session
         self._take_receipt = take_receipt
@@ -33,29 +36,31 @@ class Sender:
         self._down = "cmd/%s/" % topic_id
         self._asked = None  # (SHA-256 of the newest beat, when it left), until it is answered
         self.answered_unix_ms = None  # the hub's time in the newest answer
-        self.outbox = Outbox(sending["window"], sending["receipt_timeout_s"] * 1000, sending["backlog_interval_ms"])
+        self._back_off = BackOff(RECONNECT_MS, RECONNECT_MS_MAX, random)
+        self._beat_ms = None  # when the newest beat was made
+        self.outbox = Outbox(
+            sending["window"], sending["receipt_timeout_s"] * 1000, sending["backlog_interval_ms"], random
+        )
         self.refused = 0
         self.connected = False
 
     async def run(self):
-        """Stay connected for ever; after each failure wait a little longer, up to half a minute."""
-        failures = 0
+        """Stay connected for ever; after each failure wait longer, up to a minute, until the hub itself is heard: a
+        broker that accepts a connection proves nothing."""
         while True:
             session = self._make_session(self._on_message)
             try:
                 await session.open([self._down + "receipt", self._down + "answer"])
                 self.connected = True
                 self._log.info("send", "connected to the broker")
-                failures = 0
                 await self._converse(session)
             except LinkError as e:
                 self._log.error("send", str(e))
             finally:
                 self.connected = False
-                self.outbox.connection_lost()
+                self.outbox.connection_lost(self._mono_ms())
                 await session.close()
-            await asyncio.sleep_ms(BACK_OFF_MS[min(failures, len(BACK_OFF_MS) - 1)])
-            failures += 1
+            await asyncio.sleep_ms(self._back_off.wait_ms())
 
     async def _converse(self, session):
         """Send while receiving; ends with the LinkError of whichever fails first."""
@@ -68,13 +73,14 @@ class Sender:
                 failed.append(e)
 
         receiver = asyncio.create_task(receive())
-        beat_due = self._mono_ms()
+        beat_due = 0 if self._beat_ms is None else self._beat_ms + min(BEAT_MS_MIN, self._beat_period_ms)
         try:
             while not failed:
                 now = self._mono_ms()
                 if now >= beat_due:
                     message = await self._make_beat()
-                    self._asked = sha256(message).digest(), self._mono_ms()
+                    self._beat_ms = self._mono_ms()
+                    self._asked = sha256(message).digest(), self._beat_ms
                     await session.publish(self._up + "beat", message)
                     beat_due = now + self._beat_period_ms
                 held = self._journal.held()
@@ -87,7 +93,7 @@ class Sender:
                     await asyncio.sleep_ms(POLL_MS)  # it is read again; damaged, the journal drops, counts and tells it
                     continue
                 await session.publish(self._up + "batch", sealed)
-                self.outbox.sent(seq, held[-1], self._mono_ms())
+                self.outbox.sent(seq, self._mono_ms())
             raise failed[0]
         finally:
             receiver.cancel()
@@ -97,13 +103,18 @@ class Sender:
         try:
             if topic == (self._down + "answer").encode():
                 self._take_answer(*self._hub.open_answer(message))
-            else:
-                self._take_receipt(message)
+            elif self._take_receipt(message):
+                self._heard()
         except (FormatError, IntegrityError) as e:
             self.refused += 1
             self._log.error("send", "receipt refused: %s" % e)
         except JournalError as e:
             self._log.error("send", str(e))
+
+    def _heard(self):
+        """Something came from the hub that was made just now."""
+        self._back_off.failures = 0
+        self.outbox.heard(self._mono_ms())
 
     def _take_answer(self, beat_hash, hub_unix_ms, _wanted):
         """Between its beat and now the hub's clock showed this time, so half of the way is how far it may be off."""
@@ -113,5 +124,6 @@ class Sender:
             return  # of an older beat: who knows when it was made
         round_trip_ms = self._mono_ms() - asked[1]
         self.answered_unix_ms = hub_unix_ms
+        self._heard()
         if round_trip_ms <= CLOCK_ROUND_TRIP_MS:
             self._take_time(hub_unix_ms + round_trip_ms // 2, round_trip_ms // 2 + CLOCK_GRAIN_MS)

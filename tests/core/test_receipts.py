@@ -54,7 +54,7 @@ class Gateway(App):
             equal(taken[-1], position)
             journal.commit_batch(seq, sealed, batch.chain_hash(sealed), position, 2)
         keeper = self.timekeeper = Timekeeper(self.clock, None, self.note, self.mono_ms, self.log)
-        take = self.take_receipt, self.hub, None, SENDING, keeper.take_hub_time
+        take = self.take_receipt, self.hub, None, SENDING, keeper.take_hub_time, lambda limit: 0
         self.sender = Sender(journal, None, "ab", *take, self.mono_ms, self.log)
 
     def mono_ms(self):
@@ -120,7 +120,7 @@ def test_only_an_accepted_receipt_confirms_settings_on_trial():
 
 def test_a_receipt_tells_no_time_however_quickly_it_comes():
     gateway = Gateway()
-    gateway.sender.outbox.sent(0, 2, gateway.now_ms)
+    gateway.sender.outbox.sent(0, gateway.now_ms)
     gateway.sender._on_message(b"cmd/ab/receipt", gateway.receipt(0))
     equal(list(gateway.journal.held()), [1, 2])
     equal(gateway.clock.offset_ms, None)

@@ -52,8 +52,8 @@ TABLE = {
     ),
     "sending": (
         ("window", "int", 4, 1, 16, "batches", "batches on their way without a receipt"),
-        ("receipt_timeout_s", "int", 15, 1, 600, "s", "send a batch again when no receipt came for so long"),
-        ("backlog_interval_ms", "int", 200, 0, 60000, "ms", "pause between old batches, so that new ones go first"),
+        ("receipt_timeout_s", "int", 15, 1, 600, "s", "wait for a receipt before the batch is sent again"),
+        ("backlog_interval_ms", "int", 200, 0, 60000, "ms", "pause before each batch but a new one"),
         ("beat_period_s", "int", 60, 1, 3600, "s", "period of the signed heartbeat"),
     ),
     BUSES: (
