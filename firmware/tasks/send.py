@@ -5,7 +5,7 @@ import asyncio
 from hashlib import sha256
 
 from parkgate.errors import FormatError, IntegrityError, JournalError, LinkError
-from parkgate.outbox import BackOff, Outbox
+from parkgate.journal.outbox import BackOff, Outbox
 
 POLL_MS = 100
 RECONNECT_MS, RECONNECT_MS_MAX = 2000, 60000  # the first wait and the longest; each is between half of it and all

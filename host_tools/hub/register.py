@@ -33,6 +33,7 @@ from host_tools.hub.service import Hub
 from host_tools.hub.stores.store import connect
 from host_tools.hub.verbs.enrol import check, enrol
 from host_tools.hub.web import operators
+from host_tools.log.keys import LogError
 from parkgate.errors import FormatError, ParkgateError, SettingsError
 
 log = logging.getLogger("parkgate.hub")
@@ -108,9 +109,12 @@ class Registration:
             try:
                 checked = check(db, xy, name)
                 if not only_check:
-                    enrol(db, xy, name)
+                    enrol(db, xy, name, f"operator {operator}")
             except SettingsError as error:
                 return _refuse(409, str(error))
+            except LogError as error:
+                log.error("%s", error)
+                return _refuse(500, "the hub's log cannot go on: its own log says why")
         kid, stored = checked.gateway_id, checked.name
         if not only_check:
             log.info("operator %s enrolled %s (%s)", operator, stored, kid.hex())

@@ -5,6 +5,7 @@ the thread keeps its group and tries again with growing delay: nothing is acknow
 holds the rest, and the state says so.
 """
 
+import importlib.metadata
 import logging
 import os
 import sqlite3
@@ -18,7 +19,11 @@ from host_tools.hub.receiving.intake import Intake, Message
 from host_tools.hub.receiving.receive import Receiver
 from host_tools.hub.stores.store import DATABASE_FILE, Store
 from host_tools.hub.web.summary import Board
+from host_tools.log import tables
+from host_tools.log.record import add_unlogged, open_recorder, recording
+from host_tools.log.signer import Signer
 from parkgate.errors import ParkgateError
+from parkgate.log import statement
 
 log = logging.getLogger("parkgate.hub")
 
@@ -26,6 +31,8 @@ IDLE_WAIT_S = 0.5  # how soon a new enrolment shows when nothing else happens
 RETRY_S_MIN, RETRY_S_MAX = 0.5, 30.0
 STOP_TIMEOUT_S = 20.0
 LOCK_FILE = "hub.lock"
+SIGN_EVERY_S = 1.0
+RUNNING = "running"  # in the table about: 1 while a hub runs, 0 after it ended in order
 
 
 class HubBusy(ParkgateError):
@@ -41,8 +48,8 @@ class Hub:
 
     def __init__(self, data_dir, broker_url: str | None = None, ca_file=None, cert_file=None, key_file=None):
         """Take the folder: its lock first, before anything of another hub's is touched, then key and database. Without
-        `broker_url`, `use_broker` comes before `start`. Raises HubBusy, HubKeyMissing, StoreError, FileTrouble,
-        FormatError; the folder is then free again."""
+        `broker_url`, `use_broker` comes before `start`. Raises HubBusy, HubKeyMissing, StoreError, LogError,
+        FileTrouble, FormatError; the folder is then free again."""
         self.data_dir = Path(data_dir)
         files.make_folder(self.data_dir)
         self._lock = _lock(self.data_dir)
@@ -51,12 +58,19 @@ class Hub:
             self.store = Store(self.data_dir)
             try:
                 self.store.belong_to(self.key.id)
-                self.intake = Intake(self.store, self.key)
+                leaves = open_recorder(self.store.db)
+                self.intake = Intake(self.store, self.key, leaves)
+                self.signer = Signer(leaves)
+                self.log_fault: str | None = None
+                self._sign_due_s = 0.0
+                self._log_started = False
                 self.board = Board(now_unix_ms())
                 self._receiver: Receiver | None = None
                 if broker_url is not None:
                     self.use_broker(broker_url, ca_file, cert_file, key_file)
             except BaseException:
+                if hasattr(self, "signer"):
+                    self.signer.close()
                 self.store.close()
                 raise
         except BaseException:
@@ -84,6 +98,7 @@ class Hub:
         self.receiver = Receiver(url, f"parkgate-hub-{self.key.id.hex()[:16]}", ca_file, cert_file, key_file)
 
     def start(self) -> None:
+        self._log_start()
         self.intake.derived.start(now_unix_ms())
         self.board.put(list(self.store.by_topic.values()), self.store.nobody)
         self.receiver.start()
@@ -101,17 +116,63 @@ class Hub:
         if self._receiver is not None:
             self._receiver.stop()
         if not self._thread.is_alive():
+            self._log_stop()
+            self.signer.close()
             self.store.close()
         os.close(self._lock)
+
+    def _log_start(self) -> None:
+        """Leaves for what an older hub stored without one; the hub's word that it started, and how it ended before."""
+        db, leaves = self.store.db, self.intake.leaves
+        with recording(db, leaves):
+            unlogged = add_unlogged(leaves)
+            ended = tables.about(db, RUNNING)
+            after = "first start" if ended is None else "crash" if ended else "stop"
+            facts = {"version": version(), "after": after, "leaves": leaves.next, "broker": self.receiver.url}
+            leaves.statement(statement.HUB_STARTED, facts, None, now_unix_ms())
+            tables.set_about(db, RUNNING, 1)
+        self._log_started = True
+        if unlogged:
+            log.info("the log has %d leaves more, for batches of an older hub", unlogged)
+        self._sign()
+
+    def _log_stop(self) -> None:
+        try:
+            if self._log_started:
+                with recording(self.store.db, self.intake.leaves) as leaves:
+                    leaves.statement(statement.HUB_STOPPED, {}, None, now_unix_ms())
+                    tables.set_about(self.store.db, RUNNING, 0)
+            self.signer.sign(now_unix_ms())
+        except (ParkgateError, sqlite3.Error) as error:
+            log.error("the log does not say that the hub stopped: %s", error)
+
+    def _sign(self) -> None:
+        """A checkpoint when one is due. What cannot be written now is signed later; what contradicts the log stops the
+        hub's taking (`log_fault`): gateways keep what they have."""
+        now_s = time.monotonic()
+        if now_s < self._sign_due_s:
+            return
+        self._sign_due_s = now_s + SIGN_EVERY_S
+        try:
+            self.signer.sign(now_unix_ms())
+            self.log_fault = None
+        except (ParkgateError, sqlite3.Error) as error:
+            if self.log_fault != str(error):
+                log.error("the log is not signed: %s", error)
+            self.log_fault = str(error)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
+                if self.signer.broken:
+                    self._stopping.wait(IDLE_WAIT_S)  # nothing is stored that the log cannot say
+                    continue
                 group = self.receiver.group(IDLE_WAIT_S)
                 if group:
                     self._take(group)
                 else:
                     self._look_for_enrolments()
+                self._sign()
             except Exception:
                 # A fault of our own must not end the hub. The group is not acknowledged: all of it comes again.
                 self.faults += 1
@@ -149,6 +210,13 @@ class Hub:
                 self.board.put(list(self.store.by_topic.values()), self.store.nobody)
         except sqlite3.Error as error:
             log.error("cannot read the database: %s", error)
+
+
+def version() -> str:
+    try:
+        return importlib.metadata.version("parkgate")
+    except importlib.metadata.PackageNotFoundError:
+        return "from source"
 
 
 def _topic(message) -> str:

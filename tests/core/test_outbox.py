@@ -1,7 +1,7 @@
 """The outbox: live first, backlog paced, one window, and waiting times that grow while nobody answers."""
 
 from check import equal, true
-from parkgate.outbox import BACK_OFF_MS_MAX, BackOff, Outbox, spread
+from parkgate.journal.outbox import BACK_OFF_MS_MAX, BackOff, Outbox, spread
 
 TIMEOUT_MS = 10000
 

@@ -27,6 +27,15 @@ settings.register_profile(
 settings.load_profile("test")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_folder(tmp_path_factory):
+    """What hubs remember outside their data folders stays here, also that of processes which tests start."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def unix_port():
     """Give the server that runs short programs on MicroPython's Unix port."""

@@ -8,6 +8,7 @@ from host_tools.hub.receiving.intake import Intake, Message, Outcome
 from host_tools.hub.stores.store import Store, connect
 from host_tools.hub.verbs.enrol import enrol
 from host_tools.hub.web.summary import gateway_summary
+from host_tools.log.record import open_recorder
 
 NOW_MS = 1_800_000_000_000
 
@@ -23,7 +24,7 @@ class Rig:
 
     def open(self) -> None:
         self.store = Store(self.data_dir)
-        self.intake = Intake(self.store, self.key)
+        self.intake = Intake(self.store, self.key, open_recorder(self.store.db))
 
     def restart(self) -> None:
         """As after a kill: everything comes from the database."""

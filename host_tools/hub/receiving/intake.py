@@ -23,8 +23,11 @@ from host_tools.hub.receiving.verify import Refusal
 from host_tools.hub.stores import kept
 from host_tools.hub.stores.schema import DECODED, UNDECODABLE, WAITS_FOR_SCHEMA
 from host_tools.hub.stores.store import EPOCHS_MAX, Store
+from host_tools.log import tables
+from host_tools.log.record import Recorder
 from parkgate import events
 from parkgate.errors import FormatError
+from parkgate.log import statement
 from parkgate.reading import RELATIVE_ONLY
 from parkgate.wire.batch import Batch
 from parkgate.wire.cbor import UINT_LIMIT
@@ -82,14 +85,18 @@ HOLES_MAX = 4096  # ranges of seqs held of one chain: what a summary walks throu
 PERIODS_MAX = 1 << 53  # of times and counts in a statement: what a reader of JSON can keep
 
 BEAT, STALE_BEAT, REFUSED = "beat", "stale beat", "refused"
+BEAT_LEAF_MS = 600_000  # so often a beat becomes a leaf, without more reason
+BEAT_MISSING_LEAF_MS = 60_000  # … that names a batch that has not come
 
 
 class Intake:
-    """What turns messages into rows. `key` is the HubKey; used by one thread."""
+    """What turns messages into rows, and each that is kept into a leaf of the log. `key` is the HubKey; used by one
+    thread."""
 
-    def __init__(self, store: Store, key):
+    def __init__(self, store: Store, key, leaves: Recorder):
         self.store = store
         self.key = key
+        self.leaves = leaves
         self.derived = Derived(self)
 
     def take(self, messages: list[Message], now_unix_ms: int) -> list[Outcome]:
@@ -136,6 +143,7 @@ class Intake:
         work = None
         try:
             with self.store.transaction(now_unix_ms):
+                self.leaves.begin()
                 for work in part:
                     if work.given_up:
                         continue
@@ -206,6 +214,8 @@ class Intake:
         epoch = self.store.epoch(gateway, epoch_id)
         if epoch is None:
             raise Refusal(verify.MALFORMED, f"more than {EPOCHS_MAX} epochs of one gateway", gateway)
+        if not known:
+            self._log_epoch(gateway, epoch, before)
         if not known and before is not None:
             owed = f"batch {before.held.head()} is the newest held" if before.batches else "no batch of it is held"
             what = f"a new chain {epoch_id.hex()[:8]} began; of the one before, {before.epoch.hex()[:8]}, {owed}"
@@ -235,6 +245,26 @@ class Intake:
             log.warning("refused (%s), %s: %s (%d so far)", refusal.reason, name, refusal.what, count)
         return Outcome(REFUSED, f"{refusal.reason}: {refusal.what}", refusal.gateway)
 
+    def _log_epoch(self, gateway, epoch, before):
+        """The hub's statement that a chain began, and where the one before stood then."""
+        head = before.held.head() if before is not None else None
+        facts = {
+            "gateway": gateway.kid,
+            "epoch": epoch.epoch,
+            "before": None if head is None else [before.epoch, head, before.head_link[0]],
+        }
+        self.leaves.statement(statement.EPOCH_SEEN, facts, None, self.store.now_unix_ms)
+
+    def _tells_more(self, gateway, epoch, beat):
+        """Whether this beat becomes a leaf: the first of a chain or start, and then one in BEAT_LEAF_MS, or sooner
+        while it names a batch that is not here. So the log proves where a chain ended at any time, within that."""
+        logged = gateway.beat_logged
+        if logged is None or logged[:2] != (beat.sign1.epoch, beat.boot):
+            return True
+        missing = beat.sign1.seq > 0 and beat.sign1.seq - 1 not in epoch.held
+        waited_ms = self.store.now_unix_ms - logged[2]
+        return not 0 <= waited_ms < (BEAT_MISSING_LEAF_MS if missing else BEAT_LEAF_MS)
+
     # Batches.
 
     def _batch(self, message, gateway, epoch, batch, columns):
@@ -252,7 +282,8 @@ class Intake:
             epoch.forks.__contains__,
         )
         if decision == accept.FORK:
-            self.store.add_fork(epoch, seq, batch_hash)
+            if self.store.add_fork(epoch, seq, batch_hash):
+                self.leaves.signed_bytes(tables.FORK, message.data)
             self.store.alarm(gateway, "fork", f"seq {seq} of epoch {epoch.epoch.hex()[:8]}: {why}")
             raise Refusal(verify.FORK, f"seq {seq}: {why}", gateway)
         if decision != accept.DUPLICATE and len(epoch.held) >= HOLES_MAX and _opens_hole(epoch.held, seq):
@@ -286,6 +317,7 @@ class Intake:
         self._gaps(gateway, epoch, batch)
         self.take_periods(gateway, epoch, seq, batch.events)
         store.add_batch(gateway, epoch, batch, batch_hash, message.data, state)
+        self.leaves.batch(batch_hash, epoch.ep, seq)
         store.add_events(epoch, seq, batch.events)
         store.add_blocks(gateway, epoch, seq, found)
         if state == WAITS_FOR_SCHEMA:
@@ -397,6 +429,9 @@ class Intake:
             ):  # fmt: skip
                 gateway.stale_beats += 1
                 return Outcome(STALE_BEAT, "older than the one before", gateway, beat=(asked, []))
+        if self._tells_more(gateway, epoch, beat):
+            self.leaves.signed_bytes(tables.BEAT, message.data)
+            gateway.beat_logged = beat.sign1.epoch, beat.boot, self.store.now_unix_ms
         gateway.beat, gateway.beat_bytes, gateway.beat_unix_ms = beat, message.data, self.store.now_unix_ms
         self._receipt_check(gateway, epoch, beat.receipt_seq)
         deficit = beat.sampled - beat.dropped - beat.buffered - epoch.readings

@@ -107,6 +107,7 @@ class Gateway:
         self.beat: Beat | None = None
         self.beat_bytes: bytes | None = None
         self.beat_unix_ms: int | None = None
+        self.beat_logged: tuple[bytes, int, int] | None = None  # epoch, boot, time of the last beat that became a leaf
         self.epochs: dict[bytes, Epoch] = {}
         self.schemas: dict[bytes, list[Channels]] = {}  # schema id → instrument → channel → series
         self.schema_id: bytes | None = None  # of the newest batch, which is at schema_place

@@ -398,26 +398,20 @@ class Store:
             cursor = self.db.execute(
                 "INSERT OR IGNORE INTO evidence (gw, reason, what, topic, received_unix_ms, size, hash, bytes)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    gw,
-                    reason,
-                    what[:500],
-                    topic[:200],
-                    self.now_unix_ms,
-                    len(data),
-                    data_hash,
-                    data[:EVIDENCE_BYTES],
-                ),
+                (gw, reason, what[:500], topic[:200], self.now_unix_ms, len(data), data_hash, data[:EVIDENCE_BYTES]),
             )
             self._evidence[gw, reason] = kept + cursor.rowcount
         if gateway:
             self._touched[gateway.gw] = gateway
         return counts[reason]
 
-    def add_fork(self, epoch: Epoch, seq: int, fork_hash: bytes) -> None:
-        if len(epoch.forks) < FORKS_KNOWN and fork_hash not in epoch.forks:
+    def add_fork(self, epoch: Epoch, seq: int, fork_hash: bytes) -> bool:
+        """False when it was known, or there are FORKS_KNOWN of this chain."""
+        new = len(epoch.forks) < FORKS_KNOWN and fork_hash not in epoch.forks
+        if new:
             epoch.forks.add(fork_hash)
             self.db.execute("INSERT INTO fork VALUES (?, ?, ?)", (epoch.ep, fork_hash, seq))
+        return new
 
     def alarm(self, gateway: Gateway, kind: str, what: str) -> None:
         """Raise or repeat an alarm of this kind."""

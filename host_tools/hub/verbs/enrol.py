@@ -3,7 +3,7 @@
 Works on the hub's database, whether the hub runs or not; a running hub notices within a second.
 """
 
-import contextlib
+import getpass
 import sqlite3
 import time
 from pathlib import Path
@@ -13,7 +13,9 @@ from host_tools.base import output
 from host_tools.base.keys import hub_key, read_public
 from host_tools.base.names import check_gateway_name
 from host_tools.hub.stores.store import connect, existing
+from host_tools.log.record import recording
 from parkgate.errors import SettingsError
+from parkgate.log import statement
 from parkgate.wire import cose
 
 
@@ -76,13 +78,14 @@ def run(args) -> int:
     return 0
 
 
-def enrol(db: sqlite3.Connection, public_key: bytes, name: str | None = None) -> bytes:
-    """Write the gateway with this key (x || y) to the hub's database; give it `name` if it is there already.
-    Returns its id. Raises SettingsError when the name cannot be used; then nothing has changed."""
+def enrol(db: sqlite3.Connection, public_key: bytes, name: str | None = None, by: str | None = None) -> bytes:
+    """Write the gateway with this key (x || y) to the hub's database and log; give it `name` if it is there already.
+    `by` is the operator who asked for it. Returns its id. Raises SettingsError when the name cannot be used; then
+    nothing has changed."""
     checked = check(db, public_key, name, check_revoked=False)
     now_unix_ms = int(time.time() * 1000)
     try:
-        with _together(db):
+        with recording(db) as leaves:
             before = db.execute("SELECT name FROM gateway WHERE kid = ?", (checked.gateway_id,)).fetchone()
             db.execute(
                 "INSERT INTO gateway (kid, public_key, name, enrolled_unix_ms) VALUES (?, ?, ?, ?)"
@@ -91,21 +94,21 @@ def enrol(db: sqlite3.Connection, public_key: bytes, name: str | None = None) ->
             )
             if before is None or before[0] != checked.name:
                 _note(db, checked.gateway_id, "renamed" if before else "enrolled", checked.name, now_unix_ms)
+                facts = {"gateway": checked.gateway_id, "name": checked.name}
+                facts |= {"before": before[0]} if before else {"key": public_key, "place": None}
+                kind = statement.RENAMED if before else statement.ENROLLED
+                leaves.statement(kind, facts, by or whoami(), now_unix_ms)
     except sqlite3.IntegrityError:  # somebody else was quicker with the same name
         raise SettingsError(f"another gateway has the name {checked.name!r}") from None
     return checked.gateway_id
 
 
-@contextlib.contextmanager
-def _together(db: sqlite3.Connection):
-    """One transaction: a change and its line in the history."""
-    db.execute("BEGIN IMMEDIATE")
+def whoami() -> str:
+    """Who types at this computer, as the log names him."""
     try:
-        yield
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
+        return f"user {getpass.getuser()}"
+    except (KeyError, OSError, ImportError):
+        return "somebody at the hub's computer"
 
 
 def _note(db: sqlite3.Connection, gateway_id: bytes, what: str, name: str, now_unix_ms: int) -> None:
@@ -149,16 +152,25 @@ def revoke(db: sqlite3.Connection, name_or_id: str, undo: bool = False) -> tuple
     """Refuse this gateway from now on, or take it back. Returns its id and name. Raises SettingsError."""
     gw, gateway_id, name = find(db, name_or_id)
     now_unix_ms = int(time.time() * 1000)
-    with _together(db):
+    with recording(db) as leaves:
         db.execute("UPDATE gateway SET revoked_unix_ms = ? WHERE gw = ?", (None if undo else now_unix_ms, gw))
         _note(db, gateway_id, "restored" if undo else "revoked", name, now_unix_ms)
+        facts = {"gateway": gateway_id, "name": name}
+        facts |= {} if undo else {"from_ms": now_unix_ms}
+        leaves.statement(statement.RESTORED if undo else statement.REVOKED, facts, whoami(), now_unix_ms)
     return gateway_id, name
 
 
 def clear_alarms(db: sqlite3.Connection, name_or_id: str) -> int:
     """Forget the alarms of this gateway, not what caused them. Returns how many. Raises SettingsError."""
-    gw, _, _ = find(db, name_or_id)
-    return db.execute("DELETE FROM alarm WHERE gw = ?", (gw,)).rowcount
+    gw, gateway_id, _ = find(db, name_or_id)
+    with recording(db) as leaves:
+        alarms = db.execute("SELECT kind, count, what FROM alarm WHERE gw = ? ORDER BY kind", (gw,)).fetchall()
+        if alarms:
+            db.execute("DELETE FROM alarm WHERE gw = ?", (gw,))
+            facts = {"gateway": gateway_id, "alarms": [list(alarm) for alarm in alarms]}
+            leaves.statement(statement.ALARMS_CLEARED, facts, whoami(), int(time.time() * 1000))
+    return len(alarms)
 
 
 def _show_list(args, db):

@@ -1,0 +1,88 @@
+"""Which hashes of a tree a proof fixes, so that two views of one log can be compared (SPEC 13.7).
+
+A complete subtree keeps its hash for ever: whatever is appended later stands beside it. So if proofs under two signed
+checkpoints of one log give different hashes to the same complete subtree, the hub signed two histories. Proofs must
+have been checked before (`tree.check_inclusion`, `tree.check_consistency`).
+"""
+
+from .tree import node_hash
+
+SIZE_BITS = 62
+
+
+def inclusion_nodes(index: int, size: int, leaf: bytes, path: list) -> dict:
+    """(level, index) → hash of every complete subtree that a checked proof of inclusion fixes."""
+    return _nodes(0, index, index, size, leaf, path)
+
+
+def consistency_nodes(size1: int, size2: int, root1: bytes, path: list) -> dict:
+    """The same of a checked proof of consistency, in the newer tree. Empty when both sizes are equal."""
+    if size1 == size2:
+        return frontier_nodes(size1, [root1]) if not size1 & (size1 - 1) else {}
+    at, level = size1 - 1, 0
+    while at & 1:
+        at >>= 1
+        level += 1
+    first, rest = (path[0], path[1:]) if at else (root1, path)
+    return _nodes(level, at, at, size2, first, rest)
+
+
+def frontier_nodes(size: int, hashes: list) -> dict:
+    """(level, index) → hash, from the hashes of the complete subtrees that make up a tree, the largest first."""
+    found = {}
+    begin = 0
+    level = SIZE_BITS
+    for each in hashes:
+        while level >= 0 and begin + (1 << level) > size:
+            level -= 1
+        found[(level, begin >> level)] = each
+        begin += 1 << level
+    return found
+
+
+def frontier_root(hashes: list) -> bytes:
+    """The root of the tree that these complete subtrees make up, the largest first; at least one."""
+    root = hashes[-1]
+    for each in reversed(hashes[:-1]):
+        root = node_hash(each, root)
+    return root
+
+
+def frontier_count(size: int) -> int:
+    """How many complete subtrees make up a tree of `size` leaves: the ones in its binary form."""
+    count = 0
+    while size:
+        count += size & 1
+        size >>= 1
+    return count
+
+
+def disagreement(one: dict, other: dict):
+    """The smallest (level, index) to which the two give different hashes, None when they agree or share nothing."""
+    differing = [node for node in one if node in other and one[node] != other[node]]
+    return min(differing) if differing else None
+
+
+def _nodes(level, at, index, size, first, path):
+    """Walk up as the checks do, and note what is complete."""
+    found = {(level, at): first}
+    last = (size - 1) >> level
+    mine = first
+    for sibling in path:
+        if at & 1 or at == last:
+            while not at & 1 and at:
+                at >>= 1
+                last >>= 1
+                level += 1
+            found[(level, at - 1)] = sibling
+            mine = node_hash(sibling, mine)
+        else:
+            if (at + 2) << level <= size:
+                found[(level, at + 1)] = sibling
+            mine = node_hash(mine, sibling)
+        at >>= 1
+        last >>= 1
+        level += 1
+        if (at + 1) << level <= size:
+            found[(level, at)] = mine
+    return found
