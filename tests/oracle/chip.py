@@ -12,8 +12,8 @@ nothing: no code could know of it.
 allows: data equal to what the cells read already.
 
 *Faults*, each drawn from the seed of the life: `bad` sectors refuse programs or erases from some moment on, and
-leave half of the work; a read errs (`transient`) in up to
-three bits, and the next one is right; a bit flips for good (`flip`).
+leave half of the work; that moment may be any change (`bad_in`), or between two starts. A read errs (`transient`) in up
+to three bits, and the next reads of that sector are right; a bit flips for good (`flip`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,25 @@ from parkgate.errors import FlashError
 
 class PowerCut(Exception):
     """The power went in the middle of a change."""
+
+
+class Erring:
+    """When a read errs: one in so many, but never soon again at the same place."""
+
+    APART = 40
+
+    def __init__(self, chance: random.Random):
+        self.chance = chance
+        self.reads = 0
+        self.last: dict[object, int] = {}
+
+    def now(self, place, every: int) -> bool:
+        """Whether this read of `place` errs; `every` 0: none does."""
+        self.reads += 1
+        if not every or self.reads - self.last.get(place, -self.APART) < self.APART or self.chance.randrange(every):
+            return False
+        self.last[place] = self.reads
+        return True
 
 
 class Chip:
@@ -41,11 +60,13 @@ class Chip:
         self.weak: list[dict[int, int]] = [{} for _ in range(sector_count)]  # offset → mask of weak cells
         self.cut_in = -1
         self.changes = 0
+        self.bad_in = -1  # the sector that the n-th change from now touches goes bad with it
+        self.bad_max = 0
         self.program_fails: set[int] = set()
         self.erase_fails: set[int] = set()
         self.transient_every = 0  # a read in so many errs once; 0: none
         self.keeps_weak = True
-        self._erred_last = False
+        self.erring = Erring(chance)
         self.erred = 0
         self.flipped: set[int] = set()
 
@@ -55,9 +76,7 @@ class Chip:
         """Fill `buffer` from `address` on."""
         sector, at = self._place(address, len(buffer))
         buffer[:] = self.cells[sector][at : at + len(buffer)]
-        errs = self.transient_every and len(buffer) and not self._erred_last
-        self._erred_last = bool(errs) and self.chance.randrange(self.transient_every) == 0
-        if self._erred_last:
+        if len(buffer) and self.erring.now(sector, self.transient_every):
             self.erred += 1
             for _ in range(self.chance.randint(1, 3)):
                 buffer[self.chance.randrange(len(buffer))] ^= 1 << self.chance.randrange(8)
@@ -72,6 +91,7 @@ class Chip:
         old = bytes(cells[at : at + len(data)])
         if old != b"\xff" * len(data) and old != data:
             raise FlashError("program at %d of what is neither blank nor the same" % address)
+        self._wear(sector, self.program_fails)
         if self._power_goes():
             self._half_program(sector, at, data)
             raise PowerCut
@@ -87,6 +107,7 @@ class Chip:
     def erase(self, sector: int) -> None:
         """Turn every cell of the sector to 1."""
         self._place(sector * self.sector_size, 0)
+        self._wear(sector, self.erase_fails)
         if self._power_goes():
             self._half_erase(sector)
             raise PowerCut
@@ -99,6 +120,16 @@ class Chip:
         """Nothing waits here."""
 
     # What happens to the chip.
+
+    def bad(self) -> set[int]:
+        """All sectors that refuse something."""
+        return self.program_fails | self.erase_fails
+
+    def _wear(self, sector, fails) -> None:
+        if self.bad_in >= 0:
+            self.bad_in -= 1
+            if self.bad_in < 0 and len(self.bad()) < self.bad_max:
+                fails.add(sector)
 
     def power_on(self) -> None:
         """Another start: each weak cell draws what it reads as, whole regions alike now and then. Without `keeps_weak`

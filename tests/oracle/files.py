@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 
-from .chip import PowerCut
+from .chip import Erring, PowerCut
 
 
 class Files:
@@ -25,7 +25,7 @@ class Files:
         self.transient_every = 0
         self.erred = 0
         self.flipped: set[str] = set()
-        self._erred_last = False
+        self.erring = Erring(chance)
 
     # What hal.segment_files takes from `os` and the built-ins.
 
@@ -81,9 +81,7 @@ class Files:
         """Fill `buffer`; how many bytes there were."""
         data = self.kept.get(path, b"")[at : at + len(buffer)]
         buffer[: len(data)] = data
-        errs = self.transient_every and data and not self._erred_last
-        self._erred_last = bool(errs) and self.chance.randrange(self.transient_every) == 0
-        if self._erred_last:
+        if data and self.erring.now(path, self.transient_every):
             self.erred += 1
             buffer[self.chance.randrange(len(data))] ^= 1 << self.chance.randrange(8)
         return len(data)

@@ -40,8 +40,7 @@ class Tally:
     """What was tried: each is a count."""
 
     NAMES = ("lives", "states", "cuts", "nested", "deepest", "bad_sectors", "erred_reads", "flips", "wipes")
-    NAMES += ("refusals",)
-    NAMES += ("appends", "batches")
+    NAMES += ("refusals", "foreign_images", "lost_at_bad_sectors", "appends", "batches")
 
     def __init__(self) -> None:
         for name in self.NAMES:
@@ -111,6 +110,8 @@ class Life:
         else:
             self.medium = Files(self.chance)
         self.sector_count = count
+        if isinstance(self.medium, Chip):
+            self.medium.bad_max = count - GOOD_SECTORS_MIN
         self.journal_class = journal_class
         self.oracle = Oracle()
         self.tally = Tally()
@@ -124,12 +125,53 @@ class Life:
         """So many starts. Raises Failure."""
         for number in range(starts):
             try:
+                if not number and self.chance.randrange(4) == 0:
+                    self._inherit()
                 self._one_start()
             except (Broken, JournalError, AssertionError, IndexError, KeyError, TypeError, ValueError) as error:
                 raise Failure(self.seed, number, self.doing, error) from error
             finally:
                 self.tally.erred_reads = self.medium.erred
+                self.tally.lost_at_bad_sectors = self.oracle.lost_at_bad_sectors
+                if isinstance(self.medium, Chip):
+                    self.tally.bad_sectors = len(self.medium.bad())
         return self.tally
+
+    def _inherit(self) -> None:
+        """The flash comes from another gateway: another epoch, full of records, with serials far above any of ours. It
+        is wiped before it is used, and the power goes again and again meanwhile. What was there never comes back."""
+        chance, medium = self.chance, self.medium
+        self.tally.foreign_images += 1
+        self.doing = "inherit"
+        journal = self._journal()
+        journal.recover(1)
+        journal.ledger.serial += chance.getrandbits(chance.choice((20, 40, 60)))
+        for _ in range(chance.choice((5, 60, 400))):
+            journal.append(journal.SAMPLE, chance.randbytes(100), 3)
+        journal.sync()
+        foreign, counters = journal.epoch, journal.counters
+        while journal.epoch == foreign:
+            medium.power_on()
+            medium.cut_in = chance.randrange(8)
+            try:
+                journal = self._journal()
+                journal.recover(1)
+                if journal.epoch == foreign:
+                    if journal.counters != counters:
+                        raise Broken("9: half of an epoch that is not wiped yet is gone")
+                    journal.wipe()
+            except PowerCut:
+                self.tally.cuts += 1
+                journal.epoch = foreign
+        self.oracle.ended.add(foreign)
+        self.oracle.begin(journal.epoch)
+
+    def _journal(self):
+        """As the settings of this start make it."""
+        chance = self.chance
+        spare_sectors = chance.choice((0, 1, 2, 2, 2, 4))
+        epochs = lambda: chance.getrandbits(128).to_bytes(16, "big")  # noqa: E731
+        return self.journal_class(self._storage(), epochs, spare_sectors=spare_sectors)
 
     def _one_start(self) -> None:
         chance, medium = self.chance, self.medium
@@ -140,7 +182,7 @@ class Life:
         reach = (3, 6, 12, 40, 150, 150, 400, -1)[way]
         medium.cut_in = chance.randrange(reach) if reach > 0 else -1
         self.doing = "recover"
-        journal = self.journal_class(self._storage(), lambda: chance.getrandbits(128).to_bytes(16, "big"))
+        journal = self._journal()
         try:
             self.oracle.recovering = True
             report = journal.recover(1)
@@ -202,6 +244,8 @@ class Life:
         chance, medium, faults = self.chance, self.medium, self.faults
         medium.transient_every = chance.choice((0, 60, 400)) if faults.transient else 0
         flips = faults.flip and chance.randrange(5) == 0
+        if isinstance(medium, Chip):
+            medium.bad_in = chance.choice((-1, 2, 20, 200)) if faults.bad else -1
         if flips:
             self.tally.flips += 1
             self.oracle.flips += 1
@@ -213,10 +257,9 @@ class Life:
                 medium.flip()
             return
         if faults.bad and chance.randrange(6) == 0:
-            bad = medium.program_fails | medium.erase_fails
-            if medium.sector_count - len(bad) > GOOD_SECTORS_MIN:
-                self.tally.bad_sectors += 1
+            if len(medium.bad()) < medium.bad_max:
                 chance.choice((medium.program_fails, medium.erase_fails)).add(chance.randrange(medium.sector_count))
+        self.oracle.refused, self.oracle.failing = bool(medium.program_fails), len(medium.bad())
         if flips:
             medium.flip(chance.randrange(medium.sector_count))
 

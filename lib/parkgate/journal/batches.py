@@ -371,3 +371,4 @@ class Batches(Unsealed):
         ledger.unreported += gap.readings
         self._unsaved = True
         self._tell(gap)
+        self.tell_owed()

@@ -115,7 +115,11 @@ class Journal(Batches):
         if self.failed:
             raise JournalError("the journal must be recovered first")
         self._taken = -1
-        begin_epoch(self, reason, self.ledger.boot - 1)
+        try:
+            begin_epoch(self, reason, self.ledger.boot - 1)
+        except FlashError:
+            self.failed = True
+            raise
         self._unsaved = False
         self._owed = None
         self._to_scrub = self.sectors.free
@@ -132,7 +136,7 @@ class Journal(Batches):
         if self._to_scrub <= 0:
             return False
         self._to_scrub -= 1
-        self.sectors.erase_next()
+        self.erase_next()
         if len(self.sectors.spares) > self.spare_sectors:
             self.sectors.let_go()
         return True
@@ -169,6 +173,8 @@ class Journal(Batches):
             position = ledger.position
         ledger.position = position + 1
         ledger.sampled += readings
+        if self._owed is not None:
+            self.tell_owed()
         if self.sectors.faults:
             sector, operation = self.sectors.faults[0]
             self.sectors.faults = self.sectors.faults[1:]
@@ -181,6 +187,7 @@ class Journal(Batches):
         gap = Gap(FLASH_FAULT)
         gap.readings = readings
         self.put_state(GAP, 0, gap, 0, readings)
+        self.tell_owed()
 
     # Erasing ahead.
 
@@ -199,14 +206,15 @@ class Journal(Batches):
         full = self.sectors.room(RAW) < min(self._largest, self.sectors.size // LARGE_PART)
         if full and len(self.sectors.spares) and (quiet_ms is None or quiet_ms >= OPEN_MS):
             self._open(RAW)
+            self.tell_owed()
             return True
         if not self.needs_erase or quiet_ms is not None and quiet_ms < self.erase_ms:
             return False
         if self.sectors.free <= len(self.sectors.spares):
             self.free_one()
-            self.tell_owed()
         self.rotate()
-        return self.sectors.erase_next()
+        self.tell_owed()
+        return self.erase_next()
 
     def ready_for(self, byte_count: int) -> bool:
         """Whether a batch of so many bytes can be committed without an erase; if not, `maintain` works towards it."""

@@ -180,7 +180,8 @@ class Sectors(Loaded):
         return True
 
     def erase_next(self) -> bool:
-        """Erase the next free sector and keep it in hand; False when there is none or it failed."""
+        """Erase the next free sector and keep it in hand; False when there is none or it failed. Raises FlashError
+        when what waited in a cache is gone: that is no fault of the sector."""
         sector = self.next_free()
         if sector < 0:
             return False
@@ -233,8 +234,8 @@ class Sectors(Loaded):
     def _erase(self, sector):
         if self.loaded == sector:
             self.loaded = -1
+        self.flash.sync()  # where writes wait in a cache, none may be overtaken by an erase
         try:
-            self.flash.sync()  # where writes wait in a cache, none may be overtaken by an erase
             self._count_wear(sector)
             self.flash.erase(sector)
         except FlashError:

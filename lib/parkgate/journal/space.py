@@ -182,8 +182,12 @@ class Space(Lookup):
             if not self._tight:
                 self.rotate()
         inside = self._inside if stream == SEALED else 0
-        while not self.sectors.open(stream, inside, self.epoch_reason, self.epoch, self.ledger):
-            self._force_one()
+        try:
+            while not self.sectors.open(stream, inside, self.epoch_reason, self.epoch, self.ledger):
+                self._force_one()
+        except FlashError:
+            self.failed = True
+            raise
         if stream == RAW:
             self._largest = 0
         self._unsaved = False
@@ -194,6 +198,7 @@ class Space(Lookup):
             if not self._tight:
                 self.room_for_state()
             self.put_state(STATE)
+            self.tell_owed()
 
     def sync(self):
         """Make everything written durable; on raw flash it is already. Raises FlashError."""
@@ -244,6 +249,14 @@ class Space(Lookup):
             if sectors.sealed[index] == sector:  # else it had to go before
                 sectors.release(SEALED, index)
                 return
+
+    def erase_next(self) -> bool:
+        """Erase one more free sector and keep it in hand; False when there is none or it failed. Raises FlashError."""
+        try:
+            return self.sectors.erase_next()
+        except FlashError:
+            self.failed = True
+            raise
 
     def rotate(self):
         """Free the oldest sealed sector, if all in it is settled and it is worn no more than any free one: else the few
@@ -347,14 +360,12 @@ class Space(Lookup):
 
     def tell_owed(self):
         """Write the gap record of readings that are dropped already and told nowhere, if there are any."""
-        gap, owed = self._owed, self.ledger.unreported
-        if gap is None and not owed or self._tight:
-            return
-        if gap is None:
-            gap = Gap(OVERFLOW)
-        gap.readings = owed
-        self._owed = None
-        self.put_state(GAP, 0, gap, owed)
+        # Again and again: to find room for one record, the oldest may have to go once more.
+        while not self._tight and (self._owed is not None or self.ledger.unreported):
+            gap = self._owed or Gap(OVERFLOW)
+            gap.readings = owed = self.ledger.unreported
+            self._owed = None
+            self.put_state(GAP, 0, gap, owed)
 
     def _drop(self, stream):
         """Take what the oldest sector of `stream` holds out of the ledger; gives the Gap to tell."""
