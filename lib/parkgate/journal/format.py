@@ -42,6 +42,7 @@ _HEADER_CRC_AT = HEADER_BYTES - 4
 _WEAR_AT = HEADER_BYTES - 8
 _LEDGER_AT = 24
 _LEDGER = "<QIIQQQQQQQQQQQII32s"
+_HEADER_LEDGER = "<QI4xQQ16xQQ160xI"  # of that: serial, boot, position, sampled, next_seq, sealed; then wear
 LEDGER_BYTES = struct.calcsize(_LEDGER)
 _RANGE = "<IIII"
 RANGE_BYTES = 16
@@ -206,63 +207,41 @@ class Ledger:
 
 
 class Header:
-    """What a sector header says beside its ledger."""
+    """What a sector header says: which stream, epoch and generation, and from its ledger where its records begin."""
 
     def __init__(self):
         self.stream = self.inside = self.reason = 0
         self.epoch = b""
-        self.serial = self.wear = 0
+        self.serial = self.boot = self.wear = 0
         self.position = self.sampled = self.next_seq = self.sealed = 0
 
     def unpack(self, buffer, sector: int, search: bool = True) -> bool:
         """Take the header of `sector` from the start of `buffer`; False when it is not one of ours, whole and true, but
         for one flipped bit, if that is to be searched for."""
-        if not _is_header(buffer, sector, search):
+        if header_crc(buffer, sector) != struct.unpack_from("<I", buffer, _HEADER_CRC_AT)[0]:
+            if not (search and _mend_header(buffer, sector)):
+                return False
+        magic, version, stream, self.inside, self.reason, epoch = struct.unpack_from(_HEADER, buffer, 0)
+        if magic != MAGIC or version != VERSION or stream not in (RAW, SEALED):
             return False
-        _, _, self.stream, self.inside, self.reason, epoch = struct.unpack_from(_HEADER, buffer, 0)
+        self.stream = stream
         if self.epoch != epoch:  # else one copy is enough: the journal's is this one
             self.epoch = epoch
-        (self.serial,) = struct.unpack_from("<Q", buffer, _LEDGER_AT)
-        (self.wear,) = struct.unpack_from("<I", buffer, _WEAR_AT)
-        self.position, self.sampled = struct.unpack_from("<QQ", buffer, _LEDGER_AT + 16)
-        self.next_seq, self.sealed = struct.unpack_from("<QQ", buffer, _LEDGER_AT + 48)
+        self.serial, self.boot, self.position, self.sampled, self.next_seq, self.sealed, self.wear = (
+            struct.unpack_from(_HEADER_LEDGER, buffer, _LEDGER_AT)
+        )
         return True
 
 
-class Top:
-    """What the header of the loaded sector says of the records below it."""
-
-    def __init__(self):
-        self.stream = 0
-        self.epoch = b""
-        self.serial = self.boot = self.position = self.sampled = 0
-
-    def unpack(self, buffer, sector: int, epoch: bytes) -> bool:
-        """As Header.unpack; `epoch` is a copy of the epoch that is kept anyway."""
-        if not _is_header(buffer, sector, True):
-            return False
-        self.stream = buffer[5]
-        self.epoch = bytes(memoryview(buffer)[8:24])
-        if self.epoch == epoch:
-            self.epoch = epoch
-        self.serial, self.boot = struct.unpack_from("<QI", buffer, _LEDGER_AT)
-        self.position, self.sampled = struct.unpack_from("<QQ", buffer, _LEDGER_AT + 16)
-        return True
-
-
-def _is_header(buffer, sector, search):
+def _mend_header(buffer, sector):
+    """One flipped bit is corrected, in `buffer` only: of the open sector's header there is no other copy."""
     alike = 0
     for i in range(4):
         alike += buffer[i] == MAGIC[i]
     if alike < 3:
         return False
-    # One flipped bit is corrected, in `buffer` only: of the open sector's header there is no other copy.
     (stored,) = struct.unpack_from("<I", buffer, _HEADER_CRC_AT)
-    crc = header_crc(buffer, sector)
-    if crc != stored and not (search and mend(memoryview(buffer)[:_HEADER_CRC_AT], crc, stored)):
-        return False
-    magic, version, stream = struct.unpack_from("<4sBB", buffer, 0)
-    return magic == MAGIC and version == VERSION and stream in (RAW, SEALED)
+    return mend(memoryview(buffer)[:_HEADER_CRC_AT], header_crc(buffer, sector), stored)
 
 
 def pack_header(buffer, sector: int, wear: int, stream: int, inside: int, reason: int, epoch: bytes, ledger):

@@ -24,7 +24,6 @@ from .format import (
     STATE,
     VOID_EXTRA,
     Header,
-    Top,
     header_ledger,
     mend_record,
     record_seed,
@@ -64,9 +63,10 @@ class Loaded:
         self.whole = memoryview(self.buffer)
         self.view = self.whole[:page]
         self.header = Header()  # the one read last
-        self.top = Top()  # of the loaded sector
+        self.top = Header()  # of the loaded sector
         self.loaded = -1
         self.seed = 0
+        self.use_end = page  # of the loaded sector: behind its last byte that is not blank, rounded up to the program unit
         self.hurt = self.void = ()  # of the loaded sector: offsets of damaged samples; (from, to) of what is nothing
         self.give_hurt = False  # whether `find` gives damaged samples: at a start, to count them
 
@@ -110,9 +110,10 @@ class Loaded:
         for _ in range(READ_TRIES):
             if not self.read_bytes(sector * self.size, self.buffer):
                 return False
-            if self.top.unpack(self.buffer, sector, self.header.epoch):
+            if self.top.unpack(self.buffer, sector):
                 self.seed = record_seed(self.top.epoch, self.top.serial, sector)
                 self.loaded = sector
+                self.use_end = self._end_of_use()
                 if self.top.stream == RAW:
                     self._find_void()
                 return True
@@ -122,7 +123,7 @@ class Loaded:
         """Look for what starts have declared to be nothing, in the loaded sector. The newest start is right: a BOOT
         that lies in what a later one has declared so says nothing."""
         buffer, epoch = self.buffer, self.top.epoch
-        offset = (self.size - self.first) // self.unit * self.unit + self.first - self.unit
+        offset = self.use_end - self.unit
         while offset >= self.first:
             differs = buffer[offset + 4] ^ epoch[0] | buffer[offset + 5] ^ epoch[1] | buffer[offset + 6] ^ BOOT
             if differs & differs - 1 == 0 and (self._is_true(offset) or self._mend(offset)):
@@ -177,7 +178,7 @@ class Loaded:
         tag0, tag1 = self.top.epoch[0], self.top.epoch[1]
         kinds = _KINDS[self.top.stream]
         unit, size = self.unit, self.size
-        while offset <= size - HEAD_BYTES:
+        while offset < self.use_end:
             if self.void:
                 offset = self.past_void(offset)
             if buffer[offset + 4] == tag0 and buffer[offset + 5] == tag1 and buffer[offset + 6] in kinds:
@@ -205,13 +206,13 @@ class Loaded:
         at = record.offset + HEAD_BYTES
         return self.whole[at : at + record.length]
 
-    def end_of_use(self) -> int:
-        """Offset behind the last byte of the loaded sector that is not blank, rounded up to the program unit."""
+    def _end_of_use(self) -> int:
         end = self.size
-        step = min(self.unit, HEADER_BYTES)
-        blank = memoryview(BLANK)[:step]
-        while end > self.first and self.whole[end - step : end] == blank:
-            end -= step
+        blank = memoryview(BLANK)
+        for step in (HEADER_BYTES, min(self.unit, HEADER_BYTES)):
+            piece = blank[:step]
+            while end > self.first and self.whole[end - step : end] == piece:
+                end -= step
         return self._aligned(end)
 
     def _aligned(self, offset):

@@ -172,7 +172,7 @@ def _is_clean(sectors):
         if record.offset != sectors.past_void(offset):
             return False
         offset = sectors.behind(record)
-    return not sectors.hurt and sectors.end_of_use() <= offset
+    return not sectors.hurt and sectors.use_end <= offset
 
 
 def _read_sealed_tail(journal, report):
@@ -194,7 +194,7 @@ def _read_sealed_tail(journal, report):
         if record.kind == COMMIT:
             commit = record.offset
             _take_ledger(journal, sectors.content(record), COMMIT_BYTES)
-    report.unfinished = 1 if unfinished or sectors.end_of_use() > offset else 0
+    report.unfinished = 1 if unfinished or sectors.use_end > offset else 0
     if not unfinished and not confirm(sectors, commit, offset - commit if commit else HEADER_BYTES):
         sectors.give_up(sector, 1)
     sectors.resume(SEALED, sector, offset)
@@ -219,7 +219,7 @@ def _read_raw_tail(journal, report):
         if record.kind in (GAP, BOOT, STATE):
             _take_ledger(journal, sectors.content(record), 0)
     newest = offset - sectors.first and record.offset
-    report.torn = 1 if sectors.end_of_use() > offset else 0
+    report.torn = 1 if sectors.use_end > offset else 0
     void = (sector, offset) if report.torn else None
     ledger = journal.ledger
     top = sectors.top

@@ -88,7 +88,7 @@ class Sectors(Loaded):
         tail.seed = self.seed
         tail.faults = 0
         buffer, epoch = self.buffer, self.top.epoch
-        used = self.end_of_use()
+        used = self.use_end
         tail.offset = max(used, behind)
         for offset in range(behind, used, self.unit):
             if buffer[offset + 4] == epoch[0] and buffer[offset + 5] == epoch[1]:
