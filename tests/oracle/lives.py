@@ -256,9 +256,8 @@ class Life:
             if flips:
                 medium.flip()
             return
-        if faults.bad and chance.randrange(6) == 0:
-            if len(medium.bad()) < medium.bad_max:
-                chance.choice((medium.program_fails, medium.erase_fails)).add(chance.randrange(medium.sector_count))
+        if faults.bad and chance.randrange(6) == 0 and len(medium.bad()) < medium.bad_max:
+            chance.choice((medium.program_fails, medium.erase_fails)).add(chance.randrange(medium.sector_count))
         self.oracle.refused, self.oracle.failing = bool(medium.program_fails), len(medium.bad())
         if flips:
             medium.flip(chance.randrange(medium.sector_count))

@@ -18,9 +18,10 @@
 11. A bit that flips for good, or a file system without space, alters nothing, frees no number, and what it destroys is
     counted as sampled.
 
-12. A sector that fails costs what is in it, and that is counted: the newest record may be lost later if its sector took
-    no second program (3 of 9.7 in the specification asks for it), and what is told in place is its readings. Where two
-    sectors fail at once in a full journal, the statement of an earlier loss may go with the oldest sector, not its count.
+12. A sector that fails costs at most what is in it, and that stays counted. The newest record of a sector that takes no
+    second program cannot be made sure of: it may be lost at a later start, and is then told in its place. Where two
+    sectors fail at once in a full journal and the power goes in that moment, the statement of an earlier loss may go
+    with the oldest sector; the loss itself stays in `dropped`.
 
 The oracle uses what the firmware uses and nothing else: `recover`, `unsealed`, `held`, `read_batch`, `counters`,
 `boot`, `epoch`, `next_seq`.
@@ -200,8 +201,8 @@ class Oracle:
 
     def _decide_unsure(self, seen: dict[bytes, int], sampled: int, at_start: bool) -> None:
         """Which of the samples that no sync had covered are stored: the oldest of them. Those before one that is there
-        were stored; so were the next ones as far as `sampled` counts them. What is not there of these was dropped since,
-        and `check` wants it counted so."""
+        were stored; so were the next ones as far as `sampled` counts them. Those of them that are not there have been
+        dropped since, and `check` wants them counted so."""
         if not at_start:
             return
         unsure, self.unsure = self.unsure, []

@@ -218,9 +218,9 @@ class Header:
     def unpack(self, buffer, sector: int, search: bool = True) -> bool:
         """Take the header of `sector` from the start of `buffer`; False when it is not one of ours, whole and true, but
         for one flipped bit, if that is to be searched for."""
-        if header_crc(buffer, sector) != struct.unpack_from("<I", buffer, _HEADER_CRC_AT)[0]:
-            if not (search and _mend_header(buffer, sector)):
-                return False
+        (stored,) = struct.unpack_from("<I", buffer, _HEADER_CRC_AT)
+        if stored != header_crc(buffer, sector) and not (search and _mend_header(buffer, sector)):
+            return False
         magic, version, stream, self.inside, self.reason, epoch = struct.unpack_from(_HEADER, buffer, 0)
         if magic != MAGIC or version != VERSION or stream not in (RAW, SEALED):
             return False

@@ -66,7 +66,7 @@ class Loaded:
         self.top = Header()  # of the loaded sector
         self.loaded = -1
         self.seed = 0
-        self.use_end = page  # of the loaded sector: behind its last byte that is not blank, rounded up to the program unit
+        self.use_end = page  # of the loaded sector: behind its last byte that is not blank, in whole program units
         self.hurt = self.void = ()  # of the loaded sector: offsets of damaged samples; (from, to) of what is nothing
         self.give_hurt = False  # whether `find` gives damaged samples: at a start, to count them
 
