@@ -136,7 +136,7 @@ class Journal(Batches):
         if self._to_scrub <= 0:
             return False
         self._to_scrub -= 1
-        self.erase_next()
+        self._erase_next()
         if len(self.sectors.spares) > self.spare_sectors:
             self.sectors.let_go()
         return True
@@ -214,13 +214,20 @@ class Journal(Batches):
             self.free_one()
         self.rotate()
         self.tell_owed()
-        return self.erase_next()
+        return self._erase_next()
 
     def ready_for(self, byte_count: int) -> bool:
         """Whether a batch of so many bytes can be committed without an erase; if not, `maintain` works towards it."""
         room = self.sectors.room(SEALED)
         self._wanted = min(self.sectors_for(max(0, byte_count - room)), self.sectors.count // 2)
         return not self.needs_erase
+
+    def _erase_next(self) -> bool:
+        try:
+            return self.sectors.erase_next()
+        except FlashError:
+            self.failed = True
+            raise
 
     # How much is left.
 

@@ -32,10 +32,11 @@ from .format import (
     STATE,
     TORN,
     VOID_EXTRA,
+    Gap,
     Ledger,
 )
 from .loaded import Record
-from .space import JOURNAL_LOST
+from .space import CORRUPT, JOURNAL_LOST
 from .survey import Survey, confirm, load_settled
 
 LOST_SERIAL = 1 << 48  # serials begin at a multiple of it after a loss: above all that a sector read wrongly may show
@@ -241,7 +242,24 @@ def _read_raw_tail(journal, report):
         sectors.resume(RAW, sector, offset)
     if hurt:
         sectors.loaded = -1  # it may not be given
+    if newest in hurt and sectors.room(RAW) < journal.state_size(VOID_EXTRA):
+        _owe_newest(journal, record)
     return void
+
+
+def _owe_newest(journal, record):
+    """The damaged newest record has no room behind it for the BOOT that would declare it so. The header of the next
+    sector does: its position is that of the record, which does not count from then on, and its ledger owes the loss."""
+    ledger = journal.ledger
+    gap = Gap(CORRUPT)
+    gap.records = 1
+    gap.readings = record.count
+    ledger.position -= 1
+    ledger.sampled -= gap.readings
+    ledger.unstored += gap.readings
+    ledger.dropped += gap.readings
+    ledger.unreported += gap.readings
+    journal.owe(gap)
 
 
 def _take_boot(journal, record):

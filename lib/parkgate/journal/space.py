@@ -250,14 +250,6 @@ class Space(Lookup):
                 sectors.release(SEALED, index)
                 return
 
-    def erase_next(self) -> bool:
-        """Erase one more free sector and keep it in hand; False when there is none or it failed. Raises FlashError."""
-        try:
-            return self.sectors.erase_next()
-        except FlashError:
-            self.failed = True
-            raise
-
     def rotate(self):
         """Free the oldest sealed sector, if all in it is settled and it is worn no more than any free one: else the few
         sectors that are free would wear for all those that only keep what was acknowledged."""
