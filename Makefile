@@ -4,6 +4,7 @@
 GATEWAYS ?= 1
 DURATION ?=
 SIZE ?= 1
+JOBS ?= 3
 ARGS ?=
 
 BIN := build/venv/bin
@@ -26,8 +27,8 @@ demo: build/venv.ready build/device_lib.ready ## run gateways, meters, broker an
 demo-board: build/venv-board.ready build/device_lib.ready ## the gateway on an emulated Pico W, live [PICO_IMAGE=FILE.uf2 DURATION=60]
 	@build/venv-board/bin/python -m tests.board.demo $(if $(DURATION),--duration $(DURATION)) $(ARGS)
 
-test: build/venv.ready build/device_lib.ready build/venv-cwt.ready build/venv-dlt645.ready build/venv-esp.ready ## run all tests, on CPython and on MicroPython [ARGS='-k journal']
-	@$(BIN)/python -m pytest $(ARGS)
+test: build/venv.ready build/device_lib.ready build/venv-cwt.ready build/venv-dlt645.ready build/venv-esp.ready ## run all tests, on CPython and on MicroPython [ARGS='-k journal' JOBS=3]
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: build/venv.ready build/device_lib.ready build/stubs.ready ## lint with ruff, check types with pyright, firmware included
 	@$(BIN)/ruff check . && style=0 || style=1; $(BIN)/python -m tests.check_types && exit $$style
