@@ -11,7 +11,7 @@ BIN := build/venv/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 LOCK_FLAGS := --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet
 
-.PHONY: agreement help setup demo demo-board test check bench bench-board cuts lives soak fuzz lock clean
+.PHONY: agreement help setup demo demo-board test check bench bench-board cuts lives soak fuzz lock log clean
 
 help: ## show these targets
 	@echo "Parkgate. Variables in brackets are optional."
@@ -50,6 +50,10 @@ soak: build/venv.ready ## read lines on which everything goes wrong, SIZE x 100,
 
 agreement: build/venv.ready ## lives of sound and faulty meters: false alarms, faults that are found and named [SIZE=1, 100 is full]
 	@$(BIN)/python -m tests.agreement --size $(SIZE) $(ARGS)
+
+log: build/venv.ready ## flip bits of the log, have another library check its receipts [SIZE=100 is 10,000 of each]
+	@PYTHONPATH=tests/host $(BIN)/python -m tests.host.test_log_foreign --receipts $(SIZE)00
+	@PYTHONPATH=tests/host $(BIN)/python -m tests.host.test_log_check --flips $(SIZE)00
 
 fuzz: build/venv.ready build/device_lib.ready ## run the property tests on many more random cases [SIZE=1 ARGS=]
 	@PARKGATE_FUZZ_SIZE=$(SIZE) $(BIN)/python -m pytest -m "hypothesis or fuzz" --hypothesis-profile=fuzz --timeout=0 $(ARGS)

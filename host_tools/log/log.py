@@ -42,7 +42,7 @@ class Log:
     def __init__(self, db: sqlite3.Connection, data_dir: Path):
         """Raises LogError when the database has no log."""
         self._db = db
-        log_id = tables.about(db, "log_id") if _has_tables(db) else None
+        log_id = tables.about(db, "log_id") if has_tables(db) else None
         if log_id is None:
             raise LogError(f"the hub in {data_dir} has no log yet: start it once")
         self.log_id: bytes = log_id
@@ -131,6 +131,19 @@ class Log:
         """The first leaf with this entry. Looks through all of them."""
         row = self._db.execute("SELECT leaf FROM leaf WHERE entry = ? ORDER BY leaf LIMIT 1", (entry,)).fetchone()
         return row[0] if row else None
+
+    def find_batch(self, gateway: str, epoch: str, seq: int) -> Leaf:
+        """The leaf of a batch. `gateway` is a name, or the first 8 or more digits of an id; `epoch` the first 8 or more
+        digits of the epoch. Raises LogError when there is none, or more than one."""
+        rows = self._db.execute(
+            "SELECT leaf.* FROM leaf JOIN epoch USING (ep) JOIN gateway USING (gw) WHERE kind = 1 AND seq = ?"
+            " AND (name = ? OR length(?) >= 8 AND substr(lower(hex(kid)), 1, length(?)) = lower(?))"
+            " AND length(?) >= 8 AND substr(lower(hex(epoch.epoch)), 1, length(?)) = lower(?)",
+            (seq, gateway, gateway, gateway, gateway, epoch, epoch, epoch),
+        ).fetchall()
+        if len(rows) != 1:
+            raise LogError(f"{'several batches' if rows else 'no batch'} {seq} of {gateway!r} in epoch {epoch!r}")
+        return Leaf(*rows[0])
 
     def statement(self, index: int) -> bytes:
         """The signed bytes of a leaf that is no batch. Raises LogError."""
@@ -224,5 +237,5 @@ class Log:
         return b"".join(b"\x00\x20" + leaf.entry for leaf in self.leaves(first, first + width - 1))
 
 
-def _has_tables(db) -> bool:
+def has_tables(db) -> bool:
     return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'leaf'").fetchone() is not None

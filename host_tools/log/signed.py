@@ -78,6 +78,10 @@ class Memory:
             files.make_folder(path.parent)
             files.write(path, _text(self.log_id, signed, self.data_dir), 0o600)
 
+    def look(self, path: Path) -> Signed | None:
+        """What one of the two files says, None where it is missing. Raises Damaged, FileTrouble."""
+        return _read(path, self.log_id)
+
     def newest(self) -> Signed | None:
         """The highest that either file says, for the new log that names this one. Damaged files say nothing."""
         found = []
@@ -112,12 +116,3 @@ def _read(path: Path, log_id: bytes) -> Signed | None:
     if data != whole.encode() or type(signed.size) is not int or len(signed.root) != 32:
         raise Damaged
     return signed if said["log"] == log_id.hex() else None
-
-
-def is_damaged(path: Path, log_id: bytes) -> bool:
-    """For `log check`: whether the file is there and not what was written."""
-    try:
-        _read(path, log_id)
-    except Damaged:
-        return True
-    return False

@@ -7,6 +7,7 @@
     /api/gateways/ID                   one gateway with its channels, chains, events and refused messages
     /api/gateways/ID/readings          ?series=1,2 &from=MS &to=MS &last_s=S &points=N
     /api/gateways/ID/batches/EPOCH/SEQ the signed bytes of a batch
+    /log/…                             the log: checkpoint, tiles, proofs (log_pages)
 
 Nothing comes from another host, and the content security policy forbids it. Bound to a loopback address, only
 requests that name one are answered: a page elsewhere cannot read it through a name that it points here.
@@ -33,6 +34,7 @@ from host_tools.hub.register import Registration
 from host_tools.hub.service import Hub, now_unix_ms
 from host_tools.hub.stores import kept
 from host_tools.hub.stores.store import DATABASE_FILE, connect
+from host_tools.hub.web.log_pages import LogPages
 from parkgate.errors import SettingsError
 
 HUB_FILE = "hub.json"
@@ -98,6 +100,7 @@ def make_app(hub: Hub, host: str = "127.0.0.1", ready=None) -> Starlette:
             Route("/api/gateways/{id}", pages.gateway),
             Route("/api/gateways/{id}/readings", pages.readings),
             Route("/api/gateways/{id}/batches/{epoch}/{seq:int}", pages.batch),
+            *LogPages(hub.data_dir).routes(),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
     )
@@ -153,6 +156,7 @@ class Pages:
                     "receipts_unsent": receiver.unsent,
                 },
                 "storage_fault": hub.storage_fault,
+                "log_fault": hub.log_fault,
                 "database_bytes": _size(hub.data_dir / DATABASE_FILE),
                 "messages": hub.messages,
                 "transactions": hub.groups,

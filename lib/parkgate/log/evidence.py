@@ -86,3 +86,70 @@ def _nodes(level, at, index, size, first, path):
         if (at + 1) << level <= size:
             found[(level, at)] = mine
     return found
+
+
+class View:
+    """What somebody can prove of one log: roots that its key signed, and hashes of complete subtrees under them.
+
+    Whoever adds a root has verified the signature; whoever adds nodes has checked the proofs that they come from. What
+    a gateway claims without the hub's signature is no part of a view."""
+
+    def __init__(self):
+        self.roots = {}  # size → root
+        self.nodes = {}  # (level, index) → hash
+        self.contradiction = None
+
+    def add_root(self, size: int, root: bytes):
+        """A signed checkpoint. Two roots for one size are a contradiction by themselves."""
+        if self.roots.get(size, root) != root:
+            self.contradiction = "two signed roots for %d leaves" % size
+        self.roots[size] = root
+
+    def add_nodes(self, nodes: dict):
+        """Hashes that a checked proof fixes."""
+        for node, found in nodes.items():
+            if self.nodes.get(node, found) != found:
+                self.contradiction = "two hashes for the leaves from %d on" % (node[1] << node[0])
+            self.nodes[node] = found
+
+    def node(self, level: int, index: int):
+        """The hash of a complete subtree, if it is known or follows from what is."""
+        found = self.nodes.get((level, index))
+        if found is None and level:
+            left = self.node(level - 1, 2 * index)
+            right = self.node(level - 1, 2 * index + 1) if left is not None else None
+            if right is not None:
+                found = self.nodes[(level, index)] = node_hash(left, right)
+        return found
+
+    def root(self, size: int):
+        """The root of the first `size` leaves, if it follows from what is known."""
+        hashes = []
+        begin = 0
+        for level in range(SIZE_BITS, -1, -1):
+            if size >> level & 1:
+                found = self.node(level, begin >> level)
+                if found is None:
+                    return None
+                hashes.append(found)
+                begin += 1 << level
+        return frontier_root(hashes)
+
+
+def conviction(one: View, other: View):
+    """Why these two views of one log prove that its key signed two histories; None when they do not prove it."""
+    for view in (one, other):
+        if view.contradiction:
+            return view.contradiction
+    for size in one.roots:
+        if other.roots.get(size, one.roots[size]) != one.roots[size]:
+            return "two signed roots for %d leaves" % size
+    node = disagreement(one.nodes, other.nodes)
+    if node is not None:
+        return "two hashes for the leaves from %d on" % (node[1] << node[0])
+    for view, against in ((one, other), (other, one)):
+        for size, root in view.roots.items():
+            found = against.root(size)
+            if found is not None and found != root:
+                return "a signed root for %d leaves that the other history does not have" % size
+    return None

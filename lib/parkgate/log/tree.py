@@ -9,6 +9,7 @@ and 2.1.4). A node is named by (level, index): it covers the leaves index << lev
 from hashlib import sha256
 
 from parkgate.errors import FormatError, IntegrityError
+from parkgate.wire.steps import finish
 
 PATH_HASHES_MAX = 64
 SIZE_LIMIT = 1 << 62  # leaves of a tree stay below
@@ -63,16 +64,22 @@ def check_consistency(size1: int, size2: int, root1: bytes, root2: bytes, path: 
     """Return if `path` proves that the tree (size1, root1) is the beginning of the tree (size2, root2).
 
     Raises FormatError or IntegrityError when it does not. An empty old tree is refused: nothing is proved by it."""
+    _check_hashes([root2], "consistency: the newer root")
+    if finish(root_of_consistency_steps(size1, size2, root1, path)) != root2:
+        raise IntegrityError("consistency: the newer root does not come out")
+
+
+def root_of_consistency_steps(size1: int, size2: int, root1: bytes, path: list):
+    """Generator: the root of the tree of `size2` leaves of which the tree (size1, root1) is the beginning, as `path`
+    proves. Raises FormatError, or IntegrityError when the older root does not come out."""
     if not 1 <= size1 <= size2 < SIZE_LIMIT:
         raise FormatError("consistency: from %d to %d leaves" % (size1, size2))
-    _check_hashes([root1, root2], "consistency: a root")
+    _check_hashes([root1], "consistency: the older root")
     _check_hashes(path, "consistency: the path")
     if size1 == size2:
         if path:
             raise FormatError("consistency: the path is too long")
-        if root1 != root2:
-            raise IntegrityError("consistency: two roots for one size")
-        return
+        return root1
     at, last = size1 - 1, size2 - 1
     while at & 1:
         at >>= 1
@@ -86,6 +93,7 @@ def check_consistency(size1: int, size2: int, root1: bytes, root2: bytes, path: 
         old = root1  # a whole subtree: its hash is known, so the proof leaves it out
     new = old
     for sibling in path:
+        yield
         if not last:
             raise FormatError("consistency: the path is too long")
         if at & 1 or at == last:
@@ -100,8 +108,9 @@ def check_consistency(size1: int, size2: int, root1: bytes, root2: bytes, path: 
         last >>= 1
     if last:
         raise FormatError("consistency: the path is too short")
-    if old != root1 or new != root2:
-        raise IntegrityError("consistency: the %s root does not come out" % ("older" if old != root1 else "newer"))
+    if old != root1:
+        raise IntegrityError("consistency: the older root does not come out")
+    return new
 
 
 def _check_hashes(hashes, what):

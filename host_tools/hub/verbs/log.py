@@ -1,0 +1,105 @@
+"""`parkgate log`: look at the hub's log, prove that something is in it, find what is damaged, begin a new one.
+
+    parkgate log show --data DIR
+    parkgate log check --data DIR                          exit code 1 when something does not agree
+    parkgate log proof --data DIR --leaf N                 a C2SP tlog-proof; --cose FILE writes the RFC 9942 receipt
+    parkgate log proof --data DIR --batch GATEWAY EPOCH SEQ
+    parkgate log renew --data DIR --why TEXT               after a database was lost: a new log that names the old one
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from pathlib import Path
+
+from host_tools.base import files, output
+from host_tools.base.folder_lock import is_held
+from host_tools.hub.service import LOCK_FILE
+from host_tools.hub.stores.store import connect, existing
+from host_tools.log import record
+from host_tools.log.check import Check
+from host_tools.log.keys import LogError
+from host_tools.log.log import Log
+from parkgate.errors import SettingsError
+
+
+def add_parser(subparsers) -> None:
+    """Arguments of `parkgate log`."""
+    parser = subparsers.add_parser(
+        "log",
+        help="show the hub's log, prove what is in it, check it",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", choices=("show", "check", "proof", "renew"))
+    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="data directory of the hub")
+    parser.add_argument("--leaf", type=int, metavar="N", help="of which leaf (proof)")
+    parser.add_argument("--batch", nargs=3, metavar=("GATEWAY", "EPOCH", "SEQ"), help="of which batch (proof)")
+    parser.add_argument("--cose", type=Path, metavar="FILE", help="write the COSE receipt there (proof)")
+    parser.add_argument("--why", metavar="TEXT", help="what happened: it becomes part of the new log (renew)")
+    output.add_json(parser)
+
+
+def run(args) -> int:
+    """Raises LogError, SettingsError, StoreError."""
+    existing(args.data)
+    return {"show": _show, "check": _check, "proof": _proof, "renew": _renew}[args.what](args)
+
+
+def _show(args) -> int:
+    with Log.open(args.data) as log:
+        made = log.checkpoint()
+        document = {
+            "log": log.log_id.hex(), "origin": log.origin, "key": log.key_xy.hex(), "verifier_keys": log.verifier_keys,
+            "size": made.size, "root": made.root.hex(), "signed_unix_ms": made.signed_unix_ms, "note": made.note,
+        }  # fmt: skip
+        lines = [made.note.rstrip("\n"), "", *(f"key  {key}" for key in log.verifier_keys)]
+    output.show(args, document, lines)
+    return 0
+
+
+def _check(args) -> int:
+    found = Check(args.data).run()
+    document = {
+        "leaves": found.leaves, "checkpoints": found.checkpoints, "tiles": found.tiles, "findings": found.findings,
+    }  # fmt: skip
+    looked = f"{found.leaves} leaves, {found.checkpoints} checkpoints, {found.tiles} tiles"
+    output.show(args, document, [*found.findings, f"{looked}: {'all agree' if not found.findings else 'see above'}"])
+    return 1 if found.findings else 0
+
+
+def _proof(args) -> int:
+    with Log.open(args.data) as log:
+        if args.batch:
+            gateway, epoch, seq = args.batch
+            if not seq.isdigit():
+                raise SettingsError(f"the seq of a batch is a number, not {seq!r}")
+            index = log.find_batch(gateway, epoch, int(seq)).index
+        elif args.leaf is not None:
+            index = args.leaf
+        else:
+            raise SettingsError("name what to prove: --leaf N, or --batch GATEWAY EPOCH SEQ")
+        made, text, cose = log.checkpoint(), log.tlog_proof(index), log.receipt(index)
+        document = {
+            "leaf": index, "entry": log.leaf(index).entry.hex(), "size": made.size, "root": made.root.hex(),
+            "path": [each.hex() for each in log.inclusion(index, made.size)], "proof": text, "receipt": cose.hex(),
+        }  # fmt: skip
+    if args.cose:
+        files.write(args.cose, cose)
+    output.show(args, document, text.rstrip("\n").split("\n"))
+    return 0
+
+
+def _renew(args) -> int:
+    if not args.why or not args.why.strip():
+        raise SettingsError("say what happened: --why TEXT becomes part of the new log, for whoever audits it")
+    if is_held(args.data / LOCK_FILE):
+        raise LogError("a hub runs on this folder: stop it first")
+    with contextlib.closing(connect(args.data)) as db:
+        done = record.renew(db, args.why.strip()[:500])
+    lines = [f"a new log begins: {done['log']}"]
+    if done["before"]:
+        lines.append(f"it names the one before: {done['before'][0]}, {done['before'][1]} leaves were signed")
+    output.show(args, done, lines)
+    return 0
