@@ -50,6 +50,7 @@ FAULTS_MAX = 100  # in one member; then the rest of it is not read
 WHERE_MAX = 10  # places named with each reason
 GAPS_MAX = 1000  # listed of each chain
 ENERGY_ROWS_MAX = 20_000
+DAY_MS = 86_400_000
 NEAR_MS = 900_000  # how far before midnight a register may have been read to stand for midnight
 DATED_MS = 10**12  # times below are relative to a start
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}){0,3}\Z")
@@ -968,6 +969,7 @@ class Audit:
             "hub": _thumbprint(told["key"]) if told.get("key") else None,
             "made_ms": told.get("made_ms"),
             "zone": told.get("zone"),
+            "days": told.get("days", []),
             "left_out": told.get("left_out", []),
             "cannot_show": told.get("cannot_show", []),
             "others": [other.hex() for other in told.get("others", [])],
@@ -1446,6 +1448,8 @@ class Series:
 
     def rows(self, gateway):
         """A row for each stretch between two registers that stand for a midnight, or for the beginning or the end."""
+        if self.first is None:
+            return []
         marks = [self.first]
         marks += [mark for day, mark in sorted(self.before.items()) if self.days[day] - mark[0] <= NEAR_MS]
         marks.append(self.last)
@@ -1495,18 +1499,25 @@ GAP_WORDS = {
 }
 
 
-def clock(unix_ms):
-    """A time for people, in UTC."""
+def clock(unix_ms, days=()):
+    """A time for people, as the clocks of the park showed it: where its days begin tells how far it is from UTC."""
     if unix_ms is None:
         return "?"
+    near = days[max(bisect_right(days, unix_ms) - 1, 0)] if days else 0
+    offset = -near % DAY_MS
+    if offset > 14 * 3_600_000:
+        offset -= DAY_MS
     try:
-        return datetime.fromtimestamp(unix_ms / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+        shown = datetime.fromtimestamp((unix_ms + offset) // 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError, OSError):
         return f"{unix_ms} ms"
+    minutes = abs(offset) // 60_000
+    return f"{shown} {'-' if offset < 0 else '+'}{minutes // 60:02}:{minutes % 60:02}"
 
 
 def line_words(verdict):
     """(name, state, sentence) of each of the four lines."""
+    days = verdict["days"]
     batches = sum(gateway["batches"] for gateway in verdict["gateways"])
     many = f"{batches} batches of {len(verdict['gateways'])} gateways"
     lines, told = verdict["lines"], {}
@@ -1518,7 +1529,7 @@ def line_words(verdict):
     end = lines["complete"]["to_ms"] if lines["complete"]["to_ms"] is not None else max(ends, default=None)
     gaps = sum(last - first + 1 for g in verdict["gateways"] for c in g["chains"] for first, last, _ in c["gaps"])
     lost = f"; {gaps} batches are missing or lost, named below" if gaps else "; there is no gap"
-    told["complete"] = f"from {clock(start)} to {clock(end)}{lost}"
+    told["complete"] = f"from {clock(start, days)} to {clock(end, days)}{lost}"
     names = {gateway["id"]: gateway["name"] for gateway in verdict["gateways"]}
     witnesses = [names.get(one["gateway"], one["gateway"][:16]) for one in lines["witnessed"]["by"]]
     told["witnessed"] = f"by {', '.join(witnesses)}" if witnesses else "by nobody"
@@ -1533,6 +1544,7 @@ def line_words(verdict):
 
 def as_text(verdict):
     """The verdict as lines of text."""
+    days = verdict["days"]
     out = [OVERALL_WORDS[verdict["overall"]], ""]
     for name, state, words in line_words(verdict):
         out.append(f"{name:10} {STATE_WORDS[state]:9}  {words}")
@@ -1543,11 +1555,11 @@ def as_text(verdict):
         out += [f"      {clean(where)}" for where in reason["where"] if where]
     for gateway in verdict["gateways"]:
         out += ["", f"Gateway {clean(gateway['name'])}   id {gateway['id']}"]
-        out += [f"  {clock(h['unix_ms'])}  {h['what']} as {clean(h['name'])}" for h in gateway["history"]]
+        out += [f"  {clock(h['unix_ms'], days)}  {h['what']} as {clean(h['name'])}" for h in gateway["history"]]
         for chain in gateway["chains"]:
             out.append(
                 f"  chain {chain['epoch'][:8]}: batches {chain['first_seq']} to {chain['last_seq']},"
-                f" {clock(chain['from_ms'])} to {clock(chain['to_ms'])}; {END_WORDS[chain['end']]}"
+                f" {clock(chain['from_ms'], days)} to {clock(chain['to_ms'], days)}; {END_WORDS[chain['end']]}"
             )
             out += [f"    batches {a} to {b}: {GAP_WORDS[why]}" for a, b, why in chain["gaps"][:20]]
     if verdict["energy"]:
@@ -1556,7 +1568,7 @@ def as_text(verdict):
     for row in verdict["energy"]:
         energy = "not shown: the register began again" if row["energy"] is None else f"{row['energy']} {row['unit']}"
         what = f"{clean(names[row['gateway']])}, {clean(row['instrument'])}, {row['quantity']}"
-        out.append(f"  {clock(row['from_ms'])} to {clock(row['to_ms'])}  {what}: {energy}")
+        out.append(f"  {clock(row['from_ms'], days)} to {clock(row['to_ms'], days)}  {what}: {energy}")
     for title, lines in (("Left out:", verdict["left_out"]), ("This archive cannot show:", verdict["cannot_show"])):
         if lines:
             out += ["", title, *(f"  {clean(line)}" for line in lines)]
@@ -1588,7 +1600,7 @@ ul{margin:.2rem 0;padding-left:1.2rem}
 
 def as_html(verdict, name):
     """The verdict as one page."""
-    e = html.escape
+    e, days = html.escape, verdict["days"]
     out = [f"<!doctype html><html lang=en><meta charset=utf-8><title>Audit of {e(name)}</title><style>{STYLE}</style>"]
     out.append(f"<h1>Audit of {e(name)}</h1><p class='answer {verdict['overall']}'>{OVERALL_WORDS[verdict['overall']]}")
     out.append("<table>")
@@ -1607,13 +1619,13 @@ def as_html(verdict, name):
     first, last = min((c["from_ms"] for c in spans), default=0), max((c["to_ms"] for c in spans), default=0)
     for gateway in verdict["gateways"]:
         out.append(f"<h2>{e(clean(gateway['name']))}</h2><p>id <code>{gateway['id']}</code><ul>")
-        out += [f"<li>{clock(h['unix_ms'])}: {h['what']} as {e(clean(h['name']))}" for h in gateway["history"]]
+        out += [f"<li>{clock(h['unix_ms'], days)}: {h['what']} as {e(clean(h['name']))}" for h in gateway["history"]]
         out.append("</ul>")
         for chain in gateway["chains"]:
             out.append(strip(chain, first, last))
             out.append(
                 f"<p>Chain {chain['epoch'][:8]}: batches {chain['first_seq']} to {chain['last_seq']},"
-                f" {clock(chain['from_ms'])} to {clock(chain['to_ms'])}; {END_WORDS[chain['end']]}.<ul>"
+                f" {clock(chain['from_ms'], days)} to {clock(chain['to_ms'], days)}; {END_WORDS[chain['end']]}.<ul>"
             )
             out += [f"<li>Batches {a} to {b}: {GAP_WORDS[why]}" for a, b, why in chain["gaps"][:50]]
             out.append("</ul>")
@@ -1624,7 +1636,7 @@ def as_html(verdict, name):
     for row in verdict["energy"]:
         energy = "not shown" if row["energy"] is None else f"{row['energy']} {e(row['unit'])}"
         out.append(
-            f"<tr><td>{clock(row['from_ms'])}<td>{clock(row['to_ms'])}<td>{e(clean(names[row['gateway']]))}"
+            f"<tr><td>{clock(row['from_ms'], days)}<td>{clock(row['to_ms'], days)}<td>{e(clean(names[row['gateway']]))}"
             f"<td>{e(clean(row['instrument']))}<td>{e(row['quantity'].replace('_', ' '))}<td class=n>{energy}"
         )
     out.append("</table>" if verdict["energy"] else "")
