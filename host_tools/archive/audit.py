@@ -17,7 +17,7 @@ The answer has four lines. Each says yes, no, or not shown:
 "not shown" means that the evidence is not in the archive. It is never counted as yes and never as no.
 
 Exit code: 0 all four are yes, 1 something is wrong, 3 something is not shown, 2 the file cannot be read.
-The format and every check are written down in Parkgate's lib/SPEC.md, section 13.
+The format and every check are written down in Parkgate's lib/SPEC.md, section 14.
 """
 
 import argparse
@@ -42,7 +42,7 @@ FORM = "parkgate archive 1"
 VERDICT_FORM = "parkgate verdict 1"
 EXIT = {"success": 0, "failure": 1, "incomplete": 3}
 
-# Bounds (SPEC 13.2).
+# Bounds (SPEC 14.2).
 MEMBERS_MAX = 20_000
 STATEMENT_BYTES_MAX = 16 << 20
 SCHEMA_BYTES_MAX = 16_384
@@ -58,7 +58,7 @@ MINE = re.compile(r"gateways/([0-9a-f]{64})/(?:(beats|forks|schemas)|batches-([0
 
 AUTHENTIC, UNALTERED, COMPLETE, WITNESSED = LINES = ("authentic", "unaltered", "complete", "witnessed")
 WRONG, NOT_SHOWN = "wrong", "not shown"
-# The closed list: reason → (line, what it does to it, sentence). SPEC 13.6 has the same.
+# The closed list: reason → (line, what it does to it, sentence). SPEC 14.6 has the same.
 REASONS = {
     "not_an_archive": (UNALTERED, WRONG, "The file is not an archive of this form."),
     "statement_malformed": (UNALTERED, WRONG, "The hub's statement of what the archive holds cannot be read."),
@@ -686,7 +686,7 @@ def _codes(column, rows, limit):
     return codes
 
 
-# The file: a .zip of which only a small part is allowed (SPEC 13.2).
+# The file: a .zip of which only a small part is allowed (SPEC 14.2).
 
 
 class Zip:
@@ -767,7 +767,7 @@ class Zip:
             at = end
 
 
-# The statement of the hub (SPEC 13.3).
+# The statement of the hub (SPEC 14.3).
 
 STATEMENT_HEAD = bytes.fromhex("a301260319fe51045820")
 _STATEMENT = {
@@ -801,7 +801,7 @@ def read_statement(data):
     need(all(type(line) is str for line in told["left_out"] + told["cannot_show"]), "words of the statement")
     days = told["days"]
     need(len(days) <= 4000 and all(map(is_uint, days)) and days == sorted(set(days)), "days of the statement")
-    need(len(told["key"]) in (0, 64) and (kid is None) == (not told["key"]), "the key of the statement")
+    need(len(told["key"]) in (0, 64) and (kid is None or told["key"]), "the key of the statement")
     need(all(is_bytes(other, 32) for other in told["others"]), "other gateways of the statement")
     for member in told["members"]:
         need(type(member) is list and len(member) == 3, "a file of the statement")
@@ -832,7 +832,7 @@ def read_statement(data):
 
 
 class Audit:
-    """One archive, checked. `verdict()` is the JSON document of SPEC 13.6."""
+    """One archive, checked. `verdict()` is the JSON document of SPEC 14.6."""
 
     def __init__(self, file, trusted=()):
         self.trusted = [text.lower() for text in trusted]
@@ -872,7 +872,7 @@ class Audit:
             places[1].append(where)
 
     def _statement(self, kid, message, signature):
-        self.vouched = False
+        self.vouched, self.unsigned = False, kid is None
         if kid is None:
             self.fault("statement_unsigned", "")
             return
@@ -909,7 +909,7 @@ class Audit:
         gateway = GatewayAudit(self, told)
         self.gateways.append(gateway)
         trusted = self._trusts(told["id"])
-        if not self.trusted or not trusted and not self.told["key"]:
+        if not self.trusted or not trusted and self.unsigned:
             self.fault("no_trusted_id", gateway.label)
         elif not trusted and not self.vouched:
             self.fault("foreign_key", gateway.label)
@@ -922,7 +922,7 @@ class Audit:
             if not any(kid.startswith(text) for kid in [*there, hub]):
                 self.fault("gateway_absent", text[:64])
 
-    # The log (SPEC 13.5).
+    # The log (SPEC 14.5).
 
     def _log(self):
         if not any(name.startswith("log/") for name in self.zip.places):
@@ -997,7 +997,7 @@ class GatewayAudit:
         self.revoked_ms = last[0] if last and last[1] == "revoked" else None
 
     def check(self):
-        """All of it, in the order of SPEC 13.4."""
+        """All of it, in the order of SPEC 14.4."""
         zip_file = self.audit.zip
         if self.folder + "schemas.cbor" in zip_file.places:
             self._schemas(self.folder + "schemas.cbor")
@@ -1326,7 +1326,7 @@ class ChainAudit:
         }
 
 
-# The log (SPEC 13.5): entries first … size - 1 of the tree, and the roots of the subtrees before them.
+# The log (SPEC 14.5): entries first … size - 1 of the tree, and the roots of the subtrees before them.
 
 _CHECKPOINT = bytes.fromhex("a40126045820"), bytes.fromhex("19018b013a000100008250")
 
@@ -1423,7 +1423,7 @@ def _fold(stack):
     return node
 
 
-# Energy from meter registers (SPEC 13.5).
+# Energy from meter registers (SPEC 14.5).
 
 ENERGY = ("import_active_energy", "export_active_energy")
 WATT_HOURS = ("Wh", "kWh", "MWh")

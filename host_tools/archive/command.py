@@ -20,13 +20,14 @@ from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from host_tools.archive import selection
+from host_tools.archive import log_part, selection
 from host_tools.archive.writer import Archive, ArchiveError, Coverage
 from host_tools.base import files, output
 from host_tools.base.keys import read_public
 from host_tools.base.messages import read_messages
 from host_tools.hub.stores.database import DATABASE_FILE, connect
 from host_tools.hub.verbs.enrol import find
+from host_tools.log.keys import KEY_FILE, read
 from parkgate.errors import SettingsError
 
 HERE = Path(__file__).parent
@@ -91,18 +92,25 @@ def _write(args, span, zone):
                 key, unsigned, others, kind = None, "it comes from the gateway, not from the hub", [], "gateway"
                 public = read_public(args.key)
                 taken = selection.from_messages(read_messages(args.messages), public, args.messages.stem, archive)
+                log_xy, no_log = b"", "a gateway has none"
             else:
-                with contextlib.closing(_open(Path(args.data))) as db:
+                source = Path(args.data)
+                with contextlib.closing(_open(source)) as db:
                     db.execute("BEGIN")  # one snapshot, whatever the hub does meanwhile
                     chosen, others = _gateways(db, args.gateway)
                     taken = selection.from_database(db, chosen, span, archive)
-                key, unsigned = signing_key(Path(args.data))
-                kind = "hub" if Path(args.data).is_dir() else "backup"
+                    folder = source if source.is_dir() else source.parent
+                    log_xy, no_log = log_part.add(db, folder, taken.gateways, archive)
+                key, unsigned = signing_key(source)
+                if key is not None and log_xy and key.xy != log_xy:
+                    raise ArchiveError(f"the log key in {source} is not that of the log in its database")
+                kind = "hub" if source.is_dir() else "backup"
+            left_out = [*taken.left_out, *([f"the log: {no_log}"] if no_log else [])]
             coverage = Coverage(
                 kind, time.time_ns() // 1_000_000, "parkgate archive", *span, str(args.zone or "local time of the hub"),
-                days(span, taken, zone), others, [*taken.left_out, SETTINGS_LEFT_OUT], list(CANNOT_SHOW),
+                days(span, taken, zone), others, [*left_out, SETTINGS_LEFT_OUT], list(CANNOT_SHOW),
             )  # fmt: skip
-            archive.finish(coverage, taken.gateways, key)
+            archive.finish(coverage, taken.gateways, key, log_xy)
             out.flush()
             os.fsync(out.fileno())
         os.link(draft, args.out)  # unlike a rename, it never replaces a file
@@ -113,7 +121,7 @@ def _write(args, span, zone):
     finally:
         with contextlib.suppress(OSError):
             draft.unlink()
-    return taken, unsigned
+    return taken._replace(left_out=left_out), unsigned
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -133,10 +141,6 @@ def _gateways(db, names):
 
 def signing_key(path: Path):
     """(the hub's log key or None, why there is none)."""
-    try:
-        from host_tools.log.keys import KEY_FILE, read
-    except ImportError:
-        return None, "this version has no log key"
     if not path.is_dir() or not (path / KEY_FILE).exists():
         return None, "the hub's log key is not here"
     return read(path), ""

@@ -1,4 +1,4 @@
-"""The archive as a file: a .zip of stored members, each written through, the signed statement last (SPEC 13)."""
+"""The archive as a file: a .zip of stored members, each written through, the signed statement last (SPEC 14)."""
 
 from __future__ import annotations
 
@@ -80,9 +80,10 @@ class Archive:
         self.members.append([name, size, digest.digest()])
         return size
 
-    def finish(self, coverage: Coverage, gateways: list[Gateway], key) -> None:
-        """Write the statement and the list of members. `key` has `xy`, `id` and `sign(digest)`, or is None."""
-        payload = statement(coverage, gateways, self.members, key.xy if key else b"")
+    def finish(self, coverage: Coverage, gateways: list[Gateway], key, log_xy: bytes = b"") -> None:
+        """Write the statement and the list of members. `key` has `xy`, `id` and `sign(digest)`, or is None: then
+        `log_xy` is the log's public key, where it is known."""
+        payload = statement(coverage, gateways, self.members, key.xy if key else log_xy)
         data = payload if key is None else sign(payload, key)
         with self._zip.open(_info(STATEMENT), "w") as member:
             member.write(data)

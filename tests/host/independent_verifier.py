@@ -87,7 +87,7 @@ def signed(data, xy, layer, content, size_max, kinds, check):  # 3.4
     return says
 
 
-def read_batch(data, xy):  # 5
+def read_batch(data, xy, columns=True):  # 5
     def check(fields):
         base, tables, events, *schema = fields[9:]
         ids = [hashlib.sha256(each).digest()[:16] if type(each) is bytes else None for each in schema]
@@ -105,6 +105,8 @@ def read_batch(data, xy):  # 5
         return {**says, "readings": sum(t[1] * len(t[5]) for t in tables), "hash": hashlib.sha256(data).digest()}
 
     says = signed(data, xy, "batch", 65101, 16384, BATCH, check)
+    if not columns:
+        return says
     return {**says, "tables": [read_table(table, says["base_ms"]) for table in says["coded"]]}
 
 
@@ -113,7 +115,8 @@ def read_beat(data, xy):  # 7
         items = fields[11].items()
         need(len(fields) == 12 and len(items) <= 32, "beat", "too much")
         need(all(type(n) is str and type(v) is int and abs(v) < 2**62 for n, v in items), "beat", "health")
-        return {"sampled": fields[4], "buffered": fields[6], "health": fields[11]}
+        names = "head boot cause sampled dropped buffered receipt_seq oldest_held time_ms trust health"
+        return dict(zip(names.split(), fields[1:]))
 
     return signed(data, xy, "beat", 65102, 1024, BEAT, check)
 

@@ -1,0 +1,447 @@
+"""The second verifier's reader of archives, written from lib/SPEC.md 14 alone: it imports nothing of Parkgate. It keeps
+whole files in memory and works with lists where the others stream. `verdict(data, named)` is the JSON of 14.6."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import cbor2
+
+from independent_columns import Refused, need, read_table
+from independent_statement import Stop, cut_apart, holds, members, read_statement, sha, shaped, thumbprint
+from independent_verifier import UINT, canonical, is_a, opened, read_batch, read_beat
+
+SPEC = (Path(__file__).resolve().parent.parent.parent / "lib" / "SPEC.md").read_text(encoding="utf-8")
+LINES = ("authentic", "unaltered", "complete", "witnessed")
+ROWS = re.findall(rf"^\| `(\w+)` \| ({'|'.join(LINES)}) \| (no|not shown) \|$", SPEC, re.MULTILINE)  # the list of 14.6
+CHECKS = (
+    "form", "statement", "members", "keys", "signatures", "chain", "counters", "gaps", "beats", "forks", "columns",
+    "energy", "log",
+)  # fmt: skip
+
+
+class Verifier:
+    def __init__(self, data, named):
+        self.named, self.notes, self.skipped, self.told = [n.lower() for n in named], [], {}, None
+        self.gateways, self.energy, self.claims, self.witnesses, self.entries = [], [], [], [], None
+        try:
+            self.files = members(data)
+        except Stop:
+            self.note("not_an_archive", "")
+            self.skipped = dict.fromkeys(CHECKS[1:], "the file is not an archive")
+            return
+        try:
+            self.told, kid = read_statement(self.files["statement.cbor"])
+        except Stop:
+            self.note("statement_malformed", "")
+            self.skipped = dict.fromkeys(CHECKS[2:], "the statement cannot be read")
+            return
+        self.everything(kid)
+
+    def note(self, reason, where):
+        self.notes.append((reason, where))
+
+    def is_named(self, kid):
+        return any(len(name) > 15 and kid.hex().startswith(name) for name in self.named)
+
+    def everything(self, kid):
+        told = self.told
+        if kid is None:
+            self.note("statement_unsigned", "")
+        else:
+            parts = cbor2.loads(self.files["statement.cbor"][1:])
+            good = thumbprint(told["key"]) == kid
+            good = good and holds(told["key"], cbor2.dumps(["Signature1", parts[0], b"", parts[2]]), parts[3])
+            if not good:
+                self.note("statement_signature", "")
+        for name, size, digest in told["members"]:
+            if name not in self.files:
+                self.note("member_missing", name)
+            elif (len(self.files[name]), sha(self.files[name])) != (size, digest):
+                self.note("member_altered", name)
+        for name in self.files:
+            if name not in ("statement.cbor", *(m[0] for m in told["members"])):
+                self.note("member_not_listed", name)
+        if any(name.startswith("log/") for name in self.files):
+            self.read_log()
+        else:
+            self.note("no_log", "")
+            self.skipped["log"] = "the archive carries no log"
+        for gateway in told["gateways"]:
+            label = gateway["id"].hex()[:16]
+            if not self.named or kid is None and not self.is_named(gateway["id"]):
+                self.note("no_trusted_id", label)
+            elif not self.is_named(gateway["id"]) and not (good and self.is_named(kid)):
+                self.note("foreign_key", label)
+            Gateway(self, gateway, label)
+        there = [g["id"].hex() for g in told["gateways"]] + [thumbprint(told["key"]).hex() if told["key"] else ""]
+        for name in self.named:
+            if not any(kid.startswith(name) for kid in there):
+                self.note("gateway_absent", name[:64])
+        if self.entries is not None:
+            self.check_log()
+        self.skipped["columns"] = "of batches that begin or end no day, gap or chain: the energy does not need them"
+
+    def read_log(self):  # 14.5
+        try:
+            parts = canonical(self.files.get("log/checkpoint.cose", b"\0")[1:])
+            need(self.files["log/checkpoint.cose"][:1] == b"\xd2" and is_a(parts, [bytes, dict, 32, 64]), "", "")
+            need(not parts[1] and len(self.files["log/checkpoint.cose"]) <= 1024, "", "")
+            head = canonical(parts[0])
+            need(shaped(head, {1: range(-7, -6), 4: 32, 395: range(1, 2), -65537: [16, UINT]}), "", "")
+            size, entries = head[-65537][1], self.files["log/entries.bin"]
+            self.first = size - len(entries) // 32
+            need(len(entries) % 32 == 0 and self.first >= 0, "", "")
+            self.frontier = self.files["log/frontier.bin"] if self.first else b""
+            need(len(self.frontier) == 32 * bin(self.first).count("1"), "", "")
+        except (Refused, KeyError):
+            self.note("log_malformed", "")
+            return
+        self.entries = [entries[at : at + 32] for at in range(0, len(entries), 32)]
+        self.in_log, self.root = set(self.entries), parts[2]
+        key, message = self.told["key"], cbor2.dumps(["Signature1", parts[0], b"", parts[2]])
+        if not key or thumbprint(key) != head[4] or not holds(key, message, parts[3]):
+            self.note("log_signature", "")
+
+    def tree(self, size):
+        """The root of the first `size` entries, subtree by subtree (RFC 9162 2.1.1)."""
+        whole, at = {}, 0
+        for bit in range(61, -1, -1):
+            if self.first >> bit & 1:
+                whole[at, 1 << bit], at = self.frontier[32 * len(whole) :][:32], at + (1 << bit)
+
+        def node(begin, count):
+            if (begin, count) in whole:
+                return whole[begin, count]
+            if count == 1:
+                return sha(b"\0", self.entries[begin - self.first])
+            left = 1 << (count - 1).bit_length() - 1
+            return sha(b"\1", node(begin, left), node(begin + left, count - left))
+
+        return node(0, size) if size else sha()
+
+    def check_log(self):
+        size = self.first + len(self.entries)
+        if self.tree(size) != self.root:
+            self.note("log_root", "")
+            return
+        newest = {}
+        for kid, said, root in self.claims:
+            if self.first <= said <= size and said:
+                if self.tree(said) == root:
+                    newest[kid] = max(said, newest.get(kid, 0))
+                else:
+                    self.note("claim_differs", f"{kid.hex()[:16]} {said}")
+        self.witnesses = [{"gateway": kid.hex(), "size": newest[kid]} for kid in sorted(newest)]
+        if not newest:
+            self.note("no_witness", "")
+
+    def verdict(self):  # 14.6
+        lines, reasons = {name: {"state": "yes"} for name in LINES}, []
+        for reason, line, makes in ROWS:
+            where = [place for noted, place in self.notes if noted == reason]
+            if where:
+                said = {"effect": "wrong" if makes == "no" else "not shown", "count": len(where), "where": where[:10]}
+                reasons.append({"reason": reason, "line": line, **said})
+                lines[line]["state"] = "no" if "no" in (makes, lines[line]["state"]) else "not shown"
+        told = self.told or {"others": [], "days": [], "left_out": [], "cannot_show": []}
+        for name in LINES:
+            if not self.told and name != "unaltered":
+                lines[name]["state"] = "not shown"
+        states = {line["state"] for line in lines.values()}
+        lines["complete"] |= {"from_ms": told.get("from_ms"), "to_ms": told.get("to_ms")}
+        lines["witnessed"]["by"] = self.witnesses
+        return {
+            "form": "parkgate verdict 1", "class": told.get("class"), "lines": lines, "reasons": reasons,
+            "overall": "failure" if "no" in states else "incomplete" if "not shown" in states else "success",
+            "checks": {
+                "executed": [c for c in CHECKS if c not in self.skipped or c == "columns" and self.told],
+                "skipped": [{"check": c, "why": self.skipped[c]} for c in CHECKS if c in self.skipped],
+            },
+            "hub": thumbprint(told["key"]).hex() if told.get("key") else None, "made_ms": told.get("made_ms"),
+            "zone": told.get("zone"), "days": told["days"], "left_out": told["left_out"],
+            "cannot_show": told["cannot_show"], "others": [other.hex() for other in told["others"]],
+            "gateways": self.gateways, "energy": self.energy,
+        }  # fmt: skip
+
+
+class Gateway:
+    def __init__(self, all_of_it, told, label):
+        self.all, self.told, self.label, self.xy = all_of_it, told, label, told["key"]
+        self.schemas, self.registers, self.counter_events, self.readings = {}, {}, [], 0
+        files, folder = all_of_it.files, f"gateways/{told['id'].hex()}/"
+        if folder + "schemas.cbor" in files:
+            self.read_schemas(folder + "schemas.cbor")
+        beats = self.messages(files.get(folder + "beats.cbor", b""), "beats", read_beat)
+        for epoch in dict.fromkeys(beat["epoch"] for beat in beats):
+            heads, top = {}, 0
+            for beat in (beat for beat in beats if beat["epoch"] == epoch):
+                if heads.setdefault(beat["seq"], beat["head"]) != beat["head"]:
+                    where = f"{label} {epoch.hex()[:8]} {beat['seq'] - 1}: two beats name two batches"
+                    self.all.note("fork", where)
+                top = max(top, beat["seq"])
+            if top and epoch not in [c["epoch"] for c in told["chains"]]:
+                self.all.note("tail_missing", f"{label} {epoch.hex()[:8]} 0-{top - 1}")
+        chains = []
+        for chain in told["chains"]:
+            data = files.get(f"{folder}batches-{chain['epoch'].hex()}.cbor", b"")
+            chains.append(Chain(self, chain, data, [b for b in beats if b["epoch"] == chain["epoch"]]))
+        forks = self.messages(files.get(folder + "forks.cbor", b""), "forks", batch_alone)
+        for fork in forks:
+            self.all.note("fork", f"{label} {fork['epoch'].hex()[:8]} {fork['seq']}")
+        self.all.gateways.append({
+            "id": told["id"].hex(), "name": told["name"], "batches": sum(len(c.batches) for c in chains),
+            "history": [{"unix_ms": h[0], "what": h[1], "name": h[2]} for h in told["history"]],
+            "readings": sum(b["readings"] for c in chains for b in c.batches), "beats": len(beats),
+            "forks": len(forks), "chains": [c.summary() for c in chains],
+        })  # fmt: skip
+        for (name, quantity, unit, scale), read in self.registers.items():
+            self.add_energy(name, quantity, unit, scale, read)
+
+    def read_schemas(self, name):
+        rest = self.all.files[name]
+        while rest:
+            try:
+                need(rest[0] in range(0x40, 0x5A), "", "")
+                width = max(rest[0] - 0x57, 0)
+                length = int.from_bytes(rest[1 : 1 + width], "big") if width else rest[0] - 0x40
+                need(length >= (0, 24, 256)[width] and 1 + width + length <= len(rest), "", "")
+            except Refused:
+                self.all.note("malformed", name)
+                return
+            self.learn(rest[1 + width : 1 + width + length])
+            rest = rest[1 + width + length :]
+
+    def learn(self, document):
+        try:
+            schema = canonical(document)
+            need(type(schema) is list and len(schema) <= 64, "", "")
+            for part in schema:
+                need(is_a(part, [str, str, list]) and 0 < len(part[2]) <= 64, "", "")
+                need(all(is_a(channel, [str, str, range(-18, 19)]) for channel in part[2]), "", "")
+            self.schemas[sha(document)[:16]] = schema
+        except Refused:
+            pass
+
+    def look(self, data, read, epoch=None):
+        """(what it says, None) or (None, reason)."""
+        try:
+            need(data is not None, "cose", "")
+            found = read(data, self.xy)
+        except Refused as error:
+            if error.args[0] != "signature":
+                return None, "malformed"
+            kinds = range(-7, -6), range(65101, 65103), 32, [16, UINT]
+            head = opened(data, b"\xd2", "Signature1", 64, *kinds)[0]
+            alien = head[4] != self.told["id"] or epoch not in (None, head[-65537][0])
+            return None, "misplaced" if alien else "signature"
+        if found["kid"] != self.told["id"] or epoch not in (None, found["epoch"]):
+            return None, "misplaced"
+        return found, None
+
+    def messages(self, data, what, read):
+        good, faults = [], 0
+        for place, message in enumerate(cut_apart(data)):
+            found, reason = self.look(message, read)
+            if reason is None:
+                good.append(found)
+                continue
+            self.all.note(reason, f"{self.label} {what} #{place}")
+            faults += 1
+            if faults == 100:
+                self.all.note("too_many_faults", f"{self.label} {what}")
+                break
+        return good
+
+    def add_energy(self, name, quantity, unit, scale, read):  # 14.5
+        marks = [min(read, key=lambda r: r[0])]
+        days = self.all.told["days"]
+        for before, day in zip([-1, *days], days):
+            near = [r for r in read if before < r[0] <= day]
+            if near:
+                last = max(r[0] for r in near)
+                if day - last <= 900_000:
+                    marks.append([r for r in near if r[0] == last][-1])
+        last = max(r[0] for r in read)
+        marks.append([r for r in read if r[0] == last][-1])
+        for (start, low), (end, high) in pairwise(marks):
+            if end <= start:
+                continue
+            broken = any(e[:2] == (name, quantity) and start < e[2] <= end for e in self.counter_events)
+            shown = None
+            if high >= low and not broken:
+                whole = f"{(high - low) * 10 ** max(-scale, 0):0{max(scale, 0) + 1}}"
+                shown = f"{whole[:-scale]}.{whole[-scale:]}" if scale > 0 else whole
+            self.all.energy.append({
+                "gateway": self.told["id"].hex(), "instrument": name, "quantity": quantity, "unit": unit,
+                "from_ms": start, "to_ms": end, "energy": shown,
+            })  # fmt: skip
+
+
+def batch_alone(data, xy):
+    return read_batch(data, xy, columns=False)
+
+
+class Chain:  # 14.4, 5 to 9
+    def __init__(self, gateway, told, data, beats):
+        self.gateway, self.all, self.told, self.beats = gateway, gateway.all, told, beats
+        self.label = f"{gateway.label} {told['epoch'].hex()[:8]}"
+        self.batches, self.faults, self.gaps, self.signed, self.end, self.proven = [], 0, [], [], "unproven", None
+        self.reached = self.start = self.last_row = None
+        heads = {beat["seq"]: beat["head"] for beat in beats}
+        before = None  # the message before, when it passed
+        day, time = None, None
+        for place, message in enumerate(cut_apart(data)):
+            if self.faults >= 100:
+                self.all.note("too_many_faults", self.label)
+                break
+            batch, reason = gateway.look(message, batch_alone, told["epoch"])
+            if reason:
+                self.note(reason, self.seq_of(message) if reason == "signature" else f"#{place}")
+                before = None if message is not None else before
+                continue
+            newest = self.batches[-1] if self.batches else None
+            if newest and batch["seq"] <= newest["seq"]:
+                twice = batch["seq"] == newest["seq"] and batch["hash"] != newest["hash"]
+                self.note("fork" if twice else "order", batch["seq"])
+                continue
+            if heads.get(batch["seq"] + 1, batch["hash"]) != batch["hash"]:
+                self.note("fork", f"{batch['seq']}: a beat names another batch")
+            if self.all.entries is not None and batch["hash"] not in self.all.in_log:
+                self.note("not_in_log", batch["seq"])
+            self.take(batch, before)
+            time = batch["base_ms"] if batch["base_ms"] >= 10**12 else time
+            now = None if time is None else sum(d <= time for d in self.all.told["days"])
+            edge = not newest or batch["seq"] != newest["seq"] + 1 or now != day
+            batch["edge"] = edge
+            if edge:
+                self.decode(newest)
+                self.decode(batch)
+            self.batches.append(batch)
+            day, before = now, batch
+        self.decode(self.batches[-1] if self.batches else None)
+        self.completeness()
+
+    def note(self, reason, where):
+        self.all.note(reason, f"{self.label} {where}")
+        self.faults += 1
+
+    def seq_of(self, message):
+        kinds = range(-7, -6), range(65101, 65102), 32, [16, UINT]
+        return opened(message, b"\xd2", "Signature1", 64, *kinds)[0][-65537][1]
+
+    def take(self, batch, before):
+        zero = {"seq": -1, "hash": None, "sampled": 0, "dropped": 0, "boot": 0}
+        base = before if before and before["seq"] + 1 == batch["seq"] else zero if batch["seq"] == 0 else None
+        if base:
+            if base["hash"] != batch["prev"]:
+                self.note("link", batch["seq"])
+            grown, lost, boots = (batch[name] - base[name] for name in ("sampled", "dropped", "boot"))
+            if lost < 0 or boots < 0 or not 0 <= grown - batch["readings"] <= lost:
+                self.note("counters", batch["seq"])
+        for event in batch["events"]:
+            if is_a(event[:3], [range(5, 6), UINT, UINT]) and len(event) == 6 and event[1] <= event[2]:
+                self.signed.append((event[1], event[2]))
+            if len(event) == 7 and is_a(event[:3], [range(9, 10), str, str]):
+                when = event[6]
+                if type(when) is list and len(when) == 2 and is_a(when[0], UINT):
+                    self.gateway.counter_events.append((event[1], event[2], when[0]))
+            if is_a(event, [range(15, 16), UINT, 32]) and "log" not in self.all.skipped:
+                self.all.claims.append((self.gateway.told["id"], event[1], event[2]))
+        if batch["schema"] is not None:
+            self.gateway.learn(batch["schema"])
+        if batch["base_ms"] < 10**12:
+            return
+        history = self.gateway.told["history"]
+        if history and history[-1][1] == "revoked" and batch["base_ms"] > history[-1][0]:
+            self.note("after_revocation", batch["seq"])
+        self.start = batch["base_ms"] if self.start is None else self.start
+        self.reached = max(batch["base_ms"], self.reached or 0)
+
+    def decode(self, batch):
+        if batch is None or "done" in batch:
+            return
+        batch["done"] = True
+        try:
+            tables = [read_table(table, batch["base_ms"]) for table in batch["coded"]]
+        except Refused:
+            self.note("columns", batch["seq"])
+            return
+        schema = self.gateway.schemas.get(batch["schema_id"], [])
+        for instrument, times, trust, channels in tables:
+            dated = [t for t, how in zip(times, trust) if how < 3]
+            self.last_row = max([*dated, *([] if self.last_row is None else [self.last_row])], default=None)
+            if instrument >= len(schema):
+                continue
+            for (quantity, unit, scale), (marks, values) in zip(schema[instrument][2], channels):
+                known = quantity in ("import_active_energy", "export_active_energy") and unit in ("Wh", "kWh", "MWh")
+                good = [(t, v) for t, how, m, v in zip(times, trust, marks, values) if how < 3 and m == 0]
+                if known and good:
+                    key = schema[instrument][0], quantity, unit, scale
+                    self.gateway.registers.setdefault(key, []).extend(good)
+
+    def completeness(self):
+        seqs = [batch["seq"] for batch in self.batches]
+        for a, b in pairwise(seqs):
+            self.explain(range(a + 1, b))
+        listed = [range(first, last + 1) for first, last in self.told["runs"]]
+        for run in listed:
+            ends = (run,) if not seqs else (run[: max(seqs[0] - run[0], 0)], run[max(seqs[-1] + 1 - run[0], 0) :])
+            for part in ends:
+                if part:
+                    self.missing(part[0], part[-1])
+        if not seqs:
+            return
+        told = self.all.told
+        begun = told["from_ms"] is not None and self.start is not None and self.start <= told["from_ms"]
+        if seqs[0] and not begun:
+            self.note("start_unproven", seqs[0])
+        top = max(self.beats, default=None, key=lambda b: (b["boot"], b["seq"], b["sampled"]))
+        if top and top["seq"] == seqs[-1] + 1:
+            self.end = "beat"
+            self.proven = top["time_ms"] if top["trust"] < 3 and top["time_ms"] >= 10**12 else None
+        elif told["to_ms"] is not None and (self.reached or 0) >= told["to_ms"]:
+            self.end, self.proven = "goes on", told["to_ms"]
+        elif top and top["seq"] > seqs[-1] + 1:
+            rest = [s for s in range(seqs[-1] + 1, top["seq"]) if not any(a <= s <= b for a, b in self.signed)]
+            self.end = "missing" if rest else "beat"
+            if rest:
+                self.note("tail_missing", f"{seqs[-1] + 1}-{top['seq'] - 1}")
+            self.gaps.append([seqs[-1] + 1, top["seq"] - 1, "tail"])
+        else:
+            self.note("tail_unproven", f"after {seqs[-1]}")
+
+    def missing(self, first, last):
+        self.note("batch_missing", f"{first}-{last}" if last > first else first)
+        self.gaps.append([first, last, "not in the archive"])
+
+    def explain(self, hole):
+        parts = []
+        for seq in hole:
+            if any(a <= seq <= b for a, b in self.told["runs"]):
+                why = "not in the archive"
+            elif any(a <= seq <= b for a, b in self.signed):
+                why = "signed"
+            else:
+                why = "set aside" if seq in self.told["set_aside"] else "unexplained"
+            if parts and parts[-1][2] == why:
+                parts[-1][1] = seq
+            else:
+                parts.append([seq, seq, why])
+        reasons = {"not in the archive": "batch_missing", "set aside": "set_aside", "unexplained": "hole"}
+        for first, last, why in parts:
+            if why in reasons:
+                self.note(reasons[why], f"{first}-{last}" if last > first else first)
+            self.gaps.append([first, last, why])
+
+    def summary(self):
+        seqs = [batch["seq"] for batch in self.batches] or [None]
+        return {
+            "epoch": self.told["epoch"].hex(), "first_seq": seqs[0], "last_seq": seqs[-1], "batches": len(self.batches),
+            "from_ms": self.start, "to_ms": self.last_row, "end": self.end if self.batches else "empty",
+            "proven_ms": self.proven, "gaps": self.gaps,
+        }  # fmt: skip
+
+
+def verdict(data, named=()):
+    return Verifier(data, named).verdict()

@@ -1,0 +1,72 @@
+"""Three verifiers of archives in three hands: audit.py, verify.html in a browser, and one written from SPEC alone."""
+
+import io
+import re
+
+import pytest
+
+import archive_example
+from archive_campaign import CHROMIUM, PAGE, Page, by_audit, by_the_other, run
+from crooked import KINDS
+from test_vectors_spec import SPEC, blocks, for_pycddl
+
+SHORT = range(len(KINDS))
+
+
+@pytest.fixture(scope="module")
+def page():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield Page(browser)
+        browser.close()
+
+
+def test_audit_and_the_verifier_from_spec_alone_agree():
+    assert list(run(SHORT, [by_audit, by_the_other])) == []
+
+
+def test_the_page_agrees_and_asks_for_nothing(page):
+    assert list(run(SHORT, [by_audit, page.verdict])) == []
+    assert page.requests == [PAGE.as_uri()]
+
+
+def test_the_page_is_small_and_forbids_requests():
+    text = PAGE.read_text(encoding="utf-8")
+    assert len(text.encode()) <= 300_000
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy and policy[1].startswith("default-src 'none';")
+    asking = r"https?://(?!www\.w3\.org/2000/svg)|fetch\(|XMLHttpRequest|import\(|WebSocket|sendBeacon"
+    assert not re.search(asking, text)
+
+
+def test_an_honest_and_a_crooked_archive_are_told_apart_by_words(page):
+    data, trust, _ = KINDS["a_reading_changed"](1)
+    page.verdict(data, trust)
+    assert "SOMETHING IS WRONG" in page.page.inner_text("#answer")
+    assert "the gateway did not sign these bytes" in page.page.inner_text("#lines")
+    assert page.page.locator("#lines tr.no").count() == 3
+    page.verdict(archive_example.archive(), [archive_example.GATEWAY.id.hex()])
+    assert "Nothing wrong was found" in page.page.inner_text("#answer")
+    assert page.page.locator("#lines tr.no").count() == 0
+
+
+def test_the_example_of_spec():
+    assert archive_example.text() in SPEC
+    data, named = archive_example.archive(), [archive_example.GATEWAY.id.hex()]
+    said = by_audit(data, named)
+    assert said == by_the_other(data, named)
+    assert [reason["reason"] for reason in said["reasons"]] == ["statement_unsigned", "tail_unproven", "no_log"]
+    assert [row["energy"] for row in said["energy"]] == ["25"] and said["overall"] == "incomplete"
+
+
+def test_the_statement_matches_the_cddl():
+    pycddl = pytest.importorskip("pycddl", reason="no pycddl for this Python")
+    import zipfile
+
+    with zipfile.ZipFile(io.BytesIO(archive_example.archive())) as file:
+        statement = file.read("statement.cbor")
+    rules = for_pycddl("root = archive-statement\n" + "\n".join(blocks("cddl")), statement)
+    pycddl.Schema(rules).validate_cbor(statement)
