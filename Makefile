@@ -11,7 +11,7 @@ BIN := build/venv/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 LOCK_FLAGS := --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet
 
-.PHONY: agreement help setup demo demo-board test check bench bench-board cuts lives soak fuzz lock log clean
+.PHONY: agreement audit-campaign help setup demo demo-board test check bench bench-board cuts lives soak fuzz lock log clean
 
 help: ## show these targets
 	@echo "Parkgate. Variables in brackets are optional."
