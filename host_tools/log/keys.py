@@ -12,6 +12,7 @@ from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 
@@ -122,7 +123,7 @@ def read(data_dir: Path) -> LogKey:
     try:
         private = serialization.load_pem_private_key(first + middle, None)
         edwards = serialization.load_pem_private_key(second, None)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         private = edwards = None
     if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(edwards, ed25519.Ed25519PrivateKey):
         raise LogError(f"{path} does not hold the two keys of a log: put it back from your backup")

@@ -7,6 +7,7 @@ import argparse
 import json
 import random
 import shutil
+import sqlite3
 import sys
 import tempfile
 from pathlib import Path
@@ -96,7 +97,10 @@ class Flipper:
         def back():
             self.db.execute(f"UPDATE {table} SET {column} = ? WHERE {place} = ?", (value, now))
 
-        self.db.execute(f"UPDATE {table} SET {column} = {mark} WHERE {place} = ?", (wrong, row))
+        try:
+            self.db.execute(f"UPDATE {table} SET {column} = {mark} WHERE {place} = ?", (wrong, row))
+        except sqlite3.IntegrityError:
+            return self._cell(table, column)  # the database itself refuses two rows of one place
         return f"bit {bit} of {table}.{column} of {row}", back
 
 

@@ -3,11 +3,15 @@
 A token is shown once, when it is made; the hub keeps only its hash. A running hub notices at once.
 """
 
+import contextlib
 from pathlib import Path
 
 from host_tools.base import output
-from host_tools.hub.stores.store import existing
+from host_tools.hub.stores.store import connect, existing
+from host_tools.hub.verbs.enrol import whoami
 from host_tools.hub.web import operators
+from host_tools.log import record
+from parkgate.log import statement
 
 
 def add_parser(subparsers) -> None:
@@ -24,15 +28,23 @@ def run(args) -> int:
     existing(args.data)
     if args.remove:
         operators.remove(args.data, args.remove)
+        _log(args.data, statement.OPERATOR_REMOVED, args.remove)
         output.show(args, {"removed": args.remove}, [f"removed {args.remove}"])
     elif args.name:
         output.check()
         operators.add(args.data, args.name, lambda token: _show(args, token))
+        _log(args.data, statement.OPERATOR_ADDED, args.name)
     else:
         found = operators.load(args.data)
         document = [{"name": name, "made_unix_ms": entry.get("made_unix_ms")} for name, entry in found.items()]
         output.show(args, {"operators": document}, found)
     return 0
+
+
+def _log(data_dir: Path, kind: str, name: str) -> None:
+    """Who may enrol is a fact that an auditor wants: the log says it."""
+    with contextlib.closing(connect(data_dir)) as db, record.recording(db) as leaves:
+        leaves.statement(kind, {"operator": name}, whoami(), record.now_unix_ms())
 
 
 def _show(args, token: str) -> None:
