@@ -147,7 +147,6 @@ def test_an_hour_twice_and_a_power_cut_within_it(unix_port, tmp_path, rig):
     assert steps == [None, BACK_MS, None]  # set at each start, and set back in between
 
 
-@pytest.mark.timeout(300)
 def test_the_whole_recording(unix_port, tmp_path, reference, rig):
     rows = recording(reference / "machine_temperature.csv")
     assert len(rows) == 22_695

@@ -52,7 +52,6 @@ def displays(person, park, unit_id):
     person.sendline("")
 
 
-@pytest.mark.timeout(200)
 def test_a_hall_from_the_first_question_to_the_hubs_page(tmp_path):
     photo = tmp_path / "plate.jpg"
     photo.write_bytes(JPEG)
@@ -149,7 +148,6 @@ def show(park, folder):
         browser.close()
 
 
-@pytest.mark.timeout(120)
 def test_answers_from_a_file_and_what_is_wrong_with_them(tmp_path, capsys):
     with Park(tmp_path / "park", METERS, period_ms=1000) as park:
         park.start_gateway()

@@ -3,8 +3,6 @@
 import json
 import urllib.request
 
-import pytest
-
 from host_tools.gateway.link import Link
 from host_tools.meters.load_curve import WiredLoad
 from park import Park
@@ -19,7 +17,6 @@ def hub_events(park):
         return json.load(answer)["events"]
 
 
-@pytest.mark.timeout(240)
 def test_a_wrong_ratio_reaches_the_hub_and_ends_there(tmp_path):
     with Park(tmp_path, METERS) as park:
         park.start_gateway()

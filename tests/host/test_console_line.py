@@ -66,7 +66,7 @@ def gateway(tmp_path):
 
 def test_by_hand_in_a_terminal(gateway):
     with serial.Serial(gateway.console(), timeout=0) as line:
-        person = pexpect.fdpexpect.fdspawn(line.fileno(), timeout=15)
+        person = pexpect.fdpexpect.fdspawn(line.fileno(), timeout=100)
         person.send("\r")
         person.expect_exact("> ")
         person.send("stat\r")
@@ -108,7 +108,7 @@ def test_code_and_delay_over_restarts(gateway):
         for word in ("settings show", "restart", "repl", "factory reset ERASE", "export list", "code neu-neu-neu"):
             with pytest.raises(GatewayRefused, match="locked"):
                 link.ask(word)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 100
         while True:
             try:
                 link.ask("unlock richtig-1")

@@ -33,7 +33,6 @@ class TwoPeriods(Park):
         return settings
 
 
-@pytest.mark.timeout(120)
 def test_an_exchanged_meter_and_a_jump_are_events_at_the_hub(tmp_path):
     with TwoPeriods(tmp_path, METERS) as park:
         park.gateway.heap_bytes = 460_000  # `meters scan` wants more beside two meters than a Pico W has

@@ -26,7 +26,7 @@ from parkgate.errors import ParkgateError
 from test_broker import available
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-WAIT_S = 30
+WAIT_S = 150
 SEED = 20261122
 
 
@@ -104,7 +104,7 @@ class Link:
         for data in held:
             self.send(data)
 
-    def deliver(self, timeout_s=60):
+    def deliver(self, timeout_s=300):
         """Send what is held again and again until all is answered."""
         deadline = time.monotonic() + timeout_s
         while self.gateway.held:

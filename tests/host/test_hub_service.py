@@ -11,7 +11,7 @@ from host_tools.hub import service
 from host_tools.hub.receiving.receive import AddressError, Receiver, parse_address
 from hub_rig import Rig
 
-WAIT_S = 20
+WAIT_S = 100
 Mqtt = namedtuple("Mqtt", "topic payload")
 
 

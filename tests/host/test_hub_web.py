@@ -15,7 +15,7 @@ from host_tools.hub.web.server import make_app
 from hub_rig import Rig
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-WAIT_S = 20
+WAIT_S = 100
 
 
 class Server:

@@ -67,7 +67,7 @@ def test_the_keys_are_those_of_the_page(verb, tmp_path):
 ])  # fmt: skip
 def test_an_error_is_a_document_too(words, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "host_tools.cli", *words, "--json"], capture_output=True, text=True, timeout=60,
+        [sys.executable, "-m", "host_tools.cli", *words, "--json"], capture_output=True, text=True, timeout=300,
         env={**os.environ, "PYTHONIOENCODING": "ascii", "HOME": str(tmp_path / "none")},
     )  # fmt: skip
     document = json.loads(done.stdout)

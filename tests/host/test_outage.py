@@ -201,7 +201,6 @@ def picture(page, name):
         page.screenshot(path=str(Path(SHOTS) / f"{name}.png"), full_page=True)
 
 
-@pytest.mark.timeout(200)
 def test_a_meter_away_the_whole_way(tmp_path):
     sync_api = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:

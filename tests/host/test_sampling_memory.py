@@ -6,8 +6,6 @@ fail.
 import json
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 POLLS = 400
 OBJECT_BYTES = 32  # the smallest thing on the heap of the Unix port
@@ -25,7 +23,6 @@ def grown(unix_port, *arguments):
     return json.loads(finished.output.splitlines()[-1])
 
 
-@pytest.mark.timeout(220)
 def test_no_poll_leaves_anything_behind(unix_port):
     found = grown(unix_port)
     assert len(found) == 10
@@ -34,7 +31,6 @@ def test_no_poll_leaves_anything_behind(unix_port):
         assert after[2] - after[0] <= OBJECT_BYTES, (name, after)
 
 
-@pytest.mark.timeout(220)
 def test_a_planted_leak_is_seen(unix_port):
     """One small object a poll: the same bounds find it with every family."""
     found = grown(unix_port, "leak")

@@ -36,7 +36,7 @@ def test_a_simulated_meter_serves_the_chain(name, model, length):
 
 def test_scan_and_test_know_them_on_a_live_line(capsys):
     with MeterBus([SimulatedMeter("sunspec", 1), SimulatedMeter("sunspec+float", 2)]) as bus:
-        assert cli.main(["meters", "scan", bus.device, "--units", "1-2", "--line", "9600", "--timeout-ms", "200"]) == 0
+        assert cli.main(["meters", "scan", bus.device, "--units", "1-2", "--line", "9600", "--timeout-ms", "1000"]) == 0
         scanned = capsys.readouterr().out
         code = cli.main(["meters", "test", bus.device, "sunspec@1", "sunspec@2", "--samples", "1"])
         tested = capsys.readouterr().out

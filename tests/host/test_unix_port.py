@@ -99,7 +99,7 @@ def test_a_process_gets_arguments_path_heap_limit_and_optimisation(tmp_path):
     process = port.start(
         "planted", ["a", "b"], path=[tmp_path], heapsize="390k", optimise=1, stdout=subprocess.PIPE
     )
-    output, _ = process.communicate(timeout=10)
+    output, _ = process.communicate(timeout=100)
     assert output == b"['a', 'b'] True False\n"
     assert process.returncode == 7
 

@@ -46,7 +46,6 @@ def numbers(rows):
     return [float(row["value"]) for row in rows if row["value"]]
 
 
-@pytest.mark.timeout(240)
 def test_a_workshop_at_once_each_with_its_quality(tmp_path):
     with Workshop(tmp_path) as park:
         park.start_gateway()
@@ -89,7 +88,6 @@ def _looks_like_the_world(series):
     assert spent == pytest.approx(seconds, abs=5)
 
 
-@pytest.mark.timeout(240)
 def test_totals_survive_every_power_cut(tmp_path):
     """Killed at any moment, also around sealing: a total begins again at its last journalled sample, never lower, so
     at most one period is lost."""

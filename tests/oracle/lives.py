@@ -8,10 +8,10 @@ gives a Tally or raises Failure, which names the seed.
 
 from __future__ import annotations
 
+import importlib.util
 import random
 from hashlib import sha256
 
-from hal import segment_files
 from parkgate.errors import FlashError, JournalError, JournalFull
 from parkgate.journal.journal import Journal
 
@@ -26,6 +26,17 @@ ACTIONS = (
     ("append", 60), ("event", 3), ("seal", 9), ("acknowledge", 6), ("maintain", 14), ("note_lost", 2), ("save", 1),
     ("sync", 1), ("check", 2), ("wipe", 0), ("burst", 3),
 )  # fmt: skip
+
+
+_SEGMENT_FILES = importlib.util.find_spec("hal.segment_files")
+
+
+def _segment_files(medium):
+    """A copy of the module hal.segment_files whose files are those of `medium`."""
+    module = importlib.util.module_from_spec(_SEGMENT_FILES)
+    _SEGMENT_FILES.loader.exec_module(module)
+    module.os, module.open = medium, medium.open
+    return module
 
 
 class Failure(Exception):
@@ -235,9 +246,7 @@ class Life:
         if isinstance(self.medium, Chip):
             storage = self.medium
         else:
-            segment_files.os = self.medium  # pyright: ignore[reportAttributeAccessIssue]
-            segment_files.open = self.medium.open  # pyright: ignore[reportAttributeAccessIssue]
-            storage = segment_files.SegmentFiles("journal", self.sector_count)
+            storage = _segment_files(self.medium).SegmentFiles("journal", self.sector_count)
         return Told(storage, self.oracle.synced)
 
     def _harm(self) -> None:
