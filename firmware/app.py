@@ -8,7 +8,7 @@ import sys
 from enrolled import known_hub
 from gateway.identity import load_signer
 from gateway.loaded import drop
-from parkgate import events, reading
+from parkgate import VERSION_NUMBER, events, reading
 from parkgate.clock import Clock
 from parkgate.console.access import Access
 from parkgate.errors import JournalError, ParkgateError
@@ -148,6 +148,7 @@ class App:
     def health(self) -> dict:
         """Small numbers that travel in every beat."""
         health = {
+            "firmware": VERSION_NUMBER,
             "heap_peak": self.board.heap.peak_bytes,
             "heap_limit": self.board.heap.limit_bytes(),
             "crashes": self.crashes,

@@ -24,6 +24,7 @@ import traceback  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 
 from host_tools.base import files, output  # noqa: E402
+from parkgate import VERSION  # noqa: E402
 from parkgate.errors import ParkgateError  # noqa: E402
 
 VERBS = {
@@ -146,26 +147,10 @@ class _Parser(argparse.ArgumentParser):
         super().error(message)
 
 
-class _Version(argparse.Action):
-    """--version: what is installed says it."""
-
-    def __init__(self, option_strings, dest, **_):
-        super().__init__(option_strings, dest, nargs=0, help="show the version")
-
-    def __call__(self, parser, *_):
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            print(f"parkgate {version('parkgate')}")
-        except PackageNotFoundError:
-            print("parkgate, not installed as a package: run from its source")
-        parser.exit()
-
-
 def _parser(words: list[str]) -> argparse.ArgumentParser:
     parser = _Parser(prog="parkgate", description="Host tools of Parkgate, the meter gateway.")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.add_argument("--version", action=_Version)
+    parser.add_argument("--version", action="version", version=f"parkgate {VERSION}")
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     typed = next((word for word in words if not word.startswith("-")), None)
     _Parser.json_wanted, _Parser.verb = "--json" in words and typed != "demo", typed

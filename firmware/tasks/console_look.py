@@ -3,6 +3,7 @@
 import asyncio
 from binascii import a2b_base64, b2a_base64
 
+from parkgate import MAJOR, MINOR, PATCH
 from parkgate.errors import FormatError, SettingsError
 from parkgate.reading import TRUST_NAMES
 
@@ -46,6 +47,7 @@ class Look:
         await say("id = " + gateway.gateway_id.hex())
         await say("public_key = " + gateway.signer.public_key.hex())
         await say("name = " + gateway.settings["gateway"]["name"])
+        await say("firmware = %d.%d.%d" % (MAJOR, MINOR, PATCH))
         await say("board = " + gateway.board.name)
         await say("hub = " + (gateway.hub.id.hex() if gateway.hub else "none"))
         code = "set" if access.has_code else "on trial" if access.on_trial else "not set"

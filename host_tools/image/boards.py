@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from host_tools.base import files, output
-from host_tools.base.paths import REPOSITORY
+from host_tools.base.paths import SOURCES
 from parkgate.errors import ParkgateError
 
-BOARDS = REPOSITORY / "boards"
+BOARDS = SOURCES / "boards"
 MODULES = Path(__file__).resolve().parent / "data" / "modules.json"
 PORTS = {"rp2040": "rp2", "rp2350": "rp2", "esp32": "esp32", "esp32s3": "esp32", "simulated": "unix"}
 CHIP_TITLES = {"rp2040": "RP2040", "rp2350": "RP2350", "esp32": "ESP32", "esp32s3": "ESP32-S3", "simulated": "-"}

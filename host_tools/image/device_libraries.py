@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from host_tools.base import files
-from host_tools.base.paths import REPOSITORY
+from host_tools.base.paths import SOURCES, build_folder
 from parkgate.errors import ParkgateError
 
 if TYPE_CHECKING:
     from pypi_simple import PyPISimple
 
-LOCK = REPOSITORY / "lib" / "third_party.lock"
-FOLDER = REPOSITORY / "build" / "device_lib"
+LOCK = SOURCES / "lib" / "third_party.lock"
+FOLDER = build_folder() / "device_lib"
 
 _ARCHIVE_BYTES_MAX = 1024 * 1024
 _NETWORK_TIMEOUT_S = 30
@@ -74,6 +74,11 @@ def install(library: Library, folder: Path) -> bool:
     return True
 
 
+def install_all(folder: Path = FOLDER) -> list[Library]:
+    """Bring every library into `folder`; those that were missing there. Raises DeviceLibraryError."""
+    return [library for library in read_lock() if install(library, folder)]
+
+
 def _has(path: Path, sha256: str) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
@@ -96,7 +101,7 @@ def fetch(library: Library) -> bytes:
     except (requests.RequestException, NoSuchProjectError, OSError) as error:
         raise DeviceLibraryError(
             f"{library.name} {library.version} cannot be fetched ({_reason(error)}). "
-            f"The network is needed once: later runs use {FOLDER.relative_to(REPOSITORY)}"
+            f"The network is needed once: later runs use {FOLDER}"
         ) from error
 
 
@@ -139,12 +144,11 @@ def unpack(library: Library, archive: bytes, folder: Path) -> None:
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser("libraries", help="fetch the MicroPython libraries of others that the device runs")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where to (default: build/device_lib)")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help=f"where to (default: {FOLDER})")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    for library in read_lock():
-        if install(library, args.folder):
-            print(f"installed {library.name} {library.version} ({library.licence}) in {args.folder}")
+    for library in install_all(args.folder):
+        print(f"installed {library.name} {library.version} ({library.licence}) in {args.folder}")
     return 0

@@ -17,14 +17,13 @@ import tty
 from pathlib import Path
 
 from host_tools.base import files, folder_lock, profile_files, unix_port
-from host_tools.base.paths import REPOSITORY
+from host_tools.base.paths import METER_PROFILES
 from host_tools.image.app import app_image
 from host_tools.sim.simulated_prompt import Prompt
 from parkgate.errors import ParkgateError
 from parkgate.meters.profiles import split_name
 
 HEAP_BYTES = 390_000  # objects are twice as large as on a Pico W, which has 195 kB with Wi-Fi up
-METERS = REPOSITORY / "lib" / "meters"
 BOARD = "unix"
 STATUS_S = 10.0  # between two status lines where they cannot be overwritten
 SHOWN = ("sampled", "acknowledged", "buffered", "dropped", "batches", "errors", "crashes")
@@ -73,7 +72,7 @@ class SimulatedGateway:
         files.make_folder(meters)
         for instrument in settings.get("instruments", ()):
             name = split_name(instrument["profile"])[0]
-            shutil.copyfile(profile_files.find(name) or METERS / f"{name}.json", meters / f"{name}.json")
+            shutil.copyfile(profile_files.find(name) or METER_PROFILES / f"{name}.json", meters / f"{name}.json")
         files.write(self.folder / "settings.json", json.dumps(settings, indent=1) + "\n")
 
     def bring_meters(self) -> None:

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from host_tools.base import unix_port
-from host_tools.base.paths import REPOSITORY
+from host_tools.base.paths import SOURCES
 
-MODULES = REPOSITORY / "boards" / "unix" / "prompt"
+MODULES = SOURCES / "boards" / "unix" / "prompt"
 RESET_EXIT_CODE = 77  # as boards/unix/prompt/machine.py has it
 _RAW, _FRIENDLY = b"\x01", b"\x02"
 _PROMPT = b">>> "

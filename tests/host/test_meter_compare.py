@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from host_tools import cli
-from host_tools.base.paths import METER_PROFILES, REPOSITORY
+from host_tools.base.paths import METER_PROFILES, SOURCES
 from host_tools.meters.catalogue import compare, docs
 from parkgate.errors import ProfileError
 
-FACTS = REPOSITORY / "tests" / "vectors" / "meter_facts.csv"
+FACTS = SOURCES / "tests" / "vectors" / "meter_facts.csv"
 
 # (profile, quantity, project of the other source) → why the profile is right, or why nobody can tell yet.
 DECIDED = {
@@ -65,5 +65,5 @@ def test_a_table_without_a_column_is_refused(tmp_path):
 
 
 def test_the_list_of_meters_is_current():
-    page = Path(REPOSITORY / "lib" / "METERS.md").read_text(encoding="utf-8")
+    page = Path(SOURCES / "lib" / "METERS.md").read_text(encoding="utf-8")
     assert page == docs.markdown(), "parkgate meters docs lib/METERS.md writes it anew"

@@ -13,14 +13,14 @@ import pytest
 
 from hal import handshake, memory
 from host_tools.base import unix_port
-from host_tools.base.paths import REPOSITORY
+from host_tools.base.paths import SOURCES
 from host_tools.broker import broker, certificates
 from host_tools.broker.broker import Broker
 from host_tools.broker.certificates import NOT_BEFORE, Authority
 from host_tools.gateway.link import Link
 from host_tools.hub.stores.store import connect
 from host_tools.hub.verbs.enrol import enrol
-from host_tools.image.app import app_image
+from host_tools.image import device_libraries
 from host_tools.meters.meter_simulator import MeterBus, SimulatedMeter
 from host_tools.sim.demo import Hub, gateway_settings
 from host_tools.sim.simulate import SimulatedGateway
@@ -67,9 +67,9 @@ def script(tmp_path_factory):
     return path
 
 
-def session(script, host, port, ca, libraries=app_image.DEVICE_LIBRARIES):
+def session(script, host, port, ca, libraries=device_libraries.FOLDER):
     """What a gateway's session with this broker comes to."""
-    root = REPOSITORY
+    root = SOURCES
     process = unix_port.start(
         script, [host, str(port)], path=[root / "firmware", root / "lib", libraries], env={"CA": ca},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -86,7 +86,7 @@ def tls_broker(kind, folder, authority, hosts=("127.0.0.1",), **valid):
 
 def test_a_session_by_a_newer_umqtt(tmp_path, authority, script):
     """micropython-lib's own (1.7) sets a timeout; a MicroPython built with our board folders freezes that one."""
-    text = (app_image.DEVICE_LIBRARIES / "umqtt" / "simple.py").read_text()
+    text = (device_libraries.FOLDER / "umqtt" / "simple.py").read_text()
     for old, new in (
         ("clean_session=True):", "clean_session=True, timeout=None):"),
         ("self.sock = socket.socket()", "self.sock = socket.socket(); self.sock.settimeout(timeout)"),

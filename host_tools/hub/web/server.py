@@ -35,6 +35,7 @@ from host_tools.hub.service import Hub, now_unix_ms
 from host_tools.hub.stores import kept
 from host_tools.hub.stores.store import DATABASE_FILE, connect
 from host_tools.hub.web.log_pages import LogPages
+from parkgate import VERSION
 from parkgate.errors import SettingsError
 
 HUB_FILE = "hub.json"
@@ -143,6 +144,7 @@ class Pages:
         totals["refused"] = refused
         return {
             "hub": {
+                "version": VERSION,
                 "id": hub.key.id.hex(),
                 "public_key": hub.key.xy.hex(),
                 "data": str(hub.data_dir),

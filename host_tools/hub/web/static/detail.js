@@ -98,7 +98,7 @@ export class Detail {
       el("p", { class: "ids" }, el("span", {}, "id ", copyable(g.id, `${g.id.slice(0, 16)}…`)),
         el("span", {}, "topics ", copyable(`tele/${g.topic}/batch`, `tele/${g.topic.slice(0, 8)}…/batch`)),
         g.epoch && el("span", {}, "epoch ", copyable(g.epoch, `${g.epoch.slice(0, 8)}…`), g.epochs > 1 ? ` (${g.epochs} so far)` : ""),
-        beat && el("span", {}, `start ${beat.boot}`)),
+        beat && el("span", {}, `start ${beat.boot}`), g.firmware && el("span", {}, `firmware ${g.firmware}`)),
       el("dl", { class: "stats" },
         stat("Last reading", g.last_reading_ms ? when(g.last_reading_ms) : "none yet", g.clock_trust ? `clock ${g.clock_trust}` : null,
           g.clock_trust === "relative only" || g.clock_trust === "held over" ? "warn" : ""),

@@ -58,7 +58,8 @@ function drawHub({ hub }) {
   const link = document.getElementById("link");
   link.className = "pill good";
   link.textContent = `up ${span((hub.now_unix_ms - hub.started_unix_ms) / 1000)}`;
-  link.title = `hub ${hub.id}`;
+  link.title = `Parkgate ${hub.version}, hub ${hub.id}`;
+  document.getElementById("version").textContent = hub.version;
 }
 
 function drawNobody({ refused_of_nobody: refused }) {
