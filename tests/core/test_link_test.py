@@ -48,7 +48,7 @@ def test_a_receipt_of_before_is_no_connection():
     gateway = Gateway(5, 2)
     gateway.sender = Sender()
     text = str(raises(LinkError, step, gateway))
-    equal(text, "not connected just now, 2 batches wait; it tries again within half a minute")
+    equal(text, "not connected just now, 2 batches wait; it tries again within a minute")
     gateway.sender.connected = True
     equal(step(gateway), "ok, the last one came 5 s ago")
 

@@ -55,28 +55,29 @@ def walk_column(vector, data):
     return {"values": at("columns", batch.decode_column, data, vector["count"])}
 
 
-def verified(vector, data, content_type, layer, form):
-    """A batch or beat whose signature holds."""
+def verified(vector, data, size_max, content_type, layer, form):
+    """A batch or beat whose signature holds: SPEC 5.6, steps 1 to 6."""
+    if len(data) > size_max:
+        raise Refused("size", len(data))
     sign1 = at("cose", cose.Sign1, data, content_type)
     at("cbor", cbor.decode, sign1.payload)
     message = at(layer, form, data)
     key = unhex(vector, "public_key")
-    if sign1.kid != cose.thumbprint(key) or not p256.verify(key, sign1.digest(), sign1.signature):
+    if sign1.kid != cose.thumbprint(key):
+        raise Refused("foreign", "of another gateway")
+    if not p256.verify(key, sign1.digest(), sign1.signature):
         raise Refused("signature", "does not hold")
     return message
 
 
-def table_says(table, base_ms):
-    zeros = bytes(table.rows)
-    channels = [
-        [list(quality or zeros), table.column(index)] for index, quality in enumerate(table.quality)
-    ]  # fmt: skip
-    return [table.instrument, table.times(base_ms), list(table.trust), channels]
+def table_says(instrument, times, trust, quality, values):
+    channels = [[list(codes or bytes(len(times))), column] for codes, column in zip(quality, values)]
+    return [instrument, times, list(trust), channels]
 
 
 def walk_batch(vector, data):
-    message = verified(vector, data, cose.BATCH_TYPE, "batch", batch.Batch)
-    tables = [at("columns", table_says, table, message.base_ms) for table in message.tables]
+    message = verified(vector, data, batch.MAX_BATCH_BYTES, cose.BATCH_TYPE, "batch", batch.Batch)
+    tables = [table_says(*table) for table in at("columns", batch.decode_tables, message)]
     return {
         "epoch": message.sign1.epoch.hex(),
         "seq": message.sign1.seq,
@@ -88,7 +89,7 @@ def walk_batch(vector, data):
 
 
 def walk_beat(vector, data):
-    message = verified(vector, data, cose.BEAT_TYPE, "beat", beat.Beat)
+    message = verified(vector, data, beat.MAX_BEAT_BYTES, cose.BEAT_TYPE, "beat", beat.Beat)
     return {
         "epoch": message.sign1.epoch.hex(),
         "seq": message.sign1.seq,
@@ -202,4 +203,5 @@ def test_there_are_enough():
         layers[vector["layer"]] = layers.get(vector["layer"], 0) + 1
     for layer in ("good", "cbor", "key", "cose", "batch", "beat", "receipt", "signature", "chain", "columns"):
         true(layers.get(layer, 0) >= 5, "%s: %d vectors" % (layer, layers.get(layer, 0)))
+    true("size" in layers and "foreign" in layers, layers)
     true(sum(layers.values()) >= 200, layers)

@@ -54,6 +54,7 @@ class Plant:
         for _ in range(batches):
             self.more()
             del self.sealed[-1]
+            del self.gateway.held[self.gateway.seq - 1]  # lost: not buffered any more
 
 
 class Parts:

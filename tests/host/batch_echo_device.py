@@ -12,7 +12,13 @@ from parkgate.wire.steps import finish
 
 KEY = bytes(range(1, 33))
 EPOCH = b"0123456789abcdef"
-SCHEMA = batch.encode_schema([["mill", "SDM630", [["voltage_l1", "V", 1]]]])
+CHANNEL = ["voltage_l1", "V", 1]
+
+
+def schema_of(described):
+    """A schema that has the described instruments with their channels."""
+    channels = {instrument: count for instrument, count, _ in described}
+    return batch.encode_schema([["m", "p", [CHANNEL] * channels.get(i, 1)] for i in range(max(channels or [0]) + 1)])
 
 
 def tables_of(described):
@@ -35,7 +41,7 @@ def seal(signer, gateway_id, seq, described, events):
         dropped=0,
         receipt_seq=None,
         settings_id=b"s" * 16,
-        schema=SCHEMA,
+        schema=schema_of(described),
         with_schema=seq == 0,
     )
     payload = finish(batch.payload_steps(header, tables_of(described), events))

@@ -229,7 +229,7 @@ class Gateway:
             need(data is not None, "cose", "")
             found = read(data, self.xy)
         except Refused as error:
-            if error.args[0] != "signature":
+            if error.args[0] not in ("foreign", "signature"):
                 return None, "malformed"
             kinds = range(-7, -6), range(65101, 65103), 32, [16, UINT]
             head = opened(data, b"\xd2", "Signature1", 64, *kinds)[0]

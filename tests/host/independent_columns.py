@@ -22,10 +22,11 @@ def read_table(table, base_ms):  # 5.3
 
     instrument, rows, trust, times, quality, channels = table
     offsets, said = read_column(times, rows), []
-    need(0 <= min(offsets) <= max(offsets) < 2**62, "columns", "a time before the base time")
+    need(min(offsets) >= 0 and base_ms + max(offsets) < 2**62, "columns", "a time before the base time")
     for channel in channels:
         own, column = channel if type(channel) is list else (quality, channel)
         marks = codes(own, 16)
+        need(type(channel) is not list or marks != said[0][0], "columns", "the qualities of the first channel again")
         values = iter(read_column(column, sum(mark < 8 for mark in marks)))
         said.append([marks, [next(values) if mark < 8 else None for mark in marks]])
     return [instrument, [base_ms + offset for offset in offsets], codes(trust, 4), said]

@@ -35,7 +35,7 @@ def canonical(data, layer="cbor"):  # 2
             inner = item if type(item) is list else [*item.values()]
             keys = [cbor2.dumps(key) for key in item if type(item) is dict and type(key) in (int, str)]
             in_order = type(item) is list or len(keys) == len(item) and keys == sorted(keys)
-            return depth and in_order and all(known(each, depth - 1) for each in inner)
+            return (depth or not item) and in_order and all(known(each, depth - 1) for each in inner)
         return type(item) in (bytes, str, bool, NULL) or is_a(item, range(-(2**64), 2**64))
 
     item = None
@@ -71,15 +71,17 @@ def opened(data, tag, context, end, *values):  # 3.2, 3.3
 
 
 def signed(data, xy, layer, content, size_max, kinds, check):  # 3.4
+    need(len(data) <= size_max, "size", "too long")
     values = range(-7, -6), range(content, content + 1), 32, [16, UINT]
     header, payload, message, end = opened(data, b"\xd2", "Signature1", 64, *values)
     (epoch, seq), fields, count = header[-65537], canonical(payload), len(kinds)
-    need(type(fields) is list and is_a(fields[:count], kinds) and len(data) <= size_max, layer, "wrong fields")
+    need(type(fields) is list and is_a(fields[:count], kinds), layer, "wrong fields")
     need((fields[1] is None) == (seq == 0), layer, "a hash stands there exactly when seq is not 0")
-    says = {"kid": header[4], "epoch": epoch, "seq": seq, **check(fields)}
+    says = {"kid": header[4], "epoch": epoch, "seq": seq, **check(fields, seq)}
     key = read_key(cbor2.dumps({1: 2, -1: 1, -2: xy[:32], -3: xy[32:]}))
     r, s = int.from_bytes(end[:32], "big"), int.from_bytes(end[32:], "big")
-    need(key["thumbprint"] == header[4] and 0 < r < ORDER and 0 < s <= ORDER // 2, "signature", "key, r or s")
+    need(key["thumbprint"] == header[4], "foreign", "of another gateway")
+    need(0 < r < ORDER and 0 < s <= ORDER // 2, "signature", "r or s")
     try:
         key["point"].verify(utils.encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))
     except Exception:
@@ -88,10 +90,11 @@ def signed(data, xy, layer, content, size_max, kinds, check):  # 3.4
 
 
 def read_batch(data, xy, columns=True):  # 5
-    def check(fields):
+    def check(fields, _seq):
         base, tables, events, *schema = fields[9:]
         ids = [hashlib.sha256(each).digest()[:16] if type(each) is bytes else None for each in schema]
         need(ids in ([], [fields[7]]) and len(events) <= 256, "batch", "schema or events")
+        meaning = [read_schema(each) for each in schema]
         need(all(type(e) is list and e and is_a(e[0], UINT) for e in events), "batch", "an event has no kind")
         need(all(is_a(table, TABLE) and 0 < len(table[5]) <= 64 for table in tables), "batch", "not a table")
         for *_, quality, channels in tables:
@@ -100,6 +103,8 @@ def read_batch(data, xy, columns=True):  # 5
         need([t[0] for t in tables] == sorted({t[0] for t in tables}), "batch", "tables not in order")
         need(sum(t[1] * (1 + len(t[5])) for t in tables) <= 4096, "batch", "too many times and values")
         need(tables or base == 0, "batch", "a base time without a table")
+        fit = all(t[0] < len(each) and len(t[5]) == len(each[t[0]][2]) for each in meaning for t in tables)
+        need(fit, "batch", "a table does not fit its schema")
         names = "prev boot cause sampled dropped receipt_seq schema_id settings_id base_ms coded events schema"
         says = dict(zip(names.split(), [*fields[1:], None]))
         return {**says, "readings": sum(t[1] * len(t[5]) for t in tables), "hash": hashlib.sha256(data).digest()}
@@ -107,14 +112,28 @@ def read_batch(data, xy, columns=True):  # 5
     says = signed(data, xy, "batch", 65101, 16384, BATCH, check)
     if not columns:
         return says
-    return {**says, "tables": [read_table(table, says["base_ms"]) for table in says["coded"]]}
+    tables = [read_table(table, says["base_ms"]) for table in says["coded"]]
+    least = min((min(table[1]) for table in tables), default=says["base_ms"])
+    need(least == says["base_ms"], "columns", "the base time is not the least")
+    return {**says, "tables": tables}
+
+
+def read_schema(data):  # 4.2
+    schema = canonical(data, "batch")
+    need(type(schema) is list and len(schema) <= 64, "batch", "schema")
+    for instrument in schema:
+        good = is_a(instrument, [str, str, list]) and 0 < len(instrument[2]) <= 64
+        need(good and all(is_a(each, [str, str, range(-18, 19)]) for each in instrument[2]), "batch", "schema")
+    return schema
 
 
 def read_beat(data, xy):  # 7
-    def check(fields):
+    def check(fields, next_seq):
         items = fields[11].items()
         need(len(fields) == 12 and len(items) <= 32, "beat", "too much")
         need(all(type(n) is str and type(v) is int and abs(v) < 2**62 for n, v in items), "beat", "health")
+        need(fields[5] + fields[6] <= fields[4], "beat", "more buffered and dropped than sampled")
+        need(all(seq is None or seq < next_seq for seq in fields[7:9]), "beat", "seqs")
         names = "head boot cause sampled dropped buffered receipt_seq oldest_held time_ms trust health"
         return dict(zip(names.split(), fields[1:]))
 
@@ -139,6 +158,7 @@ def check_link(before, after):  # 5.5
         "boot": 0,
         "dropped": 0,
         "sampled": 0,
+        "cause": 0,
     }
     before = before or start
     same = before["kid"] == after["kid"] and before["epoch"] == after["epoch"] and before["hash"] == after["prev"]
@@ -146,3 +166,6 @@ def check_link(before, after):  # 5.5
     grown = {name: after[name] - before[name] for name in ("boot", "sampled", "dropped")}
     need(grown["boot"] >= 0 and grown["dropped"] >= 0, "chain", "counts backwards")
     need(0 <= grown["sampled"] - after["readings"] <= grown["dropped"], "chain", "readings are missing")
+    need(after["readings"] + after["dropped"] <= after["sampled"], "chain", "more lost than sampled")
+    need(grown["boot"] or after["cause"] in (before["cause"], 0), "chain", "two causes of one start")
+    need(after["receipt_seq"] is None or after["receipt_seq"] < after["seq"], "chain", "its own receipt")

@@ -9,7 +9,7 @@ from parkgate.wire import batch, cose, p256
 from parkgate.wire.steps import finish
 
 KEYS = 4
-SCHEMA = batch.encode_schema([["mill", "SDM630", [["voltage_l1", "V", 1], ["import_active_energy", "Wh", 0]]]])
+CHANNEL = ["voltage_l1", "V", 1]
 
 
 class Dice:
@@ -47,6 +47,7 @@ def random_table(dice, instrument):
 
 def random_batch(dice, key, gateway_id):
     seq = dice.bits(1 + dice.below(61)) if dice.below(5) else 0
+    tables = [random_table(dice, i) for i in range(dice.below(4))]
     header = batch.Header(
         prev=dice.bytes(32) if seq else None,
         boot=dice.bits(20),
@@ -55,10 +56,9 @@ def random_batch(dice, key, gateway_id):
         dropped=dice.bits(8),
         receipt_seq=seq - 1 if seq else None,
         settings_id=dice.bytes(16),
-        schema=SCHEMA,
+        schema=batch.encode_schema([["mill", "SDM630", [CHANNEL] * len(table.values)] for table in tables]),
         with_schema=dice.below(4) == 0,
     )
-    tables = [random_table(dice, i) for i in range(dice.below(4))]
     events = [[1, dice.bits(10), 1]] * dice.below(3)
     payload = finish(batch.payload_steps(header, tables, events))
     signer = p256.SoftwareSigner(key)

@@ -79,7 +79,7 @@ def test_agrees(path):
         assert says[name] == want, name
 
 
-@pytest.mark.parametrize("name, most", [("independent_verifier", 150), ("independent_columns", 130)])
+@pytest.mark.parametrize("name, most", [("independent_verifier", 180), ("independent_columns", 130)])
 def test_is_short_and_imports_nothing_of_ours(name, most):
     text = Path(__file__).with_name(name + ".py").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= most

@@ -109,7 +109,7 @@ def test_it_provisions_a_simulated_gateway_for_its_hub(parkgate):
     ]
     try:
         deadline = time.monotonic() + START_S
-        while not all((parkgate.home / name).exists() for name in ("bare/console", "park/hub.json")):
+        while not all((parkgate.home / name).exists() for name in ("bare/public.key", "park/hub.json")):
             assert all(program.poll() is None for program in programs) and time.monotonic() < deadline
             time.sleep(0.1)
         parkgate("provision", "--port", "bare", "--hub", "park", "--name", "hall-3")

@@ -16,7 +16,6 @@ from parkgate.errors import FormatError
 from parkgate.reading import QUALITY_LIMIT, RELATIVE_ONLY, TRUST_LIMIT, has_value
 from parkgate.wire import batch as batch_format
 from parkgate.wire.batch import Batch
-from parkgate.wire.cbor import UINT_LIMIT
 
 BULK_COLUMNS = 96  # from here on decoding together is quicker
 
@@ -38,13 +37,35 @@ class Columns:
 
     __slots__ = ("instrument", "quality", "rows", "times", "trust", "values")
 
+    def rows_of(self, channel: int) -> tuple[bytes, list[int | None]]:
+        """(quality, value or None) of each row of one channel."""
+        quality = self.quality[channel] or bytes(self.rows)
+        present = iter(self.values[channel])
+        return quality, [int(next(present)) if has_value(code) else None for code in quality]
+
+
+def decode_stored(stored: Sequence[bytes]) -> list[list[Columns] | FormatError]:
+    """As `decode_group`, from the bytes of batches that a hub has stored: an older hub may have taken what is refused
+    today."""
+    made: list[Batch | FormatError] = [_batch(data) for data in stored]
+    decoded = iter(decode_group([each for each in made if isinstance(each, Batch)]))
+    return [each if isinstance(each, FormatError) else next(decoded) for each in made]
+
+
+def _batch(data: bytes) -> Batch | FormatError:
+    try:
+        return Batch(data)
+    except FormatError as error:
+        return error
+
 
 def decode_group(batches: list[Batch]) -> list[list[Columns] | FormatError]:
     """The columns of each batch, a table each, or the first fault found in it."""
     wanted = []  # of one entry a row: times, trust, then each quality
     for batch in batches:
         for table in batch.tables:
-            wanted += [(column, table.rows) for column in _row_columns(table)]
+            # An empty column of trust or qualities says that all are zero. The times are never empty: `_rows` looks.
+            wanted += [(column, table.rows if column else 0) for column in _row_columns(table)]
     decoded = iter(_decode(wanted))
     rows = []
     for batch in batches:
@@ -56,13 +77,13 @@ def decode_group(batches: list[Batch]) -> list[list[Columns] | FormatError]:
                     found.append(_rows(batch, table, parts))
                 except FormatError as error:
                     found = error
-        rows.append(found)
+        rows.append(_base_checked(batch, found))
     wanted = []
     for batch, found in zip(batches, rows):
         if not isinstance(found, FormatError):
             for table, columns in zip(batch.tables, found):
                 wanted += [(column, _present(columns, i)) for i, column in enumerate(table.channels)]
-    decoded = iter(_decode(wanted))
+    decoded = iter(_decode(wanted))  # an empty column of values has no values: any other count is refused
     for i, found in enumerate(rows):
         if not isinstance(found, FormatError):
             fault = None
@@ -71,6 +92,16 @@ def decode_group(batches: list[Batch]) -> list[list[Columns] | FormatError]:
                 fault = fault or next((each for each in columns.values if isinstance(each, FormatError)), None)
             rows[i] = fault or found
     return rows
+
+
+def _base_checked(batch, found):
+    if isinstance(found, FormatError):
+        return found
+    try:
+        batch_format.check_base([_least(columns.times) - batch.base_ms for columns in found])
+    except FormatError as error:
+        return error
+    return found
 
 
 def _row_columns(table):
@@ -86,8 +117,7 @@ def _decode(wanted: list[tuple[bytes, int]]) -> list[Sequence[int] | FormatError
             bulk.append(i)
             continue
         try:
-            # An empty column of one entry a row means that all are zero; `_rows` knows where it may not.
-            found[i] = batch_format.decode_column(column, count if column else 0)
+            found[i] = batch_format.decode_column(column, count)
         except FormatError as error:
             found[i] = error
     for i, values in zip(bulk, decode_columns([(wanted[i][0][0], wanted[i][0][1:], wanted[i][1]) for i in bulk])):
@@ -100,8 +130,9 @@ def _rows(batch, table, parts) -> Columns:
         if isinstance(part, FormatError):
             raise part
     times, trust, *qualities = parts
-    if not len(times) or _least(times) < 0 or batch.base_ms + _most(times) >= UINT_LIMIT:
-        raise FormatError("table: a time before the batch's base time, or out of range")
+    if not len(times):
+        raise FormatError("table: its rows have no times")
+    batch_format.check_times(_least(times), _most(times), batch.base_ms)
     columns = Columns()
     columns.instrument, columns.rows = table.instrument, table.rows
     if isinstance(times, list):
@@ -113,6 +144,7 @@ def _rows(batch, table, parts) -> Columns:
         data: _codes(codes, data, QUALITY_LIMIT) for data, codes in zip(dict.fromkeys(table.quality_data), qualities)
     }
     columns.quality = [by_data[data] for data in table.quality_data]
+    batch_format.check_qualities(table.quality_data, columns.quality)
     return columns
 
 

@@ -12,14 +12,15 @@ from datetime import datetime, timezone
 from itertools import pairwise
 
 from host_tools.hub.reading import availability
+from host_tools.hub.reading.decode import decode_stored
 from host_tools.hub.stores import kept
 from host_tools.hub.web.summary import decimal_text
 from parkgate import events
+from parkgate.errors import FormatError
 from parkgate.meters.consistency import diagnosis
 from parkgate.quantities import STATES
 from parkgate.reading import QUALITY_NAMES, RELATIVE_ONLY, TRUST_NAMES
 from parkgate.wire import cbor
-from parkgate.wire.batch import Batch
 
 DECODE_READINGS = 100_000
 POINTS_MAX = 20_000
@@ -135,7 +136,7 @@ def window(
         _thin(item, min(points, POINTS_MAX))
     return {
         "from_ms": from_ms, "to_ms": to_ms, "series": found,
-        "damaged": [{"epoch": epoch.hex(), "seq": seq} for _, _, epoch, seq in damaged.named],
+        "damaged": [{"epoch": epoch.hex(), "seq": seq} for _, _, epoch, seq, _ in damaged.named],
     }  # fmt: skip
 
 
@@ -206,13 +207,15 @@ def _decoded(db, found, blocks, from_ms, to_ms, damaged):
         ).fetchone()
         if not damaged.check((gw, "", epoch, seq), data, batch_hash):
             continue
-        batch = Batch(data)
-        tables = {table.instrument: table for table in batch.tables}
+        tables = decode_stored([data])[0]
+        if isinstance(tables, FormatError):
+            damaged.leave_out((gw, "", epoch, seq), str(tables))
+            continue
+        by_instrument = {table.instrument: table for table in tables}
         for item, instrument, channel in wanted:
-            table = tables[instrument]
-            dated = table.times(batch.base_ms)
-            codes = table.quality[channel] or bytes(table.rows)
-            for time_ms, trust, value, code in zip(dated, table.trust, table.column(channel), codes):
+            table = by_instrument[instrument]
+            codes, values = table.rows_of(channel)
+            for time_ms, trust, value, code in zip(map(int, table.times), table.trust, values, codes):
                 if from_ms <= time_ms <= to_ms and trust != RELATIVE_ONLY:
                     item["times"].append(time_ms)
                     item["values"].append(value)

@@ -145,4 +145,6 @@ def counter_fault(before, this) -> str | None:
     lost = dropped - (before[2] if before else 0)
     if lost < 0 or not 0 <= grown - readings <= lost:
         return f"sampled grew by {grown}, but the batch holds {readings} readings and dropped grew by {lost}"
+    if readings + dropped > sampled:
+        return f"{readings} readings in the batch and {dropped} dropped are more than the {sampled} sampled"
     return None

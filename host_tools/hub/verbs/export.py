@@ -27,7 +27,7 @@ from typing import NamedTuple
 import cbor2
 
 from host_tools.base import files, output
-from host_tools.hub.reading.decode import decode_group
+from host_tools.hub.reading.decode import decode_stored
 from host_tools.hub.stores import kept
 from host_tools.hub.stores.schema import DECODED
 from host_tools.hub.stores.store import connect, existing
@@ -35,9 +35,9 @@ from host_tools.hub.verbs import export_account
 from host_tools.hub.verbs.enrol import find
 from host_tools.hub.web.summary import decimal_text
 from parkgate import quantities
-from parkgate.errors import SettingsError
+from parkgate.errors import FormatError, SettingsError
 from parkgate.reading import GOOD, QUALITY_NAMES, RELATIVE_ONLY, TRUST_NAMES
-from parkgate.wire.batch import Batch, decode_schema
+from parkgate.wire.batch import decode_schema
 
 FORMATS = ("senml-json", "senml-cbor", "csv")
 GROUP = 64  # batches decoded together
@@ -48,6 +48,15 @@ CSV_HEADER = ("gateway", "epoch", "seq", "instrument", "quantity", "unit", "time
 _BASE_NAME, _BASE_TIME, _BASE_UNIT = -2, -3, -4
 _VALUE, _TIME = 2, 6
 _BREAK = b"\xff"
+
+
+class Stored(NamedTuple):
+    """A batch as it lies in the database."""
+
+    seq: int
+    data: bytes
+    hash: bytes
+    schema_id: bytes
 
 
 class Place(NamedTuple):
@@ -162,14 +171,17 @@ def read(
     for gw, gateway_id, name in gateways:
         schemas = {}
         for ep, epoch in db.execute("SELECT ep, epoch FROM epoch WHERE gw = ? ORDER BY ep", (gw,)).fetchall():
-            question = f"SELECT seq, bytes, hash FROM batch WHERE ep = ? AND state = {DECODED} ORDER BY seq"
+            question = f"SELECT seq, bytes, hash, schema_id FROM batch WHERE ep = ? AND state = {DECODED} ORDER BY seq"
             cursor = db.execute(question, (ep,))
-            while group := cursor.fetchmany(GROUP):
-                batches = [Batch(data) for seq, data, its in group if damaged.check((gw, name, epoch, seq), data, its)]
-                for batch, tables in zip(batches, decode_group(batches)):
-                    if batch.schema_id not in schemas:
-                        schemas[batch.schema_id] = _places(db, gw, batch.schema_id)
-                    for rows in _rows(name, gateway_id, epoch, batch, tables, schemas[batch.schema_id]):
+            while group := [Stored(*row) for row in cursor.fetchmany(GROUP)]:
+                whole = [one for one in group if damaged.check((gw, name, epoch, one.seq), one.data, one.hash)]
+                for one, tables in zip(whole, decode_stored([one.data for one in whole])):
+                    if isinstance(tables, FormatError):
+                        damaged.leave_out((gw, name, epoch, one.seq), str(tables))
+                        continue
+                    if one.schema_id not in schemas:
+                        schemas[one.schema_id] = _places(db, gw, one.schema_id)
+                    for rows in _rows(name, gateway_id, epoch, one.seq, tables, schemas[one.schema_id]):
                         cut = _cut(rows, from_ms, to_ms)
                         if cut.times:
                             yield cut
@@ -180,24 +192,12 @@ def _places(db, gw, schema_id):
     return [[Place(name, *channel) for channel in channels] for name, _, channels in decode_schema(data)]
 
 
-def _rows(name, gateway_id, epoch, batch, tables, places):
+def _rows(name, gateway_id, epoch, seq, tables, places):
     for table in tables:
         times = [int(time_ms) for time_ms in table.times]
         for i, place in enumerate(places[table.instrument]):
-            quality = table.quality[i]
-            present = iter(table.values[i])
-            values = [int(next(present)) if code < 8 else None for code in quality or bytes(table.rows)]
-            yield Rows(
-                name,
-                gateway_id,
-                epoch,
-                batch.sign1.seq,
-                place,
-                times,
-                table.trust,
-                values,
-                quality or bytes(table.rows),
-            )
+            quality, values = table.rows_of(i)
+            yield Rows(name, gateway_id, epoch, seq, place, times, table.trust, values, quality)
 
 
 def _cut(rows, from_ms, to_ms):

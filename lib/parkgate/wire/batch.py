@@ -30,6 +30,7 @@ MAX_READINGS = MAX_NUMBERS // 2  # so many fit however few channels an instrumen
 MAX_INSTRUMENTS = 64
 MAX_CHANNELS = 64  # of one instrument
 MAX_EVENTS = 256
+_QUALITY_REPEATED = "table: a channel brings qualities only if they differ from the first channel's"
 MAX_SCALE = 18  # 10^18 is the largest power of ten in 63 bits
 
 
@@ -228,7 +229,7 @@ class CodedTable:
         for i, channel in enumerate(channels):
             if type(channel) is list:
                 if len(channel) != 2 or type(channel[0]) is not bytes or channel[0] == quality or i == 0:
-                    raise FormatError("table: a channel brings a quality only if it differs from the first channel's")
+                    raise FormatError(_QUALITY_REPEATED)
                 self.quality_data[i], channels[i] = channel
             if type(channels[i]) is not bytes:
                 raise FormatError("table: a channel is a column, or its quality and a column")
@@ -241,8 +242,7 @@ class CodedTable:
     def times(self, base_ms: int) -> list:
         """Times of the rows in ms. Raises FormatError."""
         offsets = decode_column(self.times_data, self.rows)
-        if min(offsets) < 0 or base_ms + max(offsets) >= cbor.UINT_LIMIT:
-            raise FormatError("table: a time before the batch's base time, or out of range")
+        check_times(min(offsets), max(offsets), base_ms)
         return [base_ms + offset for offset in offsets]
 
     @property
@@ -253,7 +253,9 @@ class CodedTable:
     @property
     def quality(self) -> list:
         """For each channel None when all its readings are good, else one code a row. Raises FormatError."""
-        return [self._decode_codes(data, QUALITY_LIMIT) for data in self.quality_data]
+        codes = [self._decode_codes(data, QUALITY_LIMIT) for data in self.quality_data]
+        check_qualities(self.quality_data, codes)
+        return codes
 
     def _decode_codes(self, data, limit):
         if not data:
@@ -270,6 +272,46 @@ class CodedTable:
         present = sum(1 for code in quality if has_value(code))
         values = iter(decode_column(self.channels[index], present))
         return [next(values) if has_value(code) else None for code in quality]
+
+
+def check_times(least_ms: int, most_ms: int, base_ms: int):
+    """Raises FormatError unless times from `least_ms` to `most_ms` behind `base_ms` are not negative and uints."""
+    if least_ms < 0 or base_ms + most_ms >= cbor.UINT_LIMIT:
+        raise FormatError("table: a time before the batch's base time, or out of range")
+
+
+def check_qualities(coded: list, decoded: list):
+    """Raises FormatError when a channel brings the codes that the first channel has, coded in another way."""
+    for i, codes in enumerate(decoded):
+        if coded[i] != coded[0] and codes == decoded[0]:
+            raise FormatError(_QUALITY_REPEATED)
+
+
+def check_base(least: list):
+    """`least`: the smallest time of each table, behind the base time. Raises FormatError unless one of them is 0."""
+    if least and min(least) != 0:
+        raise FormatError("batch: the base time is not the smallest time")
+
+
+def check_fits(schema: list, instrument: int, channels: int):
+    """Raises FormatError unless `schema` (decode_schema) has this instrument with so many channels."""
+    if instrument >= len(schema) or len(schema[instrument][2]) != channels:
+        raise FormatError("the schema does not describe instrument %d as its table is" % instrument)
+
+
+def decode_tables(message) -> list:
+    """All that the columns of a Batch say: for each table (instrument, times, trust, qualities, values). The last two
+    have an entry for each channel: codes (None: all good), and values (None where the code has none). Raises
+    FormatError. This is step 8 of SPEC 5.6, but for the fit of a schema that is not inside."""
+    found = []
+    least = []
+    for table in message.tables:
+        times = table.times(message.base_ms)
+        least.append(min(times) - message.base_ms)
+        values = [table.column(i) for i in range(len(table.channels))]
+        found.append((table.instrument, times, table.trust, table.quality, values))
+    check_base(least)
+    return found
 
 
 def decode_column(column: bytes, count: int) -> list:
@@ -339,14 +381,22 @@ class Batch:
         for event in self.events:
             if type(event) is not list or not event:
                 raise FormatError("batch: an event is a list that begins with its kind")
-            expect_uint(event[0], "batch: kind of an event")
-        self.schema = fields[12] if len(fields) == 13 else None
-        if len(fields) == 13 and (type(self.schema) is not bytes or short_id(self.schema) != self.schema_id):
+            expect_uint(event[0], "batch: an event's kind")
+        self.schema = None
+        if len(fields) == 13:
+            self._take_schema(fields[12])
+
+    def _take_schema(self, data):
+        if type(data) is not bytes or short_id(data) != self.schema_id:
             raise FormatError("batch: the schema inside does not have the schema's id")
+        schema = decode_schema(data)
+        for table in self.tables:
+            check_fits(schema, table.instrument, len(table.channels))
+        self.schema = data
 
 
 def check_link(before, before_hash, after: Batch):
-    """Return if `after` continues the chain that ends in `before`, whose bytes hash to `before_hash` (SPEC 5.5).
+    """Return if `after` continues the chain that ends in `before`, whose bytes hash to `before_hash` (SPEC 5.5.1).
 
     All are verified already; `before` is None when `after` must be the first of its chain. Raises IntegrityError
     that says which rule is broken."""
@@ -363,8 +413,14 @@ def check_link(before, before_hash, after: Batch):
         if after.prev != before_hash:
             raise IntegrityError("chain: seq %d does not continue the batch before" % seq)
         boot, sampled, dropped = before.boot, before.sampled, before.dropped
+        if after.boot == boot and after.cause not in (before.cause, 0):
+            raise IntegrityError("chain: seq %d states another cause of start %d" % (seq, boot))
     if after.boot < boot or after.dropped < dropped:
         raise IntegrityError("chain: seq %d counts starts or losses backwards" % seq)
     unsealed = after.sampled - sampled - after.readings
     if not 0 <= unsealed <= after.dropped - dropped:
         raise IntegrityError("chain: seq %d: %d readings neither sealed nor counted as lost" % (seq, unsealed))
+    if after.readings + after.dropped > after.sampled:
+        raise IntegrityError("chain: seq %d counts more readings as lost than it counts in all" % seq)
+    if after.receipt_seq is not None and after.receipt_seq >= seq:
+        raise IntegrityError("chain: seq %d states a receipt for batch %d" % (seq, after.receipt_seq))

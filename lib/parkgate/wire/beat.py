@@ -70,6 +70,10 @@ class Beat:
         for seq in (self.receipt_seq, self.oldest_held):
             if seq is not None:
                 expect_uint(seq, "beat: receipt seq and oldest held")
+                if seq >= self.sign1.seq:
+                    raise FormatError("beat: receipt seq and oldest held are below the seq of the next batch")
+        if self.buffered + self.dropped > self.sampled:
+            raise FormatError("beat: more readings buffered and dropped than sampled")
         self.time_ms = expect_uint(fields[9], "beat: time")
         self.trust = expect_uint(fields[10], "beat: trust")
         if self.trust >= TRUST_LIMIT:

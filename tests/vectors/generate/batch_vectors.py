@@ -217,6 +217,42 @@ def schema_with_other_id():
     return batch(schema=SCHEMA, schema_id=hashlib.sha256(b"another schema").digest()[:16])
 
 
+@vector("batch", "batch", "4.2", "a schema that has its id and is text")
+def schema_a_text():
+    return _with_schema("mill")
+
+
+@vector("batch", "batch", "4.2", "a schema of 65 instruments")
+def schema_too_long():
+    return _with_schema([["mill", "SDM630", [["voltage_l1", "V", 1], ["current_l1", "A", 3]]]] * 65)
+
+
+@vector("batch", "batch", "4.2", "a schema with an instrument without channels")
+def schema_without_channels():
+    return _with_schema([["mill", "SDM630", [["voltage_l1", "V", 1], ["current_l1", "A", 3]]], ["hall", "SHT3x", []]])
+
+
+@vector("batch", "batch", "4.2", "a schema with 19 decimals")
+def schema_of_19_decimals():
+    return _with_schema([["mill", "SDM630", [["voltage_l1", "V", 1], ["current_l1", "A", 19]]]])
+
+
+@vector("batch", "batch", "5.3", "a table of two channels; the schema inside has three for its instrument")
+def schema_of_more_channels():
+    return _with_schema([["mill", "SDM630", [["voltage_l%d" % n, "V", 1] for n in (1, 2, 3)]]])
+
+
+@vector("batch", "batch", "5.3", "a table of instrument 1; the schema inside has instrument 0 only")
+def schema_without_the_instrument():
+    schema = [["mill", "SDM630", [["voltage_l1", "V", 1], ["current_l1", "A", 3]]]]
+    return _with_schema(schema, tables=[table(1)])
+
+
+def _with_schema(schema, **more):
+    data = dumps(schema)
+    return batch(schema=data, schema_id=hashlib.sha256(data).digest()[:16], **more)
+
+
 @vector("batch", "batch", "5.2", "null where the schema would stand")
 def schema_null():
     return batch(schema=None)
@@ -235,6 +271,16 @@ def event_empty():
 @vector("batch", "batch", "5.4", "an event whose kind is text")
 def event_kind_text():
     return batch(events=[["reset", 1]])
+
+
+@vector("batch", "batch", "5.4", "an event of kind 2^62")
+def event_kind_too_large():
+    return batch(events=[[2**62]])
+
+
+@vector("batch", "batch", "5.4", "an event of kind -1")
+def event_kind_negative():
+    return batch(events=[[-1]])
 
 
 @vector("batch", "batch", "5.4", "257 events")
@@ -312,7 +358,7 @@ def column_as_text():
     return batch(tables=[table()[:5] + [["column"]]])
 
 
-@vector("batch", "batch", "5.1", "a batch of 16,385 bytes")
+@vector("batch", "size", "5.1", "a batch of 16,385 bytes")
 def batch_too_long():
     room = MAX_BATCH_BYTES + 1 - len(batch(events=[[70, bytes(16000)]]))
     return batch(events=[[70, bytes(16000 + room)]])

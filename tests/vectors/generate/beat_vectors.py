@@ -67,10 +67,25 @@ def health_not_in_order():
     return sign1(payload, type=65102, position=[EPOCH, 10])
 
 
-@vector("beat", "beat", "7", "1,025 bytes")
+@vector("beat", "size", "7", "1,025 bytes")
 def beat_too_long():
     room = 1025 - len(beat(health={"x" * 700: 0}))
     return beat(health={"x" * (700 + room): 0})
+
+
+@vector("beat", "beat", "7", "one reading more buffered and dropped than sampled")
+def beat_of_too_few_sampled():
+    return beat(sampled=800, buffered=160, dropped=641)
+
+
+@vector("beat", "beat", "7", "a receipt for the batch that is to be sealed next")
+def beat_receipt_of_the_next():
+    return beat(10, receipt_seq=10)
+
+
+@vector("beat", "beat", "7", "the oldest batch that is held is the one to be sealed next")
+def beat_holds_the_next():
+    return beat(10, oldest_held=10)
 
 
 @vector("beat", "signature", "3.4", "the counters changed after it was signed")

@@ -20,6 +20,11 @@ def eight_levels():
     return b"\x81" * 7 + b"\x00"
 
 
+@vector("cbor", GOOD, "2", "eight levels, the deepest an empty array: it is an item like any other")
+def eight_levels_and_nothing():
+    return b"\x81" * 7 + b"\x80"
+
+
 @vector("cbor", "cbor", "2", "23 in two bytes")
 def uint_23_in_two_bytes():
     return b"\x18\x17"
@@ -148,6 +153,11 @@ def array_too_long():
 @vector("cbor", "cbor", "2", "nothing at all")
 def nothing():
     return b""
+
+
+@vector("cbor", "cbor", "2", "nine levels, the ninth an empty array")
+def nine_levels_and_nothing():
+    return b"\x81" * 8 + b"\x80"
 
 
 @vector("cbor", "cbor", "2", "nine levels, one too deep")

@@ -118,9 +118,34 @@ def sampled_backwards():
 
 @vector("chain", "chain", "5.5", "dropped counts backwards")
 def dropped_backwards():
-    return chain({"dropped": 8}, {"dropped": 7})
+    return chain({"sampled": 16, "dropped": 8}, {"sampled": 24, "dropped": 7})
 
 
 @vector("chain", "chain", "5.5", "the number of the start counts backwards")
 def boot_backwards():
     return chain({"boot": 4}, {"boot": 3})
+
+
+@vector("chain", GOOD, "5.5", "the rest of a start, sealed after the next one: its cause is not known any more")
+def cause_not_known_later():
+    return chain({}, {"cause": 0}, {"boot": 4, "cause": 3})
+
+
+@vector("chain", "chain", "5.5", "two causes of one start")
+def cause_changes():
+    return chain({}, {"cause": 2})
+
+
+@vector("chain", GOOD, "5.5", "a power cut took back a receipt that was not yet written down")
+def receipt_taken_back():
+    return chain({}, {"receipt_seq": 0}, {})
+
+
+@vector("chain", "chain", "5.5", "a batch that states its own receipt")
+def receipt_of_itself():
+    return chain({}, {"receipt_seq": 1})
+
+
+@vector("chain", "chain", "5.5", "eight readings in the batch and one lost, of eight that were sampled")
+def dropped_too_large():
+    return chain({"dropped": 1})

@@ -1,7 +1,7 @@
 """Columns (SPEC 8): what decodes to what, and what must be refused; alone, and where one stands in a batch."""
 
 from .forms import batch, column, table
-from .plain_columns import DELTA, DELTA2, DELTA3, FLOOR, LEVEL, Bits, encode
+from .plain_columns import DELTA, DELTA2, DELTA3, FLOOR, LEVEL, Bits, encode, encode_numbers
 from .registry import GOOD, vector
 
 NOISE = [(n * n * 7919 + 13) % 101 - 50 for n in range(240)]
@@ -106,6 +106,19 @@ def refused(name, count, data, fact):
     vector("column", "columns", "8", fact, count=count)(make)
 
 
+def _add(code, number):
+    return (int.from_bytes(code, "big") + number).to_bytes(len(code), "big")
+
+
+def _one_byte_end(count):
+    """Values whose range code could as well end with one byte more, found by trying."""
+    for seed in range(1, 1000):
+        values = [(seed * (n + 3) ** 3 >> 4) % 3 for n in range(count)]
+        if set(values) == {0, 1, 2} and len(encode(FLOOR, values, more=1)) == len(encode(FLOOR, values)) + 1:
+            return values
+    raise ValueError("none found")
+
+
 NOISY = encode(LEVEL, NOISE)
 COUNTER = encode(DELTA, METER)
 
@@ -113,7 +126,7 @@ refused("cut_off", 240, NOISY[:-1], "a byte is missing at the end")
 refused("cut_off_in_front", 240, NOISY[:1] + NOISY[2:], "a byte of the range code is missing")
 refused("byte_behind", 240, NOISY + b"\x00", "a byte too many at the end")
 refused("byte_between", 60, COUNTER[:3] + b"\x00" + COUNTER[3:], "a byte too many in the middle")
-refused("coder_unknown", 240, b"\x05" + NOISY[1:], "coder 5")
+refused("coder_unknown", 60, b"\x05" + COUNTER[1:], "coder 5, otherwise as coder 2")
 refused("count_too_small", 239, NOISY, "the column has one value more than the table rows")
 refused("count_too_large", 241, NOISY, "the column has one value less than the table rows")
 refused("no_coder", 1, b"", "no byte at all, though there is a row")
@@ -121,8 +134,30 @@ refused("step_not_greatest", 60, encode(DELTA, [10 * n * n for n in range(60)], 
 refused("single_not_marked", 8, encode(LEVEL, [0, 9, 1, 9, 0, 9, 9, 0], anchor=0, hide=(6,)),
         "a class of one number only, not marked as such")  # fmt: skip
 refused("floor_not_least", 4, encode(FLOOR, [7, 8, 9, 8], anchor=6), "a floor below the least value")
-refused("value_too_large", 2, encode(LEVEL, [2**63, 2**63], anchor=2**63), "the value 2^63")
-refused("value_too_small", 2, encode(LEVEL, [-(2**63), -(2**63)], anchor=-(2**63)), "the value -2^63")
+refused("value_too_large", 2, encode(FLOOR, [1, 2**63], anchor=1),
+        "the value 2^63, from an anchor and a residual in range")  # fmt: skip
+refused("value_too_small", 2, encode(LEVEL, [-(2**63), 0], anchor=-1),
+        "the value -2^63, from an anchor and a residual in range")  # fmt: skip
+refused("anchor_too_large", 2, encode(LEVEL, [2**63 - 1, 2**63 - 2], anchor=2**63),
+        "the anchor 2^63, 65 bits as zigzag")  # fmt: skip
+refused("anchor_too_small", 2, encode(LEVEL, [1 - 2**63, 2 - 2**63], anchor=-(2**63)), "the anchor -2^63")
+refused("residual_too_large", 2, encode_numbers(LEVEL, -(2**62), 2, [2**63, 2]),
+        "the residual 2^63, though the value is in range")  # fmt: skip
+refused("step_of_one_written", 8, encode(LEVEL, [0, 9, 1, 9, 0, 9, 9, 0], anchor=0, say_step=True),
+        "a step of length 0: the step 1 written out")  # fmt: skip
+refused("class_does_not_occur", 8, encode(FLOOR, [0, 3, 1, 3, 0, 3, 3, 0], extra=(2,)),
+        "class 2 is listed and does not occur")  # fmt: skip
+refused("code_beyond_all_classes", 8, encode(FLOOR, [0, 2, 1, 2, 0, 2, 2, 0], end=lambda code: b"\xff" * len(code)),
+        "the range code begins with ff ff ff: more than 12 units of ⌊2^24 / 12⌋")  # fmt: skip
+refused("end_of_three_bytes", 240, encode(LEVEL, [2300 + each for each in NOISE], end=lambda code: code + b"\x00"),
+        "a byte too many at the end of the range code")  # fmt: skip
+refused("end_one_byte_longer", 8, encode(FLOOR, _one_byte_end(8), more=1),
+        "the range code ends with two bytes, where one will do")  # fmt: skip
+refused("end_not_the_lowest", 240, encode(LEVEL, [2300 + each for each in NOISE], end=lambda code: _add(code, 1)),
+        "the last byte of the range code is one higher")  # fmt: skip
+refused("end_below_the_interval", 240, encode(LEVEL, [2300 + each for each in NOISE], end=lambda code: _add(code, -1)),
+        "the last byte of the range code is one lower")  # fmt: skip
+refused("bytes_for_no_values", 0, encode(LEVEL, [0]), "a column, though there are no values")
 
 
 def _padded():
@@ -142,9 +177,9 @@ refused("padding_set", 4, _padded(), "a bit of the padding is set")
 # Where a column stands in a batch.
 
 
-def in_batch(name, part, fact):
+def in_batch(name, part, fact, **more):
     def make():
-        return batch(tables=[part])
+        return batch(tables=[part], **more)
 
     make.__name__ = "batch_" + name
     vector("batch", "columns", "5.3", fact)(make)
@@ -165,3 +200,9 @@ in_batch("trust_negative", table(trust=column([0, -1, 0, 0])), "clock trust -1")
 in_batch("trust_zero_written", table(trust=column([0, 0, 0, 0])), "clock trust of all zero written out")
 in_batch("quality_16", table(quality=column([0, 16, 0, 0]), channels=[[2301, 2304, 2302]]), "quality 16")
 in_batch("quality_zero_written", table(quality=column([0, 0, 0, 0])), "qualities of all zero written out")
+in_batch("base_time_not_least", table(times=[1, 1001, 2001, 3002]), "the base time is 1 ms before the first row")
+in_batch("time_of_2_to_62", table(times=[0, 1000, 2000, 3000]), "base time and offset are uints, the time 2^62 is none",
+         base_ms=2**62 - 3000)  # fmt: skip
+TWICE = [encode(each, [0, 0, 2, 0]) for each in (LEVEL, FLOOR)]
+in_batch("quality_repeated_in_other_bytes", table(quality=TWICE[0], channels=[CHANNEL, [TWICE[1], column(CHANNEL)]]),
+         "a channel brings the codes of the first one, coded in another way")  # fmt: skip

@@ -83,34 +83,32 @@ def interval(symbols: list, size: int):
     return low, width, bits
 
 
-def shortest(low: int, width: int, bits: int) -> bytes:
-    """The fewest bytes, and of these the lowest, such that whatever follows them stays in the interval."""
-    size = 0
-    while True:
+def shortest(low: int, width: int, bits: int, more: int = 0) -> bytes:
+    """The fewest bytes (and `more`), and of these the lowest, such that whatever follows them stays in the interval."""
+    size = 1
+    while (-(-low // (1 << bits - 8 * size)) + 1) << bits - 8 * size > low + width:
         size += 1
-        unit = 1 << (bits - 8 * size)
-        first = -(-low // unit)
-        if (first + 1) * unit <= low + width:
-            return first.to_bytes(size, "big")
+    size += more
+    return (-(-low // (1 << bits - 8 * size))).to_bytes(size, "big")
 
 
-def header(bits: Bits, anchor: int, step: int, us: list, fine: bool, hide: tuple) -> tuple:
-    """Write the header; the classes that occur, and which of them have more than one number."""
+def header(bits: Bits, anchor: int, step: int, us: list, fine: bool, hide: tuple, extra: tuple, say_step: bool):
+    """Write the header; the classes that are listed, and which of them have more than one number."""
     a = zigzag(anchor)
     bits.put(a.bit_length(), 7)
     if a.bit_length() > 1:
         bits.put(a - (1 << a.bit_length() - 1), a.bit_length() - 1)
     if not us:
         return [], set()
-    bits.put(step > 1, 1)
-    if step > 1:
+    bits.put(step > 1 or say_step, 1)
+    if step > 1 or say_step:
         bits.put(step.bit_length() - 1, 6)
         bits.put(step - (1 << step.bit_length() - 1), step.bit_length() - 1)
     bits.put(fine, 1)
     members = {}
     for u in us:
         members.setdefault(class_of(u, fine), set()).add(u)
-    used = sorted(members)
+    used = sorted({*members, *extra})
     bits.put(used[0], 7)
     bits.put(used[-1] - used[0], 7)
     for k in range(used[0] + 1, used[-1]):
@@ -124,10 +122,10 @@ def header(bits: Bits, anchor: int, step: int, us: list, fine: bool, hide: tuple
     return used, mixed
 
 
-def encode(transform: int, values: list, anchor=None, step=None, fine: bool = False, hide: tuple = ()) -> bytes:
+def encode(transform: int, values: list, anchor=None, step=None, fine: bool = False, **wrong) -> bytes:
     """The column as it stands in a batch: coder id, range code, verbatim bits. `values` is not empty.
 
-    `anchor`, `step` and `hide` (classes of one number not marked as such) break the rules where a vector wants that."""
+    `anchor`, `step` and `wrong` (see `encode_numbers`) break the rules where a vector wants that."""
     if transform >= DELTA:
         anchor = values[0]
     elif anchor is None:
@@ -135,12 +133,21 @@ def encode(transform: int, values: list, anchor=None, step=None, fine: bool = Fa
     rs = residuals(transform, anchor, values)
     step = step or gcd(*rs) or 1
     us = [r // step if transform == FLOOR else zigzag(r // step) for r in rs]
+    return encode_numbers(transform, anchor, step, us, fine, **wrong)
+
+
+def encode_numbers(
+    transform: int, anchor: int, step: int, us: list, fine: bool = False, *, hide: tuple = (), extra: tuple = (),
+    say_step: bool = False, more: int = 0, end=bytes,
+) -> bytes:  # fmt: skip
+    """The column of these numbers. Against the rules: `hide` are classes of one number not marked as such, `extra` ones
+    that do not occur, `say_step` writes a step of 1 out, `more` bytes end the range code, `end` changes its bytes."""
     bits = Bits()
-    used, mixed = header(bits, anchor, step, us, fine, hide)
+    used, mixed = header(bits, anchor, step, us, fine, hide, extra, say_step)
     for u in us:
         if class_of(u, fine) in mixed:
             bits.put(*mantissa(u, fine))
     code = b""
     if len(used) > 1:
-        code = shortest(*interval([used.index(class_of(u, fine)) for u in us], len(used)))
+        code = end(shortest(*interval([used.index(class_of(u, fine)) for u in us], len(used)), more))
     return bytes([transform]) + code + bits.bytes()

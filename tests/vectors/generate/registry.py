@@ -14,7 +14,9 @@ import json
 from .forms import GATEWAY
 
 GOOD = "good"
-LAYERS = (GOOD, "cbor", "key", "cose", "batch", "beat", "receipt", "signature", "chain", "columns")
+LAYERS = (
+    GOOD, "size", "cose", "cbor", "key", "batch", "beat", "receipt", "foreign", "signature", "chain", "columns",
+)  # fmt: skip
 KINDS = ("cbor", "key", "column", "batch", "chain", "beat", "receipt", "receipt_key")
 
 VECTORS = {}  # name → function that gives the vector as a dict

@@ -58,7 +58,7 @@ def of_another_key():
     return sign1(PAYLOAD, key=OTHER)
 
 
-@vector("batch", "signature", "3.4", "the kid of another key: this signature is of the key that was asked for")
+@vector("batch", "foreign", "5.6", "the kid of another key: this signature is of the key that was asked for")
 def kid_of_another_key():
     return sign1(PAYLOAD, kid=OTHER.id)
 
