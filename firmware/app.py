@@ -1,17 +1,16 @@
 """The gateway put together: the only wiring. Objects are built here, tasks are started and kept alive here."""
 
 import asyncio
-import io
 import json
-import sys
 
 from enrolled import known_hub
 from gateway.identity import load_signer
 from gateway.loaded import drop
+from gateway.supervisor import Supervisor
 from parkgate import VERSION_NUMBER, events, reading
 from parkgate.clock import Clock
 from parkgate.console.access import Access
-from parkgate.errors import JournalError, ParkgateError
+from parkgate.errors import JournalError
 from parkgate.journal.journal import Journal
 from parkgate.wire import batch, beat, cbor, cose, receipt
 from parkgate.wire.p256 import use_table
@@ -28,8 +27,8 @@ FLOOR_UNIX_MS = 1793491200000  # 2026-11-01: no clock that names an earlier time
 MAINTAIN_MS = 100
 STATUS_MS = 1000
 SAY_MS = 200
-RESTART_MS = 1000
 CLOCK_MS = 60000
+TASK_MS = 180000  # without progress a task has stalled: longer than the longest wait of any
 
 
 class App:
@@ -39,7 +38,7 @@ class App:
         self.board = board
         self.mono_ms = board.clock.mono_ms
         self.log = start.log
-        self.crashes = 0
+        self.supervisor = Supervisor(self.note, self.restart, self.mono_ms, self.log)
         self.lost = 0  # readings that the journal could not even count yet
         self.sealer = None
         self.sampling = False
@@ -114,7 +113,11 @@ class App:
     def record(self, instrument, values, qualities, taken_ms):
         """Make one sample durable that was acquired at `taken_ms`."""
         time_ms, trust = self.clock.date(taken_ms)
-        payload = reading.encode_sample(instrument.index, time_ms, trust, values, qualities)
+        try:
+            payload = reading.encode_sample(instrument.index, time_ms, trust, values, qualities)
+        except Exception:
+            self.lost += len(values)
+            raise
         self._append(self.journal.SAMPLE, payload, len(values))
         self.totals.note(instrument.name, time_ms, trust, values, qualities)
 
@@ -151,7 +154,8 @@ class App:
             "firmware": VERSION_NUMBER,
             "heap_peak": self.board.heap.peak_bytes,
             "heap_limit": self.board.heap.limit_bytes(),
-            "crashes": self.crashes,
+            "crashes": self.supervisor.crashes,
+            "stalls": self.supervisor.stalls,
             "errors": self.log.errors,
             "receipts_refused": self.sender.refused if self.sender else 0,
             "repeats": self.sender.outbox.repeats if self.sender else 0,
@@ -257,7 +261,7 @@ class App:
         clock_due = status_due = flush_due = account_due = 0
         flush_ms = self.settings["journal"]["flush_interval_s"] * 1000
         while True:
-            if self.board.watchdog:
+            if self.supervisor.look() and self.board.watchdog:
                 self.board.watchdog.feed()
             buses = self.samplers if self.sampling else ()
             pause_ms = quiet_ms(buses)
@@ -280,20 +284,6 @@ class App:
                 self.timekeeper.ask_board()
                 clock_due = now + CLOCK_MS
             await asyncio.sleep_ms(MAINTAIN_MS)
-
-    async def _keep(self, name, run):
-        """Run a task for ever. What it raises is said and counted, and it is started again."""
-        while True:
-            try:
-                await run()
-            except ParkgateError as e:
-                self.log.error(name, str(e))
-            except Exception as e:  # a fault of ours must not stop the other tasks
-                self.crashes += 1
-                text = io.StringIO()
-                sys.print_exception(e, text)
-                self.log.error(name, text.getvalue())
-            await asyncio.sleep_ms(RESTART_MS)
 
     async def _send(self):
         """Keep the connection to the hub, after the first samples: the network and the key take their time."""
@@ -320,20 +310,23 @@ class App:
 
     async def main(self):
         """Start every task and stay."""
-        maintain = asyncio.create_task(self._keep("maintain", self._maintain))
+        start = self.supervisor.start
+        maintain = start("maintain", self._maintain)
         await self._seal_what_older_settings_took()
         self.account.begin()
         self.sampling = True
         self.sealer = self._sealer(self.settings_id, self.schema)
         self.first_seq = self.journal.next_seq
-        loops = [("seal", self.sealer.run)]
+        start("seal", self.sealer.run, self.sealer, TASK_MS)
         console = getattr(self.board, "console", None)
         line = console() if console else None
         if line:
             files = self.board.files
             access = Access(files.read("access.code"), lambda data: files.write("access.code", data))
-            loops.append(("console", ConsoleTask(line, self, access).run))
-        loops += [("sample", sampler.run) for sampler in self.samplers]
+            task = ConsoleTask(line, self, access)
+            start("console", task.run, task, TASK_MS)
+        for sampler in self.samplers:
+            start("sample", sampler.run, sampler, TASK_MS)
         if self.hub and self.board.has_network:
             from tasks.send import Sender
 
@@ -341,9 +334,9 @@ class App:
                 self.journal, self.make_session, self.topic_id, self.take_receipt, self.hub, self.make_beat,
                 self.settings["sending"], self.timekeeper.take_hub_time, self._random, self.mono_ms, self.log
             )
-            loops.append(("send", self._send))
-        tasks = [asyncio.create_task(self._keep(name, run)) for name, run in loops]
-        await asyncio.gather(maintain, *tasks)
+            bound_ms = TASK_MS + 12000 * self.settings["broker"]["connect_timeout_s"]  # a handshake has many waits
+            start("send", self._send, self.sender, bound_ms)
+        await maintain
 
     def run(self):
         asyncio.run(self.main())

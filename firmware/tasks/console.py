@@ -31,10 +31,12 @@ class ConsoleTask:
         self._gateway = gateway
         self._access = access
         self._console = None
+        self.turned_ms = 0
 
     async def run(self):
         """Serve the line for ever."""
         while True:
+            self.turned_ms = self._gateway.mono_ms()
             try:
                 data = await self._line.read(_IDLE_MS)
             except LinkError:
@@ -79,6 +81,7 @@ class ConsoleTask:
         error = None
         after = None
         gateway = self._gateway
+        self.turned_ms = gateway.mono_ms()
         try:
             if request.needs_unlock and not self._access.open(gateway.mono_ms()):
                 error = "locked: unlock CODE first"
@@ -93,7 +96,7 @@ class ConsoleTask:
         except MemoryError:
             error = "out of memory just now: try again"
         except Exception as e:  # its text could hold what was typed
-            gateway.crashes += 1
+            gateway.supervisor.crashes += 1
             error = "a fault of the firmware: " + type(e).__name__
         if error is not None:
             gc.collect()

@@ -7,6 +7,7 @@ Every period of every instrument has an outcome, sample or not (sensing/periods.
 
 import asyncio
 
+from parkgate.errors import JournalError
 from parkgate.meters.bus_schedule import BusSchedule
 from parkgate.reading import SENSOR_FAULT, TIMEOUT
 from parkgate.sensing.periods import BACKED_OFF, BUSY, FAILED, NO_ANSWER, TAKEN, Periods
@@ -58,6 +59,7 @@ class Sampler:
         self._mono_ms = mono_ms
         self._log = log
         self.faults = 0
+        self.turned_ms = 0
         self.begun = False  # whether a first sample was tried
         self._busy = False
         self._turn = None
@@ -97,7 +99,7 @@ class Sampler:
         while True:
             self._turn = None
             self._busy = False
-            now = self._mono_ms()
+            now = self.turned_ms = self._mono_ms()
             turn = schedule.next(now)
             if turn is None:
                 longest_ms = _IDLE_MS if self._idle else _WAIT_MS_MAX
@@ -171,5 +173,9 @@ class Sampler:
             if row is None:
                 return answered
             values, qualities = row
-        self._record(instrument, values, qualities, taken_ms)
+        try:
+            self._record(instrument, values, qualities, taken_ms)
+        except (JournalError, MemoryError) as e:  # counted as lost where it was raised; the next one is taken in time
+            self.faults += 1
+            self._log.error(instrument.name, "a sample was not kept: %s" % (e or "out of memory"))
         return answered

@@ -32,6 +32,7 @@ class Sealer:
         self._say_schema = True
         self._dropped_said = 0
         self._unfit = -1  # position up to which there was one sample, and that in no batch
+        self.turned_ms = 0
         self.hurry = False  # set by the console: seal what there is
 
     async def run(self):
@@ -40,7 +41,7 @@ class Sealer:
         while True:
             await asyncio.sleep_ms(POLL_MS)
             journal = self._journal
-            now = self._mono_ms()
+            now = self.turned_ms = self._mono_ms()
             if not journal.unsealed_records:
                 since = now
             elif (

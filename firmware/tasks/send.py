@@ -42,12 +42,14 @@ class Sender:
             sending["window"], sending["receipt_timeout_s"] * 1000, sending["backlog_interval_ms"], random
         )
         self.refused = 0
+        self.turned_ms = 0
         self.connected = False
 
     async def run(self):
         """Stay connected for ever; after each failure wait longer, up to a minute, until the hub itself is heard: a
         broker that accepts a connection proves nothing."""
         while True:
+            self.turned_ms = self._mono_ms()
             session = self._make_session(self._on_message)
             try:
                 await session.open([self._down + "receipt", self._down + "answer"])
@@ -76,7 +78,7 @@ class Sender:
         beat_due = 0 if self._beat_ms is None else self._beat_ms + min(BEAT_MS_MIN, self._beat_period_ms)
         try:
             while not failed:
-                now = self._mono_ms()
+                now = self.turned_ms = self._mono_ms()
                 if now >= beat_due:
                     message = await self._make_beat()
                     self._beat_ms = self._mono_ms()

@@ -17,6 +17,7 @@ COMMISSIONED = 13  # [13, [time_ms, trust], instrument, by, facts]: what a techn
 # [14, instrument, check, what (1 begins, 2 ends), code, stated, expected, scale, when]: numbers that disagree
 CONSISTENCY = 14
 CLOCK_DISPUTED = 15  # [15, source, unix_ms, [time_ms, trust]]: a source names a time that cannot be, or differs
+TASK_STALLED = 16  # [16, task, what (0 begun anew, 1 restarts), ms]: a task made no progress for so long
 HUB, NTP, PERSON = 0, 1, 2  # sources of time
 
 NAMES = {
@@ -35,6 +36,7 @@ NAMES = {
     OFF: "off",
     COMMISSIONED: "commissioned",
     CLOCK_DISPUTED: "clock disputed",
+    TASK_STALLED: "task stalled",
 }
 
 # Reset causes, by the order every board maps its own to.

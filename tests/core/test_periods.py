@@ -3,6 +3,7 @@
 import asyncio
 
 from check import equal, true
+from parkgate.errors import JournalError
 from parkgate.meters.bus_schedule import BusSchedule
 from parkgate.sensing.periods import BACKED_OFF, BUSY, HOUR_MS, MINUTE_MS, NO_ANSWER, TAKEN, Periods
 
@@ -162,6 +163,7 @@ class World:
 
         self.now_ms, self.away, self.fails = 5000, False, False
         self.rows, self.spans = [], []
+        self.refuses = None
         instrument = Instrument(self)
         instrument.report = report
         self.sampler = Sampler([instrument], self._record, self._tell, lambda: self.now_ms, self)
@@ -171,6 +173,8 @@ class World:
         pass
 
     def _record(self, instrument, values, qualities, taken_ms):
+        if self.refuses:
+            raise self.refuses
         self.rows.append((taken_ms, values, qualities))
 
     def _tell(self, name, periods):
@@ -193,6 +197,19 @@ class World:
                 begun_ms = self.now_ms
                 schedule.done(turn, await sampler._one(turn, begun_ms), self.now_ms)
             sampler.account()
+
+
+def test_a_sample_that_is_not_kept_stops_no_other():
+    for error in (JournalError("full"), MemoryError("memory allocation failed")):
+        world = World()
+        world.run(5)
+        kept = len(world.rows)
+        world.refuses = error
+        world.run(5)
+        equal((len(world.rows), world.sampler.faults), (kept, 5))
+        world.refuses = None
+        world.run(5)
+        equal(len(world.rows), kept + 5)
 
 
 def test_the_sampler_accounts_for_what_it_reads():

@@ -119,7 +119,7 @@ def replay():
         "dropped": counters.dropped,
         "sealed": journal.next_seq,
         "errors": app.log.errors,
-        "crashes": app.crashes,
+        "crashes": app.supervisor.crashes,
         "faults": sampler.faults,
     }
 
