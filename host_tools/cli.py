@@ -128,7 +128,8 @@ def _report(verb: str | None, args, words: list[str], kind: str, text: str, exit
     nobody to tell: the exit code does."""
     try:
         if text:
-            print(f"parkgate {verb}: {text}", file=sys.stderr, flush=True)
+            text_lines = [output.plain(line) for line in text.split("\n")]
+            print(f"parkgate {verb}: " + "\n".join(text_lines), file=sys.stderr, flush=True)
         if output.wanted(args) or args is None and "--json" in words:
             print(output.error_document(output.verb_of(args) if args else verb, kind, text, exit_code), flush=True)
     except (OSError, ValueError):

@@ -7,6 +7,7 @@ cannot make it.
 """
 
 import contextlib
+import hmac
 import os
 import stat
 from pathlib import Path
@@ -123,6 +124,12 @@ class HubKey:
         self._private = private
         self.xy = public_xy(private)
         self.id = cose.thumbprint(self.xy)
+
+    def client_id(self) -> str:
+        """By what name this hub keeps its session at a broker: always the same, and known to nobody who has not the
+        private key, because who knows it can take the session over."""
+        scalar = self._private.private_numbers().private_value.to_bytes(32, "big")
+        return "parkgate-hub-" + hmac.digest(scalar, b"parkgate broker session", "sha256").hex()[:32]
 
     def receipt_key(self, gateway_xy: bytes) -> bytes:
         """The 32-byte key under which this hub makes receipts for the gateway with this public key."""

@@ -61,7 +61,14 @@ def show(args, document: dict, lines: Iterable[str] = ()) -> None:
         print(to_json({"verb": verb_of(args), "ok": True, **document}))
         return
     for line in lines:
-        print(line)
+        print(plain(line))
+
+
+def plain(text: str) -> str:
+    """`text` with escapes for what is not printable: a name that came from elsewhere must not command a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def say(args, line: str) -> None:

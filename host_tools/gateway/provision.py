@@ -1,7 +1,7 @@
 """`parkgate provision`: give a new gateway its identity, its hub and its settings, by cable.
 
 The key is made on the gateway from its own randomness and this computer's, and never leaves it. The hub learns the
-public key: --hub DIR for one on this computer, --hub URL --token TOKEN for one elsewhere (`parkgate operator` makes
+public key: --hub DIR for one on this computer, --hub URL --token-file FILE for one elsewhere (`parkgate operator` makes
 tokens), or --hub-key FILE --public-key FILE and `parkgate enrol` there, carried by hand. The gateway learns the hub's
 key, the broker and the settings of --settings FILE; its console gets a code; a label with a QR code is made.
 
@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from host_tools.base import files, output
 from host_tools.base.keys import hub_key, read_public
 from host_tools.base.names import check_gateway_name
+from host_tools.base.secret import secret
 from host_tools.broker import certificates
 from host_tools.gateway import label
 from host_tools.gateway.link import GatewayRefused, Link, add_port_argument
@@ -64,7 +65,10 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--hub", metavar="DIR|URL", help="data directory of the hub on this computer, or address of its page"
     )
-    parser.add_argument("--token", help="operator's token for --hub URL (default: PARKGATE_TOKEN)")
+    parser.add_argument(
+        "--token-file", metavar="FILE", help="a file with the operator's token for --hub URL (default: PARKGATE_TOKEN)"
+    )
+    parser.add_argument("--token", help="the token itself; every user of this computer sees it: rather --token-file")
     parser.add_argument("--hub-key", metavar="FILE|HEX", help="public key of a hub elsewhere (hub_public.key there)")
     parser.add_argument("--public-key", type=Path, metavar="FILE", help="write the gateway's public key, for enrolling")
     parser.add_argument("--broker", metavar="URL", help="mqtt[s]://[user[:password]@]host[:port] (default: the hub's)")
@@ -99,7 +103,7 @@ def _given(args) -> Given:
         _check_files(args)
         return Given(None, {}, {}, {}, {})
     if not args.hub and not args.hub_key:
-        raise SettingsError("name the hub: --hub DIR, --hub URL --token TOKEN, or --hub-key FILE with --broker URL")
+        raise SettingsError("name the hub: --hub DIR, --hub URL --token-file FILE, or --hub-key FILE with --broker URL")
     if args.name is not None:
         check_gateway_name(args.name)
     folder = Path(args.hub) if args.hub and not hub_client.is_address(args.hub) else None
@@ -232,10 +236,16 @@ def _wanted(given: Given, hub: Hub, current: dict[str, Any], identity: dict[str,
         raise SettingsError("TLS to the broker needs --broker-ca FILE: what the broker's certificate comes from")
     if given.network:
         wanted["network"] = {**wanted.get("network", {}), **given.network}
-    if wanted["broker"]["host"] in hub_client.LOOPBACK and identity["board"] != "unix":
+    host = wanted["broker"]["host"]
+    if host in ("0.0.0.0", "::"):
         raise SettingsError(
-            f"broker {wanted['broker']['host']} would be the board itself: name the broker as the gateway reaches "
-            "it, --broker mqtt://HOST:PORT"
+            f"the hub's broker listens on every address of its computer ({host}), and that is no address to call: name "
+            "the broker as the gateway reaches it, --broker mqtt://HOST:PORT"
+        )
+    if host in hub_client.LOOPBACK and identity["board"] != "unix":
+        raise SettingsError(
+            f"broker {host} would be the board itself: name the broker as the gateway reaches it, "
+            "--broker mqtt://HOST:PORT"
         )
     return wanted
 
@@ -254,8 +264,11 @@ def _ask_hub(args, given: Given, public_key: bytes, name: str) -> Hub:
     if not args.hub:
         return Hub(known or b"", {}, False)
     if given.folder is None:
-        answer = hub_client.enrol(args.hub, args.token, public_key, name, only_check=True)
-        hub = Hub(answer.hub_xy, {"host": answer.broker_host, "port": answer.broker_port}, answer.known)
+        answer = hub_client.enrol(args.hub, _token(args), public_key, name, only_check=True)
+        broker = {"host": answer.broker_host, "port": answer.broker_port, "tls": "on" if answer.broker_tls else "off"}
+        if answer.broker_tls and answer.broker_ca:
+            broker["ca"] = answer.broker_ca
+        hub = Hub(answer.hub_xy, broker, answer.known)
     else:
         with contextlib.closing(connect(given.folder)) as database:
             checked = enrol.check(database, public_key, name)
@@ -271,7 +284,11 @@ def _enrol(args, given: Given, public_key: bytes, name: str) -> None:
         with contextlib.closing(connect(given.folder)) as database:
             enrol.enrol(database, public_key, name)
     elif args.hub:
-        hub_client.enrol(args.hub, args.token, public_key, name)
+        hub_client.enrol(args.hub, _token(args), public_key, name)
+
+
+def _token(args) -> str | None:
+    return args.token or secret("the operator's token", args.token_file, "PARKGATE_TOKEN")
 
 
 def _broker_of(folder: Path) -> dict[str, Any]:
@@ -280,7 +297,9 @@ def _broker_of(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return _place(urlsplit(json.loads(files.read_text(path))["broker"]))
+        about = json.loads(files.read_text(path))
+        place = _place(urlsplit(about["broker"]))
+        return {**place, "ca": str(about["broker_ca"])} if about.get("broker_ca") else place
     except (ValueError, KeyError, TypeError):
         raise FormatError(f"{path} is damaged: start the hub again, it writes it") from None
 

@@ -7,8 +7,11 @@ With "check": true in the body nothing is written: the answer (200) says whether
 `known`, whether the hub has it already.
 
     201 or 200 {"gateway": …, "id": …, "name": …, "hub_public_key": …, "broker": {"host": …, "port": …}}
-    400 not such a body  401 no such operator  409 name taken, or the gateway is revoked  413 too large
-    429 too many requests: Retry-After says how long to wait
+`broker` is as a gateway reaches it: `tls` and `ca` (base64 of the certificate that its own comes from, or null) go into
+the gateway's settings with it.
+
+    400 not such a body  401 no such operator, or the token has expired  403 the token is not for that  409 name taken,
+    or the gateway is revoked  413 too large  429 too many requests: Retry-After says how long to wait
 
 Each address may ask so many times a minute, whoever it is. A browser cannot be made to send a token, so no page
 elsewhere can enrol. Without TLS in front, listen on loopback only.
@@ -30,8 +33,8 @@ from starlette.responses import JSONResponse, Response
 
 from host_tools.base.keys import parse_public
 from host_tools.hub.service import Hub
+from host_tools.hub.stores.gateways import check, enrol
 from host_tools.hub.stores.store import connect
-from host_tools.hub.verbs.enrol import check, enrol
 from host_tools.hub.web import operators
 from host_tools.log.keys import LogError
 from parkgate.errors import FormatError, ParkgateError, SettingsError
@@ -41,6 +44,7 @@ log = logging.getLogger("parkgate.hub")
 BODY_BYTES_MAX = 4096
 REQUESTS_MAX, PERIOD_S = 12, 60.0  # an address
 ADDRESSES_MAX = 1024
+EVERY_ADDRESS = ("0.0.0.0", "::")
 
 
 class Limit:
@@ -82,16 +86,18 @@ class Registration:
             if len(body) > BODY_BYTES_MAX:
                 return _refuse(413, f"at most {BODY_BYTES_MAX} bytes")
         kind, _, token = request.headers.get("authorization", "").partition(" ")
-        return await run_in_threadpool(self._answer, token if kind.lower() == "bearer" else "", bytes(body))
+        token = token if kind.lower() == "bearer" else ""
+        reached_at = str((request.scope.get("server") or ("",))[0])
+        return await run_in_threadpool(self._answer, token, bytes(body), reached_at)
 
-    def _answer(self, token: str, body: bytes) -> Response:
+    def _answer(self, token: str, body: bytes, reached_at: str) -> Response:
         try:
             operator = operators.who(self.hub.data_dir, token)
         except ParkgateError as error:
             log.error("%s", error)
             return _refuse(500, "the hub cannot read who its operators are")
         if operator is None:
-            return _refuse(401, "no operator has this token", {"WWW-Authenticate": "Bearer"})
+            return _refuse(401, "no operator has this token, or it has expired", {"WWW-Authenticate": "Bearer"})
         try:
             given = json.loads(body)
             public_key, name, only = given["public_key"], given.get("name"), given.get("check", False)
@@ -102,14 +108,16 @@ class Registration:
             return _refuse(400, "public_key is 128 hexadecimal digits, name is text, check is true or false")
         except FormatError as error:
             return _refuse(400, str(error))
-        return self._enrol(operator, xy, name, only)
+        return self._enrol(operator, xy, name, only, reached_at)
 
-    def _enrol(self, operator: str, xy: bytes, name: str | None, only_check: bool) -> Response:
+    def _enrol(self, operator, xy: bytes, name: str | None, only_check: bool, reached_at: str) -> Response:
         with contextlib.closing(connect(self.hub.data_dir)) as db:
             try:
                 checked = check(db, xy, name)
+                if not operator.may(operators.RENAME if checked.renames else operators.ENROL):
+                    return _refuse(403, f"the token of {operator.name} is not for that: `parkgate operator --may`")
                 if not only_check:
-                    enrol(db, xy, name, f"operator {operator}")
+                    enrol(db, xy, name, f"operator {operator.name}")
             except SettingsError as error:
                 return _refuse(409, str(error))
             except LogError as error:
@@ -117,7 +125,7 @@ class Registration:
                 return _refuse(500, "the hub's log cannot go on: its own log says why")
         kid, stored = checked.gateway_id, checked.name
         if not only_check:
-            log.info("operator %s enrolled %s (%s)", operator, stored, kid.hex())
+            log.info("operator %s enrolled %s (%s)", operator.name, stored, kid.hex())
         broker = urlsplit(self.hub.receiver.url)
         answer = {
             "gateway": kid[:16].hex(),
@@ -125,9 +133,17 @@ class Registration:
             "name": stored,
             "known": checked.known,
             "hub_public_key": self.hub.key.xy.hex(),
-            "broker": {"host": broker.hostname, "port": broker.port, "tls": broker.scheme == "mqtts"},
+            "broker": {
+                "host": _to_call(broker.hostname or "", reached_at), "port": broker.port,
+                "tls": broker.scheme == "mqtts", "ca": self.hub.broker_ca(),
+            },
         }
         return JSONResponse(answer, 200 if checked.known or only_check else 201)
+
+
+def _to_call(host: str, reached_at: str) -> str:
+    """The broker's host for a gateway: one that means "every address here" becomes that by which this question came."""
+    return reached_at if host in EVERY_ADDRESS and reached_at else host
 
 
 def _refuse(status: int, why: str, headers: dict | None = None) -> Response:

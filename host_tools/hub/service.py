@@ -15,6 +15,7 @@ from pathlib import Path
 
 from host_tools.base import files, folder_lock
 from host_tools.base.keys import hub_key
+from host_tools.broker import certificates
 from host_tools.hub.receiving.intake import Intake, Message
 from host_tools.hub.receiving.receive import Receiver
 from host_tools.hub.stores.store import DATABASE_FILE, Store
@@ -22,7 +23,7 @@ from host_tools.hub.web.summary import Board
 from host_tools.log import tables
 from host_tools.log.record import add_unlogged, open_recorder, recording
 from host_tools.log.signer import Signer
-from parkgate.errors import ParkgateError
+from parkgate.errors import ParkgateError, SettingsError
 from parkgate.log import statement
 
 log = logging.getLogger("parkgate.hub")
@@ -93,9 +94,18 @@ class Hub:
     def receiver(self, receiver) -> None:
         self._receiver = receiver
 
-    def use_broker(self, url: str, ca_file=None, cert_file=None, key_file=None) -> None:
-        """Name the broker. Raises AddressError."""
-        self.receiver = Receiver(url, f"parkgate-hub-{self.key.id.hex()[:16]}", ca_file, cert_file, key_file)
+    def use_broker(self, url: str, ca_file=None, cert_file=None, key_file=None, password: str | None = None) -> None:
+        """Name the broker; `password` takes the place of the URL's. Raises AddressError."""
+        self.receiver = Receiver(url, self.key.client_id(), ca_file, cert_file, key_file, password)
+
+    def broker_ca(self) -> str | None:
+        """What the broker's certificate comes from, as a gateway's setting; None where that is not one certificate."""
+        if self.receiver.ca_file is None:
+            return None
+        try:
+            return certificates.read(Path(self.receiver.ca_file))
+        except (SettingsError, files.FileTrouble):
+            return None
 
     def start(self) -> None:
         self._log_start()

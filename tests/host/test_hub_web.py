@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import socket
 import threading
 import time
 
@@ -11,6 +12,7 @@ import uvicorn
 
 from batches import FakeGateway
 from host_tools.hub.service import Hub
+from host_tools.hub.web import connections
 from host_tools.hub.web.server import make_app
 from hub_rig import Rig
 
@@ -23,8 +25,9 @@ class Server:
 
     def __init__(self, data_dir):
         self.hub = Hub(data_dir, "mqtt://127.0.0.1:1")
-        self.server = uvicorn.Server(uvicorn.Config(make_app(self.hub), port=0, log_level="warning", lifespan="on"))
-        self.thread = threading.Thread(target=self.server.run, daemon=True)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.server = uvicorn.Server(connections.config(make_app(self.hub)))
+        self.thread = threading.Thread(target=self.server.run, args=([self.listener],), daemon=True)
 
     def __enter__(self):
         self.thread.start()
@@ -32,8 +35,8 @@ class Server:
         while not self.server.started:
             assert time.monotonic() < deadline and self.thread.is_alive()
             time.sleep(0.01)
-        port = self.server.servers[0].sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        self.port = self.listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
         return self
 
     def __exit__(self, *_):

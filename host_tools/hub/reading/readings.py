@@ -23,7 +23,7 @@ from parkgate.reading import QUALITY_NAMES, RELATIVE_ONLY, TRUST_NAMES
 from parkgate.wire import cbor
 
 DECODE_READINGS = 100_000
-POINTS_MAX = 20_000
+POINTS_MAX = 20_000  # of all series together
 SERIES_PER_QUESTION = 16
 EVENTS_MAX = 500
 
@@ -122,18 +122,21 @@ def window(
         for r in rows
     ]  # fmt: skip
     damaged = kept.Damaged() if damaged is None else damaged
-    blocks = {item["series"]: _blocks(db, item, from_ms, to_ms) for item in found}
-    if sum(block[4] for item in blocks.values() for block in item) > DECODE_READINGS:
-        for item in found:
-            _extremes(item, blocks[item["series"]], from_ms, to_ms)
-    else:
+    points = max(2, min(points, POINTS_MAX // max(1, len(found))))
+    if _are_few(db, found, from_ms, to_ms):
+        blocks = {item["series"]: list(_blocks(db, item, from_ms, to_ms)) for item in found}
         _decoded(db, found, blocks, from_ms, to_ms, damaged)
+    else:
+        for item in found:
+            _extremes(item, _blocks(db, item, from_ms, to_ms), from_ms, to_ms, points)
     off = availability.times_off(db, gw, from_ms, to_ms)
     for item in found:
         told = availability.statements(db, gw, item["instrument"], from_ms, to_ms)
-        item["gaps"] = [_gap(gap, told, off) for gap in item["gaps"]]
+        gaps = sorted(item["gaps"], key=lambda gap: gap[0] - gap[1])[: availability.GAPS_MAX]  # the longest
+        item["gaps_left_out"] = len(item["gaps"]) - len(gaps)
+        item["gaps"] = [_gap(gap, told, off) for gap in sorted(gaps)]
         del item["span_ms"]
-        _thin(item, min(points, POINTS_MAX))
+        _thin(item, points)
     return {
         "from_ms": from_ms, "to_ms": to_ms, "series": found,
         "damaged": [{"epoch": epoch.hex(), "seq": seq} for _, _, epoch, seq, _ in damaged.named],
@@ -167,31 +170,63 @@ def _newest_ms(db, row):
 
 
 def _blocks(db, item, from_ms, to_ms):
+    """The blocks of a series that reach into the window, one after the other: (ep, seq, instrument, channel, readings,
+    first_ms, last_ms, least, most)."""
     # A block that reaches into the window begins at most span_ms before its own end.
     rows = db.execute(
         "SELECT ep, seq, instrument, channel, readings, first_ms, last_ms, least, most FROM block"
         " WHERE series = ? AND last_ms BETWEEN ? AND ? ORDER BY last_ms",
         (item["series"], max(from_ms, 0), to_ms + item["span_ms"]),
     )
-    return [row for row in rows if row[5] <= to_ms]
+    return (row for row in rows if row[5] <= to_ms)
 
 
-def _extremes(item, blocks, from_ms, to_ms):
+def _are_few(db, found, from_ms, to_ms) -> bool:
+    """Whether all the blocks together hold so few readings that they are decoded. Looks at no more than it must."""
+    left = DECODE_READINGS
+    for item in found:
+        for block in _blocks(db, item, from_ms, to_ms):
+            left -= block[4]
+            if left < 0:
+                return False
+    return True
+
+
+def _extremes(item, blocks, from_ms, to_ms, points):
+    """The plot from the extremes that blocks carry. However many blocks there are, memory holds 3 numbers for each of
+    `points` steps of the window."""
     item["from_blocks"] = True
-    item["times"], item["values"] = times, values = [], []
     item["gaps"] = []
+    row_ms = item["row_ms"]
+    begin_ms = step_ms = 0
+    steps: dict[int, list] = {}  # step → [first_ms, last_ms, least, most]
     before_ms = None
-    for _, _, _, _, _, first_ms, last_ms, least, most in sorted(blocks, key=lambda block: block[5]):
+    for _, _, _, _, _, first_ms, last_ms, least, most in blocks:
         if least is None:
             continue
-        if before_ms is not None and item["row_ms"] and 2 * (first_ms - before_ms) > 3 * item["row_ms"]:
-            times.append(before_ms + item["row_ms"])
+        if before_ms is not None and row_ms and 2 * (first_ms - before_ms) > 3 * row_ms:
+            item["gaps"].append((before_ms + row_ms, first_ms, 0))
+            if len(item["gaps"]) > 4 * availability.GAPS_MAX:
+                item["gaps"] = sorted(item["gaps"], key=lambda gap: gap[0] - gap[1])[: 2 * availability.GAPS_MAX]
+        before_ms = last_ms if before_ms is None else max(before_ms, last_ms)
+        first_ms, last_ms = max(first_ms, from_ms), min(last_ms, to_ms)
+        if not step_ms:  # the steps begin with the data; two entries each
+            begin_ms, step_ms = first_ms, max(1, -(-2 * (to_ms - first_ms + 1) // points))
+        step = steps.setdefault(max(0, first_ms - begin_ms) // step_ms, [first_ms, last_ms, least, most])
+        step[0], step[1] = min(step[0], first_ms), max(step[1], last_ms)
+        step[2], step[3] = min(step[2], least), max(step[3], most)
+    item["times"], item["values"] = times, values = [], []
+    gaps = iter(sorted(item["gaps"]))
+    gap = next(gaps, None)
+    for _, (first_ms, last_ms, least, most) in sorted(steps.items()):
+        broken = False
+        while gap is not None and gap[0] <= first_ms:
+            gap, broken = next(gaps, None), True
+        if broken and times:
+            times.append(times[-1])
             values.append(None)
-            item["gaps"].append((before_ms + item["row_ms"], first_ms, 0))
-        times += [max(first_ms, from_ms), min(last_ms, to_ms)]
+        times += [first_ms, last_ms]
         values += [least, most]
-        before_ms = last_ms
-    _sort(item)
 
 
 def _decoded(db, found, blocks, from_ms, to_ms, damaged):
@@ -202,9 +237,12 @@ def _decoded(db, found, blocks, from_ms, to_ms, damaged):
         for block in blocks[item["series"]]:
             places.setdefault(block[:2], []).append((item, block[2], block[3]))
     for (ep, seq), wanted in places.items():
-        data, batch_hash, gw, epoch = db.execute(
+        row = db.execute(
             "SELECT bytes, hash, gw, epoch FROM batch JOIN epoch USING (ep) WHERE ep = ? AND seq = ?", (ep, seq)
         ).fetchone()
+        if row is None:
+            continue  # the index speaks of a batch that is gone: the start of the hub says so
+        data, batch_hash, gw, epoch = row
         if not damaged.check((gw, "", epoch, seq), data, batch_hash):
             continue
         tables = decode_stored([data])[0]

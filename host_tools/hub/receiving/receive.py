@@ -58,9 +58,16 @@ def parse_address(url: str):
 class Receiver:
     """One MQTT session. `group` and `done` are called by one thread, the rest by any."""
 
-    def __init__(self, url: str, client_id: str, ca_file=None, cert_file=None, key_file=None):
-        tls, self.host, self.port, user, password = parse_address(url)
-        self.url = f"mqtt{'s' if tls else ''}://{self.host}:{self.port}"
+    def __init__(
+        self, url: str, client_id: str, ca_file=None, cert_file=None, key_file=None, password: str | None = None
+    ):
+        """`password` takes the place of the URL's. Raises AddressError."""
+        tls, self.host, self.port, user, in_url = parse_address(url)
+        password = in_url if password is None else password
+        if password is not None and user is None:
+            raise AddressError("there is a password for the broker and no user: mqtt://USER@HOST:PORT")
+        self.url = f"mqtt{'s' if tls else ''}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        self.ca_file = ca_file if tls else None
         self.connects = self.overflows = self.unsent = 0
         self.connected_unix_ms: int | None = None
         self._queue: queue.Queue[tuple[int, MQTTMessage]] = queue.Queue(QUEUE_MESSAGES)

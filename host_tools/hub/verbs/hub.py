@@ -1,6 +1,7 @@
 """`parkgate hub`: run the hub with its page until Ctrl-C or SIGTERM."""
 
 import contextlib
+import ipaddress
 import json
 import logging
 import os
@@ -8,7 +9,9 @@ from pathlib import Path
 
 from host_tools.base import files, output
 from host_tools.base.folder_lock import is_held
+from host_tools.base.secret import secret
 from host_tools.broker.broker import Broker
+from host_tools.hub import logs
 from host_tools.hub.receiving.receive import parse_address
 from host_tools.hub.service import LOCK_FILE, Hub
 from host_tools.hub.stores.store import connect, existing
@@ -43,6 +46,18 @@ def add_parser(subparsers) -> None:
         metavar="HOST:PORT",
         help="where the page is; port 0 takes a free one",
     )
+    parser.add_argument(
+        "--name", action="append", metavar="NAME", default=[],
+        help="a name by which the page is reached, besides addresses, localhost and this computer's name",
+    )  # fmt: skip
+    parser.add_argument(
+        "--proxy", metavar="ADDRESS", help="the address of a proxy in front whose X-Forwarded-For is believed"
+    )
+    parser.add_argument(
+        "--broker-password", metavar="FILE",
+        help="a file with the password for the broker (or PARKGATE_BROKER_PASSWORD): in the URL every user of this "
+        "computer sees it",
+    )  # fmt: skip
     parser.add_argument("--status", action="store_true", help="say how the hub of this folder fares, and end")
     output.add_json(parser)
     parser.add_argument("--quiet", action="store_true", help="log warnings and errors only")
@@ -53,20 +68,21 @@ def run(args) -> int:
     start."""
     if args.status or output.wanted(args):
         return _status(args)
-    logging.basicConfig(
-        level=logging.WARNING if args.quiet else logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
-    )
+    logs.prepare(logging.WARNING if args.quiet else logging.INFO)
     host, port = _address("--http", args.http)
     with contextlib.ExitStack() as stack:
         place = _address("--own-broker", args.own_broker) if args.own_broker else None
-        parse_address(args.broker)  # said before anything is made
+        if args.own_broker is None:
+            parse_address(args.broker)  # said before anything is made
+        password = secret("the broker's password", args.broker_password, "PARKGATE_BROKER_PASSWORD")
+        proxy = _one_address(args.proxy)
         hub = Hub(args.data)  # the lock, the key and the database are ours before anything else is touched
         stack.callback(hub.stop)
         url = args.broker
         if place:
             url = stack.enter_context(Broker("nats", hub.data_dir / "broker", *place)).url
-        hub.use_broker(url, args.ca, args.cert, args.cert_key)
-        return serve(hub, host, port, ready=_tell)
+        hub.use_broker(url, args.ca, args.cert, args.cert_key, password)
+        return serve(hub, host, port, _tell, proxy, args.name)
 
 
 def _status(args) -> int:
@@ -103,6 +119,13 @@ def _address(option: str, text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def _one_address(text: str | None) -> str | None:
+    try:
+        return None if text is None else str(ipaddress.ip_address(text))
+    except ValueError:
+        raise SettingsError(f"--proxy {text!r} is no address: it looks like 127.0.0.1") from None
+
+
 def _tell(hub: Hub, url: str) -> None:
     """The one line that a person, or a program that started us, waits for; and the same as a file."""
     files.write(
@@ -112,6 +135,7 @@ def _tell(hub: Hub, url: str) -> None:
                 "pid": os.getpid(),
                 "page": url,
                 "broker": hub.receiver.url,
+                "broker_ca": hub.broker_ca(),
                 "hub_id": hub.key.id.hex(),
                 "public_key": hub.key.xy.hex(),
             }

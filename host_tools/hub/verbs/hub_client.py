@@ -26,6 +26,8 @@ class Enrolled(NamedTuple):
     hub_xy: bytes
     broker_host: str
     broker_port: int
+    broker_tls: bool
+    broker_ca: str  # what its certificate comes from, as a gateway's setting; empty where the hub does not say
     known: bool
 
 
@@ -39,7 +41,7 @@ def enrol(url: str, token: str | None, public_key: bytes, name: str, only_check:
     refuses, LinkError when it cannot be asked."""
     token = token or os.environ.get("PARKGATE_TOKEN")
     if not token:
-        raise SettingsError("--token or PARKGATE_TOKEN must give a token: `parkgate operator NAME` makes one")
+        raise SettingsError("--token-file or PARKGATE_TOKEN must give a token: `parkgate operator NAME` makes one")
     parts = urlsplit(url)
     if parts.scheme != "https" and parts.hostname not in LOOPBACK:
         raise SettingsError(
@@ -55,7 +57,7 @@ def enrol(url: str, token: str | None, public_key: bytes, name: str, only_check:
     )
     for turn in range(TRIES):
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+            with _straight().open(request, timeout=TIMEOUT_S) as answer:
                 return _read(url, answer.read(65536))
         except urllib.error.HTTPError as error:
             wait = error.headers.get("Retry-After", "")
@@ -69,10 +71,23 @@ def enrol(url: str, token: str | None, public_key: bytes, name: str, only_check:
     raise LinkError(f"{url}: too many requests")
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        return None  # the token is for the hub that was named, and for nobody it points to
+
+
+def _straight() -> urllib.request.OpenerDirector:
+    """Opens the address that was named: no redirect is followed, no proxy of the environment used."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+
+
 def _reason(error: urllib.error.HTTPError) -> str:
     try:
         return str(json.loads(error.read(65536))["error"])
     except (OSError, ValueError, KeyError, TypeError):
+        if 300 <= error.code < 400:
+            where = error.headers.get("Location", "elsewhere")
+            return f"it points to {where[:200]}: name that address if it is the hub's"
         return f"status {error.code}"
 
 
@@ -81,6 +96,12 @@ def _read(url: str, data: bytes) -> Enrolled:
         answer = json.loads(data)
         broker = answer["broker"]
         hub_xy = parse_public(answer["hub_public_key"])
-        return Enrolled(hub_xy, str(broker["host"]), int(broker["port"] or 1883), answer.get("known") is True)
+        host, port, tls = broker["host"], broker["port"], broker["tls"]
+        if not isinstance(host, str) or type(port) is not int or not 0 < port < 65536 or not isinstance(tls, bool):
+            raise ValueError("the broker")
+        ca = broker.get("ca") or ""
+        if not isinstance(ca, str):
+            raise ValueError("the broker's authority")
+        return Enrolled(hub_xy, host, port, tls, ca, answer.get("known") is True)
     except (ValueError, KeyError, TypeError):
         raise LinkError(f"{url} answers, but not as a hub does") from None

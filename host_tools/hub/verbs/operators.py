@@ -1,9 +1,11 @@
-"""`parkgate operator`: who may enrol gateways over HTTP (`parkgate provision --hub URL --token TOKEN`).
+"""`parkgate operator`: who may enrol gateways over HTTP (`parkgate provision --hub URL --token-file FILE`).
 
-A token is shown once, when it is made; the hub keeps only its hash. A running hub notices at once.
+A token is shown once, when it is made; the hub keeps only its hash. It is good for --days, and for what --may says:
+`enrol` takes new gateways in, `rename` gives those that are known another name. A running hub notices at once.
 """
 
 import contextlib
+from datetime import datetime, timezone
 from pathlib import Path
 
 from host_tools.base import output
@@ -19,6 +21,12 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser("operator", help="who may enrol gateways over HTTP", description=__doc__)
     parser.add_argument("name", nargs="?", help="make a token for this operator; without a name, list them")
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="data directory of the hub")
+    parser.add_argument(
+        "--days", type=int, default=operators.DAYS, metavar="N", help=f"how long it is good (default {operators.DAYS})"
+    )
+    parser.add_argument(
+        "--may", action="append", choices=operators.SCOPES, help="what it is for (may be given again; default enrol)"
+    )
     parser.add_argument("--remove", metavar="NAME", help="take nothing more from this operator")
     output.add_json(parser)
 
@@ -32,12 +40,22 @@ def run(args) -> int:
         output.show(args, {"removed": args.remove}, [f"removed {args.remove}"])
     elif args.name:
         output.check()
-        operators.add(args.data, args.name, lambda token: _show(args, token))
+        scopes = args.may or [operators.ENROL]
+        operators.add(args.data, args.name, lambda token: _show(args, token), args.days, scopes)
         _log(args.data, statement.OPERATOR_ADDED, args.name)
     else:
         found = operators.load(args.data)
-        document = [{"name": name, "made_unix_ms": entry.get("made_unix_ms")} for name, entry in found.items()]
-        output.show(args, {"operators": document}, found)
+        document = [
+            {"name": name, "made_unix_ms": entry.get("made_unix_ms"), "until_unix_ms": operators.until(entry),
+             "may": entry.get("may", [operators.ENROL])}
+            for name, entry in found.items()
+        ]  # fmt: skip
+        lines = [
+            f"{each['name']:24} may {' and '.join(each['may'])} until "
+            f"{datetime.fromtimestamp(each['until_unix_ms'] / 1000, timezone.utc):%Y-%m-%d}"
+            for each in document
+        ]
+        output.show(args, {"operators": document}, lines)
     return 0
 
 

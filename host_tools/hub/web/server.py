@@ -9,13 +9,14 @@
     /api/gateways/ID/batches/EPOCH/SEQ the signed bytes of a batch
     /log/…                             the log: checkpoint, tiles, proofs (log_pages)
 
-Nothing comes from another host, and the content security policy forbids it. Bound to a loopback address, only
-requests that name one are answered: a page elsewhere cannot read it through a name that it points here.
+Nothing comes from another host, and the content security policy forbids it. Only requests that name the hub by an
+address or by one of its names are answered: a page elsewhere cannot read it through a name that it points here.
 """
 
 import contextlib
 import signal
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
@@ -23,7 +24,6 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
@@ -34,47 +34,22 @@ from host_tools.hub.register import Registration
 from host_tools.hub.service import Hub, now_unix_ms
 from host_tools.hub.stores import kept
 from host_tools.hub.stores.store import DATABASE_FILE, connect
+from host_tools.hub.web import connections, guards
 from host_tools.hub.web.log_pages import LogPages
 from parkgate import VERSION
 from parkgate.errors import SettingsError
 
 HUB_FILE = "hub.json"
 STATIC = Path(__file__).parent / "static"
-GRACE_S = 3
 EVENTS_SHOWN = 100
 SUMS = (
     "batches_verified", "readings_stored", "duplicates", "forks", "gaps", "gap_readings", "sampled", "dropped",
     "backlog", "undecoded", "undecodable", "awaited_batches", "lost_batches", "unexplained_batches",
 )  # fmt: skip
 
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-    "Cache-Control": "no-cache",
-}
-
-
-class SafeHeaders:
-    """ASGI middleware: the headers that keep the page to itself."""
-
-    def __init__(self, app):
-        self.app = app
-
-    async def __call__(self, scope, receive, send):
-        async def send_with_headers(message):
-            if message["type"] == "http.response.start":
-                message["headers"] = list(message["headers"]) + [
-                    (name.lower().encode(), value.encode()) for name, value in _HEADERS.items()
-                ]
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
-
-
-def make_app(hub: Hub, host: str = "127.0.0.1", ready=None) -> Starlette:
-    """The web application; it starts the hub when it starts and stops it when it ends, then calls `ready`."""
+def make_app(hub: Hub, ready=None, names: Sequence[str] = ()) -> Starlette:
+    """The web application; it starts the hub when it starts and stops it when it ends, then calls `ready`. `names` are
+    those by which it is reached, besides addresses."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_app):
@@ -87,9 +62,11 @@ def make_app(hub: Hub, host: str = "127.0.0.1", ready=None) -> Starlette:
             await run_in_threadpool(hub.stop)
 
     pages = Pages(hub)
-    middleware = [Middleware(SafeHeaders), Middleware(GZipMiddleware, minimum_size=2000)]
-    if _is_loopback(host):
-        middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]", host]))
+    middleware = [
+        Middleware(guards.SafeHeaders),
+        Middleware(guards.OwnHost, names=names),
+        Middleware(GZipMiddleware, minimum_size=2000),
+    ]
     return Starlette(
         lifespan=lifespan,
         middleware=middleware,
@@ -112,6 +89,7 @@ class Pages:
 
     def __init__(self, hub: Hub):
         self.hub = hub
+        self.questions = guards.Questions()
 
     async def index(self, _request: Request) -> Response:
         return FileResponse(STATIC / "index.html")
@@ -215,9 +193,12 @@ class Pages:
                 return ask(db)
 
         try:
-            answer = await run_in_threadpool(run)
+            async with self.questions:
+                answer = await run_in_threadpool(run)
         except readings.UnknownGateway:
             return JSONResponse({"error": "no such gateway"}, 404)
+        except guards.Busy:
+            return JSONResponse({"error": "too many questions at once"}, 503, {"Retry-After": "2"})
         if summaries:
             answer = {**summaries[0], **answer}
         return JSONResponse(answer)
@@ -248,13 +229,10 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def serve(hub: Hub, host: str, port: int, ready) -> int:
-    """Run hub and page until SIGINT or SIGTERM, then end both in order. Raises SettingsError when the address
-    cannot be listened on."""
+def serve(hub: Hub, host: str, port: int, ready, proxy: str | None = None, names: Sequence[str] = ()) -> int:
+    """Run hub and page until SIGINT or SIGTERM, then end both in order. `proxy` is the address of a proxy that may say
+    who asks, `names` by what names the page is reached besides addresses. Raises SettingsError when the address cannot
+    be listened on."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     try:
@@ -266,11 +244,11 @@ def serve(hub: Hub, host: str, port: int, ready) -> int:
         raise SettingsError(f"the page cannot be at {host}:{port}: {error.strerror or error}") from None
     port = listener.getsockname()[1]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-    app = make_app(hub, host, lambda: ready(hub, url))
-    config = uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=GRACE_S)
+    app = make_app(hub, lambda: ready(hub, url), names)
+    connections.raise_descriptor_limit()
     # uvicorn ends in order on these and then raises them again; by then all is done and the exit code is 0.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(connections.config(app, proxy))
     server.run(sockets=[listener])
     return 0 if server.started else 1
