@@ -53,7 +53,11 @@ def connect(data_dir, read_only: bool = False, name: str = DATABASE_FILE) -> sql
             raise StoreError(f"cannot open {path}: {error}") from None
         raise
     if found != FORMAT:
-        raise StoreError(f"{path} has format {found}; this hub reads format {FORMAT}")
+        if found > FORMAT:
+            why = f"it was written by a newer parkgate (format {found}); this one reads formats up to {FORMAT}"
+        else:
+            why = f"it has the older format {found}: start the hub once, or `parkgate enrol --list`, to bring it up"
+        raise StoreError(f"{path}: {why}")
     return connection
 
 

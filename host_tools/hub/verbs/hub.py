@@ -1,5 +1,12 @@
-"""`parkgate hub`: run the hub with its page until Ctrl-C or SIGTERM."""
+"""`parkgate hub`: run the hub with its page until Ctrl-C or SIGTERM; back its data up, restore it, check it.
 
+    parkgate hub --data DIR                              run
+    parkgate hub backup --data DIR --to FOLDER           copy all of it into a new folder, while it runs
+    parkgate hub restore --data DIR --from FOLDER        make a hub's folder from a backup
+    parkgate hub check --data DIR                        read every stored batch: bytes, signature, chain
+"""
+
+import argparse
 import contextlib
 import ipaddress
 import json
@@ -15,13 +22,20 @@ from host_tools.hub import logs
 from host_tools.hub.receiving.receive import parse_address
 from host_tools.hub.service import LOCK_FILE, Hub
 from host_tools.hub.stores.store import connect, existing
+from host_tools.hub.verbs import hub_keep
 from host_tools.hub.web.server import HUB_FILE, serve
 from parkgate.errors import SettingsError
 
 
 def add_parser(subparsers) -> None:
     """Arguments of `parkgate hub`."""
-    parser = subparsers.add_parser("hub", help="receive, verify and store batches, answer with receipts, show them")
+    parser = subparsers.add_parser(
+        "hub", help="receive, verify and store batches, answer with receipts, show them", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("action", nargs="?", choices=hub_keep.ACTIONS, help="instead of running it")
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="of backup: a folder that is not there yet")
+    parser.add_argument("--from", type=Path, metavar="FOLDER", dest="from_folder", help="of restore: a backup")
     parser.add_argument("--data", required=True, metavar="DIR", help="data directory: database and hub key")
     parser.add_argument(
         "--broker",
@@ -66,6 +80,8 @@ def add_parser(subparsers) -> None:
 def run(args) -> int:
     """Run until told to stop. Raises SettingsError, StoreError, FormatError or HubBusy when it cannot
     start."""
+    if args.action:
+        return hub_keep.run(args)
     if args.status or output.wanted(args):
         return _status(args)
     logs.prepare(logging.WARNING if args.quiet else logging.INFO)

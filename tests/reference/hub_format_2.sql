@@ -1,0 +1,193 @@
+-- The tables of a hub's database in format 2, as the hub of version 0.1.0 made them.
+CREATE TABLE about (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+
+-- Enrolled gateways: written by `parkgate enrol`, read by the hub.
+CREATE TABLE gateway (
+    gw INTEGER PRIMARY KEY,
+    kid BLOB NOT NULL UNIQUE,           -- 32 bytes: thumbprint of the public key
+    public_key BLOB NOT NULL,           -- x || y, 64 bytes
+    name TEXT NOT NULL UNIQUE,
+    enrolled_unix_ms INTEGER NOT NULL,
+    revoked_unix_ms INTEGER             -- null while it is welcome
+);
+
+-- What the hub counts of each gateway.
+CREATE TABLE standing (
+    gw INTEGER PRIMARY KEY REFERENCES gateway,
+    last_seen_unix_ms INTEGER,
+    duplicates INTEGER NOT NULL,
+    stale_beats INTEGER NOT NULL,
+    beat BLOB,                          -- the newest verified beat, as signed
+    beat_unix_ms INTEGER                -- when it came
+);
+
+CREATE TABLE epoch (
+    ep INTEGER PRIMARY KEY,
+    gw INTEGER NOT NULL REFERENCES gateway,
+    epoch BLOB NOT NULL,                -- 16 bytes
+    seen_unix_ms INTEGER NOT NULL,
+    batches INTEGER NOT NULL,
+    readings INTEGER NOT NULL,
+    sampled INTEGER NOT NULL,           -- counters of the highest batch held
+    dropped INTEGER NOT NULL,
+    gap_events INTEGER NOT NULL,
+    gap_readings INTEGER NOT NULL,
+    UNIQUE (gw, epoch)
+);
+
+-- Which seqs are held, as ranges: one row a hole, however long the chain.
+CREATE TABLE held (
+    ep INTEGER NOT NULL REFERENCES epoch,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    PRIMARY KEY (ep, first_seq)
+) WITHOUT ROWID;
+
+-- Seqs that will not come: a signed gap says so, or this hub acknowledged them and lost them (restored from a
+-- backup).
+CREATE TABLE missing (
+    ep INTEGER NOT NULL REFERENCES epoch,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    why TEXT NOT NULL,
+    noticed_unix_ms INTEGER NOT NULL,
+    PRIMARY KEY (ep, first_seq, last_seq, why)
+) WITHOUT ROWID;
+
+CREATE TABLE batch (
+    id INTEGER PRIMARY KEY,
+    ep INTEGER NOT NULL REFERENCES epoch,
+    seq INTEGER NOT NULL,
+    hash BLOB NOT NULL,                 -- SHA-256 of bytes
+    prev BLOB,
+    received_unix_ms INTEGER NOT NULL,
+    sampled INTEGER NOT NULL,
+    readings INTEGER NOT NULL,
+    dropped INTEGER NOT NULL,           -- its counter of readings lost, as sampled is of those taken
+    schema_id BLOB NOT NULL,
+    state INTEGER NOT NULL,             -- 0 decoded, 1 waits for its schema, 2 signed but not decodable
+    bytes BLOB NOT NULL,
+    UNIQUE (ep, seq)
+);
+CREATE INDEX batch_undecoded ON batch (state, schema_id) WHERE state > 0;
+
+CREATE TABLE schema (
+    gw INTEGER NOT NULL REFERENCES gateway,
+    schema_id BLOB NOT NULL,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (gw, schema_id)
+) WITHOUT ROWID;
+
+-- One channel of one instrument of one gateway, whatever its place in the schemas that name it.
+CREATE TABLE series (
+    series INTEGER PRIMARY KEY,
+    gw INTEGER NOT NULL REFERENCES gateway,
+    instrument TEXT NOT NULL,
+    quantity TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    scale INTEGER NOT NULL,
+    profile TEXT NOT NULL,
+    readings INTEGER NOT NULL,
+    undated INTEGER NOT NULL,           -- readings whose time is only relative to a boot
+    span_ms INTEGER NOT NULL,           -- longest block: bounds the search for blocks around a time
+    qualities TEXT NOT NULL,            -- JSON: quality code → readings
+    last_ep INTEGER,                    -- the newest reading, by place in the chain
+    last_seq INTEGER,
+    last_ms INTEGER,
+    last_trust INTEGER,
+    last_quality INTEGER,
+    last_value INTEGER,
+    good_ms INTEGER,                    -- time of the newest good reading
+    row_ms INTEGER,                     -- cadence of its rows as its newest schema declares it
+    UNIQUE (gw, instrument, quantity, unit, scale)
+);
+
+-- The readings of one series in one batch.
+CREATE TABLE block (
+    series INTEGER NOT NULL REFERENCES series,
+    last_ms INTEGER NOT NULL,           -- of the dated rows; -1 when there is none
+    ep INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    first_ms INTEGER NOT NULL,
+    instrument INTEGER NOT NULL,        -- table and column in the batch
+    channel INTEGER NOT NULL,
+    readings INTEGER NOT NULL,
+    least INTEGER,                      -- of the values, null when there is none
+    most INTEGER,
+    good_ms INTEGER NOT NULL DEFAULT -1,    -- time of the last good row, -1 when there is none
+    covered_ms INTEGER NOT NULL DEFAULT 0,  -- time that good rows cover, from the first row to the last
+    tail_ms INTEGER NOT NULL DEFAULT 0,     -- what the last row covers at most, 0 when it is not good
+    PRIMARY KEY (series, last_ms, ep, seq)
+) WITHOUT ROWID;
+
+-- What a gateway signed of the periods of its instruments (SPEC 5.7): one row a statement.
+CREATE TABLE periods (
+    ep INTEGER NOT NULL REFERENCES epoch,
+    seq INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    gw INTEGER NOT NULL,
+    instrument TEXT NOT NULL,
+    begin_ms INTEGER,                   -- null when it is only relative to a start
+    end_ms INTEGER,
+    period_ms INTEGER NOT NULL,
+    taken INTEGER NOT NULL,
+    no_answer INTEGER NOT NULL,
+    backed_off INTEGER NOT NULL,
+    bus_busy INTEGER NOT NULL,
+    not_built INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    PRIMARY KEY (ep, seq, place)
+) WITHOUT ROWID;
+CREATE INDEX periods_of ON periods (gw, instrument, end_ms);
+
+CREATE TABLE event (
+    ep INTEGER NOT NULL REFERENCES epoch,
+    seq INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    event BLOB NOT NULL,                -- as in the batch, CBOR
+    PRIMARY KEY (ep, seq, place)
+) WITHOUT ROWID;
+
+-- What the hub itself found wrong with a gateway that proved to be one of ours: one row a kind, with the
+-- newest words.
+CREATE TABLE alarm (
+    gw INTEGER NOT NULL REFERENCES gateway,
+    kind TEXT NOT NULL,
+    what TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    first_unix_ms INTEGER NOT NULL,
+    last_unix_ms INTEGER NOT NULL,
+    PRIMARY KEY (gw, kind)
+) WITHOUT ROWID;
+
+-- Messages that did not become data, counted; gw 0 where no enrolled gateway is named.
+CREATE TABLE refused (
+    gw INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    last_unix_ms INTEGER NOT NULL,
+    PRIMARY KEY (gw, reason)
+) WITHOUT ROWID;
+
+-- The first of them, kept as evidence: never more than EVIDENCE_KEPT a gateway and reason.
+CREATE TABLE evidence (
+    id INTEGER PRIMARY KEY,
+    gw INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    what TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    received_unix_ms INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    bytes BLOB NOT NULL,                -- the first EVIDENCE_BYTES of it
+    UNIQUE (gw, reason, hash)
+);
+
+-- Hashes of forked batches, so that what continues one is known as well.
+CREATE TABLE fork (
+    ep INTEGER NOT NULL REFERENCES epoch,
+    hash BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (ep, hash)
+) WITHOUT ROWID;
