@@ -13,7 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from batches import START_MS, FakeGateway
 from host_tools.broker.broker import Broker, mosquitto_program, nats_program
-from host_tools.hub.reading import readings
+from host_tools.hub.reading import readings, window
 from host_tools.hub.reading.decode import decode_group
 from host_tools.hub.receiving.verify import verify
 from host_tools.hub.service import Hub
@@ -116,7 +116,7 @@ def _questions(rig, gateway, count):
         gw = readings.gateway_row(db, gateway.id.hex())
 
         def hour():
-            return readings.window(db, gw, [1], None, None, 3600, 2000)
+            return window.window(db, gw, [1], None, None, 3600, 2000)
 
         hour()
         began = time.perf_counter()

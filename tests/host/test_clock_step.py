@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from host_tools.hub.reading import readings
+from host_tools.hub.reading import readings, window
 from host_tools.hub.stores.store import connect
 from host_tools.image.device_libraries import FOLDER as DEVICE_LIBRARIES
 from hub_rig import Rig
@@ -101,7 +101,7 @@ def check(rig, gateway, rows, said):
         gw = readings.gateway_row(db, cose.thumbprint(gateway.xy).hex())
         middle = rows[len(rows) // 2][0]  # a question is answered with 20,000 points at most: asked twice
         shown = [
-            readings.window(db, gw, [2], *span, None, 20_000)["series"][0]
+            window.window(db, gw, [2], *span, None, 20_000)["series"][0]
             for span in ((0, middle), (middle + 1, 2**50))
         ]
         told = readings.recent_events(db, gw, 500)

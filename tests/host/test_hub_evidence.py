@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from batches import FakeGateway
-from host_tools.hub.reading import readings
+from host_tools.hub.reading import window
 from host_tools.hub.stores.store import DATABASE_FILE, connect
 from host_tools.hub.verbs import enrol, export
 from parkgate.wire.beat import Beat
@@ -132,7 +132,7 @@ def test_a_damaged_batch_is_named_and_the_rest_goes_out(rig, gateway, capsys):
     assert rest == [row for row in everything if row["seq"] != "1"]
     assert "gateway 0: batch 1 of epoch" in capsys.readouterr().err
     with contextlib.closing(connect(rig.data_dir, read_only=True)) as db:
-        shown = readings.window(db, 1, [1], None, None, None, 1000)
+        shown = window.window(db, 1, [1], None, None, None, 1000)
     assert [one["seq"] for one in shown["damaged"]] == [1] and shown["series"][0]["readings"] == 4
     rig.restart()
     alarm = rig.summary(gateway)["alarms"][0]

@@ -12,7 +12,7 @@ import pytest
 from batches import START_MS, FakeGateway
 from host_tools.base import output
 from host_tools.hub import logs
-from host_tools.hub.reading import readings
+from host_tools.hub.reading import window
 from host_tools.hub.web import connections, guards
 from hub_rig import Rig
 from test_hub_web import Server
@@ -143,7 +143,7 @@ def blocks(rig, gateway, count):
 
 def asked(rig, wanted, to_ms):
     tracemalloc.start()
-    found = readings.window(rig.store.db, 1, wanted, None, to_ms, None, 20_000)
+    found = window.window(rig.store.db, 1, wanted, None, to_ms, None, 20_000)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return found, most
@@ -158,7 +158,7 @@ def test_a_question_costs_memory_by_its_answer_and_not_by_the_data(rig, gateway)
         rig.store.db.execute("UPDATE series SET row_ms = 1000, span_ms = 59000")
         found, most = asked(rig, wanted, START_MS + 60_000 * count)
         costs.append(most)
-        assert sum(len(item["times"]) for item in found["series"]) <= 2 * readings.POINTS_MAX
+        assert sum(len(item["times"]) for item in found["series"]) <= 2 * window.POINTS_MAX
         for item in found["series"]:
             values = [value for value in item["values"] if value is not None]
             assert min(values) == 0 and max(values) == 1099, "no peak is lost"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batches import START_MS, FakeGateway
-from host_tools.hub.reading import decode, readings
+from host_tools.hub.reading import decode, readings, window
 from host_tools.hub.stores.store import connect
 from host_tools.hub.web.summary import decimal_text
 from parkgate.errors import FormatError
@@ -20,7 +20,7 @@ VALUES = st.integers(-(2**63) + 1, 2**63 - 1)
 def ask(rig, gateway, series, from_ms=None, to_ms=None, last_s=None, points=100_000):
     with contextlib.closing(connect(rig.data_dir, read_only=True)) as db:
         gw = readings.gateway_row(db, gateway.id.hex())
-        return readings.window(db, gw, series, from_ms, to_ms, last_s, points)
+        return window.window(db, gw, series, from_ms, to_ms, last_s, points)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_thinning_keeps_the_peaks(rig):
 
 
 def test_a_very_long_window_is_drawn_from_the_extremes_of_batches(rig, gateway, monkeypatch):
-    monkeypatch.setattr(readings, "DECODE_READINGS", 100)
+    monkeypatch.setattr(window, "DECODE_READINGS", 100)
     found = ask(rig, gateway, [1])["series"][0]
     assert found["from_blocks"] and len(found["times"]) == 16
     assert (min(found["values"]), max(found["values"])) == (2300, 2349)

@@ -12,7 +12,7 @@ import pytest
 
 from batches import START_MS, FakeGateway
 from host_tools.cli import main
-from host_tools.hub.reading import availability, readings
+from host_tools.hub.reading import availability, readings, window
 from host_tools.hub.stores.database import DATABASE_FILE, connect
 from host_tools.hub.stores.schema import TABLES
 from park import Park
@@ -75,11 +75,11 @@ def test_an_outage_counts_as_time_however_few_rows_it_has(rig, away):
     assert found["good_ms"] == 399_000 and found["time_ms"] == 526_000
     assert found["percent"] == "75.85", "by rows it would be 98.28"
     with contextlib.closing(connect(rig.data_dir, read_only=True)) as db:
-        item = readings.window(db, 1, [1], None, None, None, 10_000)["series"][0]
+        item = window.window(db, 1, [1], None, None, None, 10_000)["series"][0]
         assert item["gaps"] == [{"from_ms": START_MS + 300_000, "to_ms": START_MS + 427_000, "reason": "no answer"}]
         at = item["times"].index(START_MS + 299_000)
         assert item["values"][at + 1] is None, "no line joins what is on both sides of an outage"
-        thinned = readings.window(db, 1, [1], None, None, None, 50)["series"][0]
+        thinned = window.window(db, 1, [1], None, None, None, 50)["series"][0]
         assert None in thinned["values"]
         what = [event["what"] for event in readings.recent_events(db, 1, 9)]
     assert what[0] == "press: 0 of 127 periods taken in 2 min 7 s; not taken: 7 no answer, 120 backed off"
@@ -105,7 +105,7 @@ def test_nothing_between_two_batches_is_a_gap_too(rig):
     found = covered(rig, gateway)
     assert (found["good_ms"], found["time_ms"]) == (119_000, 3_719_000)
     with contextlib.closing(connect(rig.data_dir, read_only=True)) as db:
-        item = readings.window(db, 1, [1], None, None, None, 10_000)["series"][0]
+        item = window.window(db, 1, [1], None, None, None, 10_000)["series"][0]
         assert item["gaps"][0]["reason"] == "the gateway was off"
         assert readings.recent_events(db, 1, 9)[0]["what"] == "the gateway did not run for 1 h"
 
@@ -161,7 +161,7 @@ def test_statements_that_make_no_sense_harm_nothing(rig, away, event):
     assert bool(rig.summary(away)["alarms"]) == (event[0] == events.PERIODS)
     with contextlib.closing(connect(rig.data_dir, read_only=True)) as db:
         assert readings.recent_events(db, 1, 9)
-        assert readings.window(db, 1, [1], None, None, None, 1000)["series"][0]["gaps"]
+        assert window.window(db, 1, [1], None, None, None, 1000)["series"][0]["gaps"]
 
 
 def test_a_database_of_the_older_format_is_brought_up(rig, away):

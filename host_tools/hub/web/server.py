@@ -29,7 +29,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from host_tools.hub.reading import readings
+from host_tools.hub.reading import readings, window
 from host_tools.hub.register import Registration
 from host_tools.hub.service import Hub, now_unix_ms
 from host_tools.hub.stores import kept
@@ -172,8 +172,8 @@ class Pages:
             points = int(query.get("points", "2000"))
         except ValueError:
             return _wrong("series, from, to, last_s and points are integers")
-        if not 0 < len(wanted) <= readings.SERIES_PER_QUESTION:
-            return _wrong(f"name 1 to {readings.SERIES_PER_QUESTION} series: ?series=1,2")
+        if not 0 < len(wanted) <= window.SERIES_PER_QUESTION:
+            return _wrong(f"name 1 to {window.SERIES_PER_QUESTION} series: ?series=1,2")
         if points < 2 or any(n is not None and not 0 <= n < 1 << 53 for n in [*numbers.values(), *wanted]):
             return _wrong("a number is out of range")
 
@@ -181,7 +181,7 @@ class Pages:
 
         def ask(db):
             gw = readings.gateway_row(db, request.path_params["id"])
-            return readings.window(db, gw, wanted, numbers["from"], numbers["to"], numbers["last_s"], points, damaged)
+            return window.window(db, gw, wanted, numbers["from"], numbers["to"], numbers["last_s"], points, damaged)
 
         answer = await self._ask(request, ask)
         await run_in_threadpool(damaged.alarm, self.hub.data_dir)
