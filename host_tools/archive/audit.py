@@ -51,6 +51,7 @@ WHERE_MAX = 10  # places named with each reason
 GAPS_MAX = 1000  # listed of each chain
 ENERGY_ROWS_MAX = 20_000
 DAY_MS = 86_400_000
+OPEN_MS = 3_600_000  # how long before the end of an archive its newest batch or beat may be, and be called the newest
 NEAR_MS = 900_000  # how far before midnight a register may have been read to stand for midnight
 DATED_MS = 10**12  # times below are relative to a start
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}){0,3}\Z")
@@ -79,7 +80,7 @@ REASONS = {
     "counters": (UNALTERED, WRONG, "A gateway's own counts do not agree with the readings that it signed."),
     "columns": (UNALTERED, WRONG, "Readings of a signed batch cannot be decoded."),
     "too_many_faults": (UNALTERED, WRONG, "So much is wrong in one file that the rest of it was not read."),
-    "batch_missing": (COMPLETE, WRONG, "A batch that the statement lists is not in the archive."),
+    "batch_missing": (COMPLETE, WRONG, "A batch that the statement lists is not here, or not as it was signed."),
     "set_aside": (COMPLETE, NOT_SHOWN, "The hub says that it left out a batch that is damaged in its database."),
     "hole": (COMPLETE, NOT_SHOWN, "Batches are missing, and the gateway signed no reason for it."),
     "start_unproven": (COMPLETE, NOT_SHOWN, "The archive does not show that nothing is missing at the beginning."),
@@ -1292,7 +1293,12 @@ class ChainAudit:
                 self.end = "beat"
             self.gaps.append([*missing, "tail"])
         elif self.end == "unproven":
-            self.fault("tail_unproven", f"after {last_seq}")
+            told_ms = told["to_ms"] if told["to_ms"] is not None else told["made_ms"]
+            self.proven_ms = max(self.end_ms or 0, newest[4] or 0 if newest is not None else 0) or None
+            if self.proven_ms is not None and told_ms - self.proven_ms <= OPEN_MS:
+                self.end = "open"
+            else:
+                self.fault("tail_unproven", f"after {last_seq}")
 
     def _missing(self, first, last):
         self.fault("batch_missing", f"{first}-{last}" if last > first else first)
@@ -1487,6 +1493,7 @@ END_WORDS = {
     "beat": "the gateway signed that this is the last one",
     "goes on": "the chain goes on behind the end of the archive",
     "missing": "THE GATEWAY SIGNED MORE BATCHES: THEY ARE NOT HERE",
+    "open": "the newest that there was when the archive was made",
     "unproven": "nothing shows that it is the last one",
     "empty": "no batch is here",
 }
@@ -1494,7 +1501,7 @@ GAP_WORDS = {
     "signed": "lost; the gateway itself signed that",
     "set aside": "damaged at the hub and left out",
     "unexplained": "missing, and nobody signed why",
-    "not in the archive": "listed by the hub, but NOT in the archive",
+    "not in the archive": "listed by the hub, but NOT in the archive, or not as it was signed",
     "tail": "announced by the gateway, but not here",
 }
 
@@ -1515,6 +1522,27 @@ def clock(unix_ms, days=()):
     return f"{shown} {'-' if offset < 0 else '+'}{minutes // 60:02}:{minutes % 60:02}"
 
 
+QUESTIONS = {
+    AUTHENTIC: "who signed it?",
+    UNALTERED: "is it as it was signed?",
+    COMPLETE: "is anything missing?",
+    WITNESSED: "who else confirms it?",
+}
+
+
+def place_words(where, verdict):
+    """A place for people: the gateway's name for its id, and what the numbers are."""
+    where = re.sub(r" ([0-9a-f]{8}) ((?:#|after )?\d)", r", chain \1, batch \2", where)
+    for gateway in verdict["gateways"]:
+        where = where.replace(gateway["id"], clean(gateway["name"])).replace(gateway["id"][:16], clean(gateway["name"]))
+    return clean(where)
+
+
+def times_words(count):
+    """How often."""
+    return "once" if count == 1 else f"{count} times"
+
+
 def line_words(verdict):
     """(name, state, sentence) of each of the four lines."""
     days = verdict["days"]
@@ -1526,9 +1554,11 @@ def line_words(verdict):
     begins = [c["from_ms"] for g in verdict["gateways"] for c in g["chains"] if c["from_ms"] is not None]
     start = lines["complete"]["from_ms"] if lines["complete"]["from_ms"] is not None else min(begins, default=None)
     ends = [c["to_ms"] for g in verdict["gateways"] for c in g["chains"] if c["to_ms"] is not None]
+    still = [c["proven_ms"] for g in verdict["gateways"] for c in g["chains"] if c["end"] == "open"]
     end = lines["complete"]["to_ms"] if lines["complete"]["to_ms"] is not None else max(ends, default=None)
     gaps = sum(last - first + 1 for g in verdict["gateways"] for c in g["chains"] for first, last, _ in c["gaps"])
     lost = f"; {gaps} batches are missing or lost, named below" if gaps else "; there is no gap"
+    end = min(still) if still else end
     told["complete"] = f"from {clock(start, days)} to {clock(end, days)}{lost}"
     names = {gateway["id"]: gateway["name"] for gateway in verdict["gateways"]}
     witnesses = [names.get(one["gateway"], one["gateway"][:16]) for one in lines["witnessed"]["by"]]
@@ -1551,8 +1581,8 @@ def as_text(verdict):
     if verdict["reasons"]:
         out += ["", "Why:"]
     for reason in verdict["reasons"]:
-        out.append(f"  {reason['reason']} ({reason['count']}): {REASONS[reason['reason']][2]}")
-        out += [f"      {clean(where)}" for where in reason["where"] if where]
+        out.append(f"  {reason['reason']} ({times_words(reason['count'])}): {REASONS[reason['reason']][2]}")
+        out += [f"      {place_words(where, verdict)}" for where in reason["where"] if where]
     for gateway in verdict["gateways"]:
         out += ["", f"Gateway {clean(gateway['name'])}   id {gateway['id']}"]
         out += [f"  {clock(h['unix_ms'], days)}  {h['what']} as {clean(h['name'])}" for h in gateway["history"]]
@@ -1606,14 +1636,16 @@ def as_html(verdict, name):
     out.append("<table>")
     for line, state, words in line_words(verdict):
         kind = "shown" if state == "not shown" else state
-        out.append(f"<tr class={kind}><th>{line}<td class=state>{STATE_WORDS[state]}<td>{e(words)}")
+        question = QUESTIONS[line]
+        out.append(f"<tr class={kind}><th>{line}<br><small>{question}</small><td class=state>{STATE_WORDS[state]}")
+        out.append(f"<td>{e(words)}")
     out.append("</table>")
     if verdict["reasons"]:
         out.append("<h2>Why</h2><ul>")
         for reason in verdict["reasons"]:
-            where = ", ".join(e(clean(w)) for w in reason["where"] if w)
-            sentence = e(REASONS[reason["reason"]][2])
-            out.append(f"<li>{sentence} <code>{reason['reason']}</code>, {reason['count']} times: <code>{where}</code>")
+            where = "; ".join(e(place_words(w, verdict)) for w in reason["where"] if w)
+            sentence, often = e(REASONS[reason["reason"]][2]), times_words(reason["count"])
+            out.append(f"<li>{sentence} <code>{reason['reason']}</code>, {often}: <code>{where}</code>")
         out.append("</ul>")
     spans = [c for g in verdict["gateways"] for c in g["chains"] if c["from_ms"] is not None and c["to_ms"] is not None]
     first, last = min((c["from_ms"] for c in spans), default=0), max((c["to_ms"] for c in spans), default=0)

@@ -4,11 +4,13 @@
 
 Every honest one must be found to be right, every crooked one refused for its own reason, and the verdicts equal."""
 
+import contextlib
 import io
 import json
 import random
 import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -19,10 +21,12 @@ if __name__ == "__main__":
 import crooked  # noqa: E402
 import independent_archive  # noqa: E402
 from archives import Parts, Plant, load_audit  # noqa: E402
+from firefox import Firefox  # noqa: E402
 
 PAGE = HERE.parent.parent / "host_tools" / "archive" / "verify.html"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
+FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 audit = load_audit()
 
 
@@ -97,19 +101,23 @@ def run(numbers, judges):
 def main(size):
     from playwright.sync_api import sync_playwright
 
-    began, judges = time.time(), [by_audit, by_the_other]
-    with sync_playwright() as playwright:
+    began, judges, pages = time.time(), {"audit.py": by_audit, "the independent verifier": by_the_other}, []
+    with contextlib.ExitStack() as stack:
         if CHROMIUM:
-            page = Page(playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]))
-            judges.append(page.verdict)
+            playwright = stack.enter_context(sync_playwright())
+            pages.append(Page(playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])))
+            judges["verify.html in Chromium"] = pages[0].verdict
+        if FIREFOX:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            judges["verify.html in Firefox"] = stack.enter_context(Firefox(FIREFOX, folder, PAGE)).verdict
         faults = 0
-        for fault in run(range(size), judges):
+        for fault in run(range(size), list(judges.values())):
             faults += 1
-            print(fault)
-        if CHROMIUM:
+            print(fault, flush=True)
+        for page in pages:
             assert page.requests == [PAGE.as_uri()], "the page asked for something else"
-    print(f"{size} honest and {size} crooked archives, {len(judges)} verifiers, {faults} faults,"
-          f" {time.time() - began:.0f} s")  # fmt: skip
+    print(f"{size} honest and {size} crooked archives, {faults} faults, {time.time() - began:.0f} s; judged by")
+    print("\n".join(f"    {name}" for name in judges))
     return 1 if faults or not CHROMIUM else 0
 
 

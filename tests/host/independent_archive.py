@@ -409,7 +409,13 @@ class Chain:  # 14.4, 5 to 9
                 self.note("tail_missing", f"{seqs[-1] + 1}-{top['seq'] - 1}")
             self.gaps.append([seqs[-1] + 1, top["seq"] - 1, "tail"])
         else:
-            self.note("tail_unproven", f"after {seqs[-1]}")
+            beat = top["time_ms"] if top and top["trust"] < 3 and top["time_ms"] >= 10**12 else 0
+            self.proven = max(beat, self.last_row or 0) or None
+            end = told["made_ms"] if told["to_ms"] is None else told["to_ms"]
+            if self.proven and end - self.proven <= 3_600_000:
+                self.end = "open"
+            else:
+                self.note("tail_unproven", f"after {seqs[-1]}")
 
     def missing(self, first, last):
         self.note("batch_missing", f"{first}-{last}" if last > first else first)
