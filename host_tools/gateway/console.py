@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 
-from host_tools.base import files, output
+from host_tools.base import files, output, tracebacks
 from host_tools.base.paths import state_folder
 from host_tools.gateway.link import Link, add_port_argument
 from parkgate.console import line as grammar
@@ -34,11 +34,19 @@ def run(args) -> int:
             link.unlock(args.code)
         if args.command:
             command = " ".join(args.command)
-            lines = link.ask(command, LONG_S, repeat=False)
+            lines = _asked(link, command)
             facts = dict(line.split(" = ", 1) for line in lines if " = " in line)
             output.show(args, {"command": command.split()[0], "lines": lines, "facts": facts}, lines)
             return 0
         return _converse(link)
+
+
+def _asked(link: Link, command: str) -> list[str]:
+    """The answer; in that of `log` the names of the source stand behind those that the board uses."""
+    lines = link.ask(command, LONG_S, repeat=False)
+    if not any("Traceback" in line for line in lines):
+        return lines
+    return tracebacks.in_words_of_the_source(lines, tracebacks.names(link.facts("identity")))
 
 
 def keeps(line: str) -> bool:
@@ -101,7 +109,7 @@ def _converse(link: Link) -> int:
         if not line:
             continue
         try:
-            for answer in link.ask(line, LONG_S, repeat=False):
+            for answer in _asked(link, line):
                 print(answer)
         except LinkError as error:
             print(error, file=sys.stderr)

