@@ -87,7 +87,7 @@ BUGS = {
     ),
     "a piece left behind": (
         "a batch with a piece in the next sector is not dropped with its first sector",
-        ("space", "return first + 1 if sectors.header.inside and first < next_seq else first", "return first"),
+        ("space", "return first + 1 if sectors.begun_inside() and first < next_seq else first", "return first"),
     ),
     "silent drop": (
         "what is dropped is counted, but no gap record is written",

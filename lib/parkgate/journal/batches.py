@@ -335,7 +335,7 @@ class Batches(Unsealed):
             first = ledger.next_seq
             if len(sectors.sealed):
                 first = min(sectors.begin(SEALED, 0), first)
-                inside = sectors.header.inside  # its first pieces may have stood in the sector before
+                inside = sectors.begun_inside()  # its first pieces may have stood in the sector before
                 if inside and ledger.low <= first < ledger.next_seq and self._gather_again(first) is None:
                     first += 1
                 if half_erased and first <= ledger.low:

@@ -42,7 +42,7 @@ _HEADER_CRC_AT = HEADER_BYTES - 4
 _WEAR_AT = HEADER_BYTES - 8
 _LEDGER_AT = 24
 _LEDGER = "<QIIQQQQQQQQQQQII32s"
-_HEADER_LEDGER = "<QI4xQQ16xQQ160xI"  # of that: serial, boot, position, sampled, next_seq, sealed; then wear
+_HEADER_LEDGER = "<QI4xQQ16xQQ"  # of that: serial, boot, position, sampled, next_seq, sealed
 LEDGER_BYTES = struct.calcsize(_LEDGER)
 _RANGE = "<IIII"
 RANGE_BYTES = 16
@@ -207,12 +207,13 @@ class Ledger:
 
 
 class Header:
-    """What a sector header says: which stream, epoch and generation, and from its ledger where its records begin."""
+    """What a sector header says: which stream, epoch and generation, and from its ledger where its records begin. The
+    rest is in the buffer (`header_rest`): each field of the two headers that are kept costs a board's memory."""
 
     def __init__(self):
-        self.stream = self.inside = self.reason = 0
+        self.stream = 0
         self.epoch = b""
-        self.serial = self.boot = self.wear = 0
+        self.serial = self.boot = 0
         self.position = self.sampled = self.next_seq = self.sealed = 0
 
     def unpack(self, buffer, sector: int, search: bool = True) -> bool:
@@ -221,14 +222,14 @@ class Header:
         (stored,) = struct.unpack_from("<I", buffer, _HEADER_CRC_AT)
         if stored != header_crc(buffer, sector) and not (search and _mend_header(buffer, sector)):
             return False
-        magic, version, stream, self.inside, self.reason, epoch = struct.unpack_from(_HEADER, buffer, 0)
+        magic, version, stream, _, _, epoch = struct.unpack_from(_HEADER, buffer, 0)
         if magic != MAGIC or version != VERSION or stream not in (RAW, SEALED):
             return False
         self.stream = stream
         if self.epoch != epoch:  # else one copy is enough: the journal's is this one
             self.epoch = epoch
-        self.serial, self.boot, self.position, self.sampled, self.next_seq, self.sealed, self.wear = (
-            struct.unpack_from(_HEADER_LEDGER, buffer, _LEDGER_AT)
+        self.serial, self.boot, self.position, self.sampled, self.next_seq, self.sealed = struct.unpack_from(
+            _HEADER_LEDGER, buffer, _LEDGER_AT
         )
         return True
 
@@ -251,6 +252,11 @@ def pack_header(buffer, sector: int, wear: int, stream: int, inside: int, reason
     ledger.pack(buffer, _LEDGER_AT)
     struct.pack_into("<I", buffer, _WEAR_AT, wear)
     struct.pack_into("<I", buffer, _HEADER_CRC_AT, header_crc(buffer, sector))
+
+
+def header_rest(buffer):
+    """(inside, reason, wear) of the header at the start of `buffer`."""
+    return buffer[6], buffer[7], struct.unpack_from("<I", buffer, _WEAR_AT)[0]
 
 
 def header_ledger(buffer):

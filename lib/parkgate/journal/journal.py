@@ -238,7 +238,7 @@ class Journal(Batches):
         settled = 0
         if len(sectors.sealed):
             settled = sectors.holder(SEALED, ledger.low)
-            if settled and sectors.begin(SEALED, settled) == ledger.low and sectors.header.inside:
+            if settled and sectors.begin(SEALED, settled) == ledger.low and sectors.begun_inside():
                 settled -= 1
         free = max(0, sectors.free + settled - self.spare_sectors)
         return SpaceLeft(sectors.count, free, len(sectors.raw), len(sectors.sealed) - settled)

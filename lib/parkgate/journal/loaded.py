@@ -25,6 +25,7 @@ from .format import (
     VOID_EXTRA,
     Header,
     header_ledger,
+    header_rest,
     mend_record,
     record_seed,
 )
@@ -97,6 +98,10 @@ class Loaded:
             before = crc
         return False
 
+    def begun_inside(self) -> bool:
+        """Whether the sector whose header `read_header` has just read was begun inside a batch."""
+        return header_rest(self.buffer)[0] == 1
+
     def ledger_read(self):
         """The ledger in the header that `read_header` has just read."""
         return header_ledger(self.buffer)
@@ -111,6 +116,8 @@ class Loaded:
             if not self.read_bytes(sector * self.size, self.buffer):
                 return False
             if self.top.unpack(self.buffer, sector):
+                if self.top.epoch == self.header.epoch:  # one copy of it is enough
+                    self.top.epoch = self.header.epoch
                 self.seed = record_seed(self.top.epoch, self.top.serial, sector)
                 self.loaded = sector
                 self.use_end = self._end_of_use()

@@ -34,6 +34,7 @@ from .format import (
     VOID_EXTRA,
     Gap,
     Ledger,
+    header_rest,
 )
 from .loaded import Record
 from .space import CORRUPT, JOURNAL_LOST
@@ -99,7 +100,7 @@ def recover(journal, blank_reason: int) -> Report:
         survey.erase_begun(sectors)
         sectors.read_header(survey.newest)
         journal.epoch = sectors.header.epoch
-        journal.epoch_reason = sectors.header.reason
+        _, journal.epoch_reason, _ = header_rest(sectors.buffer)
         journal.ledger = sectors.ledger_read()
         _read_sealed_tail(journal, report)
         void = _read_raw_tail(journal, report)

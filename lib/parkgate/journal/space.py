@@ -277,7 +277,7 @@ class Space(Lookup):
         if index + 1 >= len(sectors.sealed):
             return next_seq
         first = min(sectors.begin(SEALED, index + 1), next_seq)
-        return first + 1 if sectors.header.inside and first < next_seq else first
+        return first + 1 if sectors.begun_inside() and first < next_seq else first
 
     def _is_settled(self, index) -> bool:
         sectors, ledger = self.sectors, self.ledger

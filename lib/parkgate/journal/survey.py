@@ -13,7 +13,7 @@ from binascii import crc32
 
 from parkgate.errors import FlashError
 
-from .format import BLANK, HEADER_BYTES, MAGIC, RAW, SEALED
+from .format import BLANK, HEADER_BYTES, MAGIC, RAW, SEALED, header_rest
 from .loaded import READ_TRIES, Record
 
 _PASSES = 3
@@ -77,9 +77,10 @@ class Survey:
             sectors.wear[sector] = 255
             if ours:
                 sectors.mark(self.valid, sector, True)
+                _, _, wear = header_rest(sectors.buffer)
                 if sectors.wear_base < 0:
-                    sectors.wear_base = max(0, header.wear - 100)
-                sectors.wear[sector] = max(0, min(header.wear - sectors.wear_base, 254))
+                    sectors.wear_base = max(0, wear - 100)
+                sectors.wear[sector] = max(0, min(wear - sectors.wear_base, 254))
                 known += 1
                 total += sectors.wear[sector]
         # Of a sector without a header nothing is known: it counts as the mean.
