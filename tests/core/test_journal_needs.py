@@ -1,0 +1,411 @@
+"""What each precaution of the journal is for: the shortest life in which it decides. Each of these lives fails when the
+precaution is taken out (tests/planted)."""
+
+from hashlib import sha256
+
+from check import equal, raises, true
+from flash_sim import Chance, FlashSim, WeakFlash
+from parkgate import events
+from parkgate.errors import FlashError
+from parkgate.journal.journal import Journal
+from parkgate.wire import cbor
+
+UNITS = (32, 256)
+RAW, SEALED = 1, 2
+GAP, STATE, PART = 3, 5, 16
+
+
+def started(flash, seed=1):
+    chance = Chance(seed)
+    j = Journal(flash, lambda: chance.data(16))
+    j.recover(1)
+    return j
+
+
+def seal(j, size=0, limit=None):
+    """Seal what is unsealed; gives (seq, bytes)."""
+    records = list(j.unsealed(limit))
+    batch = b"".join([r.payload for r in records]) + bytes(size)
+    seq = j.next_seq
+    j.commit_batch(seq, batch, sha256(batch).digest(), records[-1].position, sum(r.readings for r in records))
+    return seq, batch
+
+
+def samples(j):
+    return [bytes(r.payload) for r in j.unsealed() if r.kind == j.SAMPLE]
+
+
+def told_events(j):
+    return [cbor.decode(r.payload) for r in j.unsealed() if r.kind == j.EVENT]
+
+
+def check(j):
+    """The identity, what is there, and what is told. For journals whose batches tell nothing."""
+    c = j.counters
+    equal(c.sampled, c.acked + c.buffered + c.dropped)
+    equal(sum(j.commit_of(seq).readings for seq in j.held()) + sum(r.readings for r in j.unsealed()), c.buffered)
+    equal(sum(event[3] for event in told_events(j) if event[0] == events.GAP), c.dropped)
+
+
+def kind_of(operation):
+    """Kind of the record that a traced program writes; −1 for an erase or a header."""
+    place, data = operation
+    return -1 if data is None or place % 4096 == 0 else data[6]
+
+
+def done(flash, operations):
+    """A copy of `flash` after these operations."""
+    image = flash.copy()
+    for operation in operations:
+        image.apply(operation)
+    return image
+
+
+def torn_copy(flash, operation):
+    """A copy of `flash` in which 32 bytes of the program were done."""
+    image = flash.copy()
+    image.apply_cut(operation, 1)
+    return image
+
+
+def traced(flash, work, *arguments):
+    """The operations that `work` does to `flash`; the flash itself as it was before comes first."""
+    before = flash.copy()
+    flash.trace = []
+    work(*arguments)
+    operations, flash.trace = flash.trace, None
+    return before, operations
+
+
+def a_torn_sample(unit):
+    """(flash with a torn sample, the program that was torn)."""
+    flash = FlashSim(4096, 8, unit)
+    j = started(flash)
+    j.append(j.SAMPLE, b"kept", 5)
+    before, operations = traced(flash, j.append, j.SAMPLE, b"torn" * 20, 17)
+    return torn_copy(before, operations[0]), operations[0]
+
+
+def test_a_torn_record_is_told_at_its_position():
+    for unit in UNITS:
+        flash, _ = a_torn_sample(unit)
+        j = started(flash)
+        records = list(j.unsealed())
+        equal([r.position for r in records], [0, 1, 2])
+        equal(cbor.decode(records[2].payload), [events.TORN, 1])
+        equal(j.append(j.SAMPLE, b"next", 1), 3)
+
+
+def test_a_record_called_torn_stays_so_behind_a_start_that_was_cut():
+    """Two starts find it torn; the first of them was cut in its BOOT. Then its cells read well."""
+    for unit in UNITS:
+        flash, whole = a_torn_sample(unit)
+        before, operations = traced(flash, started, flash)
+        flash = torn_copy(before, operations[-1])
+        counters = started(flash).counters
+        equal(counters.sampled, 5)
+        flash.apply(whole)
+        j = started(flash)
+        equal((j.counters, samples(j)), (counters, [b"kept"]))
+
+
+def test_the_newest_start_decides():
+    """A start finds a record torn and is cut; the next finds it whole. Then the BOOT of the first reads well."""
+    for unit in UNITS:
+        flash, whole = a_torn_sample(unit)
+        before, operations = traced(flash, started, flash)
+        flash = torn_copy(before, operations[-1])
+        flash.apply(whole)
+        j = started(flash)
+        shown = (j.counters, samples(j))
+        equal(len(shown[1]), 2)
+        flash.apply(operations[-1])
+        j = started(flash)
+        equal((j.counters, samples(j)), shown)
+
+
+def test_a_torn_header_is_gone_before_anything_else_is_written():
+    """A sector was being begun while the one before it had room. The next start works on in that; then the torn header
+    reads well, and would end the sector before it too early."""
+    flash = FlashSim(4096, 8, 32)
+    j = started(flash)
+    while j.sectors.room(RAW) >= 316 + 400:
+        j.append(j.SAMPLE, bytes(300), 1)
+    while j.sectors.room(RAW) >= 320:
+        j.append(j.SAMPLE, bytes(100), 1)
+    j._largest = 320
+    for _ in range(j.spare_sectors):
+        j.maintain()
+    before, operations = traced(flash, j._open, RAW)
+    header = operations[-1]
+    equal(header[0] % 4096, 0)
+    flash = torn_copy(before, header)
+    j = started(flash)
+    for i in range(2):
+        j.append(j.SAMPLE, b"small %d" % i, 1)
+    shown = (j.counters, samples(j))
+    sector = header[0] // 4096
+    if flash.sectors[sector][:32] == header[1][:32]:  # else it was erased: its cells are blank and firm
+        flash.apply(header)
+    j = started(flash)
+    equal((j.counters, samples(j)), shown)
+
+
+def test_a_torn_header_that_cannot_be_erased_is_not_the_newest():
+    """Its sector takes no erase, and the one before is full: the BOOT goes to another sector. Then the torn header reads
+    well. What was written since has a higher serial, whichever sector comes first in the flash."""
+    turns = 0
+    for erased in range(12):
+        flash = WeakFlash(4096, 8, 32)
+        j = started(flash)
+        for _ in range(erased):
+            while j.sectors.room(RAW) >= 1024:
+                j.append(j.SAMPLE, bytes(900), 1)
+            seal(j)
+            j.acknowledge(j.next_seq - 1)
+            j._open(RAW)
+        while j.sectors.room(RAW) >= 64:
+            j.append(j.SAMPLE, b"x", 1)
+        before, operations = traced(flash, j.append, j.SAMPLE, bytes(40), 1)
+        n = [data is not None and place % 4096 == 0 for place, data in operations].index(True)
+        header = operations[n]
+        bad = copy_of(torn_copy(done(before, operations[:n]), header))
+        sector = header[0] // 4096
+        bad.erase_fails = {sector}
+        j = started(bad, 2)
+        j.append(j.SAMPLE, b"behind it", 1)
+        turns += j.sectors.tails[RAW].sector < sector
+        shown = (j.counters, samples(j))
+        bad.sectors[sector] = header[1] + bytes(b"\xff" * (4096 - len(header[1])))
+        j = started(bad, 3)
+        equal((j.counters, samples(j)), shown)
+    true(turns)
+
+
+def test_the_open_sector_is_read_twice_before_its_newest_record_is_called_torn():
+    for unit in UNITS:
+        flash = WeakFlash(4096, 8, unit)
+        j = started(flash)
+        j.append(j.SAMPLE, b"first", 1)
+        _, operations = traced(flash, j.append, j.SAMPLE, b"newest" * 5, 7)
+        at = operations[0][0] % 4096
+        flash.err_bits = ((at + 20, 1), (at + 21, 2))
+        for n in range(40):
+            image = WeakFlash(4096, 8, unit)
+            image.sectors = [bytes(sector) for sector in flash.sectors]
+            image.err_bits = flash.err_bits
+            image.err_in = n
+            j = started(image)
+            equal((j.counters.sampled, samples(j)), (8, [b"first", b"newest" * 5]))
+
+
+def test_a_torn_piece_of_a_batch_is_never_completed():
+    """Its last byte is missing, and the first byte of the next batch may be that byte. Were it taken for it, the next
+    batch would begin within a record. The byte that it happens with is among the 256 tried."""
+    length = 32 - 16 + 1
+    for last in range(256):
+        flash = FlashSim(4096, 8, 32)
+        j = started(flash)
+        j.append(j.SAMPLE, b"x", 1)
+        batch = b"y" * (length - 1) + bytes([last])
+        position = list(j.unsealed())[-1].position
+        before, operations = traced(
+            flash, j.commit_batch, 0, batch, sha256(batch).digest(), position, 1
+        )
+        n = [kind_of(operation) for operation in operations].index(PART)
+        flash = torn_copy(done(before, operations[:n]), operations[n])
+        j = started(flash)
+        equal(j.next_seq, 0)
+        seq, other = seal(j, 100)
+        equal(j.read_batch(seq), other, "last byte %d" % last)
+
+
+def test_batches_of_several_starts_share_a_sector():
+    for unit in UNITS:
+        flash = FlashSim(4096, 16, unit)
+        for _ in range(4):
+            j = started(flash)
+            j.append(j.SAMPLE, b"x", 1)
+            seal(j)
+        equal(len(j.sectors.sealed), 1)
+
+
+def test_nothing_is_written_to_a_sealed_sector_that_may_be_half_erased():
+    """When every batch is settled, the open sealed sector may be given up for want of room; the power may go then, and
+    leave the header whole."""
+    for unit in UNITS:
+        flash = FlashSim(4096, 8, unit)
+        j = started(flash)
+        j.append(j.SAMPLE, b"x", 1)
+        seq, _ = seal(j)
+        j.acknowledge(seq)
+        j.save()
+        sector = j.sectors.sealed[-1]
+        flash.apply_cut((sector, None), 4)
+        true(flash.sectors[sector][:256] != flash.blank[:256])
+        j = started(flash)
+        equal(j.sectors.room(SEALED), 0)
+        j.append(j.SAMPLE, b"y", 1)
+        seq, batch = seal(j)
+        equal(j.read_batch(seq), batch)
+
+
+def test_a_witness_beyond_repair_frees_no_number():
+    """The COMMIT alone says that the batch exists."""
+    for unit in UNITS:
+        flash = FlashSim(4096, 8, unit)
+        j = started(flash)
+        j.append(j.SAMPLE, b"x", 1)
+        _, operations = traced(flash, seal, j)
+        place = [operation[0] for operation in operations if kind_of(operation) == STATE][-1]
+        for i in (0, 20, 40):
+            flash.own(place // 4096)[place % 4096 + i] ^= 0x18
+        j = started(flash)
+        equal((j.next_seq, list(j.held()), samples(j)), (1, [0], []))
+
+
+def full(unit, count=8):
+    """A journal without a hub in which every sector but one is taken, with gap records in most."""
+    flash = WeakFlash(4096, count, unit)
+    j = started(flash)
+    for _ in range(count * 30):
+        j.append(j.SAMPLE, bytes(100), 1)
+    return flash, j
+
+
+def test_one_sector_fails_and_the_power_goes():
+    """A full journal, from several places of the open sector on: its one free sector takes no erase, and the power goes
+    before or behind any erase. Room for the gap record was kept: it is on flash before that sector is tried."""
+    for unit in UNITS:
+        flash, j = full(unit)
+        for _ in range(9):
+            fill(j, 3)
+            bad = copy_of(flash)
+            k = started(bad, 2)
+            bad.erase_fails = {i for i in range(8) if k.sectors.is_free(i)}
+            before, operations = traced(bad, fill, k, 25)
+            for n in range(1, len(operations)):
+                if None in (operations[n][1], operations[n - 1][1]):
+                    image = copy_of(done(before, operations[:n]))
+                    image.erase_fails = bad.erase_fails
+                    check(started(image, 3))
+
+
+def copy_of(flash):
+    """A WeakFlash with the same content."""
+    image = WeakFlash(4096, flash.sector_count, flash.program_size)
+    image.sectors = [bytes(sector) for sector in flash.sectors]
+    return image
+
+
+def fill(j, count):
+    for _ in range(count):
+        j.append(j.SAMPLE, bytes(100), 1)
+
+
+def test_what_was_erased_before_it_was_told_is_missed():
+    """A journal of records without gaps among them, whose two free sectors fail at once."""
+    for unit in UNITS:
+        flash = WeakFlash(4096, 8, unit)
+        j = started(flash)
+        while j.sectors.free > 2 or j.sectors.room(RAW) >= 64 + unit:
+            j.append(j.SAMPLE, bytes(40), 1)
+        flash.erase_fails = {i for i in range(8) if j.sectors.is_free(i)}
+        before, operations = traced(flash, lambda: [j.append(j.SAMPLE, bytes(100), 1) for _ in range(2)])
+        for n in range(1, len(operations)):
+            image = copy_of(done(before, operations[:n]))
+            image.erase_fails = flash.erase_fails
+            check(started(image, 3))
+
+
+def test_a_wipe_touches_nothing_before_the_new_epoch_stands():
+    """Not even when a sector of the old epoch is the least worn."""
+    for unit in UNITS:
+        flash = FlashSim(4096, 8, unit)
+        j = started(flash)
+        while j.sectors.free > 1:
+            j.append(j.SAMPLE, bytes(100), 1)
+        for i in range(8):
+            if j.sectors.is_free(i):
+                j.sectors.wear[i] = 100
+        epoch, counters = j.epoch, j.counters
+        before, operations = traced(flash, j.wipe)
+        for n in range(len(operations)):
+            k = started(done(before, operations[:n]), 50)
+            if k.epoch == epoch:
+                equal(k.counters, counters)
+                equal(sum(r.readings for r in k.unsealed()), counters.buffered)
+
+
+class Waiting(FlashSim):
+    """Flash behind a cache, as a file system is: programs wait for `sync`; `lose` is a flush that fails."""
+
+    verified = True
+
+    def __init__(self, sector_count):
+        super().__init__(4096, sector_count, 16)
+        self.kept = list(self.sectors)
+        self.lost = False
+
+    def lose(self):
+        """What waits is gone; the next sync says so."""
+        self.sectors = [bytes(sector) for sector in self.kept]
+        self.lost = True
+
+    def sync(self):
+        """Make all durable, or say that some of it is gone."""
+        if self.lost:
+            self.lost = False
+            raise FlashError("what waited is gone")
+        self.kept = [bytes(sector) for sector in self.sectors]
+
+
+def test_what_a_failed_flush_took_is_counted_by_what_memory_knows():
+    flash = Waiting(8)
+    j = started(flash)
+    j.append(j.SAMPLE, b"kept", 5)
+    j.sync()
+    j.append(j.SAMPLE, b"waits", 7)
+    j.note_lost(3)
+    flash.lose()
+    raises(FlashError, j.sync)
+    j.recover(1)
+    equal(j.counters, (15, 0, 12, 3))
+    equal(samples(j), [b"kept"])
+    equal(sum(event[3] for event in told_events(j) if event[0] == events.GAP), 10)
+    equal(started(flash, 9).counters, (15, 0, 12, 3))
+
+
+def test_an_erase_does_not_hide_a_failed_flush():
+    """The sync before an erase is the first to notice: that is no fault of the sector."""
+    flash = Waiting(8)
+    j = started(flash)
+    j.append(j.SAMPLE, b"kept", 5)
+    j.sync()
+    while len(j.sectors.spares):
+        j.sectors.let_go()
+    j.append(j.SAMPLE, b"waits", 7)
+    flash.lose()
+    raises(FlashError, j.maintain)
+    equal(j.sectors.writable(), 8)
+    j.recover(1)
+    equal(j.counters.sampled, 12)
+
+
+def test_a_call_that_drops_tells_before_it_returns():
+    """Both free sectors fail while `maintain` begins one."""
+    for unit in UNITS:
+        flash = WeakFlash(4096, 8, unit)
+        j = started(flash)
+        while j.sectors.free > 2 or j.sectors.room(RAW) >= 1024:
+            j.append(j.SAMPLE, bytes(900), 1)
+            j.maintain()
+        for _ in range(2):
+            j.maintain()
+        flash.program_fails = {i for i in range(8) if j.sectors.is_free(i)}
+        j._largest = 4096
+        while j.sectors.room(RAW) >= 256:
+            j.append(j.SAMPLE, bytes(40), 1)
+        true(j.maintain())
+        true(j.counters.dropped)
+        check(j)
