@@ -152,8 +152,8 @@ def test_a_torn_header_is_gone_before_anything_else_is_written():
 
 
 def test_a_torn_header_that_cannot_be_erased_is_not_the_newest():
-    """Its sector takes no erase, and the one before is full: the BOOT goes to another sector. Then the torn header reads
-    well. What was written since has a higher serial, whichever sector comes first in the flash."""
+    """Its sector takes no erase, and the one before is full: the BOOT goes to another sector. Then the torn header
+    reads well. What was written since has a higher serial, whichever sector comes first in the flash."""
     turns = 0
     for erased in range(12):
         flash = WeakFlash(4096, 8, 32)
@@ -209,9 +209,7 @@ def test_a_torn_piece_of_a_batch_is_never_completed():
         j.append(j.SAMPLE, b"x", 1)
         batch = b"y" * (length - 1) + bytes([last])
         position = list(j.unsealed())[-1].position
-        before, operations = traced(
-            flash, j.commit_batch, 0, batch, sha256(batch).digest(), position, 1
-        )
+        before, operations = traced(flash, j.commit_batch, 0, batch, sha256(batch).digest(), position, 1)
         n = [kind_of(operation) for operation in operations].index(PART)
         flash = torn_copy(done(before, operations[:n]), operations[n])
         j = started(flash)
@@ -311,7 +309,7 @@ def test_what_was_erased_before_it_was_told_is_missed():
         while j.sectors.free > 2 or j.sectors.room(RAW) >= 64 + unit:
             j.append(j.SAMPLE, bytes(40), 1)
         flash.erase_fails = {i for i in range(8) if j.sectors.is_free(i)}
-        before, operations = traced(flash, lambda: [j.append(j.SAMPLE, bytes(100), 1) for _ in range(2)])
+        before, operations = traced(flash, fill, j, 2)
         for n in range(1, len(operations)):
             image = copy_of(done(before, operations[:n]))
             image.erase_fails = flash.erase_fails
