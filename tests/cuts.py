@@ -1,6 +1,6 @@
 """Cut the power at every flash operation of a gateway's life, recover, compare; and cut the recovery too.
 
-    python -m tests.cuts --size 1              every 16th operation; --size 16 takes every one
+    python -m tests.cuts --size 1              every 64th operation; --size 64 takes every one
     python -m tests.cuts --replay NAME         one state again, by the name that a failure prints
 
 Each geometry gets its own recorded life (tests/sim/journal_world.py) from `--seed`; each operation of it is cut in
@@ -22,7 +22,7 @@ from flash_sim import Chance, FlashSim  # noqa: E402
 from journal_cuts import Cuts, Tally  # noqa: E402
 from journal_world import World  # noqa: E402
 
-FULL = 16  # the size at which every operation is cut
+FULL = 64  # the size at which every operation is cut
 # On littlefs: name → (blocks, program unit, segments, samples, every how many states one is cut again). These run on
 # MicroPython's Unix port.
 LITTLEFS = {"littlefs-rp2": (256, 256, 40, 3600, 400), "littlefs-esp32": (240, 32, 40, 3200, 400)}
@@ -216,13 +216,13 @@ def replay(text: str) -> int:
 def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.cuts", description=__doc__.split("\n")[0])
-    parser.add_argument("--size", type=int, default=1, help="1 … 16: cut every 16th … every operation (default 1)")
+    parser.add_argument("--size", type=int, default=1, help="1 … 64: cut every 64th … every operation (default 1)")
     parser.add_argument("--seed", type=int, default=1, help="of the life and of everything random (default 1)")
     parser.add_argument(
         "--life", choices=sorted({**LIVES, **LITTLEFS}), action="append", help="only this one (default: all)"
     )
     parser.add_argument("--samples", type=int, help="length of the life (default: as for the full campaign)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--replay", metavar="NAME", help="one state again")
     arguments = parser.parse_args()
     if arguments.replay:

@@ -124,6 +124,26 @@ def test_the_newest_start_decides():
         equal((j.counters, samples(j)), shown)
 
 
+def test_a_damaged_newest_record_stays_so_when_its_sector_is_full():
+    """One cell of it reads wrong, and behind it is no room for the BOOT that says so. Then the cell reads well."""
+    for unit in UNITS:
+        flash = FlashSim(4096, 8, unit)
+        j = started(flash)
+        number = 0
+        while j.sectors.room(RAW) >= unit + 64:
+            _, operations = traced(flash, j.append, j.SAMPLE, b"%d" % number, 2)
+            number += 1
+        sector, at = divmod(operations[0][0] + 16, 4096)
+        flash.own(sector)[at] ^= 1
+        j = started(flash)
+        counters = j.counters
+        equal((counters.sampled, len(samples(j))), (2 * number, number - 1))
+        flash.own(sector)[at] ^= 1
+        j = started(flash)
+        equal((j.counters, len(samples(j))), (counters, number - 1))
+        equal(sum(event[3] for event in told_events(j) if event[0] == events.GAP), 2)
+
+
 def test_a_torn_header_is_gone_before_anything_else_is_written():
     """A sector was being begun while the one before it had room. The next start works on in that; then the torn header
     reads well, and would end the sector before it too early."""
@@ -206,14 +226,16 @@ def test_a_torn_piece_of_a_batch_is_never_completed():
     for last in range(256):
         flash = FlashSim(4096, 8, 32)
         j = started(flash)
+        j.append(j.SAMPLE, b"held", 1)
+        seal(j)
         j.append(j.SAMPLE, b"x", 1)
         batch = b"y" * (length - 1) + bytes([last])
         position = list(j.unsealed())[-1].position
-        before, operations = traced(flash, j.commit_batch, 0, batch, sha256(batch).digest(), position, 1)
+        before, operations = traced(flash, j.commit_batch, 1, batch, sha256(batch).digest(), position, 1)
         n = [kind_of(operation) for operation in operations].index(PART)
         flash = torn_copy(done(before, operations[:n]), operations[n])
         j = started(flash)
-        equal(j.next_seq, 0)
+        equal(j.next_seq, 1)
         seq, other = seal(j, 100)
         equal(j.read_batch(seq), other, "last byte %d" % last)
 

@@ -5,7 +5,7 @@ import pytest
 from tests.oracle import lives
 from tests.oracle.__main__ import live
 
-LIVES = 8
+LIVES, LIVES_MIXED = 4, 8
 
 
 @pytest.mark.parametrize("geometry", sorted(lives.GEOMETRIES))
@@ -13,13 +13,13 @@ LIVES = 8
 def test_no_promise_is_broken(geometry, faults):
     only = None if faults == "mixed" else frozenset({faults} - {"none"})
     total = lives.Tally()
-    for seed in range(1, LIVES + 1):
+    for seed in range(1, (LIVES_MIXED if only is None else LIVES) + 1):
         tally, failure = live((geometry, seed, 30, only))
         extra = "" if only is None else f" --faults {faults}"
         again = f"python -m tests.oracle --starts 30 --replay {geometry}:{seed}{extra}"
         assert failure is None, f"{failure}: {again}"
         total.add(tally)
-    assert total.states > 100 and total.nested > 10 and total.batches > 50
+    assert total.states > 50 and total.nested > 5 and total.batches > 25
 
 
 def test_a_life_is_the_same_each_time():

@@ -1,6 +1,7 @@
-"""Bugs for the journal: each is a small edit of its source, and each must be found by cutting the power.
+"""Bugs for the journal: each is a small edit of its source, and each must be found.
 
-`load` makes the journal's package anew with the edit in it; the text to replace must stand there exactly once, so that
+Most are found by one short life of a few operations (`LIVES` names the test in tests/core that has it, and that a sound
+journal passes); the others by random lives and by cuts. `load` makes the journal's package anew with the edit in it; the text to replace must stand there exactly once, so that
 an edit cannot rot unseen when the journal changes.
 """
 
@@ -213,7 +214,170 @@ BUGS = {
         "when no sector can be written to, nothing goes to make room",
         ("space", "            self._force_one()\n", '            raise JournalFull("no sector")\n'),
     ),
+    "acknowledge before program": (
+        "append returns while the record waits in memory for the next one",
+        (
+            "journal",
+            "        if not self.sectors.write(RAW, self.epoch, kind, readings,",
+            "        kept = kind, readings, bytes(payload)\n"
+            "        kind, readings, payload = getattr(self, '_late', kept)\n        self._late = kept\n"
+            "        if not self.sectors.write(RAW, self.epoch, kind, readings,",
+        ),
+    ),
+    "writing over a torn record": (
+        "after a start, writing goes on in the page that was torn",
+        (
+            "loaded",
+            "        return self._aligned(end)\n\n    def _aligned",
+            "        return end // 256 * 256\n\n    def _aligned",
+        ),
+        ("loaded", "for step in (HEADER_BYTES, min(self.unit, HEADER_BYTES)):", "for step in (HEADER_BYTES, 16):"),
+    ),
+    "flipped header is strange": (
+        "a bit that flips in the header of the open sector takes all its readings out of all counts",
+        ("format", " and not (search and _mend_header(buffer, sector)):", ":"),
+    ),
+    "torn number used again": (
+        "a torn record's position is given to the next record, and nothing tells of it",
+        ("recovery", "(TORN if report.torn else 0) if", "0 if"),
+    ),
+    "torn record completed": (
+        "a start goes on writing within the length that a torn record claims",
+        ("sectors", "tail.offset = max(tail.offset, min(self._aligned(claimed), self.size))", "pass"),
+    ),
+    "no witness": (
+        "a batch is shown while one torn page alone says that it exists",
+        (
+            "batches",
+            "        self.room_for_state()\n        self.put_state(STATE)\n",
+            "",
+        ),
+    ),
+    "unstored forgotten": (
+        "a ledger does not say how many readings never were in a raw record",
+        ("format", "            min(self.unstored, _U32),\n", "            0,\n"),
+    ),
+    "damaged gap not read": (
+        "what a gap record told is told nowhere once one bit of it has flipped",
+        (
+            "loaded",
+            "        if buffer[offset + 6] in (SAMPLE, EVENT):\n",
+            "        if buffer[offset + 6] in (SAMPLE, EVENT, 3):\n",
+        ),
+    ),
+    "serial not raised": (
+        "a start goes on with the serial of the last ledger it read",
+        ("recovery", "        ledger.serial += 2 + 8 * report.strange\n", ""),
+    ),
+    "commit not taken": (
+        "a start does not look for a ledger in the open sealed sector",
+        (
+            "recovery",
+            "            _take_ledger(journal, sectors.content(record), COMMIT_BYTES)\n",
+            "            pass\n",
+        ),
+    ),
+    "sealed tail not resumed": (
+        "each start begins another sealed sector",
+        ("recovery", "    sectors.resume(SEALED, sector, offset)\n", "    pass\n"),
+    ),
+    "half erased sector resumed": (
+        "a start goes on writing to a sealed sector that was given up before",
+        ("recovery", "            sectors.tails[SEALED].close()  # it may", "            pass  # it may"),
+    ),
+    "torn stays where it was": (
+        "a start does not say from where on there is nothing",
+        ("space", 'struct.pack("<H", void[1] // sectors.unit) if here else b""', 'b""'),
+    ),
+    "an earlier start decides": (
+        "of two starts that declare bytes to be nothing the earlier is believed as well",
+        ("loaded", "                        offset = since\n", ""),
+    ),
+    "torn header left": (
+        "a sector whose header was torn is left as it is",
+        ("recovery", "        survey.erase_begun(sectors)\n", ""),
+        ("recovery", "2 + 8 * report.strange", "2"),
+    ),
+    "boots of records not counted": (
+        "the boot number is in the BOOT alone",
+        ("recovery", "    journal.ledger.boot = max(journal.ledger.boot,", "    max(journal.ledger.boot,"),
+    ),
+    "wiped before it is begun": (
+        "the sectors of the old epoch are free before the new one stands",
+        (
+            "recovery",
+            "    epoch = bytes(journal.new_epoch())\n    ledger",
+            "    epoch = bytes(journal.new_epoch())\n    sectors.abandon()\n    ledger",
+        ),
+    ),
+    "torn at one reading": (
+        "the open sector is read once, and what does not check then is torn",
+        ("survey", "_READINGS = 5\n", "_READINGS = 0\n"),
+    ),
+    "room for the gap not kept": (
+        "the last room of a full journal goes to a sample",
+        (
+            "space",
+            "            while sectors.free < 2 and sectors.room(RAW) - size < self._gap_room:\n",
+            "            while False:\n",
+        ),
+    ),
+    "erased and not missed": (
+        "a start does not look for what had to be erased before it was told",
+        ("recovery", "        journal.owe_missing(report.strange > 0)\n", ""),
+    ),
+    "position from memory lost": (
+        "after a failure of a file, what memory knows of the lost readings is not used",
+        ("recovery", "            _keep_known(ledger, known)\n", "            pass\n"),
+    ),
+    "debt left to the next call": (
+        "readings that had to go while a sector was begun ahead stay untold until something else is written",
+        ("journal", "            self._open(RAW)\n            self.tell_owed()\n", "            self._open(RAW)\n"),
+    ),
+    "failed flush taken for a failed erase": (
+        "a sync that fails before an erase is the sector's fault, and what had waited is counted by nobody",
+        (
+            "sectors",
+            "        self.flash.sync()  # where writes wait in a cache, none may be overtaken by an erase\n        try:\n",
+            "        try:\n            self.flash.sync()\n",
+        ),
+    ),
+    "damaged newest forgotten by the next sector": (
+        "a damaged newest record without room for a BOOT behind it may come back",
+        ("recovery", "        _owe_newest(journal, record)\n", "        pass\n"),
+    ),
 }
+
+# name → the test in tests/core that finds it
+LIVES = {
+    "acknowledge before program": "test_journal_decided.test_a_torn_record_never_comes_back",
+    "boots of records not counted": "test_journal_decided.test_the_boot_number_is_in_every_record",
+    "flipped header is strange": "test_journal_faults.test_no_flipped_bit_takes_readings_with_it_uncounted",
+    "no witness": "test_journal_faults.test_the_newest_batch_damaged_frees_no_number",
+    "unstored forgotten": "test_journal_faults.test_a_loss_told_in_a_damaged_record_is_told_again",
+    "damaged gap not read": "test_journal_faults.test_a_loss_told_in_a_damaged_record_is_told_again",
+    "writing over a torn record": "test_journal_needs.test_a_record_called_torn_stays_so_behind_a_start_that_was_cut",
+    "torn stays where it was": "test_journal_needs.test_a_record_called_torn_stays_so_behind_a_start_that_was_cut",
+    "torn number used again": "test_journal_needs.test_a_torn_record_is_told_at_its_position",
+    "torn record completed": "test_journal_needs.test_a_torn_piece_of_a_batch_is_never_completed",
+    "serial not raised": "test_journal_needs.test_a_torn_header_that_cannot_be_erased_is_not_the_newest",
+    "commit not taken": "test_journal_needs.test_a_witness_beyond_repair_frees_no_number",
+    "sealed tail not resumed": "test_journal_needs.test_batches_of_several_starts_share_a_sector",
+    "half erased sector resumed":
+        "test_journal_needs.test_nothing_is_written_to_a_sealed_sector_that_may_be_half_erased",
+    "an earlier start decides": "test_journal_needs.test_the_newest_start_decides",
+    "torn header left": "test_journal_needs.test_a_torn_header_is_gone_before_anything_else_is_written",
+    "wiped before it is begun": "test_journal_needs.test_a_wipe_touches_nothing_before_the_new_epoch_stands",
+    "torn at one reading":
+        "test_journal_needs.test_the_open_sector_is_read_twice_before_its_newest_record_is_called_torn",
+    "room for the gap not kept": "test_journal_needs.test_one_sector_fails_and_the_power_goes",
+    "erased and not missed": "test_journal_needs.test_what_was_erased_before_it_was_told_is_missed",
+    "position from memory lost": "test_journal_needs.test_what_a_failed_flush_took_is_counted_by_what_memory_knows",
+    "debt left to the next call": "test_journal_needs.test_a_call_that_drops_tells_before_it_returns",
+    "failed flush taken for a failed erase": "test_journal_needs.test_an_erase_does_not_hide_a_failed_flush",
+    "damaged newest forgotten by the next sector":
+        "test_journal_needs.test_a_damaged_newest_record_stays_so_when_its_sector_is_full",
+}  # fmt: skip
 
 
 def load(name: str):
