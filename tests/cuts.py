@@ -162,7 +162,7 @@ def _on_littlefs(name, seed, samples, every, part, parts, state=""):
 def run_littlefs(name: str, seed: int, size: int, samples: int, jobs: int) -> dict:
     """Cut one life on littlefs, each part in a process of MicroPython; gives what was tried."""
     total = {}
-    parts = max(jobs, size)
+    parts = max(jobs, size // 4)
     with ThreadPoolExecutor(jobs) as pool:
         futures = [
             pool.submit(_on_littlefs, name, seed, samples, max(1, FULL // size), part, parts) for part in range(parts)

@@ -1,8 +1,8 @@
 """Bugs for the journal: each is a small edit of its source, and each must be found.
 
-Most are found by one short life of a few operations (`LIVES` names the test in tests/core that has it, and that a sound
-journal passes); the others by random lives and by cuts. `load` makes the journal's package anew with the edit in it; the text to replace must stand there exactly once, so that
-an edit cannot rot unseen when the journal changes.
+Most are found by one short life of a few operations: `LIVES` names the test in tests/core that has it, and that a sound
+journal passes. The others are found by random lives and by cuts. `load` makes the journal's package anew with the edit
+in it; the text to replace must stand there exactly once, so that an edit cannot rot unseen when the journal changes.
 """
 
 import sys
@@ -338,7 +338,8 @@ BUGS = {
         "a sync that fails before an erase is the sector's fault, and what had waited is counted by nobody",
         (
             "sectors",
-            "        self.flash.sync()  # where writes wait in a cache, none may be overtaken by an erase\n        try:\n",
+            "        self.flash.sync()  # where writes wait in a cache, none may be overtaken by an erase\n"
+            "        try:\n",
             "        try:\n            self.flash.sync()\n",
         ),
     ),
