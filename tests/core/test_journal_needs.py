@@ -429,3 +429,74 @@ def test_a_call_that_drops_tells_before_it_returns():
         true(j.maintain())
         true(j.counters.dropped)
         check(j)
+
+
+def several_batches(flash, sizes, readings):
+    """A journal with batches of these sizes and readings; gives (journal, {seq: bytes})."""
+    j = started(flash)
+    batches = {}
+    for size, count in zip(sizes, readings):
+        j.append(j.SAMPLE, b"x", count)
+        seq, batch = seal(j, size)
+        batches[seq] = batch
+    return j, batches
+
+
+def test_a_receipt_is_kept_before_its_sector_is_erased():
+    """Every free sector is in hand, and one more is wanted: that of the acknowledged batch goes. The power goes then."""
+    for unit in UNITS:
+        flash = FlashSim(4096, 8, unit)
+        j, batches = several_batches(flash, (3700, 3700, 3700), (1, 2, 4))
+        while j.sectors.free > 2:
+            fill(j, 1)
+        while j.needs_erase:
+            j.maintain()
+        j.acknowledge(0)
+        j.spare_sectors = 3
+        before, operations = traced(flash, j.maintain)
+        true(operations[-1][1] is None)
+        for n in range(len(operations) + 1):
+            k = started(done(before, operations[:n]))
+            for seq in k.held():
+                equal(k.read_batch(seq), batches[seq])
+            equal(k.counters.dropped, 0, "the hub has it")
+
+
+def test_a_batch_is_not_given_up_for_one_wrong_read():
+    for unit in UNITS:
+        flash = WeakFlash(4096, 8, unit)
+        j, batches = several_batches(flash, (3000,), (5,))
+        flash.err_bits = ((600, 1), (601, 2))
+        for n in range(8):
+            j.sectors.loaded = -1
+            flash.err_in = n
+            equal(j.read_batch(0), batches[0])
+            equal((list(j.held()), j.counters.dropped), ([0], 0))
+
+
+def test_a_range_that_grows_downward_keeps_its_count():
+    """Batches 3 and 2 are acknowledged, then the sector with all of them is dropped; batch 5 begins in it too."""
+    for unit in UNITS:
+        j, _ = several_batches(FlashSim(4096, 16, unit), (60, 60, 60, 60, 60, 3800, 3800), (1, 2, 4, 8, 16, 32, 64))
+        j.acknowledge(3)
+        j.acknowledge(2)
+        while j.ledger.low < 5:
+            j.free_one()
+        equal((j.counters.acked, j.counters.dropped), (12, 1 + 2 + 16 + 32))
+        check(j)
+
+
+def test_a_batch_is_read_without_the_pieces_of_one_that_was_cut_short():
+    for unit in UNITS:
+        flash = FlashSim(4096, 16, unit)
+        j, _ = several_batches(flash, (3000,), (1,))
+        j.append(j.SAMPLE, b"x", 1)
+        before, operations = traced(flash, seal, j, 9000)
+        parts = [n for n in range(len(operations)) if kind_of(operations[n]) == PART]
+        true(len(parts) > 1)
+        for n in range(parts[0] + 1, parts[-1] + 1):
+            image = done(before, operations[:n])
+            k = started(image)
+            seq, batch = seal(k, 700)
+            equal((seq, k.read_batch(seq)), (1, batch))
+            equal(started(image).read_batch(1), batch)

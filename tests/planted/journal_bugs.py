@@ -374,6 +374,17 @@ LIVES = {
     "room for the gap not kept": "test_journal_needs.test_one_sector_fails_and_the_power_goes",
     "erased and not missed": "test_journal_needs.test_what_was_erased_before_it_was_told_is_missed",
     "position from memory lost": "test_journal_needs.test_what_a_failed_flush_took_is_counted_by_what_memory_knows",
+    "erase before the receipt is kept": "test_journal_needs.test_a_receipt_is_kept_before_its_sector_is_erased",
+    "batch read once": "test_journal_needs.test_a_batch_is_not_given_up_for_one_wrong_read",
+    "range not moved": "test_journal_needs.test_a_range_that_grows_downward_keeps_its_count",
+    "pieces of two attempts":
+        "test_journal_needs.test_a_batch_is_read_without_the_pieces_of_one_that_was_cut_short",
+    "nothing made sure of": "test_journal_decided.test_what_is_built_on_a_marginal_header_stays",
+    "silent drop": "test_journal_faults.test_what_gap_records_tell_can_be_merged_by_the_caller",
+    "debt not paid at a start": "test_journal_needs.test_what_a_failed_flush_took_is_counted_by_what_memory_knows",
+    "one field for two debts": "test_journal_needs.test_what_a_failed_flush_took_is_counted_by_what_memory_knows",
+    "dropped gap not told again": "test_journal_faults.test_what_gap_records_tell_can_be_merged_by_the_caller",
+    "header believed at once": "test_journal_decided.test_work_goes_on_while_reads_go_wrong",
     "debt left to the next call": "test_journal_needs.test_a_call_that_drops_tells_before_it_returns",
     "failed flush taken for a failed erase": "test_journal_needs.test_an_erase_does_not_hide_a_failed_flush",
     "damaged newest forgotten by the next sector":
