@@ -12,7 +12,7 @@ from parkgate.wire import cbor
 
 UNITS = (32, 256)
 RAW, SEALED = 1, 2
-GAP, STATE, PART = 3, 5, 16
+STATE, PART = 5, 16
 
 
 def started(flash, seed=1):
@@ -443,7 +443,7 @@ def several_batches(flash, sizes, readings):
 
 
 def test_a_receipt_is_kept_before_its_sector_is_erased():
-    """Every free sector is in hand, and one more is wanted: that of the acknowledged batch goes. The power goes then."""
+    """Every free sector is in hand and one more is wanted: that of the acknowledged batch goes. The power goes then."""
     for unit in UNITS:
         flash = FlashSim(4096, 8, unit)
         j, batches = several_batches(flash, (3700, 3700, 3700), (1, 2, 4))
