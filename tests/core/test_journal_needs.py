@@ -3,10 +3,9 @@ precaution is taken out (tests/planted)."""
 
 from hashlib import sha256
 
-from check import equal, raises, true
+from check import equal, true
 from flash_sim import Chance, FlashSim, WeakFlash
 from parkgate import events
-from parkgate.errors import FlashError
 from parkgate.journal.journal import Journal
 from parkgate.wire import cbor
 
@@ -355,61 +354,6 @@ def test_a_wipe_touches_nothing_before_the_new_epoch_stands():
             if k.epoch == epoch:
                 equal(k.counters, counters)
                 equal(sum(r.readings for r in k.unsealed()), counters.buffered)
-
-
-class Waiting(FlashSim):
-    """Flash behind a cache, as a file system is: programs wait for `sync`; `lose` is a flush that fails."""
-
-    verified = True
-
-    def __init__(self, sector_count):
-        super().__init__(4096, sector_count, 16)
-        self.kept = list(self.sectors)
-        self.lost = False
-
-    def lose(self):
-        """What waits is gone; the next sync says so."""
-        self.sectors = [bytes(sector) for sector in self.kept]
-        self.lost = True
-
-    def sync(self):
-        """Make all durable, or say that some of it is gone."""
-        if self.lost:
-            self.lost = False
-            raise FlashError("what waited is gone")
-        self.kept = [bytes(sector) for sector in self.sectors]
-
-
-def test_what_a_failed_flush_took_is_counted_by_what_memory_knows():
-    flash = Waiting(8)
-    j = started(flash)
-    j.append(j.SAMPLE, b"kept", 5)
-    j.sync()
-    j.append(j.SAMPLE, b"waits", 7)
-    j.note_lost(3)
-    flash.lose()
-    raises(FlashError, j.sync)
-    j.recover(1)
-    equal(j.counters, (15, 0, 12, 3))
-    equal(samples(j), [b"kept"])
-    equal(sum(event[3] for event in told_events(j) if event[0] == events.GAP), 10)
-    equal(started(flash, 9).counters, (15, 0, 12, 3))
-
-
-def test_an_erase_does_not_hide_a_failed_flush():
-    """The sync before an erase is the first to notice: that is no fault of the sector."""
-    flash = Waiting(8)
-    j = started(flash)
-    j.append(j.SAMPLE, b"kept", 5)
-    j.sync()
-    while len(j.sectors.spares):
-        j.sectors.let_go()
-    j.append(j.SAMPLE, b"waits", 7)
-    flash.lose()
-    raises(FlashError, j.maintain)
-    equal(j.sectors.writable(), 8)
-    j.recover(1)
-    equal(j.counters.sampled, 12)
 
 
 def test_a_call_that_drops_tells_before_it_returns():
