@@ -16,6 +16,7 @@ from pathlib import Path
 from host_tools.base import files, folder_lock
 from host_tools.base.keys import hub_key
 from host_tools.broker import certificates
+from host_tools.hub.park.book import Book
 from host_tools.hub.receiving.intake import Intake, Message
 from host_tools.hub.receiving.receive import Receiver
 from host_tools.hub.stores.store import DATABASE_FILE, Store
@@ -33,6 +34,7 @@ RETRY_S_MIN, RETRY_S_MAX = 0.5, 30.0
 STOP_TIMEOUT_S = 20.0
 LOCK_FILE = "hub.lock"
 SIGN_EVERY_S = 1.0
+SUMS_EVERY_S, SUMS_BUSY_S, SUMS_IDLE_S = 2.0, 0.02, 0.25
 RUNNING = "running"  # in the table about: 1 while a hub runs, 0 after it ended in order
 
 
@@ -66,6 +68,8 @@ class Hub:
                 self._sign_due_s = 0.0
                 self._log_started = False
                 self.board = Board(now_unix_ms())
+                self._book = Book(self.store.db)
+                self._sums_due_s = 0.0
                 self._receiver: Receiver | None = None
                 if broker_url is not None:
                     self.use_broker(broker_url, ca_file, cert_file, key_file)
@@ -182,6 +186,7 @@ class Hub:
                     self._take(group)
                 else:
                     self._look_for_enrolments()
+                self._sum_up(not group)
                 self._sign()
             except Exception:
                 # A fault of our own must not end the hub. The group is not acknowledged: all of it comes again.
@@ -213,6 +218,21 @@ class Hub:
         self.messages += len(group)
         heard = {outcome.gateway.gw: outcome.gateway for outcome in outcomes if outcome.gateway is not None}
         self.board.put(list(heard.values()), self.store.nobody)
+
+    def _sum_up(self, is_idle: bool) -> None:
+        """Make some of the sums that are due: a little now and then, more when nothing else is to be done."""
+        now_s = time.monotonic()
+        if now_s < self._sums_due_s and not is_idle:
+            return
+        self._sums_due_s = now_s + SUMS_EVERY_S
+        try:
+            until_s = now_s + (SUMS_IDLE_S if is_idle else SUMS_BUSY_S)
+            while time.monotonic() < until_s:
+                with self.store.transaction(now_unix_ms()):
+                    if not self._book.catch_up():
+                        break
+        except sqlite3.Error as error:
+            log.error("cannot store sums: %s", error)
 
     def _look_for_enrolments(self) -> None:
         try:

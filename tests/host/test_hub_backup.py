@@ -167,6 +167,7 @@ def test_a_database_of_the_version_before_is_brought_up_and_loses_nothing(filled
     assert after == summary
     assert rig.batches(gateway, gateway.batch(rows=2))[0].receipt
     assert rig.rows("SELECT what FROM gateway_history") == [("enrolled",)]
+    assert len(rig.rows("SELECT series FROM sums_due")) == len(rig.rows("SELECT DISTINCT series FROM block")), "all due"
     fresh = {row[0] for row in rig.rows("SELECT name FROM sqlite_master WHERE sql NOT NULL")}
     with contextlib.closing(sqlite3.connect(":memory:")) as db:
         from host_tools.hub.stores.schema import TABLES
@@ -182,4 +183,4 @@ def test_a_newer_database_is_left_alone(filled):
         with pytest.raises(StoreError, match="newer parkgate"):
             connect(rig.data_dir, read_only=read_only)
     assert rig.store.db.execute("PRAGMA user_version").fetchone() == (99,)
-    rig.store.db.execute("PRAGMA user_version = 3")
+    rig.store.db.execute("PRAGMA user_version = 4")

@@ -174,6 +174,8 @@ def test_a_database_of_the_older_format_is_brought_up(rig, away):
                 db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         db.execute("DROP TABLE beats")
         db.execute("DROP TABLE gateway_history")
+        db.execute("DROP TABLE sums")
+        db.execute("DROP TABLE sums_due")
         db.execute("PRAGMA user_version = 1")
     rig.open()
     rig.intake.derived.account_anew(rig.now_unix_ms)

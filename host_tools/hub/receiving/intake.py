@@ -14,6 +14,7 @@ import logging
 import sqlite3
 from typing import NamedTuple
 
+from host_tools.hub.park import book
 from host_tools.hub.reading.decode import blocks, decode_group
 from host_tools.hub.receiving import accept, verify
 from host_tools.hub.receiving.answer import answer_topic, make_answer, make_receipt, receipt_topic
@@ -320,6 +321,7 @@ class Intake:
         self.leaves.batch(batch_hash, epoch.ep, seq)
         store.add_events(epoch, seq, batch.events)
         store.add_blocks(gateway, epoch, seq, found)
+        book.forget_counters(store.db, gateway.gw, batch.events)
         if state == WAITS_FOR_SCHEMA:
             gateway.undecoded += 1
         this = (batch.sampled, batch.readings, batch.dropped)

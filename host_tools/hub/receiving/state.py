@@ -21,7 +21,8 @@ class Series:
 
     __slots__ = (
         "id", "instrument", "quantity", "unit", "scale", "profile", "readings", "undated", "span_ms", "qualities",
-        "last_place", "last_ms", "last_trust", "last_quality", "last_value", "good_ms", "row_ms", "is_headline",
+        "last_place", "last_ms", "last_trust", "last_quality", "last_value", "good_ms", "row_ms", "until_ms",
+        "is_headline",
     )  # fmt: skip
 
     def __init__(self, series_id, instrument, quantity, unit, scale, profile):
@@ -42,6 +43,7 @@ class Series:
         self.last_value: int | None = None
         self.good_ms: int | None = None  # time of the newest good reading
         self.row_ms: int | None = None  # cadence by the newest schema
+        self.until_ms: int | None = None  # newest time of all its dated rows, -1 without one; None: not looked up yet
         self.is_headline = False
 
 

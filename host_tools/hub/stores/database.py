@@ -5,7 +5,7 @@ import sqlite3
 from pathlib import Path
 
 from host_tools.hub.stores import kept
-from host_tools.hub.stores.schema import FORMAT, TABLES, TO_FORMAT_2, TO_FORMAT_3
+from host_tools.hub.stores.schema import FORMAT, TABLES, TO_FORMAT_2, TO_FORMAT_3, TO_FORMAT_4
 from parkgate.errors import ParkgateError
 
 DATABASE_FILE = "hub.sqlite"
@@ -73,6 +73,8 @@ def _bring_up(connection) -> None:
     if before in (1, 2):
         _run(connection, _tables("gateway_history") + _tables("beats") + TO_FORMAT_3)
         kept.take_standing(connection)
+    if before in (1, 2, 3):
+        _run(connection, _tables("sums") + _tables("sums_due") + TO_FORMAT_4)
     connection.execute(f"PRAGMA user_version = {FORMAT}")
 
 

@@ -8,7 +8,7 @@ Readings are not stored a second time. The signed bytes of each batch are the da
 by the primary key of its batch, and what is shown, exported and audited cannot differ.
 """
 
-FORMAT = 3
+FORMAT = 4
 
 DECODED, WAITS_FOR_SCHEMA, UNDECODABLE = 0, 1, 2  # batch.state
 
@@ -187,6 +187,22 @@ CREATE TABLE event (
     PRIMARY KEY (ep, seq, place)
 ) WITHOUT ROWID;
 
+-- Sums of each series over pieces of 15 minutes (park/book): made from the signed bytes, and made anew when what they
+-- are made of changes. `fields` are those of park.sums.Piece behind its edges, as JSON.
+CREATE TABLE sums (
+    series INTEGER NOT NULL REFERENCES series,
+    piece INTEGER NOT NULL,             -- begin in ms / 900000
+    fields TEXT NOT NULL,
+    PRIMARY KEY (series, piece)
+) WITHOUT ROWID;
+
+-- Pieces of a series that are to be made: from the first to the last.
+CREATE TABLE sums_due (
+    series INTEGER PRIMARY KEY REFERENCES series,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL
+);
+
 -- What the hub itself found wrong with a gateway that proved to be one of ours: one row a kind, with the
 -- newest words.
 CREATE TABLE alarm (
@@ -245,4 +261,10 @@ INSERT INTO about VALUES ('account', 'anew');
 TO_FORMAT_3 = """
 INSERT INTO gateway_history SELECT gw, enrolled_unix_ms, 'enrolled', name FROM gateway ORDER BY gw;
 INSERT INTO gateway_history SELECT gw, revoked_unix_ms, 'revoked', name FROM gateway WHERE revoked_unix_ms NOT NULL
+"""
+
+# From format 3 to 4: all sums are due.
+TO_FORMAT_4 = """
+INSERT INTO sums_due SELECT series, min(first_ms) / 900000 - 1, min(max(last_ms), 1 << 53) / 900000 + 1 FROM block
+WHERE last_ms >= 0 GROUP BY series
 """

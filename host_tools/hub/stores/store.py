@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 
+from host_tools.hub.park import book
 from host_tools.hub.receiving.state import Account, Channels, Epoch, Gateway, Series
 from host_tools.hub.stores import kept, loading
 from host_tools.hub.stores.database import DATABASE_FILE as DATABASE_FILE
@@ -79,6 +80,7 @@ class Store:
 
     def _fill(self, gateways: list[Gateway]) -> None:
         self._stale = ALL  # until this has come to its end
+        self._due = book.Due()
         self._dirty_series: dict[int, Series] = {}
         self._dirty_epochs: dict[int, Epoch] = {}
         self.damage = loading.fill(self.db, gateways, self._resolve)
@@ -171,6 +173,7 @@ class Store:
             ],
         )  # fmt: skip
         self._dirty_series, self._dirty_epochs = {}, {}
+        self._due.write(db)
 
     # Chains and batches.
 
@@ -326,6 +329,7 @@ class Store:
         )
         for block in blocks:
             series = block.series
+            self._due.add(self.db, series, block.first_ms, block.last_ms)
             series.readings += block.readings
             series.undated += block.undated
             series.span_ms = max(series.span_ms, block.last_ms - block.first_ms)

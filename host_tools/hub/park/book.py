@@ -1,0 +1,318 @@
+"""The sums of every series as rows: pieces of PIECE_MS that are kept, and those that are due because a batch came.
+
+    Due              in the transaction that stores a batch: what of the sums it may change is forgotten and due
+    catch_up(db)     by the hub's writer, a little at a time: makes what is due from the signed bytes
+    Book(db).ask(…)  hours, days, months of one series; what is not made yet is made for the answer, or said to be due
+
+A piece is a function of the readings that are held (`sums`), so it does not matter in which order they came.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from host_tools.hub.park import sums
+from host_tools.hub.park.sums import Jump, Piece, Row
+from host_tools.hub.park.zone import PIECE_MS
+from host_tools.hub.reading.decode import decode_stored
+from host_tools.hub.receiving.state import Series
+from host_tools.hub.stores import kept
+from parkgate import events, quantities
+from parkgate.errors import FormatError
+from parkgate.reading import RELATIVE_ONLY, has_value
+from parkgate.sensing import cadence
+from parkgate.wire import cbor
+from parkgate.wire.batch import decode_schema
+
+TIME_LIMIT = 1 << 53  # what is dated beyond it is no time
+UNDO_MS = 8 * 86_400_000  # an exchange can be undone for so long, and then what it counted changes
+CHUNK_PIECES = 96  # made together
+BATCHES_KEPT = 64  # decoded, in memory
+MADE_FOR_ANSWER = 7 * 96  # pieces made while somebody waits; more are due
+
+_FIELDS = len(Piece._fields) - 2
+
+
+# In the transaction of a batch.
+
+
+class Due:
+    """What the blocks of one transaction change, until `write`. A block that stands behind all others of its series
+    costs no question to the database."""
+
+    def __init__(self):
+        self._spans: dict[int, tuple[int, int]] = {}
+
+    def add(self, db: sqlite3.Connection, series: Series, first_ms: int, last_ms: int) -> None:
+        """A block with rows from first_ms to last_ms is new (its row is not written yet): the pieces that it may change
+        are those up to its neighbours' good readings. Comes before the series' own `good_ms` moves on."""
+        if first_ms < 0 or last_ms >= TIME_LIMIT:
+            return
+        if series.until_ms is None:
+            newest = db.execute("SELECT max(last_ms) FROM block WHERE series = ?", (series.id,)).fetchone()[0]
+            series.until_ms = -1 if newest is None else newest
+        if first_ms > series.until_ms:
+            before = first_ms if series.good_ms is None else min(series.good_ms, first_ms)
+            span = before, last_ms
+        else:
+            span = _changed(db, series.id, first_ms, last_ms)
+        series.until_ms = max(series.until_ms, last_ms)
+        known = self._spans.get(series.id, span)
+        self._spans[series.id] = min(known[0], span[0]), max(known[1], span[1])
+
+    def write(self, db: sqlite3.Connection) -> None:
+        """In the transaction of the blocks."""
+        for series, (first_ms, last_ms) in self._spans.items():
+            forget(db, series, first_ms, last_ms)
+        self._spans = {}
+
+
+def _changed(db, series, first_ms, last_ms) -> tuple[int, int]:
+    before = db.execute(
+        "SELECT max(good_ms) FROM (SELECT good_ms FROM block WHERE series = ? AND last_ms < ? AND good_ms >= 0"
+        " ORDER BY last_ms DESC LIMIT 4)", (series, first_ms),
+    ).fetchone()[0]  # fmt: skip
+    behind = db.execute(
+        "SELECT last_ms FROM block WHERE series = ? AND last_ms > ? AND good_ms >= 0 ORDER BY last_ms LIMIT 1",
+        (series, last_ms),
+    ).fetchone()
+    return first_ms if before is None else min(before, first_ms), behind[0] if behind else last_ms
+
+
+def forget(db: sqlite3.Connection, series: int, first_ms: int, last_ms: int) -> None:
+    """The pieces of the series from first_ms to last_ms are due."""
+    first, last = first_ms // PIECE_MS - 1, last_ms // PIECE_MS + 1
+    db.execute("DELETE FROM sums WHERE series = ? AND piece BETWEEN ? AND ?", (series, first, last))
+    db.execute(
+        "INSERT INTO sums_due VALUES (?, ?, ?) ON CONFLICT (series) DO UPDATE SET first = min(first, excluded.first),"
+        " last = max(last, excluded.last)", (series, first, last),
+    )  # fmt: skip
+
+
+def forget_counters(db: sqlite3.Connection, gw: int, found: Sequence[list]) -> None:
+    """Events of counters came: all that is later than the oldest of them may count otherwise."""
+    for event in found:
+        if event[0] != events.COUNTER:
+            continue
+        told = _told(event)
+        if told is None:
+            continue
+        instrument, quantity, _, _, _, time_ms = told
+        for (series,) in db.execute(
+            "SELECT series FROM series WHERE gw = ? AND instrument = ? AND quantity = ?", (gw, instrument, quantity)
+        ).fetchall():
+            newest = db.execute("SELECT max(last_ms) FROM block WHERE series = ?", (series,)).fetchone()[0]
+            forget(db, series, max(0, time_ms - UNDO_MS), max(min(newest or 0, TIME_LIMIT), time_ms))
+
+
+def _told(event: list) -> tuple | None:
+    """(instrument, quantity, what, before, value, time) of a counter's event; None in another form."""
+    if len(event) != 7 or type(event[6]) is not list or len(event[6]) != 2:
+        return None
+    _, instrument, quantity, what, before, value, (time_ms, trust) = event
+    numbers = what, before, value, time_ms
+    if type(instrument) is not str or type(quantity) is not str or any(type(n) is not int for n in numbers):
+        return None
+    return instrument, quantity, what, before, value, 0 if trust == RELATIVE_ONLY else min(time_ms, TIME_LIMIT)
+
+
+# Making.
+
+
+class Book:
+    """Reads and makes the sums of a database. `db` may be read-only for `ask`."""
+
+    def __init__(self, db: sqlite3.Connection):
+        self.db = db
+        self._decoded: OrderedDict[tuple[int, int], tuple] = OrderedDict()
+
+    def catch_up(self, pieces_max: int = CHUNK_PIECES) -> int:
+        """Make some of what is due and keep it, within the caller's transaction. Returns how many pieces."""
+        row = self.db.execute("SELECT series, first, last FROM sums_due LIMIT 1").fetchone()
+        if row is None:
+            return 0
+        series, first, last = row
+        known = self._known(series)
+        if known is not None:
+            first, last = max(first, known[0] // PIECE_MS - 1), min(last, known[1] // PIECE_MS)
+        if known is None or first > last:
+            self.db.execute("DELETE FROM sums_due WHERE series = ?", (series,))
+            return 1
+        first = self._skip(series, first, last)
+        begin = max(first, last - pieces_max + 1)  # the newest first: that is what is looked at
+        for piece in self.make(series, begin * PIECE_MS, (last + 1) * PIECE_MS):
+            self._keep(series, piece)
+        if begin == first:
+            self.db.execute("DELETE FROM sums_due WHERE series = ?", (series,))
+        else:
+            self.db.execute("UPDATE sums_due SET first = ?, last = ? WHERE series = ?", (first, begin - 1, series))
+        return last - begin + 1
+
+    def _skip(self, series, first, last) -> int:
+        """Leave out a stretch without readings at the old end: years may lie between two of them."""
+        row = self.db.execute(
+            "SELECT last_ms FROM block WHERE series = ? AND last_ms >= ? ORDER BY last_ms LIMIT 1",
+            (series, first * PIECE_MS),
+        ).fetchone()
+        return first if row is None else max(first, min(last, row[0] // PIECE_MS - CHUNK_PIECES))
+
+    def _keep(self, series, piece) -> None:
+        fields = list(piece)[2:]
+        while fields and fields[-1] in (0, None, True, False) and fields[-1] == list(Piece(0, 0))[2:][len(fields) - 1]:
+            fields.pop()
+        text = json.dumps(fields, separators=(",", ":"))
+        self.db.execute("INSERT OR REPLACE INTO sums VALUES (?, ?, ?)", (series, piece.begin_ms // PIECE_MS, text))
+
+    def _known(self, series) -> tuple[int, int] | None:
+        """(first, last) time of the series' dated rows."""
+        first = self.db.execute(
+            "SELECT min(first_ms) FROM (SELECT first_ms FROM block WHERE series = ? AND last_ms >= 0"
+            " ORDER BY last_ms LIMIT 64)", (series,),
+        ).fetchone()[0]  # fmt: skip
+        last = self.db.execute("SELECT max(last_ms) FROM block WHERE series = ?", (series,)).fetchone()[0]
+        return None if first is None or last is None or last < 0 else (first, min(last, TIME_LIMIT))
+
+    def make(self, series: int, begin_ms: int, end_ms: int, step_ms: int = PIECE_MS) -> list[Piece]:
+        """The pieces from begin_ms to end_ms, made from the signed bytes."""
+        gw, instrument, quantity, span_ms = self.db.execute(
+            "SELECT gw, instrument, quantity, span_ms FROM series WHERE series = ?", (series,)
+        ).fetchone()
+        about = quantities.find(quantity.partition(" #")[0])
+        jumps = self._jumps(gw, instrument, quantity) if about is not None and about.kind == "sum" else None
+        edges = list(range(begin_ms, end_ms + 1, step_ms))
+        return sums.pieces(self._rows(series, begin_ms, end_ms, span_ms), edges, jumps)
+
+    def _rows(self, series, begin_ms, end_ms, span_ms) -> list[Row]:
+        """The series' dated rows in that time, with the nearest rows and good rows outside it."""
+        question = "SELECT ep, seq, instrument, channel, first_ms, last_ms, good_ms FROM block WHERE series = ?"
+        inside = self.db.execute(
+            f"{question} AND last_ms BETWEEN ? AND ? ORDER BY last_ms", (series, max(0, begin_ms), end_ms + span_ms)
+        ).fetchall()
+        blocks = [block for block in inside if block[4] <= end_ms]
+        # Before it, and behind it: whatever overlaps with the nearest good block may hold the nearest row.
+        for found in (
+            self.db.execute(
+                f"{question} AND last_ms BETWEEN 0 AND ? AND good_ms >= 0 ORDER BY last_ms DESC LIMIT 4",
+                (series, begin_ms - 1),
+            ),
+            self.db.execute(
+                f"{question} AND last_ms BETWEEN 0 AND ? ORDER BY last_ms DESC LIMIT 2", (series, begin_ms - 1)
+            ),
+            self.db.execute(
+                f"{question} AND last_ms > ? AND good_ms >= 0 ORDER BY last_ms LIMIT 4", (series, end_ms)
+            ),
+            self.db.execute(f"{question} AND last_ms > ? ORDER BY last_ms LIMIT 2", (series, end_ms)),
+        ):
+            blocks += [block for block in found if block[5] < TIME_LIMIT]
+        rows = []
+        for ep, seq, table, channel, *_ in dict.fromkeys(blocks):
+            rows += [(row.time_ms, ep, seq, n, row) for n, row in enumerate(self._of_block(ep, seq, table, channel))]
+        rows.sort(key=lambda row: row[:4])
+        return [row[4] for row in rows]
+
+    def _of_block(self, ep, seq, table, channel) -> list[Row]:
+        found = self._batch(ep, seq)
+        if found is None:
+            return []
+        tables, cadences = found
+        columns = next((each for each in tables if each.instrument == table), None)
+        if columns is None or channel >= len(columns.values):
+            return []
+        quality, values = columns.quality[channel] or bytes(columns.rows), iter(columns.values[channel])
+        rows = []
+        for time_ms, trust, code in zip(columns.times, columns.trust, quality):
+            value = int(next(values)) if has_value(code) else None
+            if trust != RELATIVE_ONLY:
+                rows.append(Row(int(time_ms), value, code == 0, cadences[table]))
+        return rows
+
+    def _batch(self, ep, seq):
+        """(tables, cadence of each instrument) of a batch; None where it is damaged or does not decode."""
+        if (ep, seq) in self._decoded:
+            self._decoded.move_to_end((ep, seq))
+            return self._decoded[ep, seq]
+        row = self.db.execute(
+            "SELECT batch.bytes, hash, schema.bytes FROM batch JOIN epoch USING (ep) JOIN schema USING (gw, schema_id)"
+            " WHERE ep = ? AND seq = ?", (ep, seq),
+        ).fetchone()  # fmt: skip
+        found = None
+        if row and kept.whole(row[0], row[1]):
+            try:
+                (tables,) = decode_stored([row[0]])
+                names = [part[1] for part in decode_schema(row[2])]
+                if not isinstance(tables, FormatError):
+                    found = tables, [cadence.row_ms(name) or 0 for name in names]
+                    for columns in tables:
+                        found[1][columns.instrument] = found[1][columns.instrument] or _usual_ms(columns)
+            except FormatError:
+                found = None
+        self._decoded[ep, seq] = found
+        while len(self._decoded) > BATCHES_KEPT:
+            self._decoded.popitem(last=False)
+        return found
+
+    def _jumps(self, gw, instrument, quantity) -> dict[tuple[int, int], Jump]:
+        told = []
+        for (data,) in self.db.execute(
+            "SELECT event FROM event JOIN epoch USING (ep) WHERE gw = ? AND kind = ? ORDER BY ep, seq, place",
+            (gw, events.COUNTER),
+        ):
+            one = _told(cbor.decode(data))  # type: ignore[arg-type]
+            if one is not None and one[:2] == (instrument, quantity):
+                told.append(one[2:5])
+        return sums.jumps(told)
+
+    # Answers.
+
+    def ask(self, series: int, stretches: Sequence[tuple[int, int]]) -> list[tuple[Piece, bool]]:
+        """Of each (begin, end), made of whole pieces: the sums, and whether they are all there. Where they are not,
+        some of the time is still due. Stretches touch and ascend."""
+        first, last = stretches[0][0] // PIECE_MS, -(-stretches[-1][1] // PIECE_MS)
+        known = self._known(series)
+        if known is None:
+            return [(Piece(begin, end), True) for begin, end in stretches]
+        found = {
+            piece: Piece(piece * PIECE_MS, (piece + 1) * PIECE_MS, *(_tupled(each) for each in json.loads(text)))
+            for piece, text in self.db.execute(
+                "SELECT piece, fields FROM sums WHERE series = ? AND piece BETWEEN ? AND ?", (series, first, last)
+            )
+        }
+        low, high = max(first, known[0] // PIECE_MS), min(last - 1, known[1] // PIECE_MS)
+        wanted = [piece for piece in range(low, high + 1) if piece not in found]
+        for begin, end in _runs(wanted[-MADE_FOR_ANSWER:]):
+            for piece in self.make(series, begin * PIECE_MS, end * PIECE_MS):
+                found[piece.begin_ms // PIECE_MS] = piece
+        answers = []
+        for begin, end in stretches:
+            parts, whole = [], True
+            for piece in range(begin // PIECE_MS, -(-end // PIECE_MS)):
+                there = found.get(piece)
+                if there is None:
+                    there = Piece(piece * PIECE_MS, (piece + 1) * PIECE_MS, begin_open=piece <= low)
+                    whole = whole and not low <= piece <= high
+                parts.append(there)
+            answers.append((sums.merge(parts), whole))
+        return answers
+
+
+def _tupled(item):
+    return tuple(item) if isinstance(item, list) else item
+
+
+def _usual_ms(columns) -> int:
+    steps = sorted(int(b) - int(a) for a, b in zip(columns.times, columns.times[1:]) if b > a)
+    return steps[len(steps) // 2] if steps else 0
+
+
+def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """(first, end) of the runs of neighbours in ascending numbers, CHUNK_PIECES long at the most."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and found[-1][1] == number and number - found[-1][0] < CHUNK_PIECES:
+            found[-1][1] += 1
+        else:
+            found.append([number, number + 1])
+    return [(first, end) for first, end in found]
