@@ -406,6 +406,30 @@ def test_a_receipt_is_kept_before_its_sector_is_erased():
             equal(k.counters.dropped, 0, "the hub has it")
 
 
+def test_receipts_can_be_kept_when_every_sector_is_in_use():
+    """A start takes sectors that were free, but not erased, into their stream again: none is free. Then receipts come,
+    and the open sector is filled to its end: there must be a way to make them durable, and no call may raise."""
+    taken = 0
+    for unit in UNITS:
+        for batches in range(5, 12):
+            flash = FlashSim(4096, 8, unit)
+            j = started(flash)
+            for _ in range(batches):
+                j.append(j.SAMPLE, b"x", 1)
+                seq, _ = seal(j, 3700)
+                j.acknowledge(seq)
+            j = started(flash)
+            taken += j.sectors.free == 0
+            for seq in j.held():
+                j.acknowledge(seq)
+            while j.sectors.room(RAW) >= unit:
+                j.append(j.SAMPLE, b"x", 1)
+            fill(j, 1)
+            j.maintain()
+            equal(j.counters.dropped, 0)
+    true(taken)
+
+
 def test_a_batch_is_not_given_up_for_one_wrong_read():
     for unit in UNITS:
         flash = WeakFlash(4096, 8, unit)
