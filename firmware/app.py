@@ -70,6 +70,7 @@ class App:
         self.hub = known_hub(self.settings["hub"]["public_key"], self.signer, self.gateway_id, self.log)
         start.finish(self.journal, self.clock, self.account)
         self.sender = None
+        self.witness = None  # the task that looks into a message of the hub's log
 
     def read_profile(self, name: str):
         """The bytes of a profile file, None when there is none."""
@@ -210,6 +211,25 @@ class App:
             self.confirm_settings()
         return True
 
+    def take_log(self, message):
+        """A word of the hub about its log: one at a time is looked into, beside everything else."""
+        if self.witness is None:
+            self.witness = asyncio.create_task(self._witness(bytes(message)))
+
+    async def _witness(self, message):
+        try:
+            from tasks import witness  # only at a hub with a log, and only as long as it takes
+
+            buses = self.samplers if self.sampling else ()
+            await witness.take(
+                message, self.board.files, self.hub, self.gateway_id, self.note, buses, self.log
+            )
+            witness.forget()
+        except Exception as e:  # of a hostile broker's message, of flash, of memory: nothing else may suffer
+            self.log.error("witness", str(e) or "failed: %s" % type(e).__name__)
+        finally:
+            self.witness = None
+
     def make_session(self, on_message, suffix=""):
         """A broker session, not yet open."""
         from mqtt import Session  # not on a board without a network
@@ -332,7 +352,8 @@ class App:
 
             self.sender = Sender(
                 self.journal, self.make_session, self.topic_id, self.take_receipt, self.hub, self.make_beat,
-                self.settings["sending"], self.timekeeper.take_hub_time, self._random, self.mono_ms, self.log
+                self.settings["sending"], self.timekeeper.take_hub_time, self.take_log, self._random,
+                self.mono_ms, self.log
             )
             bound_ms = TASK_MS + 12000 * self.settings["broker"]["connect_timeout_s"]  # a handshake has many waits
             start("send", self._send, self.sender, bound_ms)

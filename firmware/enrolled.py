@@ -27,6 +27,11 @@ class EnrolledHub:
         finish(self.key_steps())
         return receipt.decode_receipt(self._key, self.id, self._gateway_id, message)
 
+    def open_message(self, message: bytes, content_type: int) -> bytes:
+        """The payload of another authentic message of the hub. Raises FormatError, IntegrityError."""
+        finish(self.key_steps())
+        return cose.open_mac0(self._key, self.id, content_type, message)
+
     def open_answer(self, message: bytes):
         """(beat hash, the hub's time, ranges of seq that it lacks) of an authentic answer. Raises FormatError,
         IntegrityError."""

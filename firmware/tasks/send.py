@@ -18,10 +18,12 @@ class Sender:
     """Keeps a broker session, sends what the outbox chooses, and takes in receipts.
 
     `make_session(on_message)` gives a session to open; `take_receipt(message)` settles a batch or raises; `hub` opens
-    answers; `make_beat()` is a coroutine that gives a signed heartbeat; `random(n)` is a whole number below n."""
+    answers; `take_log(message)` looks into what the hub says of its log; `make_beat()` is a coroutine that gives a
+    signed heartbeat; `random(n)` is a whole number below n."""
 
     def __init__(
-        self, journal, make_session, topic_id, take_receipt, hub, make_beat, sending, take_time, random, mono_ms, log
+        self, journal, make_session, topic_id, take_receipt, hub, make_beat, sending, take_time, take_log, random,
+        mono_ms, log
     ):
         self._journal = journal
         self._make_session = make_session
@@ -30,6 +32,7 @@ class Sender:
         self._make_beat = make_beat
         self._beat_period_ms = sending["beat_period_s"] * 1000
         self._take_time = take_time
+        self._take_log = take_log
         self._mono_ms = mono_ms
         self._log = log
         self._up = "tele/%s/" % topic_id
@@ -52,7 +55,7 @@ class Sender:
             self.turned_ms = self._mono_ms()
             session = self._make_session(self._on_message)
             try:
-                await session.open([self._down + "receipt", self._down + "answer"])
+                await session.open([self._down + "receipt", self._down + "answer", self._down + "log"])
                 self.connected = True
                 self._log.info("send", "connected to the broker")
                 await self._converse(session)
@@ -105,6 +108,8 @@ class Sender:
         try:
             if topic == (self._down + "answer").encode():
                 self._take_answer(*self._hub.open_answer(message))
+            elif topic == (self._down + "log").encode():
+                self._take_log(message)
             elif self._take_receipt(message):
                 self._heard()
         except (FormatError, IntegrityError) as e:

@@ -19,6 +19,7 @@ from host_tools.broker import certificates
 from host_tools.hub.park.book import Book
 from host_tools.hub.receiving.intake import Intake, Message
 from host_tools.hub.receiving.receive import Receiver
+from host_tools.hub.receiving.witnesses import Witnesses, log_topic
 from host_tools.hub.stores.store import DATABASE_FILE, Store
 from host_tools.hub.web.summary import Board
 from host_tools.log import tables
@@ -64,6 +65,7 @@ class Hub:
                 leaves = open_recorder(self.store.db)
                 self.intake = Intake(self.store, self.key, leaves)
                 self.signer = Signer(leaves)
+                self.witnesses = Witnesses(self.store, self.signer, self.key, self.data_dir)
                 self.log_fault: str | None = None
                 self._sign_due_s = 0.0
                 self._log_started = False
@@ -218,6 +220,19 @@ class Hub:
         self.messages += len(group)
         heard = {outcome.gateway.gw: outcome.gateway for outcome in outcomes if outcome.gateway is not None}
         self.board.put(list(heard.values()), self.store.nobody)
+        self._show_log(heard.values())
+
+    def _show_log(self, gateways) -> None:
+        """Show the log's newest checkpoint to those whose turn it is. What fails is tried again later: no reading
+        waits for it."""
+        for gateway in gateways:
+            try:
+                message = self.witnesses.message(gateway, now_unix_ms())
+            except (ParkgateError, sqlite3.Error) as error:
+                log.warning("%s: the log is not shown to it: %s", gateway.name, error)
+                continue
+            if message is not None:
+                self.receiver.publish(log_topic(gateway), message)
 
     def _sum_up(self, is_idle: bool) -> None:
         """Make some of the sums that are due: a little now and then, more when nothing else is to be done."""

@@ -170,6 +170,12 @@ class Log:
         found = row.fetchone()
         return found[0] if found else tree.Hashes(self._db, None).root(size)
 
+    def root_of_kept(self, size: int) -> bytes | None:
+        """The root of the kept checkpoint of this size, None when none is kept."""
+        row = self._db.execute("SELECT root FROM checkpoint WHERE log_id = ? AND size = ?", (self.log_id, size))
+        found = row.fetchone()
+        return found[0] if found else None
+
     def inclusion(self, index: int, size: int) -> list[bytes]:
         """The path from leaf `index` to the root of `size` leaves. Raises LogError."""
         if not 0 <= index < size:

@@ -53,7 +53,10 @@ class Signer:
             raise
 
     def close(self) -> None:
-        os.close(self._lock)
+        """Let another process sign. Once is enough; again does nothing."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def _load(self):
         """The tree as it was signed last, from tiles where they are right, and what was committed since."""
@@ -109,6 +112,10 @@ class Signer:
         elif size == 0 or self._is_kept(size):
             return None
         return self._keep(size, root, now_unix_ms)
+
+    def keep(self, made: Checkpoint) -> None:
+        """Somebody rests on this checkpoint: its row stays for ever."""
+        put(self._db, self.log_id, made, 1)
 
     def _is_kept(self, size):
         row = self._db.execute("SELECT 1 FROM checkpoint WHERE log_id = ? AND size = ?", (self.log_id, size))

@@ -20,6 +20,8 @@ CLOCK_DISPUTED = 15  # [15, source, unix_ms, [time_ms, trust]]: a source names a
 TASK_STALLED = 16  # [16, task, what (0 begun anew, 1 restarts), ms]: a task made no progress for so long
 HUB, NTP, PERSON = 0, 1, 2  # sources of time
 
+CHECKPOINT_HELD = 17  # [17, size, root]: the newest checkpoint of the hub's log that this gateway verified
+
 NAMES = {
     RESET: "reset",
     EPOCH_BORN: "epoch born",
@@ -35,6 +37,7 @@ NAMES = {
     PERIODS: "periods",
     OFF: "off",
     COMMISSIONED: "commissioned",
+    CHECKPOINT_HELD: "checkpoint held",
     CLOCK_DISPUTED: "clock disputed",
     TASK_STALLED: "task stalled",
 }

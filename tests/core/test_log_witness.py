@@ -71,26 +71,23 @@ def introduced(size):
 
 
 def accept(witness, data):
-    return finish(witness.accept_steps(data, KID, verify_steps))
+    return finish(witness.accept_steps(data, kid_of, verify_steps))
 
 
 def test_from_the_introduction_on():
     witness = introduced(5)
-    equal((witness.size, witness.root, witness.claimed), (5, mth(0, 5), False))
+    equal((witness.size, witness.root), (5, mth(0, 5)))
     for old, size in ((5, 8), (8, 9), (9, 33), (33, 40)):
         true(accept(witness, consistency(old, size)))
         equal((witness.size, witness.root), (size, mth(0, size)))
-    equal(witness.claim(), [16, 40, mth(0, 40)])
 
 
 def test_what_is_held_outlives_a_cut():
     witness = introduced(5)
     accept(witness, consistency(5, 21))
     again = Witness(witness.encode())
-    equal((again.key, again.log_id, again.size, again.root, again.signature, again.claimed),
-          (KEY, LOG_ID, 21, mth(0, 21), witness.signature, False))  # fmt: skip
-    again.claimed = True
-    true(Witness(again.encode()).claimed)
+    equal((again.key, again.log_id, again.size), (KEY, LOG_ID, 21))
+    equal((again.root, again.signature), (mth(0, 21), witness.signature))
     data = witness.encode()
     for at in range(0, 8 * len(data), 5):
         wrong = bytearray(data)
@@ -132,7 +129,7 @@ def test_introductions():
     true(not finish(witness.introduced_steps(introduction(12), GATEWAY, kid_of, verify_steps)), "the log is known")
     equal(witness.size, 9)
     true(finish(witness.introduced_steps(introduction(3, b"another log id !"), GATEWAY, kid_of, verify_steps)))
-    equal((witness.log_id, witness.size, witness.claimed), (b"another log id !", 3, False))
+    equal((witness.log_id, witness.size), (b"another log id !", 3))
     before = witness.encode()
 
     def introduce(payload):
@@ -145,8 +142,11 @@ def test_introductions():
 
 
 def test_a_claim_is_short():
+    from parkgate import events
     from parkgate.wire import cbor
 
-    witness = introduced(9)
-    witness.size = (1 << 62) - 1
-    true(len(cbor.encode(witness.claim())) <= 48)
+    true(len(cbor.encode([events.CHECKPOINT_HELD, (1 << 62) - 1, bytes(32)])) <= 48)
+
+
+def test_nothing_is_taken_before_an_introduction():
+    raises(FormatError, lambda: accept(Witness(), consistency(5, 9)))

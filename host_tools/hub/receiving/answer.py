@@ -15,7 +15,7 @@ def answer_topic(gateway: Gateway) -> str:
 
 def make_receipt(key: HubKey, gateway: Gateway, epoch: bytes, seq: int, batch_hash: bytes, now_unix_ms: int) -> bytes:
     """The receipt for a batch whose commit is done, at `now_unix_ms`."""
-    return receipt.encode_receipt(_key(key, gateway), key.id, gateway.kid, epoch, seq, batch_hash, now_unix_ms)
+    return receipt.encode_receipt(shared_key(key, gateway), key.id, gateway.kid, epoch, seq, batch_hash, now_unix_ms)
 
 
 def make_answer(
@@ -23,10 +23,11 @@ def make_answer(
 ) -> bytes:
     """The answer to the beat with this hash. `now_unix_ms` is the hub's clock between the beat's arrival and this
     moment: a gateway may set its clock by it. `wanted` are ranges of seq of the beat's epoch that the hub lacks."""
-    return receipt.encode_answer(_key(key, gateway), key.id, gateway.kid, beat_hash, now_unix_ms, wanted)
+    return receipt.encode_answer(shared_key(key, gateway), key.id, gateway.kid, beat_hash, now_unix_ms, wanted)
 
 
-def _key(key, gateway):
+def shared_key(key: HubKey, gateway: Gateway) -> bytes:
+    """The key under which this hub and this gateway make MACs (SPEC 6.1)."""
     if gateway.receipt_key is None:
         gateway.receipt_key = key.receipt_key(gateway.public_key)
     return gateway.receipt_key

@@ -21,6 +21,7 @@ from host_tools.hub.receiving.answer import answer_topic, make_answer, make_rece
 from host_tools.hub.receiving.derived import Derived
 from host_tools.hub.receiving.state import Gateway
 from host_tools.hub.receiving.verify import Refusal
+from host_tools.hub.receiving.witnesses import held_by
 from host_tools.hub.stores import kept
 from host_tools.hub.stores.schema import DECODED, UNDECODABLE, WAITS_FOR_SCHEMA
 from host_tools.hub.stores.store import EPOCHS_MAX, Store
@@ -319,6 +320,9 @@ class Intake:
         self.take_periods(gateway, epoch, seq, batch.events)
         store.add_batch(gateway, epoch, batch, batch_hash, message.data, state)
         self.leaves.batch(batch_hash, epoch.ep, seq)
+        held = held_by(batch.events)
+        if held and seq >= (epoch.held.head() or 0):
+            gateway.checkpoint_held = held
         store.add_events(epoch, seq, batch.events)
         store.add_blocks(gateway, epoch, seq, found)
         book.forget_counters(store.db, gateway.gw, batch.events)

@@ -6,6 +6,7 @@ changed, and after a failed transaction it is built anew.
 """
 
 from collections import deque
+from types import EllipsisType
 
 from host_tools.base.keys import Verifier
 from host_tools.hub.receiving.accept import Held
@@ -109,6 +110,7 @@ class Gateway:
         self.beat: Beat | None = None
         self.beat_bytes: bytes | None = None
         self.beat_unix_ms: int | None = None
+        self.checkpoint_held: tuple[int, bytes] | EllipsisType | None = ...  # by its own word; ... not looked up yet
         self.beat_logged: tuple[bytes, int, int] | None = None  # epoch, boot, time of the last beat that became a leaf
         self.epochs: dict[bytes, Epoch] = {}
         self.schemas: dict[bytes, list[Channels]] = {}  # schema id → instrument → channel → series

@@ -7,7 +7,7 @@ Its payload is [1, kind, time, by, facts]: kind and facts in words, as it must b
 from parkgate.errors import FormatError
 from parkgate.wire import cbor, cose
 
-CONTENT_TYPE = 65105
+CONTENT_TYPE = 65106
 VERSION = 1
 STATEMENT_BYTES_MAX = 16384
 KIND_CHARACTERS_MAX = 64

@@ -2,20 +2,19 @@
 
 The hub introduces its log once, under the receipt key. From then on it sends RFC 9942 receipts of consistency from the
 size that the gateway holds. The new root need not be sent: it follows from the old one and the path. What the gateway
-holds it states in its next batch as an event, after it is on flash: who claims first and forgets would convict an
-honest hub.
+holds it states in its next batch as an event, after it is on flash: nobody must claim what a power cut makes it forget.
 """
+
+from hashlib import sha256
 
 from parkgate.errors import FormatError, IntegrityError
 from parkgate.wire import cbor
-from parkgate.wire.mac import hmac_sha256
 
 from . import receipt, tree
 
-INTRODUCTION_TYPE = 65106
+INTRODUCTION_TYPE = 65107
 VERSION = 1
 RECORD_BYTES_MAX = 256
-_SUM_BYTES = 8
 
 
 def encode_introduction(gateway_id: bytes, key: bytes, log_id: bytes, size: int, root: bytes, signature: bytes):
@@ -24,37 +23,30 @@ def encode_introduction(gateway_id: bytes, key: bytes, log_id: bytes, size: int,
 
 
 class Witness:
-    """`key` (64 bytes), `log_id`, `size`, `root`, `signature`: None and 0 before the introduction. `claimed`: the
-    journal has the event."""
+    """`key` (64 bytes), `log_id`, `size`, `root`, `signature`: None and 0 before the introduction."""
 
     def __init__(self, record=None):
-        """`record` is what `encode` gave, or None. Raises FormatError."""
+        """`record` is what `encode` gave, or None. Raises FormatError when it is damaged."""
         self.key = self.log_id = self.root = self.signature = None
         self.size = 0
-        self.claimed = True
         if record is not None:
-            if len(record) > RECORD_BYTES_MAX or record[-_SUM_BYTES:] != _sum(record[:-_SUM_BYTES]):
+            if len(record) > RECORD_BYTES_MAX or record[-8:] != sha256(record[:-8]).digest()[:8]:
                 raise FormatError("witness: the record is damaged")
-            fields = cbor.expect_array(record[:-_SUM_BYTES], VERSION, (7,), "witness")
-            self._take(*fields[1:6])
-            self.claimed = bool(fields[6])
+            self._take(cbor.expect_array(record[:-8], VERSION, (6,), "witness")[1:])
 
-    def _take(self, key, log_id, size, root, signature):
-        self.key = cbor.expect_bytes(key, 64, "witness: key")
-        self.log_id = cbor.expect_bytes(log_id, 16, "witness: log id")
-        self.size = cbor.expect_uint(size, "witness: size")
-        self.root = cbor.expect_bytes(root, 32, "witness: root")
-        self.signature = cbor.expect_bytes(signature, 64, "witness: signature")
+    def _take(self, fields):
+        key, log_id, size, root, signature = fields
+        cbor.expect_bytes(key, 64, "witness: key")
+        cbor.expect_bytes(log_id, 16, "witness: log id")
+        cbor.expect_uint(size, "witness: size")
+        cbor.expect_bytes(root, 32, "witness: root")
+        cbor.expect_bytes(signature, 64, "witness: signature")
+        self.key, self.log_id, self.size, self.root, self.signature = key, log_id, size, root, signature
 
     def encode(self) -> bytes:
         """What must be on flash before it is claimed."""
-        fields = [VERSION, self.key, self.log_id, self.size, self.root, self.signature, self.claimed]
-        data = cbor.encode(fields)
-        return data + _sum(data)
-
-    def claim(self) -> list:
-        """The event for the journal (events.CHECKPOINT)."""
-        return [16, self.size, self.root]
+        data = cbor.encode([VERSION, self.key, self.log_id, self.size, self.root, self.signature])
+        return data + sha256(data).digest()[:8]
 
     def introduced_steps(self, payload: bytes, gateway_id: bytes, kid_of, verify_steps):
         """Generator: take a first checkpoint from an authentic introduction; returns whether it is a new log or key.
@@ -65,24 +57,24 @@ class Witness:
         if fields[1] != gateway_id:
             raise IntegrityError("introduction: for another gateway")
         new = Witness()
-        new._take(*fields[2:7])
+        new._take(fields[2:])
         if new.log_id == self.log_id and new.key == self.key:
             return False
-        holds = yield from verify_steps(new.key, receipt.digest(kid_of(new.key), new.log_id, new.size, new.root),
-                                        new.signature)  # fmt: skip
+        digest = receipt.digest(kid_of(new.key), new.log_id, new.size, new.root)
+        holds = yield from verify_steps(new.key, digest, new.signature)
         if not holds:
             raise IntegrityError("introduction: the checkpoint's signature does not hold")
-        self._take(*fields[2:7])
-        self.claimed = False
+        self._take(fields[2:])
         return True
 
-    def accept_steps(self, data: bytes, kid: bytes, verify_steps):
-        """Generator: go on to the checkpoint of a receipt of consistency; returns whether it is newer than what is
-        held.
+    def accept_steps(self, data: bytes, kid_of, verify_steps):
+        """Generator: go on to the checkpoint of a receipt of consistency; returns whether it is newer than that held.
 
-        `kid` is the id of `key`. Raises FormatError, IntegrityError; then nothing has changed."""
+        Raises FormatError, IntegrityError; then nothing has changed."""
+        if self.key is None:
+            raise FormatError("witness: no log was introduced yet")
         found = receipt.Receipt(data)
-        receipt.check_key(found, kid, self.log_id)
+        receipt.check_key(found, kid_of(self.key), self.log_id)
         if found.kind != receipt.CONSISTENCY:
             raise FormatError("witness: not a receipt of consistency")
         if found.size <= self.size:
@@ -95,10 +87,4 @@ class Witness:
         if not holds:
             raise IntegrityError("witness: the signature does not hold")
         self.size, self.root, self.signature = found.size, root, found.signature
-        self.claimed = False
         return True
-
-
-def _sum(data):
-    """Damage on flash must show: half a checkpoint would be a false witness."""
-    return hmac_sha256(b"witness", data)[:_SUM_BYTES]

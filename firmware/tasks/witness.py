@@ -1,0 +1,37 @@
+"""The gateway as a witness of the hub's log (SPEC 13.6): loaded for one message of the log, and forgotten after it."""
+
+from gateway.loaded import drop
+from parkgate import events
+from parkgate.errors import FormatError
+from parkgate.log.witness import INTRODUCTION_TYPE, Witness
+from parkgate.wire import cose
+from parkgate.wire.p256 import verify_steps
+from tasks.sample import until_quiet
+from tasks.seal import in_steps
+
+FILE = "witness"
+
+
+async def take(message, files, hub, gateway_id, note, buses, log):
+    """Verify what the hub says of its log; on flash first, then as an event in the chain. Raises FormatError,
+    IntegrityError, JournalError; then nothing was claimed."""
+    try:
+        witness = Witness(files.read(FILE))
+    except FormatError as e:
+        log.error("witness", "%s: it begins anew" % e)
+        witness = Witness()
+    if message[:1] == b"\xd1":
+        payload = hub.open_message(message, INTRODUCTION_TYPE)
+        new = await in_steps(witness.introduced_steps(payload, gateway_id, cose.thumbprint, verify_steps))
+    else:
+        new = await in_steps(witness.accept_steps(message, cose.thumbprint, verify_steps))
+    if new:
+        await until_quiet(buses)
+        files.write(FILE, witness.encode())
+        note([events.CHECKPOINT_HELD, witness.size, witness.root])
+        log.info("witness", "the hub's log has %d leaves, those of before among them" % witness.size)
+
+
+def forget():
+    """Give the memory back until the next message."""
+    drop(("parkgate.log", "tasks.witness"))
