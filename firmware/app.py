@@ -10,11 +10,11 @@ from gateway.supervisor import Supervisor
 from parkgate import VERSION_NUMBER, events, reading
 from parkgate.clock import Clock
 from parkgate.console.access import Access
-from parkgate.errors import JournalError
+from parkgate.errors import FormatError, JournalError
 from parkgate.journal.journal import Journal
+from parkgate.settings import kept_twice
 from parkgate.wire import batch, beat, cbor, cose, receipt
 from parkgate.wire.p256 import use_table
-from start import TAKEN_UNDER
 from tasks.account import Account
 from tasks.console import ConsoleTask
 from tasks.sample import Sampler, flush_is_due, quiet_ms, until_quiet
@@ -60,14 +60,16 @@ class App:
         comb_point = board.comb_point()
         if comb_point:
             use_table(comb_point)
-        self.signer = load_signer(board, self.log)
-        self.gateway_id = cose.thumbprint(self.signer.public_key)
-        self.topic_id = self.gateway_id[:16].hex()
         self.cause = board.reset_cause()
         self.flash = board.journal_flash()
         self.journal = Journal(self.flash, lambda: board.entropy(16))
         self._start_journal()
-        self.hub = known_hub(self.settings["hub"]["public_key"], self.signer, self.gateway_id, self.log)
+        self.signer = load_signer(board, self.log, self.journal.next_seq > 0)
+        self.can_sign = getattr(self.signer, "is_there", True)
+        self.gateway_id = cose.thumbprint(self.signer.public_key)
+        self.topic_id = self.gateway_id[:16].hex()
+        hub_key = self.settings["hub"]["public_key"] if self.can_sign else ""
+        self.hub = known_hub(hub_key, self.signer, self.gateway_id, self.log)
         start.finish(self.journal, self.clock, self.account)
         self.sender = None
         self.witness = None  # the task that looks into a message of the hub's log
@@ -303,7 +305,18 @@ class App:
             if now >= clock_due:
                 self.timekeeper.ask_board()
                 clock_due = now + CLOCK_MS
+                if not self.can_sign:
+                    self._look_for_key()
             await asyncio.sleep_ms(MAINTAIN_MS)
+
+    def _look_for_key(self):
+        """Start again as soon as the key can be read."""
+        from gateway.identity import read_key
+
+        key = read_key(self.board.files)
+        drop(("gateway.identity",))
+        if key:
+            self.restart()
 
     async def _send(self):
         """Keep the connection to the hub, after the first samples: the network and the key take their time."""
@@ -317,35 +330,49 @@ class App:
         facts = {"cause": self.cause, "settings_id": settings_id, "schema": schema}
         return Sealer(self.journal, self.seal, self.clock, self.settings["sealing"], facts, self.mono_ms, self.log)
 
-    async def _seal_what_older_settings_took(self):
-        """Samples left from before a change of settings mean what the old schema says: seal them under it first."""
+    async def _seal_what_older_settings_took(self) -> bool:
+        """Samples left from before a change of settings mean what the old schema says: seal them under it first. False
+        when that cannot be done; then nothing may be sampled, for nobody could tell these from those."""
+        from start import TAKEN_UNDER, taken_under
+
+        drop(("start",))
         files = self.board.files
-        now = cbor.encode([self.settings_id, self.schema])
-        before = files.read(TAKEN_UNDER)
+        now = [self.settings_id, self.schema]
+        try:
+            before = taken_under(files)
+        except FormatError as e:
+            before = None
+            self.log.error("settings", str(e))
+            self.note([events.SETTINGS, self.settings_id, str(e)])
         if before == now:
-            return
-        if before is not None:
-            await self._sealer(*cbor.decode(before)).seal_older_boots()
-        files.write(TAKEN_UNDER, now)
+            return True
+        if before:
+            if not self.can_sign and self.journal.unsealed_readings:
+                self.log.error("settings", "nothing is sampled: older samples cannot be sealed without the key")
+                return False
+            await self._sealer(*before).seal_older_boots()
+        kept_twice.write(files, TAKEN_UNDER, kept_twice.sealed(b"PGT1", cbor.encode(now)))
+        return True
 
     async def main(self):
         """Start every task and stay."""
         start = self.supervisor.start
         maintain = start("maintain", self._maintain)
-        await self._seal_what_older_settings_took()
+        self.sampling = await self._seal_what_older_settings_took()
         self.account.begin()
-        self.sampling = True
         self.sealer = self._sealer(self.settings_id, self.schema)
         self.first_seq = self.journal.next_seq
-        start("seal", self.sealer.run, self.sealer, TASK_MS)
+        if self.can_sign:
+            start("seal", self.sealer.run, self.sealer, TASK_MS)
         console = getattr(self.board, "console", None)
         line = console() if console else None
         if line:
             files = self.board.files
-            access = Access(files.read("access.code"), lambda data: files.write("access.code", data))
+            code = kept_twice.read(files, "access.code")
+            access = Access(code, lambda data: kept_twice.write(files, "access.code", data))
             task = ConsoleTask(line, self, access)
             start("console", task.run, task, TASK_MS)
-        for sampler in self.samplers:
+        for sampler in self.samplers if self.sampling else ():
             start("sample", sampler.run, sampler, TASK_MS)
         if self.hub and self.board.has_network:
             from tasks.send import Sender

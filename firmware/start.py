@@ -13,8 +13,9 @@ from gateway.loaded import drop
 from gateway.noting import MeterNotes
 from gateway.totals import Totals, age_ms
 from log import Log
-from parkgate.errors import ParkgateError, SettingsError
+from parkgate.errors import FormatError, ParkgateError, SettingsError
 from parkgate.reading import SYNCHRONISED
+from parkgate.settings import kept_twice
 from parkgate.wire import batch, cbor
 
 TAKEN_UNDER = "taken.under"  # file: settings id and schema of the samples that may still be unsealed
@@ -23,6 +24,21 @@ _PROFILES = ("parkgate.meters.profiles", "parkgate.meters.profile.staging", "par
 _PROFILES += ("parkgate.meters.profile.rows", "parkgate.meters.profile.compiling", "parkgate.quantities")
 _BUILDERS = ("sensors.build", "parkgate.meters.counters", "parkgate.meters.consistency.compiling")
 _BUILDERS += ("parkgate.sensing.reduction", "parkgate.sensing.cadence", "parkgate.sensing.counting")
+
+
+def taken_under(files):
+    """[settings id, schema] of the samples that may still be unsealed, None when nothing was ever sampled here. Raises
+    FormatError when what is there cannot be read."""
+    data = kept_twice.read(files, TAKEN_UNDER)
+    if data is None:
+        return None
+    try:
+        found = cbor.decode(data[4:-4] if data else files.read(TAKEN_UNDER))  # an older firmware's has no check
+        batch.decode_schema(found[1])
+        return found
+    except (FormatError, TypeError, IndexError):
+        why = "%s is damaged: samples from before this start are read by the settings of now" % TAKEN_UNDER
+        raise FormatError(why) from None
 
 
 class Start:
@@ -137,8 +153,11 @@ class Start:
 
     def finish(self, journal, clock, account):
         """Give every counter what it had in its newest journalled sample."""
-        before = self._board.files.read(TAKEN_UNDER)
-        schema = batch.decode_schema(cbor.decode(before)[1] if before else self.schema)
+        try:
+            before = taken_under(self._board.files)
+        except FormatError:
+            before = None  # the journal is told of it before anything is sealed
+        schema = batch.decode_schema(before[1] if before else self.schema)
         samples = (record.payload for record in journal.unsealed() if record.kind == journal.SAMPLE)
         last = self.totals.load(samples, schema)
         newest = account.last = self.totals.newest

@@ -1,27 +1,86 @@
-"""The gateway's key: made on the board at the first start, and it never leaves it. Loaded when it is wanted."""
+"""The gateway's key: made on the board at the first start, and it never leaves it. Loaded when it is wanted.
 
+A new key is another gateway. So none is made where anything tells that there was one: a file of it that does not check,
+a public key, or a batch in the journal. Then the gateway goes on without: it samples and journals, signs and sends
+nothing, and looks again every minute; a factory reset or `identity new` is for a person to decide.
+"""
+
+from parkgate.errors import IntegrityError
+from parkgate.settings import kept_twice
 from parkgate.wire.mac import hkdf_sha256
 from parkgate.wire.p256 import SoftwareSigner, key_from_entropy
+
+FILE, PUBLIC = "identity.key", "public.key"
+_MAGIC = b"PGK1"
+_KEY_BYTES = 32
 
 
 def make_key(board, host_entropy: bytes) -> bytes:
     """Make a key of the board's randomness and what a host adds: as good as the better of both."""
     mixed = hkdf_sha256(board.entropy(48) + host_entropy, b"", b"parkgate identity v1", 48)
     key = key_from_entropy(mixed)
-    board.files.write("identity.key", key)
+    kept_twice.write(board.files, FILE, kept_twice.sealed(_MAGIC, key))
     return key
 
 
-def load_signer(board, log) -> SoftwareSigner:
-    """The signer with the board's key, which is made if there is none. Its public half is written where
-    `parkgate enrol` finds it."""
+def read_key(files):
+    """The key, None when there is none, b"" when it cannot be read."""
+    data = kept_twice.read(files, FILE)
+    if data is None or data[:4] == _MAGIC and len(data) == 8 + _KEY_BYTES:
+        return data and data[4:-4]
+    return _older(files)
+
+
+def _older(files):
+    """A key of an older firmware, 32 bytes without a check: the public key tells whether it is whole."""
+    key, shown = files.read(FILE), files.read(PUBLIC)
+    if key is None or len(key) != _KEY_BYTES or shown is None:
+        return b""
+    try:
+        whole = SoftwareSigner(key, bytes).public_key.hex().encode() == shown
+    except Exception:  # no number of the right size
+        whole = False
+    if not whole:
+        return b""
+    kept_twice.write(files, FILE, kept_twice.sealed(_MAGIC, key))
+    return key
+
+
+class NoSigner:
+    """In place of a signer while the key cannot be read. `public_key` is what the gateway showed of it, or zeros."""
+
+    is_there = False
+
+    def __init__(self, files):
+        shown = files.read(PUBLIC) or b""
+        try:
+            self.public_key = bytes.fromhex(shown.decode())
+        except ValueError:
+            self.public_key = b""
+        if len(self.public_key) != 64:
+            self.public_key = bytes(64)
+
+    def sign_steps(self, _digest):
+        raise IntegrityError("the key cannot be read: nothing is signed")
+
+    def ecdh_steps(self, _public_key):
+        raise IntegrityError("the key cannot be read: no receipt can be checked")
+
+
+def load_signer(board, log, has_signed: bool):
+    """The signer with the board's key, which is made if there was none; NoSigner when it cannot be read. `has_signed`:
+    whether the journal holds batches. The public half is written where `parkgate enrol` finds it."""
     files = board.files
-    key = files.read("identity.key")
-    if key is None:
+    key = read_key(files)
+    if key is None and not has_signed and files.read(PUBLIC) is None:
         key = make_key(board, b"")
         log.info("identity", "made a new key")
+    if not key:
+        log.error("identity", "the key is %s: readings are kept, none are signed or sent" % (
+            "gone" if key is None else "damaged"))  # fmt: skip
+        return NoSigner(files)
     signer = SoftwareSigner(key, board.entropy)
     shown = signer.public_key.hex().encode()
-    if files.read("public.key") != shown:
-        files.write("public.key", shown)
+    if files.read(PUBLIC) != shown:
+        files.write(PUBLIC, shown)
     return signer

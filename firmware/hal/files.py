@@ -4,6 +4,8 @@ import os
 
 from parkgate.errors import SettingsError
 
+READ_TRIES = 3
+
 
 class Files:
     """Files of one folder, read and replaced whole. `stays` are names that are not the gateway's to remove."""
@@ -17,15 +19,19 @@ class Files:
         return [row[0] for row in os.ilistdir(self.folder) if row[1] == 0x8000 and row[0] not in self._stays]
 
     def read(self, name: str, limit: int = 32768):
-        """The content (bytes), None when there is no such file. Raises SettingsError when it is larger than `limit`."""
+        """The content (bytes); None when there is no such file, b"" when it cannot be read, in three tries. Raises
+        SettingsError when it is larger than `limit`."""
         path = self.folder + "/" + name
-        try:
-            if os.stat(path)[6] > limit:  # asked first: read(n) takes n bytes of heap whatever comes
-                raise SettingsError("%s: larger than %d bytes" % (name, limit))
-            with open(path, "rb") as f:
-                return f.read()
-        except OSError:
-            return None
+        for _ in range(READ_TRIES):
+            try:
+                if os.stat(path)[6] > limit:  # asked first: read(n) takes n bytes of heap whatever comes
+                    raise SettingsError("%s: larger than %d bytes" % (name, limit))
+                with open(path, "rb") as f:
+                    return f.read()
+            except OSError as e:
+                if e.errno in (2, 20):  # ENOENT, ENOTDIR: absence is no failure
+                    return None
+        return b""
 
     def write(self, name: str, data: bytes):
         """Replace the file: written aside, then renamed over the old one (atomic on littlefs and POSIX)."""

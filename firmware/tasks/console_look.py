@@ -46,6 +46,8 @@ class Look:
         await say("gateway = " + gateway.topic_id)
         await say("id = " + gateway.gateway_id.hex())
         await say("public_key = " + gateway.signer.public_key.hex())
+        if not gateway.can_sign:
+            await say("key = cannot be read: readings are kept, none are signed or sent")
         await say("name = " + gateway.settings["gateway"]["name"])
         await say("firmware = %d.%d.%d" % (MAJOR, MINOR, PATCH))
         await say("board = " + gateway.board.name)

@@ -33,10 +33,11 @@ def _wait():
     from hal.files import Files
     from parkgate.console.access import Access
     from parkgate.errors import SettingsError
+    from parkgate.settings import kept_twice
 
     os.stat(DATA)  # OSError when the file system is not there: it is not known who may
     files = Files(DATA)
-    access = Access(files.read("access.code"), lambda data: files.write("access.code", data))
+    access = Access(kept_twice.read(files, "access.code"), lambda data: kept_twice.write(files, "access.code", data))
     dog = machine.WDT(timeout=8388)  # may run already, and cannot be stopped
     sys.stdout.write("\nthe gateway stopped; it starts again in a minute. To MicroPython's prompt: repl [CODE]\n")
     start = time.ticks_ms()
