@@ -4,7 +4,6 @@ import asyncio
 import json
 
 from enrolled import known_hub
-from gateway.identity import load_signer
 from gateway.loaded import drop
 from gateway.supervisor import Supervisor
 from parkgate import VERSION_NUMBER, events, reading
@@ -64,6 +63,8 @@ class App:
         self.flash = board.journal_flash()
         self.journal = Journal(self.flash, lambda: board.entropy(16))
         self._start_journal()
+        from gateway.identity import load_signer  # not kept
+
         self.signer = load_signer(board, self.log, self.journal.next_seq > 0)
         self.can_sign = getattr(self.signer, "is_there", True)
         self.gateway_id = cose.thumbprint(self.signer.public_key)
@@ -333,9 +334,9 @@ class App:
     async def _seal_what_older_settings_took(self) -> bool:
         """Samples left from before a change of settings mean what the old schema says: seal them under it first. False
         when that cannot be done; then nothing may be sampled, for nobody could tell these from those."""
-        from start import TAKEN_UNDER, taken_under
+        from gateway.meaning import keep, taken_under
 
-        drop(("start",))
+        drop(("gateway.meaning",))
         files = self.board.files
         now = [self.settings_id, self.schema]
         try:
@@ -351,7 +352,7 @@ class App:
                 self.log.error("settings", "nothing is sampled: older samples cannot be sealed without the key")
                 return False
             await self._sealer(*before).seal_older_boots()
-        kept_twice.write(files, TAKEN_UNDER, kept_twice.sealed(b"PGT1", cbor.encode(now)))
+        keep(files, now)
         return True
 
     async def main(self):

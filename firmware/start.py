@@ -15,30 +15,13 @@ from gateway.totals import Totals, age_ms
 from log import Log
 from parkgate.errors import FormatError, ParkgateError, SettingsError
 from parkgate.reading import SYNCHRONISED
-from parkgate.settings import kept_twice
-from parkgate.wire import batch, cbor
+from parkgate.wire import batch
 
-TAKEN_UNDER = "taken.under"  # file: settings id and schema of the samples that may still be unsealed
 _SETTINGS = ("parkgate.settings",)
 _PROFILES = ("parkgate.meters.profiles", "parkgate.meters.profile.staging", "parkgate.meters.profile.lines")
 _PROFILES += ("parkgate.meters.profile.rows", "parkgate.meters.profile.compiling", "parkgate.quantities")
 _BUILDERS = ("sensors.build", "parkgate.meters.counters", "parkgate.meters.consistency.compiling")
 _BUILDERS += ("parkgate.sensing.reduction", "parkgate.sensing.cadence", "parkgate.sensing.counting")
-
-
-def taken_under(files):
-    """[settings id, schema] of the samples that may still be unsealed, None when nothing was ever sampled here. Raises
-    FormatError when what is there cannot be read."""
-    data = kept_twice.read(files, TAKEN_UNDER)
-    if data is None:
-        return None
-    try:
-        found = cbor.decode(data[4:-4] if data else files.read(TAKEN_UNDER))  # an older firmware's has no check
-        batch.decode_schema(found[1])
-        return found
-    except (FormatError, TypeError, IndexError):
-        why = "%s is damaged: samples from before this start are read by the settings of now" % TAKEN_UNDER
-        raise FormatError(why) from None
 
 
 class Start:
@@ -153,6 +136,8 @@ class Start:
 
     def finish(self, journal, clock, account):
         """Give every counter what it had in its newest journalled sample."""
+        from gateway.meaning import taken_under
+
         try:
             before = taken_under(self._board.files)
         except FormatError:
@@ -170,4 +155,4 @@ class Start:
                 time_ms, trust, values = last[instrument.name]
                 instrument.restore(values, age_ms(time_ms, trust, clock, now_ms))
         self.totals.remember(instruments, clock, now_ms)
-        drop(("parkgate.journal.recovery", "parkgate.journal.survey", "gateway.identity", "start"))
+        drop(("parkgate.journal.recovery", "parkgate.journal.survey", "gateway.identity", "gateway.meaning", "start"))

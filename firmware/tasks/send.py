@@ -38,8 +38,10 @@ class Sender:
         self._up = "tele/%s/" % topic_id
         self._down = "cmd/%s/" % topic_id
         self._asked = None  # (SHA-256 of the newest beat, when it left), until it is answered
+        self._wanted = []  # ranges [first, last] that the hub lacks and has given receipts for
         self.answered_unix_ms = None  # the hub's time in the newest answer
         self._back_off = BackOff(RECONNECT_MS, RECONNECT_MS_MAX, random)
+        self._pace_ms = sending["backlog_interval_ms"]
         self._beat_ms = None  # when the newest beat was made
         self.outbox = Outbox(
             sending["window"], sending["receipt_timeout_s"] * 1000, sending["backlog_interval_ms"], random
@@ -91,7 +93,8 @@ class Sender:
                 held = self._journal.held()
                 seq = self.outbox.choose(held, now)
                 if seq is None:
-                    await asyncio.sleep_ms(POLL_MS)
+                    await self._send_again(session, held)
+                    await asyncio.sleep_ms(max(POLL_MS, self._pace_ms) if self._wanted else POLL_MS)
                     continue
                 sealed = self._journal.read_batch(seq)
                 if sealed is None:
@@ -102,6 +105,22 @@ class Sender:
             raise failed[0]
         finally:
             receiver.cancel()
+
+    async def _send_again(self, session, held):
+        """Send one batch that the hub gave a receipt for and has lost: as long as its sector is not used again, it can
+        be read. Nobody waits for its receipt: the hub names in its next answer what it still lacks."""
+        while self._wanted:
+            seq, last = self._wanted[0]
+            seq = max(seq, self._journal.oldest_on_flash)
+            if seq > last or seq >= self._journal.next_seq:
+                self._wanted.pop(0)
+                continue
+            self._wanted[0][0] = seq + 1
+            sealed = None if seq in held else self._journal.read_batch(seq)
+            if sealed is not None:
+                await session.publish(self._up + "batch", sealed)
+                self.outbox.repeats += 1
+            return
 
     def _on_message(self, topic, message):
         """A message from the broker: nothing in it is believed before its MAC holds."""
@@ -123,7 +142,7 @@ class Sender:
         self._back_off.failures = 0
         self.outbox.heard(self._mono_ms())
 
-    def _take_answer(self, beat_hash, hub_unix_ms, _wanted):
+    def _take_answer(self, beat_hash, hub_unix_ms, wanted):
         """Between its beat and now the hub's clock showed this time, so half of the way is how far it may be off."""
         asked, self._asked = self._asked, None
         if asked is None or asked[0] != beat_hash:
@@ -131,6 +150,7 @@ class Sender:
             return  # of an older beat: who knows when it was made
         round_trip_ms = self._mono_ms() - asked[1]
         self.answered_unix_ms = hub_unix_ms
+        self._wanted = wanted
         self._heard()
         if round_trip_ms <= CLOCK_ROUND_TRIP_MS:
             self._take_time(hub_unix_ms + round_trip_ms // 2, round_trip_ms // 2 + CLOCK_GRAIN_MS)

@@ -2,11 +2,11 @@
 
 from check import equal, raises, true
 from gateway.identity import FILE, PUBLIC, NoSigner, load_signer, make_key, read_key
+from gateway.meaning import TAKEN_UNDER, taken_under
 from parkgate.console.access import Access
 from parkgate.errors import FormatError, IntegrityError
 from parkgate.settings import kept_twice
 from parkgate.wire import cbor
-from start import TAKEN_UNDER, taken_under
 
 
 class Files:

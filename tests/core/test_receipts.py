@@ -1,5 +1,7 @@
 """What may free a batch and what may set the clock: SPEC 6, over a network that says what it likes."""
 
+import asyncio
+
 from app import App
 from check import equal, raises, true
 from flash_sim import FlashSim
@@ -70,9 +72,9 @@ class Gateway(App):
         self.sender._asked = batch.chain_hash(content), self.now_ms
         return self.sender._asked[0]
 
-    def answered(self, beat_hash, unix_ms, after_ms=0):
+    def answered(self, beat_hash, unix_ms, after_ms=0, wanted=()):
         self.now_ms += after_ms
-        message = receipt.encode_answer(KEY, HUB_ID, GATEWAY_ID, beat_hash, unix_ms, [])
+        message = receipt.encode_answer(KEY, HUB_ID, GATEWAY_ID, beat_hash, unix_ms, wanted)
         self.sender._on_message(b"cmd/ab/answer", message)
 
     def told(self):
@@ -203,3 +205,34 @@ def test_the_ranges_of_an_answer_rise():
     equal(answer([[0, 0], [2, 5]]), [[0, 0], [2, 5]])
     for wrong in ([[1, 0]], [[0, 1], [1, 2]], [[0]], [[0, 1, 2]], [[-1, 0]], ["ab"], [[0, 0]] * 9, {}, [[0, 1 << 62]]):
         raises(FormatError, answer, wrong)
+
+
+class Session:
+    def __init__(self):
+        self.sent = []
+
+    async def publish(self, topic, message):
+        self.sent.append((topic, bytes(message)))
+
+
+def test_what_the_hub_has_lost_is_sent_again_from_what_is_still_there():
+    gateway = Gateway()
+    for seq in (0, 1):
+        gateway.take_receipt(gateway.receipt(seq))
+    session = Session()
+    gateway.answered(gateway.beat(), NOW_MS, 100, [[0, 0], [1, 7], [900, 1000]])
+    for _ in range(12):
+        asyncio.run(gateway.sender._send_again(session, gateway.journal.held()))
+    equal(session.sent, [("tele/ab/batch", gateway.sealed[seq]) for seq in (0, 1)], "2 goes by itself")
+    equal(gateway.sender._wanted, [])
+    equal(list(gateway.journal.held()), [2])
+    equal(gateway.take_receipt(gateway.receipt(0)), False)
+
+
+def test_a_range_that_is_long_gone_costs_no_search():
+    gateway = Gateway()
+    gateway.take_receipt(gateway.receipt(0))
+    gateway.journal.read_batch = None  # would raise
+    gateway.sender._wanted = [[3, 1 << 61]]
+    asyncio.run(gateway.sender._send_again(Session(), gateway.journal.held()))
+    equal(gateway.sender._wanted, [])

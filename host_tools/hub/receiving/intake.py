@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from host_tools.hub.park import book
 from host_tools.hub.reading.decode import blocks, decode_group
-from host_tools.hub.receiving import accept, verify
+from host_tools.hub.receiving import accept, present, verify
 from host_tools.hub.receiving.answer import answer_topic, make_answer, make_receipt, receipt_topic
 from host_tools.hub.receiving.derived import Derived
 from host_tools.hub.receiving.state import Gateway
@@ -296,6 +296,7 @@ class Intake:
             if columns is None:
                 columns = _decode_safely([batch])[0]
             self._keep(message, gateway, epoch, batch, columns, batch_hash, before, after)
+            self.store.heard(gateway)
         return Outcome(decision, why, gateway, (epoch.epoch, seq, batch_hash))
 
     def _neighbours(self, epoch, seq):
@@ -429,12 +430,15 @@ class Intake:
         self.store.keep_beat(epoch, beat, message.data)
         last = gateway.beat
         if last is not None:
-            last_epoch = gateway.epochs[last.sign1.epoch]
-            if (epoch.ep, beat.boot, beat.sign1.seq, beat.sampled) < (
-                last_epoch.ep, last.boot, last.sign1.seq, last.sampled,
-            ):  # fmt: skip
+            before = gateway.epochs[last.sign1.epoch].ep, present.rank(last)
+            if (epoch.ep, present.rank(beat)) < before or message.data == gateway.beat_bytes:
                 gateway.stale_beats += 1
-                return Outcome(STALE_BEAT, "older than the one before", gateway, beat=(asked, []))
+                return Outcome(STALE_BEAT, "not newer than the one before", gateway, beat=(asked, []))
+        if present.is_fresh(beat, self.store.now_unix_ms):
+            self.store.heard(gateway)
+        fault = present.clock_fault(beat, self.store.now_unix_ms)
+        if fault:
+            self.store.alarm(gateway, "clock", fault)
         if self._tells_more(gateway, epoch, beat):
             self.leaves.signed_bytes(tables.BEAT, message.data)
             gateway.beat_logged = beat.sign1.epoch, beat.boot, self.store.now_unix_ms
@@ -446,7 +450,8 @@ class Intake:
             self.store.alarm(gateway, "restored", what)
             log.error("%s: %s", gateway.name, what)
         epoch.deficit = max(0, deficit)
-        return Outcome(BEAT, "", gateway, beat=(asked, []))
+        lacks, epoch.asked_from = present.wanted(epoch.held, epoch.missing["gap"], beat.receipt_seq, epoch.asked_from)
+        return Outcome(BEAT, "", gateway, beat=(asked, lacks))
 
 
 def _opens_hole(held: accept.Held, seq: int) -> bool:

@@ -89,6 +89,7 @@ class Epoch:
         self.forks: set[bytes] = set()
         self.missing = {"gap": Held(), "lost": Held()}  # why → seqs that will not come
         self.beat: Beat | None = None  # the newest of this chain
+        self.asked_from = 0  # the seq from which the next answer asks for what is missing
         self.deficit = 0  # readings the gateway got receipts for and this hub does not hold
 
 

@@ -138,9 +138,12 @@ class Store:
                     self.db.execute("ROLLBACK")
 
     def touch(self, gateway: Gateway) -> None:
-        """This gateway was heard from in this transaction."""
-        gateway.last_seen_unix_ms = self.now_unix_ms
+        """This transaction changes what is counted of this gateway."""
         self._touched[gateway.gw] = gateway
+
+    def heard(self, gateway: Gateway) -> None:
+        """A signed statement came that was not here before. A message that is played again proves nothing of now."""
+        gateway.last_seen_unix_ms = self.now_unix_ms
 
     def touched(self) -> list[Gateway]:
         """The gateways that the last transaction changed."""

@@ -8,6 +8,7 @@ knows up to which number he has seen, gets only what is new.
 import threading
 
 from host_tools.hub.reading import availability
+from host_tools.hub.receiving import present
 from host_tools.hub.receiving.accept import size, without
 from host_tools.hub.receiving.state import Epoch, Gateway
 from parkgate.reading import TRUST_NAMES
@@ -134,6 +135,8 @@ def _beat_summary(gateway):
         "oldest_held": beat.oldest_held,
         "time_ms": beat.time_ms,
         "clock_trust": _trust(beat.trust),
+        "clock_apart_ms": present.clock_apart_ms(beat, gateway.beat_unix_ms),
+        "age_ms_max": present.age_ms_max(beat, gateway.beat_unix_ms),
         "health": beat.health,
     }
 

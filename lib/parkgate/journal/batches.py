@@ -94,6 +94,12 @@ class Batches(Unsealed):
         """Highest seq acknowledged in this epoch, None before the first."""
         return self.ledger.receipt - 1 if self.ledger.receipt else None
 
+    @property
+    def oldest_on_flash(self) -> int:
+        """No batch before this seq can be read any more; those from it on, settled or not, may be."""
+        sectors = self.sectors
+        return sectors.begin(SEALED, 0) if len(sectors.sealed) else self.ledger.next_seq
+
     def commit_batch(self, seq: int, sealed, digest: bytes, position: int, readings: int, meta: bytes = b""):
         """Store the sealed batch (bytes, or parts of it in a list; up to 16 KiB) and free the raw records up to and
         with `position`, the last that `unsealed` gave for it. `digest` is the SHA-256 of the whole, `readings` what is

@@ -1,0 +1,28 @@
+"""What the samples mean that are not sealed yet: settings id and schema under which they were taken. Loaded when
+it is wanted."""
+
+from parkgate.errors import FormatError
+from parkgate.settings import kept_twice
+from parkgate.wire import batch, cbor
+
+TAKEN_UNDER = "taken.under"
+
+
+def taken_under(files):
+    """[settings id, schema] of the samples that may still be unsealed, None when nothing was ever sampled here. Raises
+    FormatError when what is there cannot be read."""
+    data = kept_twice.read(files, TAKEN_UNDER)
+    if data is None:
+        return None
+    try:
+        found = cbor.decode(data[4:-4] if data else files.read(TAKEN_UNDER))  # an older firmware's has no check
+        batch.decode_schema(found[1])
+        return found
+    except (FormatError, TypeError, IndexError):
+        why = "%s is damaged: samples from before this start are read by the settings of now" % TAKEN_UNDER
+        raise FormatError(why) from None
+
+
+def keep(files, meaning: list):
+    """Make it durable."""
+    kept_twice.write(files, TAKEN_UNDER, kept_twice.sealed(b"PGT1", cbor.encode(meaning)))
