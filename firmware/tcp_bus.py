@@ -118,7 +118,7 @@ class TcpBus:
             raise ModbusTimeout("%s:%d: no connection; tried again later" % (self._host, self._port))
         try:
             if self._address is None or self._failures >= _RESOLVE_AFTER:
-                self._address = self._resolve(self._host)
+                self._address = await self._resolve(self._host)
                 self._failures = min(self._failures, _RESOLVE_AFTER - 1)
             self._reader, self._writer = await self._connect(self._address, self._port, _CONNECT_MS)
         except LinkError as e:

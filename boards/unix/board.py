@@ -57,7 +57,7 @@ class Board:
 
     async def connect(self, host: str, port: int, timeout_ms: int, ca: bytes = b"", _unix_ms: int = 0, pause=None):
         """(reader, writer) of a TCP connection, by TLS where `ca` is given; `pause`: see hal.net. Raises LinkError."""
-        return await net.connect(host, port, timeout_ms, ca, pause)
+        return await net.connect(_from_hosts(host), port, timeout_ms, ca, pause, _name_servers())
 
     def journal_flash(self):
         """The raw flash region of the journal."""
@@ -121,9 +121,9 @@ class Board:
             return None
         return StandardInput() if path == "-" else Serial(path, 115200, "N", 1)
 
-    def resolve(self, host: str) -> str:
-        """The address of a name, as text. Raises LinkError. Blocks: only for a person who waits for it."""
-        return net.resolve(host)
+    async def resolve(self, host: str, timeout_ms: int = 5000) -> str:
+        """The address of a name, as text. Raises LinkError."""
+        return await net.resolve(_from_hosts(host), _name_servers(), timeout_ms)
 
     def scrub_files(self, _feed):
         """Nothing is left to do: files are overwritten in place here before they are removed."""
@@ -135,6 +135,34 @@ class Board:
     def restart(self):
         """Start again: whoever started this process sees the exit code and does so."""
         sys.exit(self._exit_code)
+
+
+def _fields(path):
+    """Generator: the words of each line of a file of the system."""
+    try:
+        with open(path) as f:
+            for line in f:
+                words = line.split("#")[0].split()
+                if len(words) > 1:
+                    yield words
+    except OSError:
+        pass
+
+
+def _name_servers():
+    """Those of /etc/resolv.conf; PARKGATE_DNS, as ADDRESS:PORT, stands before them."""
+    given = os.getenv("PARKGATE_DNS")
+    if given:
+        return (given,)
+    return [words[1] for words in _fields("/etc/resolv.conf") if words[0] == "nameserver" and ":" not in words[1]]
+
+
+def _from_hosts(host):
+    """The address that /etc/hosts has for a name, else the name."""
+    for words in _fields("/etc/hosts"):
+        if host in words[1:] and ":" not in words[0]:
+            return words[0]
+    return host
 
 
 class StandardInput:

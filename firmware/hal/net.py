@@ -8,7 +8,6 @@ says why), and so that asyncio waits for a socket of MicroPython's own.
 
 import asyncio
 import io
-import socket
 import sys
 
 from hal.memory import tls_room
@@ -17,11 +16,12 @@ from parkgate.errors import LinkError, TlsError
 _PIECE_BYTES = 512
 
 
-async def connect(host: str, port: int, timeout_ms: int, ca: bytes = b"", pause=None):
+async def connect(host: str, port: int, timeout_ms: int, ca: bytes = b"", pause=None, servers=()):
     """(reader, writer) of a TCP connection; `ca` (DER) asks for TLS. `pause` is a coroutine function that returns when
-    the next 0.7 s are free: TLS needs some. Raises LinkError saying what failed."""
+    the next 0.7 s are free: TLS needs some. `servers`: see hal.resolver. Raises LinkError saying what failed."""
     try:
-        reader, writer = await asyncio.wait_for_ms(asyncio.open_connection(host, port), timeout_ms)
+        address = await resolve(host, servers, timeout_ms)
+        reader, writer = await asyncio.wait_for_ms(asyncio.open_connection(address, port), timeout_ms)
     except asyncio.TimeoutError:
         raise _late(host, port, timeout_ms) from None
     except OSError as e:
@@ -169,10 +169,15 @@ class TlsStream:
         return TlsError("TLS: " + in_words(error, self.host, self.port))
 
 
-def resolve(host: str) -> str:
-    """The address of a name as text. Raises LinkError. The look-up blocks."""
-    try:
-        address = socket.getaddrinfo(host, 1)[0][-1]
-    except OSError as e:
-        raise LinkError("no address for %s: %s" % (host, e)) from None
-    return address[0] if isinstance(address, tuple) else "found"
+async def resolve(host: str, servers, timeout_ms: int) -> str:
+    """The address of a name as text. Raises LinkError."""
+    if is_address(host):
+        return host
+    from hal.resolver import address
+
+    return await address(host, servers, timeout_ms)
+
+
+def is_address(host: str) -> bool:
+    """Whether this is an address in digits: then nothing is asked."""
+    return ":" in host or all([c in "0123456789." for c in host])

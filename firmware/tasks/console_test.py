@@ -252,7 +252,7 @@ class Tests:
         resolve = getattr(self._gateway.board, "resolve", None)
         if resolve is None:
             return "skipped: this board looks names up when it connects"
-        return "ok, " + resolve(host)
+        return "ok, " + await resolve(host)
 
     async def _tcp(self):
         broker = self._gateway.settings["broker"]

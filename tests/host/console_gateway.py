@@ -67,6 +67,8 @@ class Gateway:
         self.settings = slots.load(None)
         self.generation, self.on_trial, self.problem = slots.generation, slots.on_trial, slots.problem
         public = self.files.read("public.key")
+        self.can_sign = True
+        self.supervisor = types.SimpleNamespace(crashes=0)
         self.signer = types.SimpleNamespace(public_key=public)
         self.gateway_id = cose.thumbprint(public)
         self.topic_id = self.gateway_id[:16].hex()

@@ -386,27 +386,47 @@ def test_what_cannot_be_mounted_is_kept_and_told(boot, at):
     assert boot.module.region is not None
 
 
-def _answer(sent, seconds, leap=0, stratum=2, mode=4):
-    head = bytes([leap << 6 | 4 << 3 | mode, stratum]) + bytes(22) + sent
-    return head + bytes(8) + seconds.to_bytes(4, "big") + (1 << 31).to_bytes(4, "big")
+def _answer(sent, seconds, leap=0, stratum=2, mode=4, delay=0, dispersion=0, received=b"\x01" * 8):
+    head = bytes([leap << 6 | 4 << 3 | mode, stratum, 6, 0xEC]) + delay.to_bytes(4, "big")
+    head += dispersion.to_bytes(4, "big") + bytes(12) + sent + received
+    return head + seconds.to_bytes(4, "big") + (1 << 31).to_bytes(4, "big")
 
 
 def test_ntp_answers_are_judged():
-    from hal.device.ntp import unix_ms_of
+    from hal.device.ntp import CLOCK_MS, unix_ms_of
 
     sent = b"marked!!"
-    assert unix_ms_of(_answer(sent, 2208988800 + 1793491200), sent) == 1793491200500
-    assert unix_ms_of(_answer(sent, 5), sent) == ((1 << 32) + 5 - 2208988800) * 1000 + 500  # after 2036
+    second = 1 << 16
+    assert unix_ms_of(_answer(sent, 2208988800 + 1793491200), sent) == (1793491200500, CLOCK_MS)
+    assert unix_ms_of(_answer(sent, 5), sent)[0] == ((1 << 32) + 5 - 2208988800) * 1000 + 500  # after 2036
+    far = _answer(sent, 1 << 31, delay=second // 2, dispersion=second // 4)
+    assert unix_ms_of(far, sent)[1] == CLOCK_MS + 500, "its own delay and dispersion"
+    for packet in (b"", b"junk" * 12, _answer(b"another!", 1 << 31), _answer(sent, 1 << 31, mode=3)):
+        assert unix_ms_of(packet, sent) is None, "not an answer to this question: it is waited on"
     for packet in (
-        b"",
-        _answer(b"another!", 1 << 31),
         _answer(sent, 1 << 31, leap=3),
         _answer(sent, 1 << 31, stratum=0),
         _answer(sent, 1 << 31, stratum=16),
-        _answer(sent, 1 << 31, mode=3),
+        _answer(sent, 1 << 31, received=bytes(8)),
+        _answer(sent, 1 << 31)[:40] + bytes(8),
+        _answer(sent, 1 << 31, dispersion=2 * second),
+        _answer(sent, 1 << 31, delay=4 * second),
     ):
         with pytest.raises(LinkError):
             unix_ms_of(packet, sent)
+
+
+def test_of_several_time_servers_more_than_half_must_agree():
+    from hal.device.ntp import choose
+
+    year = 365 * 86_400_000
+    assert choose([(1000, 20)]) == (1000, 20)
+    assert choose([(1000, 50), (1030, 20), (20 * year, 20)]) == (1030, 20), "one that is 20 years off decides nothing"
+    assert choose([(-56 * year, 20), (1000, 50), (1030, 60)]) == (1000, 50)
+    assert choose([(1000, 20), (1500, 600)]) == (1000, 20)
+    for found in ([], [(0, 20), (1000, 20)], [(0, 20), (1000, 20), (2000, 20)], [(0, 9), (1, 9), (99, 9), (100, 9)]):
+        with pytest.raises(LinkError):
+            choose(found)
 
 
 def test_the_page_of_modules_is_current():

@@ -17,7 +17,7 @@ from hal.device.uart import Serial
 from hal.device.watchdog import Watchdog
 from hal.files import Files
 from hal.memory import HeapWatch, tls_room
-from parkgate.clock import DRIFT_PPM
+from parkgate.clock import DRIFT_PPM, LIFE_MS
 from parkgate.errors import LinkError, SettingsError
 from parkgate.events import NTP
 
@@ -29,7 +29,8 @@ SPI_HZ = 1000000
 NTP_TIMEOUT_MS = 3000
 RTC_WRONG_MS = 60000
 NTP_AGAIN_MS = 6 * 3600 * 1000
-NTP_ERROR_MS = 20  # of a server itself
+NTP_RETRY_MS = 300000  # after nobody answered, or no two agreed
+DNS_TIMEOUT_MS = 5000
 # The place in events.CAUSES of each cause that machine.reset_cause knows on some port.
 CAUSES = {"PWRON_RESET": 1, "HARD_RESET": 2, "WDT_RESET": 3, "DEEPSLEEP_RESET": 4, "SOFT_RESET": 5}
 
@@ -60,7 +61,7 @@ class DeviceBoard:
         self._network = {}
         self._counters = 0
         self._time_at = self._asking = None
-        self._unix_ms = self._error_ms = 0
+        self._offset_ms = self._error_ms = self._ask_due_ms = 0
 
     def _prepare_files(self):
         try:
@@ -108,8 +109,9 @@ class DeviceBoard:
             if self._asking and self._time_at is None:
                 await self._asking  # ends within NTP_TIMEOUT_MS
             wall = self.wall_time()
-            self._set_tls_clock(max(wall[0], unix_ms) if wall else unix_ms)
-        return await net.connect(host, port, timeout_ms, ca, pause)
+            believed = wall and unix_ms - RTC_WRONG_MS <= wall[0] <= unix_ms + LIFE_MS
+            self._set_tls_clock(wall[0] if believed else unix_ms)
+        return await net.connect(host, port, timeout_ms, ca, pause, self._name_servers())
 
     def _set_tls_clock(self, unix_ms):
         """Set the real-time clock, by which TLS checks the dates of certificates; nothing else here looks at it."""
@@ -122,39 +124,55 @@ class DeviceBoard:
         state = getattr(self.link, "state", None)
         return state() if state else "this board has no Wi-Fi"
 
-    def resolve(self, host: str) -> str:
-        """The address of a name, as text. Raises LinkError. Blocks: only for a person who waits for it."""
+    async def resolve(self, host: str, timeout_ms: int = DNS_TIMEOUT_MS) -> str:
+        """The address of a name, as text. Raises LinkError."""
         if self.link is None:
             raise LinkError("this board has no network")
         from hal import net
 
-        return net.resolve(host)
+        return await net.resolve(host, self._name_servers(), timeout_ms)
+
+    def _name_servers(self):
+        server = self.link.name_server() if hasattr(self.link, "name_server") else "0.0.0.0"
+        return () if server == "0.0.0.0" else (server,)
 
     def _ask_time(self):
         wanted = self._network.get("ntp")
         mono_ms = self.clock.mono_ms()
-        if wanted and not self._asking and (self._time_at is None or mono_ms - self._time_at > NTP_AGAIN_MS):
+        if wanted and not self._asking and mono_ms >= self._ask_due_ms:
+            self._ask_due_ms = mono_ms + NTP_RETRY_MS
             self._asking = asyncio.create_task(self._learn_time(wanted))
 
-    async def _learn_time(self, host):
-        from hal.device.ntp import ask
+    async def _learn_time(self, hosts):
+        """Ask every server of the setting `ntp` (names or addresses, spaces between)."""
+        from hal.device.ntp import SERVERS_MAX, ask, choose
 
+        found = []
         try:
-            self._unix_ms, taken_ms = await ask(host, NTP_TIMEOUT_MS)
-            self._error_ms = NTP_ERROR_MS + taken_ms // 2
+            for host in hosts.replace(",", " ").split()[:SERVERS_MAX]:
+                try:
+                    unix_ms, error_ms = await ask(await self.resolve(host, NTP_TIMEOUT_MS), NTP_TIMEOUT_MS)
+                    found.append((unix_ms - self.clock.mono_ms(), error_ms))
+                except LinkError:
+                    pass  # the others decide
+            self._offset_ms, self._error_ms = choose(found)
             self._time_at = self.clock.mono_ms()
+            self._ask_due_ms = self._time_at + NTP_AGAIN_MS
         except LinkError:
-            pass  # the next connection asks again; until then the hub's receipts tell the time
+            pass  # asked again soon; until then the hub's answers tell the time
         finally:
             self._asking = None
 
     def wall_time(self):
         """(Unix time in ms, how far it may be off, source as in parkgate.events) now, as the NTP server of the settings
         told it; None while none has. It is the further off the longer ago that was."""
+        if self._ask_due_ms:  # there was a connection: the time is asked for without waiting for the next
+            self._ask_time()
         if self._time_at is None:
             return None
-        passed_ms = self.clock.mono_ms() - self._time_at
-        return self._unix_ms + passed_ms, self._error_ms + passed_ms * DRIFT_PPM // 1000000, NTP
+        mono_ms = self.clock.mono_ms()
+        error_ms = self._error_ms + (mono_ms - self._time_at) * DRIFT_PPM // 1000000
+        return self._offset_ms + mono_ms, error_ms, NTP
 
     def serial(self, bus: dict):
         """The serial line of one entry of settings `buses`."""

@@ -61,6 +61,10 @@ class Wifi:
         """The board's own IPv4 address."""
         return self._radio.ifconfig()[0] if self._radio else "0.0.0.0"
 
+    def name_server(self) -> str:
+        """The name server that the network named."""
+        return self._radio.ifconfig()[3] if self._radio else "0.0.0.0"
+
     def _start(self, wanted):
         if self._radio is None:
             if wanted.get("country"):

@@ -41,6 +41,10 @@ class Ethernet:
         """The board's own IPv4 address."""
         return self._lan.ifconfig()[0] if self._lan else "0.0.0.0"
 
+    def name_server(self) -> str:
+        """The name server that the network named."""
+        return self._lan.ifconfig()[3] if self._lan else "0.0.0.0"
+
     def _start(self):
         mdc, mdio, power, clock = self._pins
         wiring = {

@@ -30,7 +30,7 @@ TABLE = {
         ("password", "secret", "", 0, 64, "characters", "password of the Wi-Fi network"),
         ("country", "text", "", 0, 2, "letters", "country whose radio rules hold, such as DE; empty: the board's own"),
         ("hostname", "text", "", 0, 32, "characters", "name of the gateway in the network; empty: the board's own"),
-        ("ntp", "text", "", 0, 253, "characters", "address of a time server; empty: the hub's receipts set the clock"),
+        ("ntp", "text", "", 0, 253, "characters", "up to 5 time servers, by spaces; empty: the hub sets the clock"),
     ),
     "broker": (
         ("host", "text", "127.0.0.1", 1, 253, "characters", "address of the MQTT broker"),
