@@ -44,7 +44,7 @@ EXIT = {"success": 0, "failure": 1, "incomplete": 3}
 
 # Bounds (SPEC 14.2).
 MEMBERS_MAX = 20_000
-STATEMENT_BYTES_MAX = 16 << 20
+STATEMENT_BYTES_MAX = 2 << 20
 SCHEMA_BYTES_MAX = 16_384
 FAULTS_MAX = 100  # in one member; then the rest of it is not read
 WHERE_MAX = 10  # places named with each reason
@@ -532,17 +532,17 @@ class Batch:
         return self.base_ms if self.base_ms >= DATED_MS else None
 
 
-def _string(data, at):
-    """(bytes, offset behind them) of a byte string of less than 65,536 bytes."""
+def _string(data, at, most=25):
+    """(bytes, offset behind them) of a byte string of less than 65,536 bytes, with `most` = 26 of up to 2^32 - 1."""
     n = data[at] - 0x40
     at += 1
     if n >= 24:
-        size = n - 23
-        if n > 25 or n < 0:
+        if n > most:
             raise Malformed("not a byte string")
+        size, least = 1 << n - 24, _LEAST[n - 24]
         n = int.from_bytes(data[at : at + size], "big")
         at += size
-        if n < (24 if size == 1 else 256):
+        if n < least:
             raise Malformed("not the shortest form")
     elif n < 0:
         raise Malformed("not a byte string")
@@ -551,15 +551,15 @@ def _string(data, at):
     return data[at : at + n], at + n
 
 
-def split(data, at):
-    """(protected, payload, signature, offset behind it) of the COSE_Sign1 that begins at `at`."""
+def split(data, at, most=25):
+    """(protected, payload, signature, offset behind it) of the COSE_Sign1 at `at`; `most` as in `_string`."""
     try:
         if data[at] != 0xD2 or data[at + 1] != 0x84:
             raise Malformed("not a signed message")
         protected, at = _string(data, at + 2)
         if data[at] != 0xA0:
             raise Malformed("an unprotected header that is not empty")
-        payload, at = _string(data, at + 1)
+        payload, at = _string(data, at + 1, most)
         signature, at = _string(data, at)
     except IndexError:
         raise Malformed("cut off") from None
@@ -791,7 +791,7 @@ def read_statement(data):
     """(statement, key id or None, signed bytes, signature) or Malformed."""
     kid = message = signature = None
     if data[:1] == b"\xd2":
-        protected, payload, signature, end = split(data, 0)
+        protected, payload, signature, end = split(data, 0, 26)
         need(end == len(data) and len(protected) == 42 and protected.startswith(STATEMENT_HEAD), "the statement")
         kid, message = protected[10:], signed_bytes(protected, payload)
     else:
@@ -1015,6 +1015,9 @@ class GatewayAudit:
             for batch in self._messages("forks", read_batch):
                 self.forks += 1
                 self.audit.fault("fork", f"{self.label} {batch.epoch.hex()[:8]} {batch.seq}")
+                if self.forks == FAULTS_MAX:
+                    self.audit.fault("too_many_faults", f"{self.label} forks")
+                    break
         for series in self.series.values():
             self.audit.energy += series.rows(self)
 
@@ -1047,22 +1050,25 @@ class GatewayAudit:
 
     def _messages(self, what, read):
         """The verified messages of one file beside the chains."""
-        faults = 0
+        faults, seen = 0, set()
         for place, parts in enumerate(self.audit.zip.messages(f"{self.folder}{what}.cbor")):
             where = f"{self.label} {what} #{place}"
             reason = None
             try:
                 need(parts is not None, "not a message")
                 raw, protected, payload, signature = parts
-                found = read(raw, protected, payload)
+                found, digest = read(raw, protected, payload), hashlib.sha256(raw).digest()
                 kid = found.kid if read is read_batch else found[0]
                 if kid != self.id:
                     reason = "misplaced"
+                elif digest in seen:
+                    reason = "order"
                 elif not self.key.holds(signed_bytes(protected, payload), signature):
                     reason = "signature"
             except Malformed:
                 reason = "malformed"
             if reason is None:
+                seen.add(digest)
                 yield found
                 continue
             self.audit.fault(reason, where)
@@ -1084,20 +1090,25 @@ class GatewayAudit:
         }
 
 
-def cut(ranges, others):
-    """What of the disjoint `ranges` is in one of `others`, and what is in none; both sorted."""
+def merge(ranges):
+    """Ranges in any order as disjoint ones that rise."""
     merged = []
-    for begin, end in sorted((first, last) for first, last in others):
+    for begin, end in sorted((first, last) for first, last in ranges):
         if merged and begin <= merged[-1][1] + 1:
             merged[-1][1] = max(merged[-1][1], end)
         else:
             merged.append([begin, end])
+    return merged
+
+
+def cut(ranges, merged):
+    """What of the disjoint `ranges` is in one of `merged`, and what is in none; both rise."""
     inside, outside = [], []
     for first, last in ranges:
-        place = bisect_right(merged, [first, 1 << 62]) - 1
-        for begin, end in merged[max(place, 0) :]:
-            if begin > last:
-                break
+        place = max(bisect_right(merged, [first, 1 << 62]) - 1, 0)
+        while place < len(merged) and merged[place][0] <= last:
+            begin, end = merged[place]
+            place += 1
             if end < first:
                 continue
             if begin > first:
@@ -1259,9 +1270,10 @@ class ChainAudit:
     # What is missing.
 
     def _completeness(self, beats):
-        told = self.audit.told
+        told, signed = self.audit.told, merge(self.signed)
+        kinds = (("not in the archive", merge(self.runs)), ("signed", signed), ("set aside", merge(self.set_aside)))
         for first, last in self.holes:
-            self._hole(first, last)
+            self._hole(first, last, kinds)
         first_seq = self.first.seq if self.first is not None else None
         last_seq = self.last.seq if self.last is not None else -1
         for first, last in self.runs:
@@ -1287,11 +1299,11 @@ class ChainAudit:
             self.end, self.proven_ms = "goes on", told["to_ms"]
         if self.end == "missing":
             missing = [last_seq + 1, newest[1] - 1]
-            if cut([tuple(missing)], self.signed)[1]:
+            if cut([tuple(missing)], signed)[1]:
                 self.fault("tail_missing", f"{missing[0]}-{missing[1]}")
             else:
                 self.end = "beat"
-            self.gaps.append([*missing, "tail"])
+            self._gap(*missing, "tail")
         elif self.end == "unproven":
             told_ms = told["to_ms"] if told["to_ms"] is not None else told["made_ms"]
             self.proven_ms = max(self.end_ms or 0, newest[4] or 0 if newest is not None else 0) or None
@@ -1302,12 +1314,15 @@ class ChainAudit:
 
     def _missing(self, first, last):
         self.fault("batch_missing", f"{first}-{last}" if last > first else first)
-        self.gaps.append([first, last, "not in the archive"])
+        self._gap(first, last, "not in the archive")
 
-    def _hole(self, first, last):
+    def _gap(self, first, last, why):
+        if len(self.gaps) < GAPS_MAX:
+            self.gaps.append([first, last, why])
+
+    def _hole(self, first, last, kinds):
         """Take one hole apart: listed and gone, told by a signed gap, set aside, or unexplained."""
         rest, parts = [(first, last)], []
-        kinds = (("not in the archive", self.runs), ("signed", self.signed), ("set aside", self.set_aside))
         for why, ranges in kinds:
             inside, rest = cut(rest, ranges)
             parts += [[begin, end, why] for begin, end in inside]
@@ -1316,7 +1331,7 @@ class ChainAudit:
         for begin, end, why in sorted(parts):
             if why in reasons:
                 self.fault(reasons[why], f"{begin}-{end}" if end > begin else begin)
-            self.gaps.append([begin, end, why])
+            self._gap(begin, end, why)
 
     def summary(self):
         return {
@@ -1328,7 +1343,7 @@ class ChainAudit:
             "to_ms": self.end_ms,
             "end": self.end if self.first is not None else "empty",
             "proven_ms": self.proven_ms,
-            "gaps": self.gaps[:GAPS_MAX],
+            "gaps": self.gaps,
         }
 
 
@@ -1341,7 +1356,7 @@ class LogPart:
     """The part of the log that is in the archive. `look` at each batch, then `finish`."""
 
     def __init__(self, audit):
-        self.audit, self.claims, self.witnesses, self.entries = audit, [], [], None
+        self.audit, self.claims, self.witnesses, self.wanted = audit, [], [], None
         try:
             self._read()
         except (Malformed, KeyError):
@@ -1375,7 +1390,7 @@ class LogPart:
         frontier = zip_file.read("log/frontier.bin", 62 * 32) if self.first else b""
         need(len(frontier) == 32 * bin(self.first).count("1"), "the frontier")
         self.frontier = [frontier[at : at + 32] for at in range(0, len(frontier), 32)]
-        self.entries = set(self._each())
+        self.wanted = {}  # hash of each batch → where it stands, until its entry is met
 
     def _each(self):
         for part in self.audit.zip.chunks("log/entries.bin"):
@@ -1383,12 +1398,12 @@ class LogPart:
                 yield part[at : at + 32]
 
     def look(self, chain, batch):
-        if self.entries is not None and batch.hash not in self.entries:
-            chain.fault("not_in_log", batch.seq)
+        if self.wanted is not None:
+            self.wanted[batch.hash] = chain, batch.seq
 
     def finish(self):
-        """Compute the roots: that of the checkpoint, and those that gateways have confirmed."""
-        if self.entries is None:
+        """Find the batches, and compute the roots: that of the checkpoint, and those that gateways have confirmed."""
+        if self.wanted is None:
             return
         wanted = {size for _, size, _ in self.claims if self.first <= size <= self.size}
         sizes = [1 << bit for bit in range(61, -1, -1) if self.first >> bit & 1]
@@ -1396,6 +1411,7 @@ class LogPart:
         if count in wanted and count:
             roots[count] = _fold(stack)
         for entry in self._each():
+            self.wanted.pop(entry, None)
             node, width = hashlib.sha256(b"\0" + entry).digest(), 1
             while stack and stack[-1][0] == width:
                 node, width = hashlib.sha256(b"\1" + stack.pop()[1] + node).digest(), 2 * width
@@ -1403,6 +1419,8 @@ class LogPart:
             count += 1
             if count in wanted:
                 roots[count] = _fold(stack)
+        for chain, seq in self.wanted.values():
+            chain.fault("not_in_log", seq)
         if _fold(stack) != self.root:
             self.audit.fault("log_root", "")
             return

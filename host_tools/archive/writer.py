@@ -13,6 +13,7 @@ from parkgate.wire import cbor, cose
 FORM = "parkgate archive 1"
 STATEMENT = "statement.cbor"
 CONTENT_TYPE = 65105
+STATEMENT_BYTES_MAX = 2 << 20
 SIZE_MAX = (1 << 32) - (64 << 20)  # so that the list of members still fits
 
 _HEAD = bytes.fromhex("a301260319fe51045820")
@@ -85,6 +86,8 @@ class Archive:
         `log_xy` is the log's public key, where it is known."""
         payload = statement(coverage, gateways, self.members, key.xy if key else log_xy)
         data = payload if key is None else sign(payload, key)
+        if len(data) > STATEMENT_BYTES_MAX:
+            raise ArchiveError("there is too much to state for one archive: take fewer gateways, or a shorter time")
         with self._zip.open(_info(STATEMENT), "w") as member:
             member.write(data)
         self.close()

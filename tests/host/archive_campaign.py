@@ -6,6 +6,7 @@ Every honest one must be found to be right, every crooked one refused for its ow
 
 import contextlib
 import io
+import itertools
 import json
 import random
 import shutil
@@ -22,6 +23,7 @@ import crooked  # noqa: E402
 import independent_archive  # noqa: E402
 from archives import Parts, Plant, load_audit  # noqa: E402
 from firefox import Firefox  # noqa: E402
+from hostile import hostile  # noqa: E402
 
 PAGE = HERE.parent.parent / "host_tools" / "archive" / "verify.html"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -69,7 +71,7 @@ def honest(seed):
             plant.lose(lost)
             plant.more(events=[[5, first, first + lost - 1, lost * 6, 0, []]])
         plant.beats = [plant.gateway.beat(time_ms=plant.time_ms)]
-    parts = Parts(plants)
+    parts = Parts(plants, left_out=["a batch that nobody has"] * rng.choice((0, 1, 4000)))
     trust = [parts.key.id.hex()]
     if rng.random() < 0.5:
         trust = [one.id.hex()[: rng.randrange(16, 65)] for one in parts.gateways]
@@ -98,6 +100,17 @@ def run(numbers, judges):
                 yield f"{what} {number}: {expected} is not among {reasons}"
 
 
+def compare(seeds, judges):
+    """Lines of what went wrong, over hostile files: one verdict by all, and none that is right."""
+    for seed in seeds:
+        data = hostile(seed)
+        said = [judge(data, [crooked.parts_of(seed).key.id.hex()]) for judge in judges]
+        if any(other != said[0] for other in said[1:]):
+            yield f"hostile {seed}: the verdicts differ"
+        if said[0]["overall"] == "success" or "\n" in "".join(r["reason"] for r in said[0]["reasons"]):
+            yield f"hostile {seed}: {said[0]['overall']}"
+
+
 def main(size):
     from playwright.sync_api import sync_playwright
 
@@ -111,12 +124,12 @@ def main(size):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             judges["verify.html in Firefox"] = stack.enter_context(Firefox(FIREFOX, folder, PAGE)).verdict
         faults = 0
-        for fault in run(range(size), list(judges.values())):
+        for fault in itertools.chain(run(range(size), [*judges.values()]), compare(range(size), [*judges.values()])):
             faults += 1
             print(fault, flush=True)
         for page in pages:
             assert page.requests == [PAGE.as_uri()], "the page asked for something else"
-    print(f"{size} honest and {size} crooked archives, {faults} faults, {time.time() - began:.0f} s; judged by")
+    print(f"{size} honest, {size} crooked, {size} hostile archives, {faults} faults, {time.time() - began:.0f} s:")
     print("\n".join(f"    {name}" for name in judges))
     return 1 if faults or not CHROMIUM else 0
 

@@ -233,6 +233,13 @@ def a_batch_repeated(rng, parts, honest):
 
 
 @kind("order")
+def a_beat_repeated(rng, parts, honest):
+    beats = parts.members[parts.name("beats", rng.randrange(2))]
+    beats.append(beats[0])
+    return parts.write()
+
+
+@kind("order")
 def reversed_(rng, parts, honest):
     parts.batches(rng.randrange(2)).reverse()
     return parts.rewrite(honest)

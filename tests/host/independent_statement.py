@@ -80,7 +80,7 @@ def thumbprint(xy):
 def read_statement(data):  # 14.3
     try:
         kid = None
-        need(len(data) <= 16 << 20, "", "")
+        need(len(data) <= 2 << 20, "", "")
         payload = data
         if data[:1] == b"\xd2":
             parts = canonical(data[1:])
