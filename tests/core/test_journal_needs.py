@@ -10,8 +10,7 @@ from parkgate.journal.journal import Journal
 from parkgate.wire import cbor
 
 UNITS = (32, 256)
-RAW, SEALED = 1, 2
-STATE, PART = 5, 16
+RAW, SEALED, STATE, PART = 1, 2, 5, 16
 
 
 def started(flash, seed=1):
@@ -48,8 +47,7 @@ def check(j):
 
 def kind_of(operation):
     """Kind of the record that a traced program writes; −1 for an erase or a header."""
-    place, data = operation
-    return -1 if data is None or place % 4096 == 0 else data[6]
+    return -1 if operation[1] is None or operation[0] % 4096 == 0 else operation[1][6]
 
 
 def done(flash, operations):
@@ -62,9 +60,7 @@ def done(flash, operations):
 
 def torn_copy(flash, operation):
     """A copy of `flash` in which 32 bytes of the program were done."""
-    image = flash.copy()
-    image.apply_cut(operation, 1)
-    return image
+    return done(flash, [(operation[0], operation[1][:32])])
 
 
 def traced(flash, work, *arguments):
@@ -87,8 +83,7 @@ def a_torn_sample(unit):
 
 def test_a_torn_record_is_told_at_its_position():
     for unit in UNITS:
-        flash, _ = a_torn_sample(unit)
-        j = started(flash)
+        j = started(a_torn_sample(unit)[0])
         records = list(j.unsealed())
         equal([r.position for r in records], [0, 1, 2])
         equal(cbor.decode(records[2].payload), [events.TORN, 1])
@@ -210,8 +205,7 @@ def test_the_open_sector_is_read_twice_before_its_newest_record_is_called_torn()
         at = operations[0][0] % 4096
         flash.err_bits = ((at + 20, 1), (at + 21, 2))
         for n in range(40):
-            image = WeakFlash(4096, 8, unit)
-            image.sectors = [bytes(sector) for sector in flash.sectors]
+            image = copy_of(flash)
             image.err_bits = flash.err_bits
             image.err_in = n
             j = started(image)
@@ -261,7 +255,6 @@ def test_nothing_is_written_to_a_sealed_sector_that_may_be_half_erased():
         j.save()
         sector = j.sectors.sealed[-1]
         flash.apply_cut((sector, None), 4)
-        true(flash.sectors[sector][:256] != flash.blank[:256])
         j = started(flash)
         equal(j.sectors.room(SEALED), 0)
         j.append(j.SAMPLE, b"y", 1)
@@ -468,3 +461,40 @@ def test_a_batch_is_read_without_the_pieces_of_one_that_was_cut_short():
             seq, batch = seal(k, 700)
             equal((seq, k.read_batch(seq)), (1, batch))
             equal(started(image).read_batch(1), batch)
+
+
+def test_a_gap_tells_exactly_the_batches_that_went():
+    for unit in UNITS:
+        j, _ = several_batches(FlashSim(4096, 16, unit), (3000,) * 6, (1,) * 6)
+        while j.ledger.low < 4:
+            j.free_one()
+            j.tell_owed()
+        told = [event for event in told_events(j) if event[0] == events.GAP]
+        gone = [seq for event in told for seq in range(event[1], event[2] + 1)]
+        equal((gone, sum(event[5][0] for event in told)), (list(range(j.ledger.low)), j.ledger.low))
+
+
+def test_batches_go_before_the_records_that_are_newer():
+    for unit in UNITS:
+        j, _ = several_batches(FlashSim(4096, 16, unit), (3000,) * 4, (1,) * 4)
+        fill(j, 80)
+        consumed = j.ledger.consumed
+        while j.held():
+            equal(j.ledger.consumed, consumed)
+            j.free_one()
+
+
+def test_a_sector_with_a_blank_header_is_erased_before_it_is_used():
+    """An erase that was cut had done its first half."""
+    for unit in UNITS:
+        flash = FlashSim(4096, 8, unit)
+        j, _ = several_batches(flash, (3700, 3700), (1, 2))
+        for seq in (0, 1):
+            j.acknowledge(seq)
+        fill(j, 40)
+        j.save()
+        flash.apply_cut((j.sectors.sealed[0], None), 1)
+        j = started(flash)
+        fill(j, 300)
+        equal((j.flash_faults, j.sectors.writable()), (0, 8))
+        check(j)
