@@ -11,7 +11,7 @@ BIN := build/venv/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 LOCK_FLAGS := --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet
 
-.PHONY: agreement audit-campaign help setup demo demo-board test check bench bench-board cuts lives soak fuzz lock log clean
+.PHONY: agreement audit-campaign help setup demo demo-board test test-quick check bench bench-board cuts lives soak fuzz lock log clean
 
 help: ## show these targets
 	@echo "Parkgate. Variables in brackets are optional."
@@ -29,6 +29,13 @@ demo-board: build/venv-board.ready build/device_lib.ready ## the gateway on an e
 
 test: build/venv.ready build/device_lib.ready build/venv-cwt.ready build/venv-dlt645.ready build/venv-esp.ready ## run all tests, on CPython and on MicroPython [ARGS='-k journal' JOBS=3]
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+# The library, the formats and the rules of the code: what a change breaks first. All else needs the whole run.
+QUICK := $(addprefix tests/host/test_,layering.py settings_docs.py cli.py tracebacks.py vectors_generated.py vectors_independent.py \
+    vectors_spec.py decoders_agree.py hub_accept.py hub_verify.py hub_intake.py export.py json.py)
+
+test-quick: build/venv.ready build/device_lib.ready ## run the tests for the loop of a developer, a minute [ARGS= JOBS=3]
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/core $(QUICK) $(ARGS)
 
 check: build/venv.ready build/device_lib.ready build/stubs.ready ## lint with ruff, check types with pyright, firmware included
 	@$(BIN)/ruff check . && style=0 || style=1; $(BIN)/python -m tests.check_types && exit $$style

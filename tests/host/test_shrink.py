@@ -29,6 +29,8 @@ SHIFTED = 1 << 4 | 1
 NEGATIVE = -LIMIT
 _table = [n * LIMIT for n in range(3)]
 _state = 0
+GROWN = ("only",)
+GROWN += ("added to, and never used",)
 
 
 def never_called(x):

@@ -1,5 +1,5 @@
-"""Every file of tests/core passes on MicroPython's Unix port as well, and without assertions and line
-numbers.
+"""Every file of tests/core passes on MicroPython's Unix port as well; and once more as a board runs the code: with the
+names that the build gives and without what it takes out, without assertions and line numbers.
 
 Also: the runner and the two ways to start the port do what they say, failures above all.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import transformed
 from host_tools.base import unix_port as port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -26,13 +27,24 @@ def test_core_on_the_unix_port(unix_port, file):
     _passes(unix_port, file, optimise=0)
 
 
+@pytest.fixture(scope="module")
+def as_on_boards(tmp_path_factory):
+    """A folder with library, firmware and these tests as the build writes them."""
+    folder = tmp_path_factory.mktemp("transformed")
+    transformed.write(folder)
+    return folder
+
+
 @pytest.mark.parametrize("file", FILES)
-def test_core_on_the_unix_port_optimised(unix_port, file):
-    _passes(unix_port, file, optimise=3)
+def test_core_as_boards_run_it(unix_port, as_on_boards, file):
+    _passes(unix_port, file, 3, ROOT if file in transformed.NOT_TRANSFORMED else as_on_boards)
 
 
-def _passes(server, file, optimise):
-    finished = server.run(RUNNER, [file], path=SEARCH_PATH, optimise=optimise, timeout_s=120, cwd=ROOT)
+def _passes(server, file, optimise, root=ROOT):
+    path = SEARCH_PATH if root == ROOT else [root / folder for folder in transformed.SEARCH]
+    finished = server.run(
+        root / "tests/core/run.py", [file], path=path, optimise=optimise, timeout_s=120, cwd=ROOT
+    )
     if finished.exit_code != 0:
         why = "ran out of time" if finished.timed_out else f"exit code {finished.exit_code}"
         pytest.fail(f"{file} on the Unix port, -O{optimise}: {why}\n{finished.output}", pytrace=False)

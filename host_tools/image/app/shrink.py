@@ -329,6 +329,8 @@ def _live(modules: dict[str, _Module], roots: tuple[str, ...]) -> set[Reference]
         for statement in statements:
             if not isinstance(statement, (ast.Import, ast.ImportFrom)):
                 waiting += _references(module, statement)
+            if isinstance(statement, ast.AugAssign):  # `A += 1` needs the A before it
+                waiting += [(name, bound) for bound in _bound_by(statement)]
     return live
 
 
