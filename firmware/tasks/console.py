@@ -135,7 +135,8 @@ def _is_public(args, word):
 
 def _candidates(name, index):
     if name in ("settings set", "settings append", "settings show", "settings help") and index == 0:
+        from parkgate.settings import NAME
         from parkgate.settings.schema import TABLE
 
-        return [section + "." + field[0] for section in sorted(TABLE) for field in TABLE[section]]
+        return [section + "." + field[NAME] for section in sorted(TABLE) for field in TABLE[section]]
     return ()

@@ -38,7 +38,7 @@ class Change:
         return slots
 
     async def settings_show(self, request, say):
-        from parkgate.settings import edit
+        from parkgate.settings import KIND, MEANING, UNIT, edit
 
         found = False
         prefix = request.args[0] if request.args else ""
@@ -46,9 +46,9 @@ class Change:
             found = True
             if len(str(value)) > _SHOWN_CHARACTERS and request.seq is None:
                 value = "%s… (%d characters)" % (str(value)[:_SHOWN_CHARACTERS], len(str(value)))
-            unit = " " + field[5] if field[1] == "int" and field[5] else ""
+            unit = " " + field[UNIT] if field[KIND] == "int" and field[UNIT] else ""
             text = "%s = %s" % (path, edit.shown(field, value))
-            await say(text if request.seq is not None else "%s%s    (%s)" % (text, unit, field[6]))
+            await say(text if request.seq is not None else "%s%s    (%s)" % (text, unit, field[MEANING]))
         if not found and prefix:
             edit.field_of(prefix)
             await say("nothing is set there")

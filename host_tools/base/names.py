@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from parkgate.errors import SettingsError
+from parkgate.settings import NAME
 from parkgate.settings.schema import GATEWAY, TABLE
 
-_, _, _, LENGTH_MIN, LENGTH_MAX, _, _ = next(field for field in TABLE[GATEWAY] if field[0] == "name")
+_, _, _, LENGTH_MIN, LENGTH_MAX, _, _ = next(field for field in TABLE[GATEWAY] if field[NAME] == "name")
 
 
 def check_gateway_name(name: str) -> str:

@@ -18,7 +18,7 @@ from host_tools.gateway.link import GatewayRefused, Link, add_port_argument, ope
 from parkgate.errors import LinkError, SettingsError
 from parkgate.meters.profile import staging
 from parkgate.meters.profiles import split_name
-from parkgate.settings import edit
+from parkgate.settings import KIND, MEANING, NAME, edit
 from parkgate.settings.schema import LISTS, REQUIRED, TABLE, validate
 
 COMMIT_UNSURE_S = 15.0
@@ -150,15 +150,15 @@ def active(link: Link) -> dict[str, Any]:
     for line in link.ask("settings show", 10.0):
         path, _, text = line.partition(" = ")
         section, item, field = edit.field_of(path)
-        if field is None or field[1] == "secret":
+        if field is None or field[KIND] == "secret":
             continue
         value = edit.value_of(path, field, text, json.loads)
         if item is None:
-            settings[section][field[0]] = value
+            settings[section][field[NAME]] = value
             continue
         if not settings[section] or settings[section][-1].get("name") != item:
             settings[section].append({"name": item})
-        settings[section][-1][field[0]] = value
+        settings[section][-1][field[NAME]] = value
     return settings
 
 
@@ -185,9 +185,9 @@ def _without_secrets(given: dict[str, Any]) -> dict[str, Any]:
 def _secrets(given: dict[str, Any]) -> list[str]:
     """Paths of the secrets that a file sets."""
     return [
-        f"{section}.{field[0]}"
+        f"{section}.{field[NAME]}"
         for section, fields in TABLE.items() if section not in LISTS
-        for field in fields if field[1] == "secret" and field[0] in given.get(section, {})
+        for field in fields if field[KIND] == "secret" and field[NAME] in given.get(section, {})
     ]  # fmt: skip
 
 
@@ -200,8 +200,8 @@ def changes(before: dict[str, Any], given: dict[str, Any]) -> list[str]:
             commands += _list_changes(section, fields, before.get(section, []), after[section])
             continue
         for field in fields:
-            name = field[0]
-            if field[1] == "secret":
+            name = field[NAME]
+            if field[KIND] == "secret":
                 if name in given.get(section, {}):
                     commands += _set(f"{section}.{name}", after[section][name])
             elif before.get(section, {}).get(name) != after[section][name]:
@@ -225,8 +225,8 @@ def _list_changes(section, fields, before, after) -> list[str]:
             known = {f[0]: edit.fresh_default(f) for f in fields if f[2] is not REQUIRED}
             known.update(first)
         for field in fields:
-            if known.get(field[0]) != item[field[0]]:
-                commands += _set(f"{section}.{name}.{field[0]}", item[field[0]])
+            if known.get(field[NAME]) != item[field[NAME]]:
+                commands += _set(f"{section}.{name}.{field[NAME]}", item[field[NAME]])
     return commands
 
 
@@ -295,7 +295,7 @@ _IN_TOML = {"names": 'a list such as ["voltage", "active_power"]', "map": "a tab
 
 def _explained(field) -> str:
     """What a field means, as a comment in TOML: lists and tables are written otherwise there than at the console."""
-    return f"{field[6]}; {_IN_TOML[field[1]]}" if field[1] in _IN_TOML else edit.allowed(field)
+    return f"{field[MEANING]}; {_IN_TOML[field[KIND]]}" if field[KIND] in _IN_TOML else edit.allowed(field)
 
 
 def to_text(settings: dict[str, Any], path: Path) -> str:
@@ -307,9 +307,9 @@ def to_text(settings: dict[str, Any], path: Path) -> str:
         for values in settings[section] if section in LISTS else [settings[section]]:
             lines.append(f"[[{section}]]" if section in LISTS else f"[{section}]")
             for field in fields:
-                if field[1] == "secret":
-                    lines.append(f"# {field[0]} = …  stays on the gateway; write it here to change it")
-                elif field[0] in values:
-                    lines.append(f"{field[0]} = {_toml(values[field[0]])}  # {_explained(field)}")
+                if field[KIND] == "secret":
+                    lines.append(f"# {field[NAME]} = …  stays on the gateway; write it here to change it")
+                elif field[NAME] in values:
+                    lines.append(f"{field[NAME]} = {_toml(values[field[NAME]])}  # {_explained(field)}")
             lines.append("")
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parkgate.settings import sensors
+from parkgate.settings import DEFAULT, KIND, MEANING, NAME, sensors
 from parkgate.settings.edit import shown
 from parkgate.settings.schema import BUSES, INSTRUMENTS, LISTS, REQUIRED, SENSORS, TABLE
 
@@ -83,18 +83,19 @@ def markdown() -> str:
 
 def _table(fields) -> str:
     rows = ["", "| setting | default | may be | meaning |", "|---|---|---|---|"]
-    rows += [f"| `{field[0]}` | {_default(field)} | {_allowed(field)} | {_cell(field[6])} |" for field in fields]
+    for field in fields:
+        rows.append(f"| `{field[NAME]}` | {_default(field)} | {_allowed(field)} | {_cell(field[MEANING])} |")
     return "\n".join(rows) + "\n"
 
 
 def _default(field) -> str:
-    if field[2] is REQUIRED:
+    if field[DEFAULT] is REQUIRED:
         return "must be given"
-    if field[1] == "secret":
+    if field[KIND] == "secret":
         return "not set"
-    if field[2] is None:
-        return "found by itself"
-    text = shown(field, field[2])
+    if field[DEFAULT] is None:
+        return "chosen by the gateway"
+    text = shown(field, field[DEFAULT])
     return "empty" if text in ('""', "{}") else f"`{text}`"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from host_tools import cli
 from host_tools.gateway import settings_docs
 from host_tools.gateway.settings import read_file
+from parkgate.settings import MEANING, NAME
 from parkgate.settings.schema import LISTS, TABLE, validate
 from parkgate.settings.sensors import FAMILIES
 
@@ -21,7 +22,7 @@ def test_every_setting_is_on_it():
     for section, fields in TABLE.items():
         part = text.split(f"[{section}]`\n" if section not in LISTS else f"[{section}]]`\n", 1)[1].split("\n## ", 1)[0]
         for field in fields:
-            assert f"| `{field[0]}` |" in part and field[6].replace("|", "\\|") in part
+            assert f"| `{field[NAME]}` |" in part and field[MEANING].replace("|", "\\|") in part
     for family in FAMILIES:
         assert f"family `{family}`" in text and family in settings_docs.FAMILY_TITLES
     assert not re.search(r"\| *\|", text.replace("|---|", "")), "no empty cell"

@@ -8,6 +8,7 @@ Secrets can be set and never read: they show as (set) or (not set).
 
 from parkgate.errors import SettingsError
 
+from . import DEFAULT, HIGH, KIND, LOW, NAME
 from .schema import LISTS, REQUIRED, SENSORS, TABLE, check_field
 
 
@@ -20,7 +21,7 @@ def field_of(path: str):
     in_list = parts[0] in LISTS
     rest = parts[1:]
     for field in fields:
-        if rest and field[0] == rest[-1] and len(rest) > in_list:
+        if rest and field[NAME] == rest[-1] and len(rest) > in_list:
             rest = rest[:-1]
             break
     else:
@@ -34,7 +35,7 @@ def field_of(path: str):
 
 def shown(field, value) -> str:
     """A value as text; a secret only as whether it is set."""
-    kind = field[1]
+    kind = field[KIND]
     if kind == "secret":
         return "(set)" if value else "(not set)"
     if kind == "names":
@@ -74,7 +75,7 @@ def allowed(field) -> str:
     if default is REQUIRED:
         said = "must be given"
     elif default is None:
-        said = "found by itself"
+        said = "chosen by the gateway"
     else:
         said = "default " + shown(field, default)
     return "%s; %s (%s)" % (text, what, said)
@@ -89,17 +90,17 @@ def entries(settings: dict, prefix: str = ""):
             items = [(section + ".", settings.get(section, {}))]
         for start, values in items:
             for field in fields:
-                path = start + field[0]
+                path = start + field[NAME]
                 if not prefix or path == prefix or path.startswith(prefix + "."):
-                    default = "" if field[2] is REQUIRED else field[2]
-                    yield path, field, values.get(field[0], default)
+                    default = "" if field[DEFAULT] is REQUIRED else field[DEFAULT]
+                    yield path, field, values.get(field[NAME], default)
 
 
 def help_entries(prefix: str = ""):
     """Generator: (path, what it may be) of the table."""
     for section, fields in TABLE.items():
         for field in fields:
-            path = "%s%s.%s" % (section, ".NAME" if section in LISTS else "", field[0])
+            path = "%s%s.%s" % (section, ".NAME" if section in LISTS else "", field[NAME])
             if not prefix or path.startswith(prefix) or prefix.startswith(section + "."):
                 if prefix.count(".") and not path.endswith("." + prefix.split(".")[-1]) and prefix not in path:
                     continue
@@ -110,21 +111,21 @@ def help_entries(prefix: str = ""):
         family = prefix[len(SENSORS) + 1 :]
         if family in sensors.FAMILIES:
             for field in sensors.option_fields(family, REQUIRED):
-                yield "%s.NAME.options.%s" % (SENSORS, field[0]), allowed(field)
+                yield "%s.NAME.options.%s" % (SENSORS, field[NAME]), allowed(field)
 
 
 def value_of(path, field, text, parse=None):
     """`text` as a value of this field's kind. Raises SettingsError; the check of its range is validate's."""
     text = "" if text in ('""', "''") else text
-    if field[1] == "names":
+    if field[KIND] == "names":
         return [name.strip() for name in text.split(",") if name.strip()]
-    if field[1] == "map":
+    if field[KIND] == "map":
         try:
             value = parse(text or "{}")
         except ValueError:
             raise SettingsError("%s: %s" % (path, allowed(field))) from None
         return value
-    if field[1] == "int" or field[1] == "choice" and type(field[4][0]) is int:
+    if field[KIND] == "int" or field[KIND] == "choice" and type(field[HIGH][0]) is int:
         if not text.lstrip("-").isdigit() or len(text) > 12:
             raise SettingsError("%s: %s" % (path, allowed(field)))
         return int(text)
@@ -133,7 +134,8 @@ def value_of(path, field, text, parse=None):
 
 def fresh_default(field):
     """The default of a field, not shared with the table."""
-    return list(field[2]) if field[1] == "names" else dict(field[2]) if field[1] == "map" else field[2]
+    default = field[DEFAULT]
+    return list(default) if field[KIND] == "names" else dict(default) if field[KIND] == "map" else default
 
 
 def _item(settings, section, name):
@@ -150,16 +152,16 @@ def put(settings: dict, path: str, text: str, parse=None):
     if field is None:
         raise SettingsError("name one setting, such as %s.%s" % (section, TABLE[section][0][0]))
     values = settings[section] if item is None else _item(settings, section, item)
-    values[field[0]] = _checked(path, field, text, parse)
+    values[field[NAME]] = _checked(path, field, text, parse)
 
 
 def _checked(path, field, text, parse):
     """`text` as a value that this field may have, as far as that can be said of it alone. Raises SettingsError, which
     does not repeat what was typed."""
     value = value_of(path, field, text, parse)
-    if field[1] != "base64":  # it may be the first piece of more
+    if field[KIND] != "base64":  # it may be the first piece of more
         try:
-            check_field(path, field[1], field[3], field[4], value)
+            check_field(path, field[KIND], field[LOW], field[HIGH], value)
         except SettingsError:
             raise SettingsError("%s: not allowed: %s" % (path, allowed(field))) from None
     return value
@@ -169,13 +171,13 @@ def append(settings: dict, path: str, at: int, text: str):
     """Put `text` behind the first `at` characters of one setting, in place: the way for what no line can hold. Sent
     twice it does the same. Raises SettingsError."""
     section, item, field = field_of(path)
-    if field is None or field[1] not in ("text", "base64"):
+    if field is None or field[KIND] not in ("text", "base64"):
         raise SettingsError("only a text can be continued, such as broker.ca")
     values = settings[section] if item is None else _item(settings, section, item)
-    before = values[field[0]]
+    before = values[field[NAME]]
     if len(before) < at:
         raise SettingsError("%s: has %d characters so far" % (path, len(before)))
-    values[field[0]] = before[:at] + text
+    values[field[NAME]] = before[:at] + text
 
 
 def add(settings: dict, section: str, text: str, parse=None):
@@ -190,10 +192,10 @@ def add(settings: dict, section: str, text: str, parse=None):
             raise SettingsError("each part is NAME=VALUE; there are " + ", ".join([f[0] for f in TABLE[section]]))
         item[name] = _checked(name, field, value, parse)
     for field in TABLE[section]:
-        if field[0] not in item:
-            if field[2] is REQUIRED:
-                raise SettingsError("%s.%s: is missing: %s" % (section, field[0], allowed(field)))
-            item[field[0]] = fresh_default(field)
+        if field[NAME] not in item:
+            if field[DEFAULT] is REQUIRED:
+                raise SettingsError("%s.%s: is missing: %s" % (section, field[NAME], allowed(field)))
+            item[field[NAME]] = fresh_default(field)
     if item["name"] in [old["name"] for old in settings.get(section, ())]:
         raise SettingsError("%s: there is one with this name" % section)
     settings.setdefault(section, []).append(item)
@@ -214,8 +216,8 @@ def differences(before: dict, after: dict):
         had = old.pop(path, None)
         if had is None:
             yield "+ %s = %s" % (path, shown(field, value))
-        elif had[1] != value and not (field[1] == "names" and list(had[1]) == list(value)):
-            if field[1] == "secret":
+        elif had[1] != value and not (field[KIND] == "names" and list(had[1]) == list(value)):
+            if field[KIND] == "secret":
                 yield "%s = (changed)" % path
             else:
                 yield "%s = %s -> %s" % (path, shown(field, had[1]), shown(field, value))
@@ -230,9 +232,9 @@ def is_public(args: list, word: bytes) -> bool:
     except SettingsError:
         return False
     if field is not None:
-        return field[1] != "secret"
+        return field[KIND] != "secret"
     if section not in LISTS:
         return False
     name, equals, _ = word.partition(b"=")
-    names = [field[0].encode() for field in TABLE[section] if field[1] != "secret"]
+    names = [field[NAME].encode() for field in TABLE[section] if field[KIND] != "secret"]
     return name in names if equals else any([each.startswith(name) for each in names])

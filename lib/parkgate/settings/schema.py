@@ -12,6 +12,8 @@ from parkgate.errors import SettingsError
 from parkgate.wire import cbor
 from parkgate.wire.batch import MAX_INSTRUMENTS, short_id
 
+from . import KIND, NAME
+
 PROTOCOLS = ("modbus", "dlt645")
 ANY_ADDRESS = "AAAAAAAAAAAA"  # DL/T 645: whichever meter answers, where there is only one
 REQUIRED = ("required",)  # a default that cannot be meant by anybody
@@ -130,7 +132,7 @@ def check_field(path: str, kind: str, low: int, high, value):
 def _section(path, fields, given):
     if type(given) is not dict:
         raise SettingsError("%s: must be a map of settings" % path)
-    names = [field[0] for field in fields]
+    names = [field[NAME] for field in fields]
     for name in given:
         if name not in names:
             raise SettingsError("%s.%s: no such setting; there are %s" % (path, name, ", ".join(names)))
@@ -231,7 +233,7 @@ def public(settings: dict) -> dict:
     """The settings without secrets."""
     shown = {}
     for name, fields in TABLE.items():
-        secret = [field[0] for field in fields if field[1] == "secret"]
+        secret = [field[NAME] for field in fields if field[KIND] == "secret"]
         if name in LISTS:
             shown[name] = [{k: v for k, v in item.items() if k not in secret} for item in settings[name]]
         else:

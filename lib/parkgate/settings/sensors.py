@@ -9,6 +9,8 @@ from parkgate import quantities
 from parkgate.errors import SettingsError
 from parkgate.sensing.reduction import REDUCTIONS
 
+from . import DEFAULT, NAME
+
 FAMILIES = (
     "pulses", "machine_state", "current_loop", "ct_clamp", "ds18b20", "sht3x", "bme280", "lis3dh", "adxl345",
 )  # fmt: skip
@@ -103,14 +105,14 @@ def options(path: str, family: str, given: dict, section, required) -> dict:
     given = dict(given)
     quantity = None
     if family in _WANTED:
-        default = next(field[2] for field in fields if field[0] == "quantity")
+        default = next(field[DEFAULT] for field in fields if field[NAME] == "quantity")
         name = given.get("quantity", default)
         if name and type(name) is str:
             quantity = _quantity(path + ".quantity", name)
             kind, unit = _WANTED[family]
             if quantity.kind != kind or unit not in (None, quantity.unit):
                 raise SettingsError("%s.quantity: %s is nothing that %s can measure" % (path, name, family))
-    if any([field[0] == "scale" for field in fields]) and "scale" not in given:
+    if any([field[NAME] == "scale" for field in fields]) and "scale" not in given:
         given["scale"] = quantity.scale if quantity else 0
     if family == "pulses":
         _pulse_length(path, given)

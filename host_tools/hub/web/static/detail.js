@@ -102,15 +102,15 @@ export class Detail {
       el("dl", { class: "stats" },
         stat("Last reading", g.last_reading_ms ? when(g.last_reading_ms) : "none yet", g.clock_trust ? `clock ${g.clock_trust}` : null,
           g.clock_trust === "relative only" || g.clock_trust === "held over" ? "warn" : ""),
-        stat("Batches verified", count(g.batches_verified), g.duplicates ? `${count(g.duplicates)} came again` : null),
-        stat("Readings stored", count(g.readings_stored), g.undecoded ? `${count(g.undecoded)} batches await their schema` : null),
+        stat("Batches verified", count(g.batches_verified), g.duplicates ? `${count(g.duplicates)} received more than once` : null),
+        stat("Readings stored", count(g.readings_stored), g.undecoded ? `${count(g.undecoded)} batches wait for their schema` : null),
         stat("Backlog", g.last_seen_unix_ms ? count(g.backlog) : "–", behind ? `in ${count(behind)} batches on their way`
-          : g.backlog ? "readings not sealed yet" : g.last_seen_unix_ms ? "as last heard" : null),
+          : g.backlog ? "readings not sealed yet" : g.last_seen_unix_ms ? "when last heard" : null),
         stat("Until first loss", beat && g.loss_in_s !== null && g.loss_in_s !== undefined ? span(g.loss_in_s) : "–",
-          "if nothing got through", g.loss_in_s !== null && g.loss_in_s < 86400 ? "warn" : ""),
+          "if the gateway cannot send", g.loss_in_s !== null && g.loss_in_s < 86400 ? "warn" : ""),
         stat("Dropped", count(g.dropped), g.dropped ? "signed by the gateway" : null, g.dropped ? "warn" : ""),
         stat("Gaps", count(g.gaps), g.unexplained_batches ? `${count(g.unexplained_batches)} batches unexplained`
-          : g.lost_batches ? `${count(g.lost_batches)} batches lost at the hub` : g.gaps ? "told by signed records" : null,
+          : g.lost_batches ? `${count(g.lost_batches)} batches lost at the hub` : g.gaps ? "explained by signed records" : null,
         g.lost_batches || g.unexplained_batches ? "bad" : g.gaps ? "warn" : ""),
         stat("Forks", count(g.forks), g.forks ? "two devices with one key?" : null, g.forks ? "bad" : ""),
         stat("Refused", count(refusedSum), refused.map(([why, n]) => `${why} ${n}`).join(", ") || null, refusedSum ? "warn" : "")),
@@ -132,7 +132,7 @@ export class Detail {
       return n ? piece : null;
     };
     return el("div", { class: "balance" },
-      el("div", { class: "bar", role: "img", "aria-label": "What became of the readings taken" },
+      el("div", { class: "bar", role: "img", "aria-label": "Where the readings are: stored here, not here yet, dropped" },
         part(g.readings_stored, "k-acc"), part(rest, "k-warn"), part(g.dropped, "k-bad")),
       el("p", {}, el("b", {}, `${count(g.sampled)} readings taken`),
         el("span", { class: "l-acc" }, `${count(g.readings_stored)} verified and stored here`),
@@ -144,7 +144,7 @@ export class Detail {
     const { channels } = this.detail;
     if (!channels.length && !this.detail.instruments.length) {
       this.channels.replaceChildren(el("h3", {}, "Channels"), el("p", { class: "quiet" }, this.gateway.undecoded
-        ? "Batches are here and safe; the one that names their channels is still on its way."
+        ? "Batches have arrived and are safe. The batch that names their channels has not arrived yet."
         : "Nothing yet. Channels appear with the first batch."));
       return;
     }
@@ -197,10 +197,10 @@ export class Detail {
 
   drawEvents() {
     const { events } = this.detail;
-    this.events.replaceChildren(el("h3", {}, "What the gateway signed about itself"), events.length
+    this.events.replaceChildren(el("h3", {}, "Events that the gateway signed"), events.length
       ? el("ul", { class: "log" }, events.map((e) => el("li", {}, el("time", { title: clock(e.received_unix_ms) }, ago(e.received_unix_ms)),
         el("span", { class: "what" }, el("b", {}, e.kind), ` · ${e.what} `, el("span", { class: "quiet" }, `(batch ${e.seq})`)))))
-      : el("p", { class: "quiet" }, "No events yet: starts, clock steps, gaps and faults come here."));
+      : el("p", { class: "quiet" }, "No events yet. Starts, clock changes, gaps and faults are listed here."));
   }
 
   drawEvidence() {
@@ -208,7 +208,7 @@ export class Detail {
     this.evidence.replaceChildren(el("h3", {}, "Refused messages, kept as evidence"), evidence.length
       ? el("ul", { class: "log" }, evidence.map((e) => el("li", {}, el("time", { title: clock(e.received_unix_ms) }, ago(e.received_unix_ms)),
         el("span", { class: "what" }, el("b", {}, e.reason), ` · ${e.what} `, el("span", { class: "quiet" }, `(${count(e.size)} bytes)`)))))
-      : el("p", { class: "quiet" }, "None. Everything that came in this gateway's name was signed by it."));
+      : el("p", { class: "quiet" }, "None. This gateway signed every message that arrived under its name."));
   }
 }
 

@@ -101,7 +101,7 @@ export class List {
       this.list.replaceChildren(...wanted);
     }
     this.empty.hidden = shown.length > 0;
-    this.empty.textContent = all.length ? "No gateway fits." : "No gateway is enrolled yet.";
+    this.empty.textContent = all.length ? "No gateway matches." : "No gateway is enrolled yet.";
     this.choose(this.chosen);
   }
 

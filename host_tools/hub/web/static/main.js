@@ -54,7 +54,7 @@ function drawHub({ hub }) {
   const fault = document.getElementById("fault");
   fault.hidden = !hub.storage_fault;
   fault.textContent = hub.storage_fault
-    ? `The hub cannot store: ${hub.storage_fault}. Nothing is acknowledged meanwhile; gateways and broker keep everything.` : "";
+    ? `The hub cannot store: ${hub.storage_fault}. Until it can, it acknowledges nothing; the gateways and the broker keep all readings.` : "";
   const link = document.getElementById("link");
   link.className = "pill good";
   link.textContent = `up ${span((hub.now_unix_ms - hub.started_unix_ms) / 1000)}`;
@@ -66,14 +66,14 @@ function drawNobody({ refused_of_nobody: refused }) {
   const place = document.getElementById("nobody");
   const reasons = Object.entries(refused).map(([why, n]) => `${why} ${count(n)}`);
   place.hidden = !reasons.length;
-  place.replaceChildren("Refused, of nobody enrolled: ", el("b", {}, reasons.join(", ")));
+  place.replaceChildren("Refused messages from gateways that are not enrolled: ", el("b", {}, reasons.join(", ")));
 }
 
 function drawBlank({ hub }) {
   if (gateways.size) return;
   detail.blank(
     el("h2", {}, "No gateway is enrolled yet"),
-    el("p", {}, "Let the hub know a gateway's public key. It notices by itself, this page too:"),
+    el("p", {}, "Give the hub the public key of a gateway. The hub and this page then show the gateway at once:"),
     el("pre", {}, `parkgate enrol --data ${hub.data} PUBKEY_FILE --name NAME`),
     el("p", {}, "The gateway needs this hub's public key:"),
     el("p", {}, copyable(hub.public_key, `${hub.public_key.slice(0, 32)}…`)),
