@@ -62,6 +62,7 @@ log: build/venv.ready ## flip bits of the log, have another library check its re
 	@PYTHONPATH=tests/host $(BIN)/python -m tests.host.test_log_foreign --receipts $(SIZE)00
 	@PYTHONPATH=tests/host $(BIN)/python -m tests.host.test_log_check --flips $(SIZE)00
 	@PYTHONPATH=tests/host $(BIN)/python -m tests.host.test_split_views --views $(SIZE)0 --honest $(SIZE)0000
+	@PYTHONPATH=tests/host $(BIN)/python -m tests.host.test_log_accidents --accidents $(SIZE)00 --kills $(SIZE)0
 
 audit-campaign: build/venv.ready ## honest and crooked archives before three verifiers [SIZE=10 is 1,000 of each]
 	@$(BIN)/python -m tests.host.archive_campaign $(SIZE)00
