@@ -17,8 +17,10 @@ _PIECE_BYTES = 512
 
 
 class TcpBus:
-    """The calls of bus.ModbusBus. `connect(host, port, timeout_ms)` gives (reader, writer), `resolve(host)` an address
-    (it blocks, so it is asked once); `client` is a modbus.tcp.TcpClient."""
+    """The calls of bus.ModbusBus. `connect(host, port, timeout_ms)` gives (reader, writer) and brings the network up,
+    `resolve(host)` an address in digits where the board can tell; `client` is a modbus.tcp.TcpClient.
+
+    To look a name up blocks. So the address that a name had is kept until five connections in a row have failed."""
 
     idle = False  # nothing is lost between exchanges: what comes waits in the connection and names its request
 
@@ -27,7 +29,7 @@ class TcpBus:
         self._resolve = resolve
         self._host = host
         self._port = port
-        self._address = host if all([c in "0123456789." for c in host]) else None
+        self._address = host if _is_address(host) else None
         self.client = client
         self._ticks_us = ticks_us
         self._mono_ms = mono_ms
@@ -117,16 +119,19 @@ class TcpBus:
         if now < self._again_ms:
             raise ModbusTimeout("%s:%d: no connection; tried again later" % (self._host, self._port))
         try:
-            if self._address is None or self._failures >= _RESOLVE_AFTER:
-                self._address = await self._resolve(self._host)
-                self._failures = min(self._failures, _RESOLVE_AFTER - 1)
-            self._reader, self._writer = await self._connect(self._address, self._port, _CONNECT_MS)
+            self._reader, self._writer = await self._connect(self._address or self._host, self._port, _CONNECT_MS)
         except LinkError as e:
             self.refusals += 1
             self._wait()
             raise ModbusTimeout(str(e)) from None
         self.connections += 1
         self.client.opened()
+        if self._address is None:
+            try:
+                address = self._resolve(self._host)  # known by now, so this takes no time
+                self._address = address if _is_address(address) else None
+            except LinkError:
+                pass  # the name will do
 
     def _broken(self, error):
         self._wait()
@@ -136,6 +141,8 @@ class TcpBus:
         """The connection failed: no other one for a while, which doubles with each failure."""
         longest_ms = min(_BACKOFF_MS_MIN << min(self._failures, 6), _BACKOFF_MS_MAX)
         self._failures += 1
+        if self._failures % _RESOLVE_AFTER == 0 and not _is_address(self._host):
+            self._address = None
         drawn = self._ticks_us() & 0xFF  # microseconds since the start are chance enough
         self._again_ms = self._mono_ms() + longest_ms // 2 + longest_ms * drawn // 510
 
@@ -147,3 +154,8 @@ class TcpBus:
                 await asyncio.wait_for_ms(writer.wait_closed(), _CONNECT_MS)
             except (OSError, asyncio.TimeoutError):
                 pass  # it is gone either way
+
+
+def _is_address(host):
+    """Whether a host is an address in digits."""
+    return all([c in "0123456789." for c in host])

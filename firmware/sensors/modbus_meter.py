@@ -158,6 +158,10 @@ class ModbusMeter:
                 return part
         return None
 
+    def connection(self):
+        """What the bus counted on its connection, as (name, value); nothing of a serial line."""
+        return self._bus.line() if hasattr(self._bus, "line") else ()
+
     def check_counters(self, checks: list, mono_ms, note):
         """Flag what a counter cannot have done. `checks` is (quantity, counters.CounterCheck or None) a channel;
         `note(name, quantity, event, before, value)` makes an event of it durable."""

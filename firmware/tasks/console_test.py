@@ -7,7 +7,7 @@ from parkgate.errors import LinkError, ModbusError, ModbusExceptionReply, Parkga
 from parkgate.reading import QUALITY_NAMES
 from tasks.console_look import whole_number
 
-_SCAN_TIMEOUT_US = 120000
+_SCAN_TIMEOUT_US, _SCAN_TCP_TIMEOUT_US = 120000, 1500000  # a gateway first waits for the meter behind it
 _READ_INPUT = 4
 _QUIET_MS = 500
 _TRIES = 3  # a batch may be sent so often until its silence is worth a word
@@ -66,7 +66,7 @@ class Tests:
         """What a unit answered, in words; "" for silence."""
         known = unit_id in bus.client.units
         if not known:
-            bus.client.unit(unit_id, _SCAN_TIMEOUT_US)
+            bus.client.unit(unit_id, _SCAN_TCP_TIMEOUT_US if hasattr(bus, "line") else _SCAN_TIMEOUT_US)
         try:
             await bus.exchange(unit_id, _READ_INPUT, 0, 1)
             return "answers"
@@ -195,6 +195,8 @@ class Tests:
         for key in sorted(statistics):
             await say("line %s = %s" % (key, statistics[key]))
         await say("line doubles = %d" % unit.doubles)
+        for name, value in instrument.connection():
+            await say("line %s = %s" % (name, value))
         await say("learnt reply time-out = %d ms" % (unit.reply_timeout_us // 1000))
         for name, number in instrument.silence.lines():
             await say("learnt %s = %d" % (name, number))

@@ -1,7 +1,8 @@
-"""Simulated Modbus meters on a serial line: pymodbus answers, from real register maps and a recorded load.
+"""Simulated Modbus meters: pymodbus answers, from real register maps and a recorded load.
 
 A `MeterBus` is one RS-485 line with any number of meters, each with the register map of a profile. It makes
-a pair of pseudo terminals and gives the path of the gateway's end, or serves a serial port that exists.
+a pair of pseudo terminals and gives the path of the gateway's end, or serves a serial port that exists. As
+"tcp:HOST:PORT" it is a Modbus TCP gateway with these meters behind it.
 Every request that a meter saw is written to a JSON-lines file with the exact words of the answer and what
 became of it, so that a test can compare the values at the hub with the registers, to the last digit:
 
@@ -10,9 +11,11 @@ became of it, so that a test can compare the values at the hub with the register
 
 Faults, all drawn from one seed: damaged CRC, cut, dropped and late replies, noise bytes before a reply; an
 echo of all requests; dead meters, which never answer; `strict_baud`, under which a meter hears only what comes at its
-own baud rate (a pseudo-terminal tells what the other end has set). The fate of a reply is one of
+own baud rate (a pseudo-terminal tells what the other end has set). Over TCP a damaged reply is one with another
+transaction number, nothing is cut and there is no noise, and a meter that is dead or not there gets the gateway's
+exception 11. The fate of a reply is one of
 
-    sent, noise                  it reached the line whole (the second behind noise bytes)
+    sent, noise, doubled         it reached the line whole (behind noise bytes, or twice)
     crc, cut, dropped            it did not, though `words` were read
     late                         it was sent `late_ms` later
     refused                      it was an exception, whose code is in "exception"
@@ -24,14 +27,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
-import random
 import select
 import termios
 import threading
 import time
-import tty
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,36 +40,23 @@ from typing import Any
 
 from pymodbus.constants import ExcCodes
 from pymodbus.framer import FramerType
-from pymodbus.server import ModbusSerialServer
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from host_tools.base import files
 from host_tools.meters.dlt645 import simulator as dlt645
+from host_tools.meters.lines.opening import is_tcp
+from host_tools.meters.lines.simulated import Faults, SimulatedLine
 from host_tools.meters.load_curve import Load, LoadCurve, WiredLoad
 from host_tools.meters.load_curve import read as read_curve
 from host_tools.meters.register_map import RegisterMap
 from parkgate.errors import LinkError, SettingsError
 from parkgate.meters.modbus.frame import characters_us
+from parkgate.meters.modbus.tcp import parse
 
+_TARGET_SILENT = 11  # what a gateway says of a meter behind it that does not answer
 _START_TIMEOUT_S = 10
 _STOP_TIMEOUT_S = 5
-
-
-@dataclass
-class Faults:
-    """Probability of each fault for one reply (0 to 1), and how late a late one is."""
-
-    crc: float = 0.0
-    cut: float = 0.0
-    dropped: float = 0.0
-    late: float = 0.0
-    late_ms: int = 600
-    noise: float = 0.0
-
-    @classmethod
-    def noisy(cls) -> Faults:
-        """A bad cable: about one reply in six suffers."""
-        return cls(crc=0.05, cut=0.03, dropped=0.02, late=0.02, noise=0.05)
 
 
 @dataclass
@@ -92,14 +79,9 @@ class SimulatedMeter:
         return WiredLoad(load, self.wiring) if self.wiring else load
 
 
-class MeterBus:
-    """A serial line with meters. Start it, give `device` to a gateway, stop it.
-
-    `device` of the constructor is a port that exists; without it a pair of pseudo terminals is made and the
-    attribute `device` is the gateway's end, also reachable as `link` (a symbolic link) when one is asked for.
-    `paced` makes bytes take the time they take at the baud rate. Time starts with `start` (or `started_s`, a
-    time.monotonic() value, so that a bus that is started again goes on where it was).
-    """
+class MeterBus(SimulatedLine):
+    """A serial line with meters, or a Modbus TCP gateway in front of them; see SimulatedLine. `paced` makes bytes take
+    the time they take at the baud rate."""
 
     def __init__(
         self,
@@ -119,9 +101,8 @@ class MeterBus:
     ):
         if len({meter.unit_id for meter in meters}) != len(meters):
             raise SettingsError("two meters of a bus have the same unit id")
-        self.device = device
+        super().__init__(device, link, log, seed, started_s)
         self.baud = baud
-        self.counts: dict[str, int] = {}
         self.meters = tuple(meters)
         self._meters = {meter.unit_id: meter for meter in meters}
         self._maps = {meter.unit_id: RegisterMap(meter.profile) for meter in meters}
@@ -131,42 +112,23 @@ class MeterBus:
             for meter in meters
         }
         self.parity = parity
-        self._own_pair = not device
-        self._link = link
-        self._log_path = log
-        self._log: Any = None
-        self._random = random.Random(seed)
+        self._tcp = is_tcp(device)
         self._echo = echo
         self._paced = paced
         self._strict_baud = strict_baud
-        self._started_s = started_s
         self._asked: dict[str, Any] = {}
         self._server_device = device
-        self._descriptors: list[int] = []
-        self._threads: list[threading.Thread] = []
-        self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._server: ModbusSerialServer | None = None
+        self._server: ModbusSerialServer | ModbusTcpServer | None = None
         self._failure: BaseException | None = None
-
-    def __enter__(self) -> MeterBus:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def start(self) -> str:
         """Begin to answer; the path of the gateway's end of the line. Raises LinkError."""
         if self._own_pair:
             self._make_pair()
-        if self._log_path:
-            self._log = open(self._log_path, "a", encoding="utf-8")  # noqa: SIM115 - closed by stop()
-        self._started_s = time.monotonic() if self._started_s is None else self._started_s
+        super().start()
         ready = threading.Event()
-        server = threading.Thread(target=self._serve, args=(ready,), name="meters", daemon=True)
-        self._threads.append(server)
-        server.start()
+        self._thread("meters", self._serve, ready)
         if not ready.wait(_START_TIMEOUT_S) or self._failure:
             self.stop()
             raise LinkError(f"the simulated meters did not start: {self._failure or 'no answer in time'}")
@@ -178,41 +140,22 @@ class MeterBus:
         if self._loop and self._loop.is_running() and self._server:
             with contextlib.suppress(RuntimeError, TimeoutError):
                 asyncio.run_coroutine_threadsafe(self._server.shutdown(), self._loop).result(_STOP_TIMEOUT_S)
-        for thread in self._threads:
-            thread.join(_STOP_TIMEOUT_S)
-        for descriptor in self._descriptors:
-            os.close(descriptor)
-        self._descriptors, self._threads = [], []
-        if self._link:
-            self._link.unlink(missing_ok=True)
-        if self._log:
-            self._log.close()
-            self._log = None
+        super().stop()
 
     def words(self, unit_id: int, t_s: float | None = None) -> dict[int, int]:
         """All register words of a meter, now or t_s seconds after the start."""
         load = self._loads[unit_id]
         if t_s is None:
-            t_s = time.monotonic() - (self._started_s or 0.0)
+            t_s = self.elapsed_s()
         return self._maps[unit_id].words(lambda quantity: load.quantity(quantity, t_s))
 
     # The serial line: two pseudo terminals and a thread that carries bytes between their masters.
 
     def _make_pair(self) -> None:
-        ours, ours_slave = os.openpty()
-        theirs, theirs_slave = os.openpty()
-        # The slaves stay open here: a gateway that goes away and comes back must find the line alive.
-        self._descriptors = [ours, ours_slave, theirs, theirs_slave]
-        for descriptor in self._descriptors:
-            tty.setraw(descriptor)
+        ours, ours_slave, theirs, theirs_slave = self._terminals(2)
         self._server_device = os.ttyname(ours_slave)
-        self.device = os.ttyname(theirs_slave)
-        if self._link:
-            self._link.unlink(missing_ok=True)
-            self._link.symlink_to(self.device)
-        carrier = threading.Thread(target=self._carry, args=(ours, theirs), name="line", daemon=True)
-        self._threads.append(carrier)
-        carrier.start()
+        self._show(os.ttyname(theirs_slave))
+        self._thread("line", self._carry, ours, theirs)
 
     def _carry(self, ours: int, theirs: int) -> None:
         while not self._stopping.is_set():
@@ -246,15 +189,21 @@ class MeterBus:
 
     async def _run(self, ready: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
-        self._server = _Server(
-            [_nobody(), *(self._simulated_device(unit_id) for unit_id in self._meters)],
-            framer=FramerType.RTU,
-            port=self._server_device,
-            baudrate=self.baud,
-            parity=self.parity,
-            trace_packet=self._trace,
-        )
+        devices = [_nobody(), *(self._simulated_device(unit_id) for unit_id in self._meters)]
+        if self._tcp:
+            where = parse(self.device if not self.device.endswith(":0") else self.device[:-2])
+            if where is None:
+                raise SettingsError(f"{self.device}: must be as tcp:127.0.0.1:1502")
+            port = 0 if self.device.endswith(":0") else where[1]
+            self._server = _TcpServer(devices, address=(where[0], port), trace_packet=self._trace)
+        else:
+            self._server = _Server(
+                devices, framer=FramerType.RTU, port=self._server_device, baudrate=self.baud, parity=self.parity,
+                trace_packet=self._trace,
+            )  # fmt: skip
         await self._server.serve_forever(background=True)
+        if self._tcp:
+            self._show("tcp:%s:%d" % (where[0], self._server.transport.sockets[0].getsockname()[1]))
         ready.set()
         await self._server.serving
 
@@ -284,25 +233,37 @@ class MeterBus:
         if not sending:
             self._asked = {}
             return packet
-        unit_id, function = packet[0], packet[1]
+        if self._tcp:
+            return self._trace_reply(packet, 6, b"")
+        return self._trace_reply(packet, 0, packet[-2:])
+
+    def _trace_reply(self, packet: bytes, start: int, crc: bytes) -> bytes:
+        """What becomes of a reply whose unit id stands at `start`."""
+        unit_id, function = packet[start], packet[start + 1]
         meter = self._meters.get(unit_id)
         entry = {"unix_ms": time.time_ns() // 1_000_000, "unit": unit_id, "function": function, **self._asked}
         if meter is None or meter.dead or not self._hears(meter):
             # pymodbus answers for every unit id; a real line stays silent.
             self._record(entry, "foreign" if meter is None else "dead" if meter.dead else "deaf")
-            return b""
+            silent = bytes((unit_id, function | 0x80, _TARGET_SILENT))
+            return packet[:4] + bytes((0, len(silent))) + silent if self._tcp else b""
         if function & 0x80:
-            entry.update(function=function & 0x7F, exception=packet[2])
+            entry.update(function=function & 0x7F, exception=packet[start + 2])
             self._record(entry, "refused")
             return packet
-        entry["words"] = [packet[i] << 8 | packet[i + 1] for i in range(3, len(packet) - 2, 2)]
-        fate, changed, delay_ms = self._draw(meter.faults, packet)
+        entry["words"] = [packet[i] << 8 | packet[i + 1] for i in range(start + 3, len(packet) - len(crc), 2)]
+        fate, changed, delay_s = self._draw(meter.faults, packet)
         self._record(entry, fate)
-        if not delay_ms:
+        if fate == "doubled":
+            self._later(meter.faults.doubled_ms / 1000, packet)
+        if not delay_s:
             return changed
-        if self._loop and self._server:
-            self._loop.call_later(delay_ms / 1000, self._send_late, changed)
+        self._later(delay_s, changed)
         return b""
+
+    def _later(self, delay_s: float, packet: bytes) -> None:
+        if self._loop and self._server:
+            self._loop.call_later(delay_s, self._send_late, packet)
 
     def _hears(self, meter: SimulatedMeter) -> bool:
         """Whether the other end talks at the meter's baud rate; always, unless `strict_baud`."""
@@ -311,40 +272,26 @@ class MeterBus:
         return termios.tcgetattr(self._descriptors[2])[4] == getattr(termios, f"B{meter.baud or self.baud}")
 
     def _send_late(self, packet: bytes) -> None:
-        handler = self._server.handler if isinstance(self._server, _Server) else None
+        handler = self._server.handler if isinstance(self._server, _Remembering) else None
         if handler and handler.transport and not self._stopping.is_set():
             handler.transport.write(packet)
 
-    def _draw(self, faults: Faults, packet: bytes) -> tuple[str, bytes, int]:
-        """(fate, bytes to send, delay in ms) of one reply."""
-        chance = self._random.random()
-        if chance < faults.crc:
-            damaged = bytearray(packet)
-            damaged[self._random.randrange(2, len(packet))] ^= 1 << self._random.randrange(8)
-            return "crc", bytes(damaged), 0
-        chance -= faults.crc
-        if chance < faults.cut:
-            return "cut", packet[: self._random.randrange(1, len(packet))], 0
-        chance -= faults.cut
-        if chance < faults.dropped:
-            return "dropped", b"", 0
-        chance -= faults.dropped
-        if chance < faults.late:
-            return "late", packet, faults.late_ms
-        chance -= faults.late
-        if chance < faults.noise:
-            return (
-                "noise",
-                bytes(self._random.choice((0, 0xFF)) for _ in range(self._random.randint(1, 3))) + packet,
-                0,
-            )
-        return "sent", packet, 0
+    def _draw(self, faults: Faults, packet: bytes) -> tuple[str, bytes, float]:
+        """(fate, bytes to send, delay in s) of one reply."""
+        dice = self._random
 
-    def _record(self, entry: dict, fate: str) -> None:
-        self.counts[fate] = self.counts.get(fate, 0) + 1
-        if self._log:
-            self._log.write(json.dumps({**entry, "fate": fate}) + "\n")
-            self._log.flush()
+        def damaged() -> bytes:
+            changed = bytearray(packet)
+            changed[dice.randrange(2) if self._tcp else dice.randrange(2, len(packet))] ^= 1 << dice.randrange(8)
+            return bytes(changed)
+
+        def noise() -> bytes:
+            return bytes(dice.choice((0, 0xFF)) for _ in range(dice.randint(1, 3)))
+
+        fate, changed, delay_s = faults.draw(dice, packet, damaged, noise)
+        if self._tcp and fate in ("cut", "noise"):
+            return "sent", packet, 0.0
+        return fate, changed, delay_s
 
 
 def _nobody() -> SimDevice:
@@ -356,14 +303,22 @@ def _nobody() -> SimDevice:
     return SimDevice(0, simdata=[SimData(0, values=[0], datatype=DataType.REGISTERS)], action=action)
 
 
-class _Server(ModbusSerialServer):
+class _Remembering:
     """pymodbus' server, remembering the handler through which a late reply can still be sent."""
 
     handler: Any = None
 
     def callback_new_connection(self):
-        self.handler = super().callback_new_connection()
+        self.handler = super().callback_new_connection()  # type: ignore[misc]
         return self.handler
+
+
+class _Server(_Remembering, ModbusSerialServer):
+    """On a serial line."""
+
+
+class _TcpServer(_Remembering, ModbusTcpServer):
+    """Over TCP."""
 
 
 # The command line: `parkgate meters simulate`.
@@ -397,7 +352,7 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument("--column", default="", help="column of the file with the power in W, if it is not a known one")
     parser.add_argument("--row-s", type=float, default=2.0, help="seconds a row of the curve lasts (default 2)")
-    parser.add_argument("--device", default="", help="serve this serial port instead of a new pseudo terminal")
+    parser.add_argument("--device", default="", help="serve this port or tcp:HOST:PORT (default: a new pseudo terminal)")
     parser.add_argument("--link", type=Path, help="symbolic link to the gateway's end of the line")
     parser.add_argument("--baud", type=int, help="default 9600; DL/T 645: 2400")
     parser.add_argument("--parity", choices=("N", "E", "O"), help="default N; DL/T 645: E")
@@ -437,11 +392,13 @@ def from_arguments(args) -> MeterBus:
 def settings_text(bus: MeterBus, link: Path | None) -> str:
     """Settings of a gateway whose bus this is, sealing often so that one sees something soon."""
     device = link.absolute() if link else bus.device
-    lines = ["[sealing]", "period_s = 10", "", "[[buses]]", 'name = "rs485"', f'device = "{device}"']
-    lines += [f"baud = {bus.baud}", f'parity = "{bus.parity}"']
+    name = "ethernet" if is_tcp(bus.device) else "rs485"
+    lines = ["[sealing]", "period_s = 10", "", "[[buses]]", f'name = "{name}"', f'device = "{device}"']
+    if not is_tcp(bus.device):
+        lines += [f"baud = {bus.baud}", f'parity = "{bus.parity}"']
     for number, meter in enumerate(bus.meters, 1):
         lines += ["", "[[instruments]]", f'name = "meter-{number}"', f'profile = "{meter.profile}"']
-        lines += ['bus = "rs485"', f"unit_id = {meter.unit_id}"]
+        lines += [f'bus = "{name}"', f"unit_id = {meter.unit_id}"]
     return "\n".join(lines) + "\n"
 
 
@@ -449,6 +406,10 @@ def run(args) -> int:
     """Serve until Ctrl-C."""
     if args.settings:
         files.check_target(args.settings)
+    if is_tcp(args.device) and (args.link or args.baud or args.parity or args.paced or args.echo):
+        raise SettingsError("--link, --baud, --parity, --paced and --echo are for a serial line, not for Modbus TCP")
+    if is_tcp(args.device) and args.protocol == "dlt645":
+        raise SettingsError("DL/T 645 meters are on a serial line, not on Modbus TCP")
     if args.protocol == "dlt645":
         bus = line = dlt645.from_arguments(args)
         text = partial(dlt645.settings_text, line, args.link)
@@ -459,7 +420,8 @@ def run(args) -> int:
         if args.settings:
             files.write(args.settings, text())
             print(f"settings of a gateway that reads them: {args.settings}")
-        print(f"meters answer on {args.link or bus.device} at {bus.baud} baud; Ctrl-C ends", flush=True)
+        speed = "" if is_tcp(bus.device) else f" at {bus.baud} baud"
+        print(f"meters answer on {args.link or bus.device}{speed}; Ctrl-C ends", flush=True)
         try:
             while True:
                 time.sleep(1)

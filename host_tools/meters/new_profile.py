@@ -17,7 +17,7 @@ from pathlib import Path
 
 from host_tools.base import files, profile_files
 from host_tools.meters import profile_sources, word_orders
-from host_tools.meters.serial_bus import SerialBus
+from host_tools.meters.lines.opening import Bus, is_tcp, open_bus
 from parkgate import quantities
 from parkgate.errors import ModbusError, ProfileError
 from parkgate.meters import profiles
@@ -34,7 +34,7 @@ def add_arguments(parser) -> None:
     start.add_argument("--csv", type=Path, metavar="FILE", help="registers: quantity,address,type,decimals,unit,words")
     start.add_argument("--copy", metavar="PROFILE", help="begin with the registers of another profile")
     start.add_argument("--from-scan", action="store_true", help="begin with registers that read as mains")
-    parser.add_argument("--port", help="serial port of the RS-485 adapter with the meter: each answer is tried live")
+    parser.add_argument("--port", help="serial port with the meter, or tcp:HOST[:PORT]: each answer is tried live")
     parser.add_argument("--unit", type=int, default=1, help="its unit id (default 1)")
     parser.add_argument("--line", default="9600N", metavar="BAUD[N|E|O]", help="baud rate and parity (default 9600N)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the file goes (default: the own folder)")
@@ -56,7 +56,7 @@ def run(args) -> int:
     files.make_folder(folder)
     path = folder / f"{args.name}.json"
     files.check_target(path)
-    with SerialBus(args.port, baud, parity) if args.port else contextlib.nullcontext() as bus:
+    with open_bus(args.port, baud, parity, 200) if args.port else contextlib.nullcontext() as bus:
         made = Interview(args, path, Meter(bus, args.unit) if bus else None, baud, parity)
         try:
             return made.run()
@@ -68,7 +68,7 @@ def run(args) -> int:
 class Meter:
     """The live meter, read register by register."""
 
-    def __init__(self, bus: SerialBus, unit_id: int):
+    def __init__(self, bus: Bus, unit_id: int):
         self.bus, self.unit_id = bus, unit_id
 
     def words(self, function: int, address: int, count: int) -> list[int] | str:
@@ -254,7 +254,7 @@ class Interview:
         full.setdefault("order", "ABCD")
         usual = [row[0] for row in full["registers"]]
         full["usual"] = [name for name in full.get("usual", ()) if name in usual] or usual[:16]
-        if self.meter:
+        if self.meter and not is_tcp(self.args.port):
             full.setdefault("line", {"baud": self.baud, "parity": self.parity})
         profiles.check(full, self.path.stem)
         return full

@@ -1,8 +1,10 @@
-"""`parkgate meters scan`: who answers on a live bus, at which baud rate, and what it may be.
+"""`parkgate meters scan`: which meters answer on a live bus, at which baud rate, and what they may be.
 
 Each unit id is asked for one register, with function 4 and then 3, at each baud rate and parity in turn. A refusal is
 an answer too. What answers is then tried on every profile and variant (see parkgate/meters/identify.py): those that
 read as mains are named, the best one first, with what they say. Only reads are sent; nothing on the bus is changed.
+Over Modbus TCP (tcp:HOST) there is no line to find. A gateway answers for each meter behind it; a meter with a network
+of its own often answers under every unit id: then it is named once.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from dataclasses import dataclass, field
 
 from host_tools.base import output, profile_files
 from host_tools.meters.dlt645 import scan as dlt645_scan
+from host_tools.meters.lines.opening import PORT_HELP, Bus, is_tcp, open_bus
 from host_tools.meters.register_map import read_document
-from host_tools.meters.serial_bus import SerialBus
 from parkgate.errors import ModbusError, ModbusExceptionReply, ModbusTimeout, SettingsError
 from parkgate.meters import identify, profiles
 from parkgate.meters.modbus.frame import UNIT_ID_MAX
@@ -24,6 +26,7 @@ from parkgate.reading import GOOD, TIMEOUT
 
 LINES = ("9600N", "19200E", "19200N", "9600E", "2400N", "4800N", "38400N", "115200N")  # the usual ones first
 BAUDS = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
+_UNLIKELY_UNITS = (233, 241)  # where no meter is expected
 _SHOWN = 4
 _SUNSPEC_MARK_WEIGHT = 30  # "SunS" where it belongs, and a chain that leads to a meter: no chance does that
 _KEY_SHOWN = ("voltage", "voltage_l1", "frequency", "active_power", "import_active_energy")
@@ -34,15 +37,15 @@ class Found:
     """A unit that answered."""
 
     unit_id: int
-    baud: int
-    parity: str
+    baud: int | None  # None over TCP
+    parity: str | None
     how: str
     candidates: list[identify.Candidate] = field(default_factory=list)
 
 
 def add_arguments(parser) -> None:
     """The arguments of a scan."""
-    parser.add_argument("port", help="serial port of the RS-485 adapter, such as /dev/ttyUSB0 or COM5")
+    parser.add_argument("port", help=PORT_HELP)
     parser.add_argument(
         "--line",
         action="append",
@@ -63,23 +66,33 @@ def run(args) -> int:
     """Print what is found; 0 when something answered. Raises SettingsError, LinkError."""
     if args.protocol == "dlt645":
         return dlt645_scan.run(args, [line_of(text) for text in args.line or dlt645_scan.LINES])
-    lines = [line_of(text) for text in args.line or LINES]
+    tcp = is_tcp(args.port)
+    if tcp and args.line:
+        raise SettingsError("--line: Modbus TCP has no baud rate and no parity")
+    speeds: list[tuple[int, str]] = [(0, "")] if tcp else [line_of(text) for text in args.line or LINES]
     first, last = units_of(args.units)
     if not 10 <= args.timeout_ms <= 5000:
         raise SettingsError("--timeout-ms: 10 to 5000")
     found: list[Found] = []
     asked = 0
     began_s = time.monotonic()
-    for baud, parity in lines:
-        output.say(args, f"{baud} baud, parity {parity}, unit ids {first} to {last}")
+    for baud, parity in speeds:
+        where = args.port if tcp else f"{baud} baud, parity {parity}"
+        output.say(args, f"{where}, unit ids {first} to {last}")
         try:
-            bus = SerialBus(args.port, baud, parity, args.timeout_ms)
+            bus = open_bus(args.port, baud, parity, args.timeout_ms)
         except SettingsError as error:
+            if tcp:
+                raise
             output.say(args, f"  left out: {error}")
             continue
         with bus:
-            asked += last - first + 1
-            for item in scan_line(bus, range(first, last + 1), baud, parity):
+            unit_ids = range(first, last + 1)
+            if tcp and all(answer_of(bus, unit_id) for unit_id in _UNLIKELY_UNITS):
+                output.say(args, "  it answers under every unit id: a single meter, asked once")
+                unit_ids = range(first, first + 1)
+            asked += len(unit_ids)
+            for item in scan_line(bus, unit_ids, baud or None, parity or None):
                 output.say(args, f"  unit id {item.unit_id}: {item.how}")
                 if not args.no_identify:
                     unit_id = item.unit_id
@@ -89,7 +102,8 @@ def run(args) -> int:
                 found.append(item)
     lines = [f"{len(found)} answered, of {asked} asked, in {time.monotonic() - began_s:.0f} s"]
     if not found:
-        lines.append("what to do: exchange A and B; check ground, the meter's supply, its unit id (--units 1-255)")
+        lines += _what_to_do(tcp)
+    if not found and not tcp:
         for address, baud, parity in dlt645_scan.glance(args.port):
             lines.append(
                 f"meter {address} answers DL/T 645 at {baud} baud, parity {parity}: scan with --protocol dlt645"
@@ -131,7 +145,13 @@ def units_of(text: str) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def scan_line(bus: SerialBus, unit_ids, baud: int, parity: str):
+def _what_to_do(tcp: bool) -> list[str]:
+    if tcp:
+        return ["what to do: check the unit ids (--units 1-255), and wires and line settings behind the gateway"]
+    return ["what to do: exchange A and B; check ground, the meter's supply, its unit id (--units 1-255)"]
+
+
+def scan_line(bus: Bus, unit_ids, baud: int | None, parity: str | None):
     """Each unit that answers, one after another."""
     for unit_id in unit_ids:
         how = answer_of(bus, unit_id)
@@ -139,7 +159,7 @@ def scan_line(bus: SerialBus, unit_ids, baud: int, parity: str):
             yield Found(unit_id, baud, parity, how)
 
 
-def answer_of(bus: SerialBus, unit_id: int) -> str:
+def answer_of(bus: Bus, unit_id: int) -> str:
     """What a unit answers to a read of one register, in words; "" for silence."""
     for function in (4, 3):
         try:
@@ -257,7 +277,7 @@ def _tried(name: str, profile: profiles.Profile, read, begins_with: int = 0) -> 
     return candidate
 
 
-def _registers(bus: SerialBus, unit_id: int, function: int, address: int, count: int) -> tuple[bytes | None, bool]:
+def _registers(bus: Bus, unit_id: int, function: int, address: int, count: int) -> tuple[bytes | None, bool]:
     """(bytes, False); (None, True) when the meter refuses; (None, False) when it is silent or not understood."""
     for _ in range(2):
         try:
@@ -272,7 +292,9 @@ def _registers(bus: SerialBus, unit_id: int, function: int, address: int, count:
 def described(found: Found) -> list[str]:
     """What a unit may be, in lines."""
     if not found.candidates:
-        where = f"--unit {found.unit_id} --line {found.baud}{found.parity} --from-scan"
+        where = f"--unit {found.unit_id} --from-scan"
+        if found.baud:
+            where = f"--unit {found.unit_id} --line {found.baud}{found.parity} --from-scan"
         return [
             "it answers, but no profile fits: it may be a meter that is not known here yet",
             f"begin a profile with what it answers: parkgate meters new MAKER-MODEL --port PORT {where}",

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from host_tools.base import output
+from host_tools.meters.lines.opening import PORT_HELP, Bus, open_bus
 from host_tools.meters.register_map import read_document
 from host_tools.meters.scan import line_of, sunspec_profile
-from host_tools.meters.serial_bus import SerialBus
 from parkgate.errors import ModbusError, ModbusExceptionReply, ModbusTimeout, SettingsError
 from parkgate.meters import profiles, registers
 from parkgate.meters.consistency import diagnosis
@@ -29,7 +29,7 @@ _REFUSALS_MAX = 200
 
 def add_arguments(parser) -> None:
     """The arguments of a test."""
-    parser.add_argument("port", help="serial port of the RS-485 adapter, such as /dev/ttyUSB0 or COM5")
+    parser.add_argument("port", help=PORT_HELP)
     parser.add_argument("meters", nargs="+", metavar="PROFILE@UNIT", help="profile and unit id, as eastron-sdm630@1")
     parser.add_argument("--line", default="9600N", metavar="BAUD[N|E|O]", help="baud rate and parity (default 9600N)")
     parser.add_argument("--samples", type=int, default=3, metavar="N", help="how often each is read (default 3)")
@@ -63,7 +63,7 @@ def run(args) -> int:
     if not 10 <= args.timeout_ms <= 5000:
         raise SettingsError("--timeout-ms: 10 to 5000")
     tested = [prepared(text) for text in args.meters]
-    with SerialBus(args.port, baud, parity, args.timeout_ms) as bus:
+    with open_bus(args.port, baud, parity, args.timeout_ms) as bus:
         for n in range(args.samples):
             if n:
                 time.sleep(args.every_s)
@@ -99,7 +99,7 @@ def prepared(text: str) -> Tested:
     return Tested(name, int(unit), document, profile.channels, profile.plan, discovery=discovery)
 
 
-def read_once(bus: SerialBus, meter: Tested) -> tuple[list, bytearray]:
+def read_once(bus: Bus, meter: Tested) -> tuple[list, bytearray]:
     """(values, qualities) of one pass over the meter's registers, as a gateway makes it."""
     if meter.discovery and not _find_model(bus, meter):
         missing = TIMEOUT if meter.discovery.request() else NOT_CONFIGURED
@@ -127,7 +127,7 @@ def read_once(bus: SerialBus, meter: Tested) -> tuple[list, bytearray]:
     return plan.finish(values, qualities)
 
 
-def _find_model(bus: SerialBus, meter: Tested) -> bool:
+def _find_model(bus: Bus, meter: Tested) -> bool:
     """Look for the model of a SunSpec meter, and take its registers; False when there is none or it is silent."""
     discovery = meter.discovery
     assert discovery

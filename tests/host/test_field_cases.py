@@ -5,6 +5,7 @@ The cases are those of tests/vectors/field_cases/line.json, which names their so
 
 import asyncio
 import json
+import socket
 import threading
 from pathlib import Path
 
@@ -152,9 +153,10 @@ class TcpMeters:
         ]
         devices = [SimDevice(unit_id, simdata=data) for unit_id in self.unit_ids]
         self._loop = asyncio.get_running_loop()
-        self._server = ModbusTcpServer(devices, address=("127.0.0.1", 0))
+        here = socket.getaddrinfo("localhost", 1, type=socket.SOCK_STREAM)[0][4][0]
+        self._server = ModbusTcpServer(devices, address=(here, 0))
         await self._server.serve_forever(background=True)
-        self.device = "tcp:127.0.0.1:%d" % self._server.transport.sockets[0].getsockname()[1]
+        self.device = "tcp:localhost:%d" % self._server.transport.sockets[0].getsockname()[1]
         self._ready.set()
         await self._server.serving
 

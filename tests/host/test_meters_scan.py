@@ -8,10 +8,10 @@ import pytest
 from host_tools import cli
 from host_tools.base.paths import METER_PROFILES
 from host_tools.meters import scan
+from host_tools.meters.lines.serial_bus import SerialBus
 from host_tools.meters.load_curve import read as read_curve
 from host_tools.meters.meter_simulator import Faults, MeterBus, SimulatedMeter
 from host_tools.meters.register_map import RegisterMap
-from host_tools.meters.serial_bus import SerialBus
 from parkgate.errors import LinkError, SettingsError
 from parkgate.meters.profiles import split_name
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from host_tools.meters.serial_bus import SerialBus, clock_us
+from host_tools.meters.lines.serial_bus import SerialBus, clock_us
 from parkgate.errors import LinkError, ModbusError, ModbusTimeout
 from parkgate.meters.dlt645.client import Client
 from parkgate.meters.dlt645.frame import READ, READ_ADDRESS, Reply

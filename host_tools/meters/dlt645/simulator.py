@@ -21,19 +21,16 @@ would change the meter, which is refused and counted: no such request may ever c
 from __future__ import annotations
 
 import heapq
-import json
 import os
-import random
 import select
-import threading
 import time
-import tty
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Any
 
+from host_tools.meters.lines.simulated import Faults, SimulatedLine
 from host_tools.meters.load_curve import Load, LoadCurve
 from host_tools.meters.load_curve import read as read_curve
 from host_tools.meters.register_map import read_document, to_register
@@ -44,25 +41,6 @@ _READ, _READ_FOLLOWING, _READ_ADDRESS = 0x11, 0x12, 0x13
 _NO_SUCH_DATA, _NO_RIGHT = 0x02, 0x04
 _BITS = 11
 _PIECE_BYTES = 180  # of data in one frame; what is longer is read piece by piece
-
-
-@dataclass
-class Faults:
-    """Probability of each fault for one reply (0 to 1), and how late a late or second one is."""
-
-    crc: float = 0.0
-    cut: float = 0.0
-    dropped: float = 0.0
-    late: float = 0.0
-    late_ms: int = 900
-    doubled: float = 0.0
-    doubled_ms: int = 60
-    noise: float = 0.0
-
-    @classmethod
-    def noisy(cls) -> Faults:
-        """A bad cable: about one reply in six suffers."""
-        return cls(crc=0.05, cut=0.03, dropped=0.02, late=0.02, noise=0.05)
 
 
 @dataclass
@@ -158,8 +136,8 @@ class Memory:
         return data or None
 
 
-class Dlt645Line:
-    """A serial line with DL/T 645 meters. Start it, give `device` to a gateway, stop it."""
+class Dlt645Line(SimulatedLine):
+    """A serial line with DL/T 645 meters; see SimulatedLine."""
 
     def __init__(
         self,
@@ -181,26 +159,16 @@ class Dlt645Line:
         for meter in meters:
             if len(meter.address) != 12 or not meter.address.isdigit():
                 raise SettingsError(f"{meter.address!r} is no address: 12 digits, such as 000006605518")
+        super().__init__(device, link, log, seed, started_s)
         self._curve = curve or read_curve()
-        self.device = device
         self.baud = baud
         self.parity = parity
         self.meters: tuple[SimulatedMeter, ...] = ()
-        self.counts: dict[str, int] = {}
         self._memories: dict[str, Memory] = {}
         self.replace(meters)
-        self._own_pair = not device
-        self._link = link
-        self._log_path = log
-        self._log: Any = None
-        self._random = random.Random(seed)
         self._echo = echo
         self._paced = paced
-        self._started_s = started_s
-        self._descriptors: list[int] = []
         self._line = -1
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
         self._due: list[tuple[float, int, int, bytes]] = []  # (when, order, meter, byte)
         self._order = 0
 
@@ -209,47 +177,18 @@ class Dlt645Line:
         self._memories = {meter.address: Memory(meter, self._curve) for meter in meters}
         self.meters = tuple(meters)
 
-    def __enter__(self) -> Dlt645Line:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
     def start(self) -> str:
         """Begin to answer; the path of the gateway's end of the line. Raises LinkError."""
         if self._own_pair:
-            self._line, slave = os.openpty()
-            self._descriptors = [self._line, slave]
-            for descriptor in self._descriptors:
-                tty.setraw(descriptor)
-            self.device = os.ttyname(slave)
+            self._line, theirs = self._terminals(1)
+            self._show(os.ttyname(theirs))
         else:
             self._line = _open_port(self.device, self.baud, self.parity)
             self._descriptors = [self._line]
-        if self._link:
-            self._link.unlink(missing_ok=True)
-            self._link.symlink_to(self.device)
-        if self._log_path:
-            self._log = open(self._log_path, "a", encoding="utf-8")  # noqa: SIM115 - closed by stop()
-        self._started_s = time.monotonic() if self._started_s is None else self._started_s
-        self._thread = threading.Thread(target=self._serve, name="dlt645 meters", daemon=True)
-        self._thread.start()
+            self._show(self.device)
+        super().start()
+        self._thread("dlt645 meters", self._serve)
         return self.device
-
-    def stop(self) -> None:
-        """Fall silent and give everything back."""
-        self._stopping.set()
-        if self._thread:
-            self._thread.join(5)
-        for descriptor in self._descriptors:
-            os.close(descriptor)
-        self._descriptors = []
-        if self._link:
-            self._link.unlink(missing_ok=True)
-        if self._log:
-            self._log.close()
-            self._log = None
 
     # The line: requests in, bytes out at their time.
 
@@ -351,7 +290,7 @@ class Dlt645Line:
             entry["error"] = _NO_RIGHT
             return control | 0xC0, bytes((_NO_RIGHT,))
         identifier = data[:4][::-1].hex().upper()
-        t_s = time.monotonic() - (self._started_s or 0.0)
+        t_s = self.elapsed_s()
         held = self._memories[meter.address].read(identifier, t_s)
         entry["identifier"] = identifier
         if held is None:
@@ -372,30 +311,14 @@ class Dlt645Line:
 
     def _draw(self, faults: Faults, wire: bytes) -> tuple[str, bytes, float]:
         """(fate, bytes to send, delay in s) of one reply."""
-        chance = self._random.random()
-        changes: list[tuple[str, float, Callable[[], bytes], float]] = [
-            ("crc", faults.crc, lambda: self._damaged(wire), 0.0),
-            ("cut", faults.cut, lambda: wire[: self._random.randrange(1, len(wire) - 1)], 0.0),
-            ("dropped", faults.dropped, lambda: b"", 0.0),
-            ("late", faults.late, lambda: wire, faults.late_ms / 1000),
-            ("doubled", faults.doubled, lambda: wire, 0.0),
-            ("noise", faults.noise, lambda: bytes(self._random.randbytes(self._random.randint(1, 6))) + wire, 0.0),
-        ]
-        for fate, probability, change, late_s in changes:
-            if chance < probability:
-                return fate, change(), late_s
-            chance -= probability
-        return "sent", wire, 0.0
+        dice = self._random
+        return faults.draw(
+            dice, wire, lambda: self._damaged(wire), lambda: dice.randbytes(dice.randint(1, 6))
+        )
 
     def _damaged(self, wire: bytes) -> bytes:
         at = self._random.randrange(wire.index(b"\x68"), len(wire))
         return wire[:at] + bytes((wire[at] ^ 1 << self._random.randrange(8),)) + wire[at + 1 :]
-
-    def _record(self, entry: dict, fate: str) -> None:
-        self.counts[fate] = self.counts.get(fate, 0) + 1
-        if self._log:
-            self._log.write(json.dumps({**entry, "fate": fate}) + "\n")
-            self._log.flush()
 
 
 def from_arguments(args) -> Dlt645Line:
