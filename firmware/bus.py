@@ -7,6 +7,7 @@ buffer does not overflow and it is known how late a late reply came.
 
 import asyncio
 
+from parkgate.clock import elapsed_us
 from parkgate.errors import LinkError, ModbusCrcError, ModbusError, ModbusForeign, ModbusOwed, ModbusShort
 
 _PIECE_MS = 1000  # longest single wait; the client's own deadline ends the exchange
@@ -31,11 +32,21 @@ class ModbusBus:
         async with self._lock:
             return await self._exchange(unit_id, function, address, content)
 
-    async def confirm(self, unit_id, function: int, address, content):
-        """Ask for a read of another shape than this request; whether it was answered. Then all older replies of a unit
-        that answers in order have come, and its `doubles` tells of those that nobody had asked for."""
+    async def confirm(self, doubtful):
+        """Ask for a read of another shape than the last of these replies of one unit, which may be copies; whether it
+        was answered. Then all older replies of a unit that answers in order have come, and its `doubles` tells of those
+        that nobody had asked for. Of a unit that was late before, replies may be out of order too: they are waited for,
+        a reply time-out and the guard longer. Without an answer the true replies are owed."""
         async with self._lock:
-            return await self._confirm(unit_id, function, address, content)
+            client, last = self.client, doubtful[-1]
+            unit = client.unit(last.unit_id)
+            confirmed = await self._confirm(last.unit_id, last.function, last.address, last.count)
+            if not confirmed:
+                for reply in doubtful:
+                    client.doubt(reply, self._ticks_us())
+            elif unit.doubles or unit.statistics.late_frames:
+                await self._listen(last.unit_id, client.late_guard_us + unit.reply_timeout_us)
+            return confirmed
 
     async def _confirm(self, unit_id, function, address, content):
         statistics = self.client.unit(unit_id).statistics
@@ -91,12 +102,13 @@ class ModbusBus:
     async def _listen(self, unit_id, until_us=0):
         """Take what the port holds and what comes until the line has been silent, and for `until_us` at least."""
         client, serial, ticks_us = self.client, self._serial, self._ticks_us
+        began_us = ticks_us()
         for _ in range(_SILENCE_READS):
             data = serial.drain()
             if not data:
-                wait_us = max(client.wait_us(unit_id, ticks_us()), until_us)
-                until_us = 0
-                if not wait_us:
+                now_us = ticks_us()
+                wait_us = max(client.wait_us(unit_id, now_us), until_us - elapsed_us(now_us, began_us))
+                if wait_us <= 0:
                     client.idle(b"", ticks_us())
                     return
                 data = await serial.read((wait_us + 999) // 1000)

@@ -59,7 +59,7 @@ class TcpBus:
             except OSError as e:
                 raise self._broken(e) from None
 
-    async def confirm(self, _unit_id, _function, _address, _content):
+    async def confirm(self, _doubtful):
         """Nothing to ask: each answer names its request."""
         return True
 

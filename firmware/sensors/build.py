@@ -137,7 +137,7 @@ def meter(item: dict, bus, read_profile, mono_ms, notes):
     document = None
     power_max_w = profile.ratings.get("power_max_w", counters.POWER_MAX_W)
     checks = [(c.quantity, counters.for_channel(c, power_max_w)) for c in profile.channels]
-    made.check_counters(checks, mono_ms, notes.counter)
+    made.check_counters(checks, mono_ms, notes.counter, profile.content_id[:12])
     made.consistency = _consistency(item["name"], profile, single, notes.consistency)
     if profile.plan.rules:
         made.watch_ratios(notes.ratio)

@@ -64,8 +64,7 @@ class ModbusMeter:
         small = None if self._alive or not plan.blocks else self._small(plan, self._samples % len(plan.blocks))
         lost = None if await self._answers(small, True) else TIMEOUT
         doubles, strange, unanswered = unit.doubles, unit.strange, _unanswered(unit)
-        again = False  # whether an answer may be the copy of another
-        last = None  # the last answer
+        again = []  # the answers that may be copies of others
         faults = silences = i = 0
         while i < len(plan.blocks):
             block = plan.blocks[i]
@@ -75,9 +74,10 @@ class ModbusMeter:
                 continue
             heard, late = unit.statistics.heard(), unit.statistics.late_frames
             try:
-                last = await self._ask(plan, i)
-                plan.decode(i, last.data, values, qualities)
-                again = again or last.again
+                reply = await self._ask(plan, i)
+                plan.decode(i, reply.data, values, qualities)
+                if reply.again:
+                    again.append(reply)
                 faults = 0
             except ModbusExceptionReply as e:
                 self._alive, faults = True, 0
@@ -107,9 +107,13 @@ class ModbusMeter:
             i += 1
         unsure = False
         if again:
-            # Once a read of another shape is answered, a copy that was taken for an answer has shown itself.
-            unsure = not await self._bus.confirm(self._unit_id, last.function, last.address, last.count)
-            unsure = unsure or unit.strange != strange or _unanswered(unit) != unanswered
+            # Where a copy was taken for an answer, the true answer comes before that to a newer read of another shape,
+            # or within the guard.
+            unsure = not await self._bus.confirm(again)
+        if _unanswered(unit) != unanswered:
+            unsure = unsure or bool(again) or unit.strange != strange
+        elif again:
+            unsure = unsure or unit.strange != strange
         if unsure or unit.doubles != doubles:
             for i in range(len(plan.blocks)):
                 plan.failed(i, BAD_REPLY, values, qualities)
@@ -162,14 +166,14 @@ class ModbusMeter:
         """What the bus counted on its connection, as (name, value); nothing of a serial line."""
         return self._bus.line() if hasattr(self._bus, "line") else ()
 
-    def check_counters(self, checks: list, mono_ms, note):
+    def check_counters(self, checks: list, mono_ms, note, basis=""):
         """Flag what a counter cannot have done. `checks` is (quantity, counters.CounterCheck or None) a channel;
-        `note(name, quantity, event, before, value)` makes an event of it durable."""
+        `note(name, quantity, event, before, value)` makes an event of it durable; `basis`: see MeterCounters."""
         self._mono_ms = mono_ms
         if any([check for _, check in checks]):
             from parkgate.meters.counters import MeterCounters
 
-            self._counters = MeterCounters(self.name, checks, note)
+            self._counters = MeterCounters(self.name, checks, note, basis)
 
     def watch_ratios(self, note):
         """Tell of each transformer ratio that the meter's registers say, and of each change of one: `note(name, "ct" or

@@ -352,7 +352,7 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument("--column", default="", help="column of the file with the power in W, if it is not a known one")
     parser.add_argument("--row-s", type=float, default=2.0, help="seconds a row of the curve lasts (default 2)")
-    parser.add_argument("--device", default="", help="serve this port or tcp:HOST:PORT (default: a new pseudo terminal)")
+    parser.add_argument("--device", default="", help="serve this port or tcp:HOST:PORT, not a pseudo terminal")
     parser.add_argument("--link", type=Path, help="symbolic link to the gateway's end of the line")
     parser.add_argument("--baud", type=int, help="default 9600; DL/T 645: 2400")
     parser.add_argument("--parity", choices=("N", "E", "O"), help="default N; DL/T 645: E")

@@ -46,7 +46,7 @@ NAMES = {
 CAUSES = ("unknown", "power on", "hard reset", "watchdog", "deep sleep", "soft reset", "brown-out")
 EPOCH_REASONS = ("first start", "journal lost", "factory reset", "re-flash")
 GAP_REASONS = ("overflow", "corrupt", "flash fault")
-COUNTER_EVENTS = ("none", "rollover", "exchange", "glitch", "came back", "exchange undone", "reset")
+COUNTER_EVENTS = ("none", "rollover", "exchange", "glitch", "came back", "exchange undone", "reset", "rescaled")
 PERIOD_OUTCOMES = ("taken", "no answer", "backed off", "bus busy", "not built", "failed")
 
 COMMISSIONING_BYTES_MAX = 1536  # of a record in the chain

@@ -9,6 +9,7 @@ from parkgate.meters.counters import (
     GLITCH,
     GLITCH_APART_MS,
     NO_EVENT,
+    RESCALED,
     RESET,
     RETURN,
     RETURN_MS,
@@ -205,7 +206,7 @@ def test_a_meters_counters_and_its_serial_number():
     equal(sample(0, 0, 2), COUNTER_GLITCH, "it boots: 0 is no serial number")
     equal(sample(None, 5002, 3, TIMEOUT), GOOD)
     kept = meter.memory()
-    equal(kept, [4711, []])
+    equal(kept, [4711, [], "", []])
     equal(sample(4712, 12, 4), GOOD)
     equal(
         noted,
@@ -218,6 +219,50 @@ def test_a_meters_counters_and_its_serial_number():
     after = MeterCounters("m", ((SERIAL_NUMBER, None), ("import_active_energy", CounterCheck(RATE))), lambda *_: None)
     after.remember(kept, None)
     equal(after.memory(), kept, "over a restart too")
+
+
+def test_a_display_behind_transformers_begins_again_at_its_own_number():
+    """99,999.99 kWh on the display are 1,999,999.8 kWh behind 100:5."""
+    for n, d in ((20, 1), (100, 3), (1, 1), (4000, 5)):
+        kwh = (9999998, 9999999, 0, 1)  # in hundredths, as the register has them
+        check = CounterCheck(RATE * 1000, 1 << 32, 10 * n // d, (n, d))
+        told, flagged = events_of(check, [(i, count * 10 * n // d) for i, count in enumerate(kwh)])
+        equal((told, flagged), ([(2, ROLLOVER)], 0), "%d:%d" % (n, d))
+    check = CounterCheck(RATE * 1000, 1 << 32, 200)
+    equal(events_of(check, [(0, 1999999600), (1, 0)])[0], [(1, GLITCH)], "without the ratio nobody can know")
+
+
+def test_a_changed_ratio_is_no_jump_of_the_counter():
+    noted = []
+
+    def made(basis="a"):
+        check = CounterCheck(RATE, 1 << 32)
+        return MeterCounters("m", (("import_active_energy", check),), lambda _name, *event: noted.append(event), basis)
+
+    def sample(meter, register, ratio, now_s):
+        qualities = bytearray([GOOD])
+        ends = {0: ((1 << 32) * ratio, ratio, (ratio, 1))}
+        meter.judge([register * ratio], qualities, now_s * SECOND, ends)
+        return qualities[0]
+
+    meter = made()
+    equal([sample(meter, 500000, 20, 0), sample(meter, 500001, 20, 1)], [GOOD, GOOD])
+    equal([sample(meter, 500001 + i, 40, 2 + i) for i in range(30)], [GOOD] * 30)
+    equal(sample(meter, 400000, 40, 40), COUNTER_GLITCH, "a jump is still one")
+    energy = "import_active_energy"
+    equal(noted, [(energy, RESCALED, 500001 * 20, 500001 * 40), (energy, GLITCH, 500030 * 40, 400000 * 40)])
+    noted.clear()
+    kept = made()
+    sample(kept, 500000, 20, 0)
+    again = made()
+    again.restore({"import_active_energy": 500000 * 20}, -60 * SECOND)
+    again.remember(kept.memory(), 0)
+    equal(sample(again, 500001, 80, 1), GOOD, "changed while the gateway was off")
+    other = made("b")
+    other.restore({"import_active_energy": 500000 * 20}, -60 * SECOND)
+    other.remember(kept.memory(), 0)
+    equal(sample(other, 3, 1, 1), GOOD, "another profile or ratio in the settings: nothing to compare with")
+    equal(noted, [(energy, RESCALED, 500000 * 20, 500001 * 80), (energy, RESCALED, 500000 * 20, 3)])
 
 
 def test_a_jump_waits_over_restarts():

@@ -5,7 +5,7 @@ import struct
 from check import equal
 from parkgate.errors import ModbusTimeout
 from parkgate.meters import counters, profiles
-from parkgate.meters.counters import EXCHANGE, GLITCH, CounterCheck
+from parkgate.meters.counters import EXCHANGE, GLITCH, RESCALED, CounterCheck
 from parkgate.meters.read_plan import ReadPlan
 from parkgate.meters.registers import layout
 from parkgate.reading import COUNTER_GLITCH, GOOD, SECONDARY_SIDE, TIMEOUT
@@ -151,8 +151,8 @@ def test_a_counter_behind_a_ratio_register_ends_and_steps_by_what_was_read():
     equal(([quality for _, quality in found], [event[0] for event in noted]), ([GOOD, COUNTER_GLITCH], [GLITCH]))
 
 
-def test_a_counter_whose_ratio_changes_jumps():
-    """The energy of before was multiplied by another ratio: what it says now does not go on from there."""
-    found, noted = secondary([1000, 1000, 1000], [20, 20, 40])
-    equal([quality for _, quality in found], [GOOD, GOOD, COUNTER_GLITCH])
-    equal([event[0] for event in noted], [GLITCH])
+def test_a_counter_whose_ratio_changes_is_no_other_meter():
+    """The energy of before was multiplied by another ratio: the event has both, and what follows is good."""
+    found, noted = secondary([1000, 1000, 1000, 1001], [20, 20, 40, 40])
+    equal([quality for _, quality in found], [GOOD] * 4)
+    equal(noted, [(RESCALED, 20000, 40000)])

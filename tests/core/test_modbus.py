@@ -369,6 +369,48 @@ def test_a_reply_with_the_bytes_of_a_recent_one_says_so():
     equal(ask(0, answer, 2000000).again, False, "no copy comes so late")
 
 
+def test_a_refusal_in_front_of_a_foreign_reply_is_not_taken_for_the_others():
+    """Another client's request is seen, then our refusal, then the answer to the other: nobody's, not ours."""
+    client = asked(1, 4, 10, 2)
+    client.receive(encode_request(1, 4, 30, 2), 100 * MS)
+    equal(client.receive(frame(b"\x01\x84\x06") + reply(1, 4, b"\x00\x01\x00\x02"), 150 * MS), None)
+    true(isinstance(client.poll(400 * MS), ModbusForeign))
+
+
+def test_a_reply_behind_the_remains_of_a_request_is_nobodys():
+    theirs = encode_request(1, 4, 30, 2)
+    for cut in (1, 2, 3, 5):  # so many bytes came before, as noise, or not at all
+        client = asked(1, 4, 10, 2)
+        equal(client.receive(theirs[cut:] + reply(1, 4, b"\x00\x01\x00\x02"), 100 * MS), None)
+    client = Client(9600)
+    client.unit(1)
+    client.idle(theirs[:6], 0)  # the rest is lost: its answer may come
+    client.idle(b"", 50 * MS)
+    equal(client.may_ask(1, 4, 2, 60 * MS), False)
+    equal(client.may_ask(1, 4, 3, 60 * MS), True)
+    client = asked(1, 4, 10, 2)  # the end of our own echo is no such thing
+    event = client.receive(encode_request(1, 4, 10, 2)[3:] + reply(1, 4, b"\x00\x01\x00\x02"), 100 * MS)
+    true(isinstance(event, Reply))
+
+
+def test_a_port_that_ran_over_may_have_lost_a_request():
+    client = Client(9600)
+    client.unit(1)
+    client.idle(reply(9, 4, b"\x00\x01") * 80, 0)
+    equal(client.may_ask(1, 4, 2, 9000 * MS), False)
+    equal(client.may_ask(1, 4, 2, 10001 * MS), True)
+
+
+def test_of_two_debts_the_older_is_paid_first():
+    """What another client asked later, but was noted first, must not prove what we had asked before."""
+    client = asked(1, 4, 0, 2)
+    client.receive(encode_request(1, 4, 30, 2), 100 * MS)
+    client.poll(400 * MS)
+    client.receive(reply(1, 4, b"\x00\x01\x00\x02"), 500 * MS)
+    client.idle(b"", 600 * MS)
+    equal([(debt[1], debt[4]) for debt in client.unit(1).debts], [(100 * MS, 0)])
+
+
 def test_remains_of_a_reply_in_front_of_our_request_are_strange():
     client = Client(9600)
     client.request(1, 4, 0, 2, 0)

@@ -272,7 +272,7 @@ def test_counters_know_their_end_and_step_behind_a_ratio():
     profile = profiles.load(by_register, "m")
     equal(profile.channels[0].rollover, None, "known with a sample only")
     sample(profile, {0: 0, 1: 1, 2: 20})
-    equal(profile.plan.ends, {0: (200000000, 20)})
+    equal(profile.plan.ends, {0: (200000000, 20, (20, 1))})
 
 
 # Pages and unlocking.

@@ -80,11 +80,13 @@ def test_w1_a_late_answer_is_never_the_next_ones_value(tmp_path, delay_ms):
         assert abs((w - v) - (u - t)) <= 1.6, "no value is that of the sample before"
 
 
-def test_w5_a_meter_that_is_silent_above_60_registers_gives_all_its_values(tmp_path):
+@pytest.mark.parametrize("largest", [60, 40])
+def test_w5_a_meter_that_is_silent_above_some_registers_gives_all_its_values(tmp_path, largest):
+    """60 is what the profile says; 40 has to be learnt."""
     case = CASES["W5"]
     registers = RegisterMap(case["profile"])
     words = registers.words(lambda quantity: 230.0 if quantity.startswith("voltage") else 7.0)
-    meter = OddMeter(lambda _t_s: words, silent_above=60)
+    meter = OddMeter(lambda _t_s: words, silent_above=largest)
     channels = sorted(registers.units)
     with Field(tmp_path, meter, case["profile"], 1000, channels=channels) as park:
         rows = park.rows_after(8 * len(channels))
@@ -94,13 +96,13 @@ def test_w5_a_meter_that_is_silent_above_60_registers_gives_all_its_values(tmp_p
     assert {row["quality"] for row in rows if int(row["time_unix_ms"]) == newest} == {"good"}
 
 
-@pytest.mark.parametrize("where", ["instrument", "bus"])
+@pytest.mark.parametrize("where", ["profile", "instrument", "bus"])
 def test_w6_a_meter_that_needs_a_rest_is_read_without_a_restart(tmp_path, where):
     case = CASES["W6"]
     registers = RegisterMap(case["profile"])
     words = registers.words(lambda quantity: 50.0)
     meter = OddMeter(lambda _t_s: words, rest_s=0.5)
-    more = {"bus": {"rest_ms": 550}} if where == "bus" else {"rest_ms": 550}
+    more = {"profile": {}, "bus": {"bus": {"rest_ms": 550}}, "instrument": {"rest_ms": 550}}[where]
     with Field(tmp_path, meter, case["profile"], 3000, **more) as park:
         rows = park.rows_after(9)
     assert meter.restarts == 0

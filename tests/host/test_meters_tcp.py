@@ -39,7 +39,8 @@ def test_a_meter_that_answers_under_every_unit_id_is_named_once(capsys):
     assert "under every unit id" in said and "1 answered, of 1 asked" in said
 
 
-def test_wrong_words_are_refused(capsys):
+def test_wrong_words_are_refused(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["parkgate", "meters", "simulate"])  # its arguments are loaded on demand
     for words in (
         ["scan", "tcp:127.0.0.1:9", "--line", "9600"], ["scan", "tcp:a:b:c"],
         ["simulate", "--device", "tcp:127.0.0.1:0", "--link", "here"],

@@ -236,6 +236,7 @@ def _describe_counter(instrument: str, quantity: str, what: int, before: int, va
         4: "goes on from before its jump",
         5: "goes on from before: it never was another meter's (exchange undone)",
         6: "was reset: the serial number says that it is the same meter",
+        7: "is counted in another measure from here on: the profile or a transformer ratio was changed",
     }[what]
     return f"{instrument}: {quantity} {meaning}, {value} after {before} steps"
 

@@ -8,6 +8,7 @@ An energy register may do these things. Each reading is judged against the last 
     it goes on from before the jump                                         good, event RETURN
     it stays on the other side of the jump until that is confirmed          good again, event EXCHANGE or RESET
     it goes on from before a confirmed exchange (or a rollover)             good, event UNDONE
+    its values are in another measure from here on                          good, event RESCALED
 
 A jump is confirmed when CONFIRM readings in a row, over CONFIRM_MS or more, are ones that a meter can have made one
 after another. A meter that boots shows zeros for a while: a jump to 0 is confirmed after ZERO_MS. Samples alone prove
@@ -30,14 +31,20 @@ term is two units in the last place of a float register.
 
 Rollover: at `rollover` (from the profile, or the end of the register's type), and where that does not explain it at the
 next power of ten from 10^5 on: meters whose display has 5 to 9 digits begin again at 99,999.99 kWh and the like
-whatever their register could hold.
+whatever their register could hold. Behind transformers whose ratio the gateway multiplies by, it is the display's own
+number that passes the power of ten.
+
+A transformer ratio that the meter's registers say may be changed at the meter. Then the value jumps, but nothing was
+counted: what is remembered is multiplied too. After a change of the profile or of a ratio in the settings (`basis`)
+the old values mean something else, and nothing is compared with them. RESCALED tells the values on both sides.
 """
 
+from parkgate.meters.registers import divide_rounded
 from parkgate.reading import COUNTER_GLITCH, GOOD, SECONDARY_SIDE
 
 SERIAL_NUMBER = "serial_number"
 
-NO_EVENT, ROLLOVER, EXCHANGE, GLITCH, RETURN, UNDONE, RESET = 0, 1, 2, 3, 4, 5, 6  # as in events.COUNTER_EVENTS
+NO_EVENT, ROLLOVER, EXCHANGE, GLITCH, RETURN, UNDONE, RESET, RESCALED = range(8)  # as in events.COUNTER_EVENTS
 
 CONFIRM = 3
 CONFIRM_MS = 10000
@@ -58,13 +65,16 @@ class CounterCheck:
 
     `rate_per_h` is the most it can grow in an hour, `rollover` the value at which it begins again at 0 (None if
     unknown), `step` the smallest growth its register can show; all in units of the channel (value × 10^-scale).
-    `rollover` and `step` may be set before any reading, where the meter's own registers say the scale.
+    `multiple` is the transformer ratio that the display's number was multiplied by, as (numerator, denominator). Where
+    the meter's own registers say the scale, `follow` sets the last three before a reading is judged.
     """
 
-    def __init__(self, rate_per_h, rollover=None, step=1):
+    def __init__(self, rate_per_h, rollover=None, step=1, multiple=(1, 1)):
         self._rate_per_h = rate_per_h
         self.rollover = rollover
         self.step = step
+        self.multiple = multiple
+        self._rescaled = None  # the last good value in the measure of before
         self._value = None
         self._time_ms = 0
         self._moved = False  # whether it has grown since it was taken for another meter's
@@ -81,6 +91,13 @@ class CounterCheck:
     def judge(self, value, time_ms, serial=None):
         """(quality, event) of a reading taken at time_ms (of a clock that does not wrap). `serial`: True when the
         meter's serial number was read with it and is the one before, False when it has changed, None if unknown."""
+        rescaled, self._rescaled = self._rescaled, None
+        quality, event = self._judge(value, time_ms, serial)
+        if rescaled is not None and event in (NO_EVENT, ROLLOVER):
+            self.before, event = rescaled, RESCALED
+        return quality, event
+
+    def _judge(self, value, time_ms, serial):
         self.before = self._value
         if self._value is None:
             self._accept(value, time_ms)
@@ -108,6 +125,25 @@ class CounterCheck:
             return COUNTER_GLITCH, NO_EVENT
         self._told_ms = time_ms
         return COUNTER_GLITCH, GLITCH
+
+    def follow(self, rollover, step, multiple):
+        """What the registers of the next reading say. Where the ratio has changed since the last one, all that is
+        remembered is multiplied as the reading is."""
+        self.rollover, self.step = rollover, step
+        old, self.multiple = self.multiple, multiple
+        if old and old != multiple and self._value is not None:
+            self._rescaled = self._value
+            n, d = multiple[0] * old[1], multiple[1] * old[0]
+            self._value, self._other, self._first, self._old = [
+                None if value is None else divide_rounded(value * n, d)
+                for value in (self._value, self._other, self._first, self._old)
+            ]
+
+    def forget(self):
+        """What is remembered is in another measure than the next reading will be: nothing can be compared."""
+        self._rescaled = self._value
+        self._value = self._other = self._first = self._old = None
+        self._count = 0
 
     def state(self):
         """(value, time_ms) of the last good reading, to be kept over a restart; value is None before the first."""
@@ -177,21 +213,25 @@ class CounterCheck:
             return _GROWS if growth <= limit else 0
         if self.rollover is not None and before < self.rollover and growth + self.rollover <= limit:
             return _ROLLS
+        n, d = self.multiple or (1, 1)
         display = _DISPLAY_MIN
-        while display <= before:
+        while display * n <= before * d:
             display *= 10
+        display = divide_rounded(display * n, d)
         growth += display
         return _ROLLS if growth <= limit and growth <= display >> _NEAR_END else 0
 
 
 class MeterCounters:
     """The counters of one meter, and its serial number. `checks` is (quantity, CounterCheck or None) a channel;
-    `note(name, quantity, event, before, value)` makes an event durable."""
+    `note(name, quantity, event, before, value)` makes an event durable; `basis` says what the values mean (the content
+    id of the profile with its ratios)."""
 
-    def __init__(self, name, checks, note):
+    def __init__(self, name, checks, note, basis=""):
         self._name = name
         self._checks = [(i, checks[i][0], checks[i][1]) for i in range(len(checks)) if checks[i][1]]
         self._note = note
+        self._basis = basis
         self._serial_at = None
         for i in range(len(checks)):
             if checks[i][0] == SERIAL_NUMBER:
@@ -200,11 +240,11 @@ class MeterCounters:
 
     def judge(self, values, qualities, now_ms, ends=()):
         """Flag in `qualities` what a counter cannot have done, one sample after another. `ends`: place of a channel →
-        (rollover, step) that this sample's registers say; see ReadPlan.ends."""
+        (rollover, step, multiple) that this sample's registers say; see ReadPlan.ends."""
         serial = self._judge_serial(values, qualities)
         for i, quantity, check in self._checks:
             if i in ends:
-                check.rollover, check.step = ends[i]
+                check.follow(*ends[i])
             if qualities[i] == GOOD or qualities[i] == SECONDARY_SIDE:
                 quality, event = check.judge(values[i], now_ms, serial)
                 if quality:
@@ -219,18 +259,31 @@ class MeterCounters:
                 check.restore(values[quantity], time_ms)
 
     def memory(self):
-        """What restore() does not know: [serial number or null, [[quantity, CounterCheck.memory()], …]]; None when
-        there is nothing."""
-        found = []
+        """What restore() does not know: [serial number or null, [[quantity, CounterCheck.memory()], …], basis,
+        [[quantity, numerator, denominator], …] of the transformer ratios]; None when there is nothing."""
+        found, multiples = [], []
         for _, quantity, check in self._checks:
             kept = check.memory()
             if kept:
                 found.append([quantity, kept])
-        return [self._serial, found] if found or self._serial is not None else None
+            if check.multiple and check.multiple != (1, 1):
+                multiples.append([quantity, check.multiple[0], check.multiple[1]])
+        if found or multiples or self._basis or self._serial is not None:
+            return [self._serial, found, self._basis, multiples]
+        return None
 
     def remember(self, memory, shift_ms):
         """Take up what memory() gave; only the serial number where `shift_ms` is None (nobody knows the time)."""
-        self._serial, found = memory
+        self._serial, found = memory[:2]
+        basis, multiples = memory[2:] if len(memory) > 2 else ("", ())
+        if basis and self._basis and basis != self._basis:
+            for _, _, check in self._checks:
+                check.forget()
+            return
+        for quantity, n, d in multiples:
+            for _, name, check in self._checks:
+                if name == quantity:
+                    check.multiple = n, d  # until the meter's registers say another
         if shift_ms is None:
             return
         for quantity, kept in found:
@@ -269,4 +322,4 @@ def for_channel(channel, power_max_w=POWER_MAX_W):
         return None
     scale = channel.scale
     rate_per_h = rate_per_h * 10**scale if scale >= 0 else rate_per_h // 10**-scale + 1
-    return CounterCheck(rate_per_h, channel.rollover, channel.step)
+    return CounterCheck(rate_per_h, channel.rollover, channel.step, channel.multiple)

@@ -7,10 +7,12 @@ them; client.Client decides when, and takes the reply to its own request out fir
 from parkgate.meters.bus_client import CRC_OURS, DAMAGED, NOTHING, SHORT_OURS, BusClient
 
 from .debts import THEIRS, Unit
-from .frame import FRAME_BYTES_MAX, WRITE_REGISTERS, frame_length, shape_of, silence_us
+from .frame import FRAME_BYTES_MAX, READ_BITS_MAX, WRITE_REGISTERS, frame_length, shape_of, silence_us
 
 _BUFFER_BYTES = 2 * FRAME_BYTES_MAX + 32
 _STRANGE_BYTES = 4  # shorter pieces are noise
+_OVERFLOW_BYTES = 500  # a port that held so much at once may have lost some: the buffer of a board's has 512
+_HEAD_BYTES = 6  # of a request: all that tells its shape
 
 
 class Arrivals(BusClient):
@@ -29,6 +31,12 @@ class Arrivals(BusClient):
         self._line_used_us = None
         self._sent = self._head = b""
         self._reply_bytes = 0
+        self._remains = 0  # so many bytes were judged that came since our request had ended and are part of no frame
+
+    def _look_for_overflow(self, data, t_us):
+        if len(data) >= _OVERFLOW_BYTES:
+            for unit in self.units.values():
+                unit.owe_anything(t_us)
 
     def _take(self, data, t_us):
         for start in range(0, len(data), FRAME_BYTES_MAX):
@@ -113,30 +121,46 @@ class Arrivals(BusClient):
         while last > first and data[last - 1] in (0, 0xFF):
             last -= 1
         strange = last - first >= _STRANGE_BYTES
+        if not self._is_ours(first, last):
+            self._owe_cut_request(first, last)
         if not self.waiting:
             if strange:
                 self.line.crc += 1
                 for unit in self.units.values():
                     unit.strange += 1
             return
-        if self._is_cut_echo(first, last):
+        if self._is_ours(first, last):
             self._own_statistics().echo_frames += 1
             return
         if strange:  # also what came before our request had ended: it may be the true reply to the one before
             self._unit.strange += 1
         first = max(first, min(end, self._early))
         if first < last:
+            self._remains += last - first
             evidence = DAMAGED if last - first >= _STRANGE_BYTES else NOTHING
             self._evidence = max(self._evidence, self._evidence_of_ours(first, end) or evidence)
 
+    def _is_ours(self, first, last):
+        return self.waiting and self._is_cut_echo(first, last)
+
+    def _owe_cut_request(self, first, last):
+        """Where a piece is the beginning of another client's request to one of our units, its answer may come."""
+        data = self._buffer
+        if last - first >= _HEAD_BYTES and data[first] in self.units and 1 <= data[first + 1] <= 4:
+            count = data[first + 4] << 8 | data[first + 5]
+            if 1 <= count <= READ_BITS_MAX:
+                t_us = self._line_used_us
+                self.units[data[first]].owe(shape_of(data[first + 1], count), t_us, t_us, THEIRS)
+
     def _is_cut_echo(self, first, last):
-        """Whether the bytes are the beginning of our own request and cannot be that of a reply."""
+        """Whether the bytes are the beginning or the end of our own request and cannot be that of a reply."""
         data = self._buffer
         sent = self._sent
         size = last - first
-        return (
-            size >= 3 and sent[1] <= 4 and data[first + 2] != self._head[2] and bytes(data[first:last]) == sent[:size]
-        )
+        piece = bytes(data[first:last])
+        if size >= _STRANGE_BYTES and piece == sent[-size:]:
+            return True  # its first bytes were lost while the adapter turned round
+        return size >= 3 and sent[1] <= 4 and piece[2] != self._head[2] and piece == sent[:size]
 
     def _evidence_of_ours(self, first, end):
         """Whether data[first:end] holds our reply cut short or damaged."""

@@ -40,7 +40,7 @@ from parkgate.errors import ModbusError, ModbusExceptionReply
 from parkgate.meters.bus_client import CRC_OURS, LONG_US, NOTHING, SHORT_OURS, time_until_us
 
 from .arrivals import Arrivals
-from .debts import DAMAGED, OWN
+from .debts import AGAIN, DAMAGED, OWN
 from .frame import (
     BROADCAST,
     FRAME_BYTES_MAX,
@@ -54,6 +54,7 @@ from .frame import (
 )
 
 _GUARD_WAIT_US = 100000  # so little of a guard is waited for
+_REMAINS_MAX = 3  # bytes of no frame in front of a reply: from here on it may answer a request that was cut
 
 
 class Client(Arrivals):
@@ -98,7 +99,7 @@ class Client(Arrivals):
         debt = self._debt(unit, shape, t_us)
         if debt is not None:
             left = unit.time_left_us(debt, t_us, self.late_guard_us)
-            return left if left <= _GUARD_WAIT_US or unit.is_copy(debt) else 0
+            return left if left <= _GUARD_WAIT_US or unit.is_doubt(debt) else 0
         if unit.last_shape == shape and unit.last_us is not None:
             return time_until_us(unit.last_us + self.frame_gap_us, t_us)
         return 0
@@ -116,6 +117,10 @@ class Client(Arrivals):
         unit = self.unit(unit_id)
         unit.forget(t_us, self.hold_off_us, self.late_guard_us)
         return unit.other_read(function, address, shape_of(function, content))
+
+    def doubt(self, reply, t_us):
+        """This reply may have been a copy, and nothing has shown the contrary: the true one is owed."""
+        self.unit(reply.unit_id).owe(shape_of(reply.function, reply.count), t_us, t_us, AGAIN)
 
     def wait_us(self, unit_id, t_us):
         """Time until a request to this unit may be sent (silence of the line, rests of line and unit); 0 is now."""
@@ -169,6 +174,7 @@ class Client(Arrivals):
         if left_us > 0:  # later than by the baud rate: the time for the answer begins now
             self._sent_us = self._sent_us + left_us
             self._line_used_us = t_us
+        self._look_for_overflow(early, t_us)
         self._take(early, t_us)
         self._early = self._length
 
@@ -185,6 +191,7 @@ class Client(Arrivals):
     def receive(self, data, t_us):
         """Take bytes that were handed over at t_us. Returns None, a Reply, or a ModbusError (not raised)."""
         event = None
+        self._look_for_overflow(data, t_us)
         for start in range(0, len(data), FRAME_BYTES_MAX):
             self._take(data[start : start + FRAME_BYTES_MAX], t_us)
             if self.waiting:
@@ -242,16 +249,30 @@ class Client(Arrivals):
                     self._judge(start)  # the echo is gone: the same bytes once more are another client's
                     start = 0
         start = max(start, self._early)
-        event = self._search_for(self._head, self._reply_bytes, start, t_us)
-        return event or self._search_for(bytes((sent[0], sent[1] | 0x80)), 5, start, t_us)
+        refusal = bytes((sent[0], sent[1] | 0x80))
+        while self.waiting:
+            found = self._find(self._head, self._reply_bytes, start)
+            refused = self._find(refusal, 5, start)
+            if found < 0 and refused < 0:
+                return None
+            before = self._length
+            if found < 0 or 0 <= refused < found:  # the first one is judged first
+                event = self._credit(refused, 5, t_us)
+            else:
+                event = self._credit(found, self._reply_bytes, t_us)
+            if event is not None:
+                return event
+            start = max(0, start - (before - self._length))
+        return None
 
-    def _search_for(self, head, length, start, t_us):
+    def _find(self, head, length, start):
+        """Where a whole frame begins with this head; -1 where there is none."""
         while True:
             start = self._buffer.find(head, start, self._length)
             if start < 0 or self._length - start < length:
-                return None
+                return -1
             if crc16(self._buffer, start, start + length) == 0:
-                return self._credit(start, length, t_us)
+                return start
             start += 1
 
     def _credit(self, start, length, t_us):
@@ -262,12 +283,13 @@ class Client(Arrivals):
         code = self._buffer[start + 2]
         content = bytes(self._buffer[start + 3 : start + length - 2]) if function <= 4 else b""
         crc = self._buffer[start + length - 2] | self._buffer[start + length - 1] << 8
+        self._remains = 0
         self._judge(start)
         again = not refused and unit.came(self._shape, crc, t_us, self.late_guard_us)
         self._drop(length)
-        if unit.doubt(self._shape, refused) and not probe:
-            # Another client asked the same while we waited, or this may refuse an older request: whose answer it is
-            # nobody can tell.
+        if (unit.doubt(self._shape, refused) and not probe) or self._remains >= _REMAINS_MAX:
+            # Another client asked the same while we waited (what came in front of this frame may be the remains of its
+            # request), or this may refuse an older request: whose answer it is nobody can tell.
             unit.statistics.foreign_frames += 1
             self._foreign_seen += 1
             return None

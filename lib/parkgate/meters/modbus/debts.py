@@ -23,8 +23,8 @@ the next request of its shape. If it comes later it may be taken for a reply; bu
 came less than `late_guard_us` before, and the credited reply says so (`again`). The meter's reader then asks for
 something of another shape: the true reply comes before the answer to that, and counts as a double. If it is destroyed
 on the way, its remains count as `strange`, or the request that destroyed it gets no answer. In all three cases the
-sample is given up (sensors/modbus_meter.py). What remains: a first copy that comes later than that, or whose true reply
-is lost without a trace.
+sample is given up (sensors/modbus_meter.py); where nothing answers, the true reply is owed from then on. What remains:
+a first copy that comes later than that, or whose true reply is lost without a trace.
 
 A reply of ours that comes after its time-out raises the unit's time-out, to 2.5 s at most; 250 prompt replies in a row
 bring it back.
@@ -35,7 +35,9 @@ from parkgate.meters.bus_client import BusUnit
 
 from .frame import shape_of
 
-OWN, THEIRS, COPY, DAMAGED = 0, 1, 2, 3  # whose reply it is; the last was ours, it seems, and came damaged
+# Whose reply it is. DAMAGED was ours, it seems, and came damaged. AGAIN may still come: what was credited in its place
+# has the bytes of a reply shortly before.
+OWN, THEIRS, COPY, DAMAGED, AGAIN = 0, 1, 2, 3, 4
 
 _COPY_REPLIES = 1000  # so many replies without a copy: the unit is taken to send no copies any more
 _DEBTS_MAX = 16
@@ -71,10 +73,18 @@ class Unit(BusUnit):
 
     def owe(self, shape, asked_us, t_us, whose=OWN, crc=None):
         """Remember a reply that may still arrive, of a request that began at `asked_us`; of a copy its CRC."""
-        if len(self.debts) < _DEBTS_MAX:
-            self.debts.append([shape, asked_us, t_us, whose, _FRESH, crc])
+        debts = self.debts
+        if len(debts) < _DEBTS_MAX:
+            at = len(debts)  # in the order in which they were asked: the oldest is paid first
+            while at and debts[at - 1][_SHAPE] != _ANY_SHAPE and elapsed_us(debts[at - 1][_ASKED], asked_us) > 0:
+                at -= 1
+            debts.insert(at, [shape, asked_us, t_us, whose, _FRESH, crc])
         else:
             self.debts[0] = [_ANY_SHAPE, asked_us, t_us, OWN, _TIMED, None]  # nothing can be asked: let time end it
+
+    def owe_anything(self, t_us):
+        """Requests to this unit may have been lost before we saw them: any reply may come, until time ends that."""
+        self.debts = [[_ANY_SHAPE, t_us, t_us, OWN, _TIMED, None]] + [d for d in self.debts if d[_SHAPE] != _ANY_SHAPE]
 
     def debt(self, shape):
         """The oldest debt of this shape, or None."""
@@ -89,12 +99,19 @@ class Unit(BusUnit):
             function = 3
         if self.probe_other:
             function = ((function - 1) ^ 1) + 1  # 1 and 2, 3 and 4: an exception names the function, so it counts
+        found = None
         for n in _PROBE_COUNTS:
             count = n if function > 2 else 8 * n - 7  # replies of coils differ by whole bytes
             shape = shape_of(function, count)
             if shape != own and address + count <= 0x10000 and self.debt(shape) is None:
-                return function, address, count
-        return None
+                if not self._came_lately(shape):  # of which no copy can be on its way
+                    return function, address, count
+                found = found or (function, address, count)
+        return found
+
+    def _came_lately(self, shape):
+        came = self._came
+        return any([came[i] >> 16 == shape for i in range(0, len(came), 2)])
 
     def pay(self, shape, t_us, crc=None):
         """A reply of this shape arrived that is not credited: it ends one debt, and from a unit that answers in order
@@ -109,7 +126,9 @@ class Unit(BusUnit):
             if debt[_SHAPE] == shape and debt[_WHOSE] != COPY:
                 self.debts.pop(i)
                 self.prove(debt[_ASKED])
-                if debt[_WHOSE] == OWN:
+                if debt[_WHOSE] == AGAIN:
+                    self.unasked()  # so a copy had been credited
+                elif debt[_WHOSE] == OWN:
                     self.be_patient(elapsed_us(t_us, debt[_ASKED]))
                 if self._wary:
                     self.owe(shape, debt[_ASKED], t_us, COPY, crc)
@@ -166,6 +185,8 @@ class Unit(BusUnit):
         else:
             self.prove(doubtful[_ASKED])
             doubtful[_ASKED], doubtful[_SINCE], doubtful[_STATE] = asked_us, t_us, _FRESH
+            self.debts.remove(doubtful)
+            self.debts.append(doubtful)  # the newest now
         if not refused:
             self.last_shape, self.last_us = shape, t_us
             if self._wary:
@@ -197,9 +218,9 @@ class Unit(BusUnit):
             return max(1, late_guard_us - elapsed_us(t_us, debt[_SINCE]))
         return 0
 
-    def is_copy(self, debt):
-        """Whether a debt is a copy of a reply."""
-        return debt[_WHOSE] == COPY
+    def is_doubt(self, debt):
+        """Whether a debt is a copy of a reply, or one that may have been replaced by a copy: then it is waited for."""
+        return debt[_WHOSE] == COPY or debt[_WHOSE] == AGAIN
 
     def unasked(self):
         """A reply frame of this unit came that answers no request we know of: a copy of the last one, perhaps. From

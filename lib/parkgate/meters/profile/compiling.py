@@ -89,6 +89,7 @@ def rule_of(document, channel, places, given):
             unknown = True
         elif type(source) is tuple:
             made.numerator, made.denominator = made.numerator * source[0], made.denominator * source[1]
+            channel.multiple = rules.reduced(channel.multiple[0] * source[0], channel.multiple[1] * source[1])
         else:
             made.ratio |= rules.CT if name == "ct" else rules.VT
     made.numerator, made.denominator = _shifted(made.numerator, made.denominator, shift)
@@ -120,7 +121,8 @@ def _set_counter(channel, made):
     """Rollover and step in units of the value; what depends on registers is known only with a sample."""
     count = channel.count
     if made.depends():
-        made.rollover = count
+        made.rollover, made.counts, made.multiple = count, channel.cumulative, channel.multiple
+        channel.multiple = None  # known with a sample only
         return
     n, d = _shifted(made.numerator, made.denominator, -channel.decimals)
     channel.step = max(1, registers.divide_rounded(n, d))

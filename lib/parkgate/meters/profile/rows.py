@@ -34,13 +34,15 @@ class Channel:
     """One reading of a sample: value × 10^-scale in `unit`.
 
     `function`, `address`, `wide` (registers), `code` and `exponent` say how it is read; `alone`: code and exponent are
-    enough to know it. `rollover`: the value at which a counter begins again, None if unknown (`count`: the same in
-    contents of its register); `step`: the least by which it can grow. `ratio`: names of the transformer ratios that
-    apply ("", "ct", "vt", "ct vt"), `side`: "primary", "secondary" or "". `row` is the row of the profile."""
+    enough to know it. `cumulative`: whether it is a counter; `rollover`: the value at which that begins again, None if
+    unknown (`count`: the same in contents of its register); `step`: the least by which it can grow; `multiple`: the
+    transformer ratio that it was multiplied by, (numerator, denominator), None where registers say it. `ratio`: names
+    of the transformer ratios that apply ("", "ct", "vt", "ct vt"), `side`: "primary", "secondary" or "". `row` is the
+    row of the profile."""
 
     __slots__ = (
-        "address", "alone", "code", "count", "decimals", "exponent", "function", "quantity", "ratio", "rollover", "row",
-        "scale", "side", "step", "unit", "wide",
+        "address", "alone", "code", "count", "cumulative", "decimals", "exponent", "function", "multiple", "quantity",
+        "ratio", "rollover", "row", "scale", "side", "step", "unit", "wide",
     )  # fmt: skip
 
 
@@ -100,8 +102,9 @@ def check_row(document, where, row, auxiliary=False):
     made.quantity, made.unit = name, base_unit
     made.side = made.ratio = ""
     made.scale = made.exponent = made.count = made.rollover = None
-    made.step = 1
+    made.step, made.multiple, made.cumulative = 1, (1, 1), False
     if quantity:
+        made.cumulative = quantity.cumulative
         _set_scale(document, where, made, quantity, decimals - unit_exponent, options)
         made.side = options.get("side", document.get("side", ""))
         made.ratio = options.get("ratio", _RATIO_OF_UNIT.get(base_unit, ""))

@@ -24,17 +24,19 @@ class Rule:
     counts (0 bits: all); decimals; coding; plus: place or None; numerator / denominator: all constant factors;
     times, divided_by: places; powers: (place, sign) pairs; offset: (numerator, denominator) or None; ratio: CT, VT;
     numbers: contents → number, for auxiliaries; absent: number of an auxiliary that the meter does not have;
-    rollover: contents at which a counter begins again, or None."""
+    rollover: contents at which a counter begins again, or None; counts: whether it is a counter; multiple: its fixed
+    transformer ratio, as Channel.multiple."""
 
     __slots__ = (
-        "absent", "bits", "coding", "decimals", "denominator", "divided_by", "first_bit", "numbers", "numerator",
-        "offset", "patterns", "plus", "powers", "ratio", "rollover", "times",
+        "absent", "bits", "coding", "counts", "decimals", "denominator", "divided_by", "first_bit", "multiple",
+        "numbers", "numerator", "offset", "patterns", "plus", "powers", "ratio", "rollover", "times",
     )  # fmt: skip
 
     def __init__(self):
         self.patterns = self.times = self.divided_by = self.powers = ()
         self.first_bit = self.bits = self.decimals = self.ratio = 0
         self.coding = NO_CODING
+        self.counts, self.multiple = False, None
         self.numerator = self.denominator = 1
         self.plus = self.offset = self.numbers = self.absent = self.rollover = None
 
@@ -53,7 +55,8 @@ class Rules:
         self.sources = ratios
         self.absent = []  # places that the meter refused
         self.ratios = {}  # name → (numerator, denominator) of the last sample
-        self.ends = {}  # place → (value at which a counter begins again, its step), by the registers read last
+        self.ends = {}  # place → (value at which a counter begins again or None, its step, its transformer ratio), by
+        # the registers that were read last
 
     def number(self, place: int, contents: int, kind: int, bits: int, ends: int):
         """(numerator, denominator) of an entry's contents, or (quality, 0) where they say that there is none."""
@@ -138,16 +141,22 @@ class Rules:
         factor = self._factor(rule, values)
         if factor is None:
             return None, SENSOR_FAULT
-        if rule.rollover is not None and rule.depends():
+        if rule.counts:
             step = _shifted(factor[0], factor[1], -rule.decimals)
-            self.ends[place] = (
-                registers.divide_rounded(rule.rollover * step[0], step[1]),
-                max(1, registers.divide_rounded(step[0], step[1])),
-            )
+            end = None if rule.rollover is None else registers.divide_rounded(rule.rollover * step[0], step[1])
+            self.ends[place] = end, max(1, registers.divide_rounded(step[0], step[1])), self._multiple(rule)
         n, d = n * factor[0], d * factor[1]
         if rule.offset is not None:
             n, d = n * rule.offset[1] + rule.offset[0] * d, d * rule.offset[1]
         return registers.scaled(n, d, 0)
+
+    def _multiple(self, rule):
+        """All transformer ratios that a value is multiplied by, as one."""
+        n, d = rule.multiple
+        for name, bit in RATIOS:
+            if rule.ratio & bit:
+                n, d = n * self.ratios[name][0], d * self.ratios[name][1]
+        return reduced(n, d)
 
     def _needed(self, rule):
         places = list(rule.times) + list(rule.divided_by) + [place for place, _ in rule.powers]
