@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from host_tools.meters.lines.simulated import Faults, SimulatedLine
-from host_tools.meters.load_curve import Load, LoadCurve
+from host_tools.meters.load_curve import Load, LoadCurve, WiredLoad
 from host_tools.meters.load_curve import read as read_curve
 from host_tools.meters.register_map import read_document, to_register
 from parkgate import quantities
@@ -63,6 +63,7 @@ class SimulatedMeter:
     edition: int = 2007
     fixed: dict[str, str] = field(default_factory=dict)  # identifier → data as on the wire, in hexadecimal
     faults: Faults = field(default_factory=Faults)
+    wiring: str = ""  # a fault of its installation, as load_curve.WiredLoad wants it
 
     def wire_address(self) -> bytes:
         return bytes.fromhex(self.address)[::-1]
@@ -94,10 +95,11 @@ class Memory:
         document = read_document(meter.profile)
         self._rows = {row[1]: row for row in document["registers"] if type(row[1]) is str}
         phases = 3 if any(row[0] == "voltage_l3" for row in self._rows.values()) else 1
-        self._load = Load(
+        load = Load(
             curve, meter.peak_w or (20_000.0 if phases == 3 else 5_000.0), phases, meter.offset_s,
             start_wh=1_000_000.0 + int(meter.address[-4:]) * 10,
         )  # fmt: skip
+        self._load = WiredLoad(load, meter.wiring) if meter.wiring else load
 
     def read(self, identifier: str, t_s: float) -> bytes | None:
         """The data behind an identifier; None when the meter does not have it."""
@@ -330,7 +332,8 @@ def from_arguments(args) -> Dlt645Line:
             raise SettingsError(f"--meter {text}: PROFILE@ADDRESS, as dlt645-2007@000006605518")
         number = int(address)
         faults = Faults.noisy() if number in args.noisy else Faults()
-        meters.append(SimulatedMeter(address, profile, dead=number in args.dead, faults=faults))
+        wiring = next((text.split(":", 1)[1] for text in args.wiring if text.split(":", 1)[0] == str(number)), "")
+        meters.append(SimulatedMeter(address, profile, dead=number in args.dead, faults=faults, wiring=wiring))
     curve = read_curve(args.replay, args.row_s, args.column) if args.replay else read_curve(row_s=args.row_s)
     return Dlt645Line(
         meters, curve, baud=args.baud or 2400, parity=args.parity or "E", device=args.device, link=args.link,
