@@ -8,7 +8,15 @@ buffer does not overflow and it is known how late a late reply came.
 import asyncio
 
 from parkgate.clock import elapsed_us
-from parkgate.errors import LinkError, ModbusCrcError, ModbusError, ModbusForeign, ModbusOwed, ModbusShort
+from parkgate.errors import (
+    LinkError,
+    ModbusCrcError,
+    ModbusError,
+    ModbusExceptionReply,
+    ModbusForeign,
+    ModbusOwed,
+    ModbusShort,
+)
 
 _PIECE_MS = 1000  # longest single wait; the client's own deadline ends the exchange
 _SILENCE_READS = 50  # a line that babbles on for so many reads is taken for disturbed
@@ -25,6 +33,7 @@ class ModbusBus:
         self.client = client
         self._ticks_us = ticks_us
         self._lock = asyncio.Lock()
+        self._sure = False  # whether the last probe was answered, and not by what may be a copy
 
     async def exchange(self, unit_id, function: int, address, content):
         """The credited Reply. Raises the ModbusError that names what came instead, LinkError when the port is gone.
@@ -49,10 +58,9 @@ class ModbusBus:
             return confirmed
 
     async def _confirm(self, unit_id, function, address, content):
-        statistics = self.client.unit(unit_id).statistics
-        heard = statistics.heard()
+        self._sure = False
         await self._probe(unit_id, self.client.other_read(unit_id, function, address, content, self._ticks_us()))
-        return statistics.heard() > heard
+        return self._sure
 
     def idle(self):
         """Look what has come while nobody asks. Call it now and then."""
@@ -94,10 +102,13 @@ class ModbusBus:
             return True
         function, address, content = probe
         try:
-            await self._ask(unit_id, function, address, content, True)
+            self._sure = not (await self._ask(unit_id, function, address, content, True)).again
             return True
-        except ModbusError as e:  # counted by the client; the caller sees whether the debt is gone
-            return not hasattr(e, "code")
+        except ModbusExceptionReply as e:
+            self._sure = not e.again
+            return False
+        except ModbusError:  # counted by the client; the caller sees whether the debt is gone
+            return True
 
     async def _listen(self, unit_id, until_us=0):
         """Take what the port holds and what comes until the line has been silent, and for `until_us` at least."""

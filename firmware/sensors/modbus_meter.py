@@ -62,9 +62,9 @@ class ModbusMeter:
         """Ask every block once; the class text says what ends it early."""
         unit = self.unit
         small = None if self._alive or not plan.blocks else self._small(plan, self._samples % len(plan.blocks))
-        lost = None if await self._answers(small, True) else TIMEOUT
-        doubles, strange, unanswered = unit.doubles, unit.strange, _unanswered(unit)
         again = []  # the answers that may be copies of others
+        lost = None if await self._answers(small, True, again) else TIMEOUT
+        doubles, strange, unanswered = unit.doubles, unit.strange, _unanswered(unit)
         faults = silences = i = 0
         while i < len(plan.blocks):
             block = plan.blocks[i]
@@ -81,6 +81,8 @@ class ModbusMeter:
                 faults = 0
             except ModbusExceptionReply as e:
                 self._alive, faults = True, 0
+                if e.again:
+                    again.append(e.again)
                 if e.code in (_ILLEGAL_ADDRESS, _ILLEGAL_VALUE):
                     plan.refused(i)  # asked again in smaller parts, or left out
                     continue
@@ -92,7 +94,7 @@ class ModbusMeter:
                 if silences > _SILENCES_A_SAMPLE:
                     lost = TIMEOUT  # it answers, but not much: the rest is asked in later samples
                 elif unit.statistics.heard() == heard:
-                    self._alive = self._alive and await self._answers(self._small(plan, i), False)
+                    self._alive = self._alive and await self._answers(self._small(plan, i), False, again)
                     if not self._alive:
                         lost = TIMEOUT
                     elif (
@@ -129,16 +131,21 @@ class ModbusMeter:
         self._alive = True
         return reply
 
-    async def _answers(self, part, otherwise):
-        """Whether the meter answers a small read; `otherwise` when there is none."""
+    async def _answers(self, part, otherwise, again):
+        """Whether the meter answers a small read, `otherwise` when there is none; what may be a copy goes to `again`."""
         if part is None:
             return otherwise
         heard = self.unit.statistics.heard()
         try:
-            await self._bus.exchange(self._unit_id, *part)
+            reply = await self._bus.exchange(self._unit_id, *part)
             self._note_answer(*part)
+            if reply.again:
+                again.append(reply)
         except ModbusTimeout:
             return self.unit.statistics.heard() != heard
+        except ModbusExceptionReply as e:
+            if e.again:
+                again.append(e.again)
         except ModbusError:
             pass
         return True

@@ -72,6 +72,8 @@ class ModbusForeign(ModbusError):
 class ModbusExceptionReply(ModbusError):
     """The meter refused the request; `code` is its exception code (1..255)."""
 
+    again = None  # a frame.Reply without data, where the same refusal came a moment before: this may be a copy of it
+
     def __init__(self, code: int):
         super().__init__("the meter refused the request with exception code %d" % code)
         self.code = code

@@ -341,7 +341,7 @@ def test_the_copy_of_a_reply_is_counted_and_expected_from_then_on():
     client.request(1, 4, 0, 2, 100 * MS)
     true(isinstance(client.receive(whole, 130 * MS), Reply))
     equal(client.may_ask(1, 4, 2, 150 * MS), False, "its copy may come")
-    equal(client.owed_us(1, 4, 2, 150 * MS), 980 * MS, "within the guard")
+    equal(client.owed_us(1, 4, 2, 150 * MS), 1280 * MS, "within the guard and a time-out")
     client.idle(reply(1, 4, b"\4\3\2\1"), 152 * MS)
     client.idle(b"", 158 * MS)
     equal(client.unit(1).doubles, 2, "other bytes are no copy")
@@ -397,8 +397,12 @@ def test_a_port_that_ran_over_may_have_lost_a_request():
     client = Client(9600)
     client.unit(1)
     client.idle(reply(9, 4, b"\x00\x01") * 80, 0)
-    equal(client.may_ask(1, 4, 2, 9000 * MS), False)
-    equal(client.may_ask(1, 4, 2, 10001 * MS), True)
+    equal(client.may_ask(1, 4, 2, 60000 * MS), False, "time alone does not end it")
+    client.idle(b"", 60000 * MS)
+    client.request(*((1,) + client.probe(1, 4, 0, 2, 60000 * MS) + (60000 * MS, True)))
+    client.poll(61000 * MS)
+    equal(client.may_ask(1, 4, 2, 69000 * MS), False)
+    equal(client.may_ask(1, 4, 2, 71001 * MS), True)
 
 
 def test_of_two_debts_the_older_is_paid_first():

@@ -65,7 +65,7 @@ def test_w1_a_late_answer_is_never_the_next_ones_value(tmp_path, delay_ms):
     with Field(tmp_path, meter, case["profile"], 1500, channels=["voltage_l1", "current_l1"]) as park:
         rows = park.rows_after(16)
     good = [row for row in rows if row["quality"] == "good"]
-    assert {row["quality"] for row in rows} <= {"good", "timeout"}
+    assert {row["quality"] for row in rows} <= {"good", "timeout", "bad reply"}, "the last: it may be a copy"
     assert len(good) >= 8, "after it was late once its time-out is longer"
     for row in good:
         value = float(row["value"])

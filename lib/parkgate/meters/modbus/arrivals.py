@@ -89,6 +89,8 @@ class Arrivals(BusClient):
             self._count_foreign()
             return
         if function & 0x80:
+            crc = data[start + length - 2] | data[start + length - 1] << 8
+            unit.came(function << 8, crc, t_us, self.late_guard_us)
             whose = unit.pay_refusal(function & 0x7F, t_us)
         elif function <= 4 and length == 5 + data[start + 2]:
             shape = function << 8 | data[start + 2]
@@ -100,8 +102,7 @@ class Arrivals(BusClient):
         else:
             whose = None
         if whose is None and function <= 4 and length == 8:
-            # Another client asks one of our units: its answer must not be taken for ours.
-            unit.owe(shape_of(function, data[start + 4] << 8 | data[start + 5]), t_us, t_us, THEIRS)
+            self._owe_theirs(unit, shape_of(function, data[start + 4] << 8 | data[start + 5]))
         else:
             self._let_rest(unit, t_us)
         if whose is None:
@@ -149,8 +150,13 @@ class Arrivals(BusClient):
         if last - first >= _HEAD_BYTES and data[first] in self.units and 1 <= data[first + 1] <= 4:
             count = data[first + 4] << 8 | data[first + 5]
             if 1 <= count <= READ_BITS_MAX:
-                t_us = self._line_used_us
-                self.units[data[first]].owe(shape_of(data[first + 1], count), t_us, t_us, THEIRS)
+                self._owe_theirs(self.units[data[first]], shape_of(data[first + 1], count))
+
+    def _owe_theirs(self, unit, shape):
+        """Another client asked one of our units: its answer must not be taken for ours. It is as if we had asked, and
+        our time-out had passed."""
+        t_us = self._line_used_us
+        unit.owe(shape, t_us, t_us + unit.reply_timeout_us, THEIRS)
 
     def _is_cut_echo(self, first, last):
         """Whether the bytes are the beginning or the end of our own request and cannot be that of a reply."""

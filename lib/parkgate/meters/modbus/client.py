@@ -144,7 +144,7 @@ class Client(Arrivals):
         unit = self.unit(unit_id)
         shape = shape_of(function, content)
         debt = self._debt(unit, shape, t_us)
-        if debt is not None and not (probe and debt[0] == shape):
+        if debt is not None and not (probe and (debt[0] == shape or unit.may_probe(shape))):
             raise ModbusError("unit %d may still send an older reply of this shape: probe it first" % unit_id)
         if function <= 4:
             self._reply_bytes = 5 + content_bytes(function, count)
@@ -285,7 +285,7 @@ class Client(Arrivals):
         crc = self._buffer[start + length - 2] | self._buffer[start + length - 1] << 8
         self._remains = 0
         self._judge(start)
-        again = not refused and unit.came(self._shape, crc, t_us, self.late_guard_us)
+        again = unit.came(self._shape if not refused else (function | 0x80) << 8, crc, t_us, self.late_guard_us)
         self._drop(length)
         if (unit.doubt(self._shape, refused) and not probe) or self._remains >= _REMAINS_MAX:
             # Another client asked the same while we waited (what came in front of this frame may be the remains of its
@@ -293,12 +293,15 @@ class Client(Arrivals):
             unit.statistics.foreign_frames += 1
             self._foreign_seen += 1
             return None
-        unit.answered(self._shape, refused, self._sent_us, t_us, crc)
+        unit.answered(self._shape, refused, self._sent_us, t_us, crc, again)
         self._finish(t_us)
         if refused:
             unit.probe_other = unit.probe_other or probe
             unit.statistics.count_exception(code)
-            return ModbusExceptionReply(code)
+            refusal = ModbusExceptionReply(code)
+            if again:
+                refusal.again = Reply(unit_id, function, address, count, b"", t_us, 0, probe, True)
+            return refusal
         latency_us = max(0, elapsed_us(t_us, self._sent_us) - characters_us(len(self._sent), self.baud))
         unit.prompt(latency_us)
         unit.statistics.count_ok(latency_us)

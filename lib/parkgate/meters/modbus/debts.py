@@ -20,11 +20,11 @@ Copies: a repeater or bridge may deliver a reply twice. Before a unit is asked f
 have been free of its frames for `frame_gap_us`. A reply frame that answers nothing we know of is counted (`doubles`);
 from then on each reply of that unit leaves a debt, its copy. The first copy ever is not credited if it comes before
 the next request of its shape. If it comes later it may be taken for a reply; but it has the very bytes of a reply that
-came less than `late_guard_us` before, and the credited reply says so (`again`). The meter's reader then asks for
-something of another shape: the true reply comes before the answer to that, and counts as a double. If it is destroyed
-on the way, its remains count as `strange`, or the request that destroyed it gets no answer. In all three cases the
-sample is given up (sensors/modbus_meter.py); where nothing answers, the true reply is owed from then on. What remains:
-a first copy that comes later than that, or whose true reply is lost without a trace.
+came less than `late_guard_us` and a reply time-out before, and the credited reply says so (`again`). The meter's reader
+then asks for something of another shape: the true reply comes before the answer to that, and counts as a double. If it
+is destroyed on the way, its remains count as `strange`, or the request that destroyed it gets no answer. In all three
+cases the sample is given up (sensors/modbus_meter.py); where nothing answers, the true reply is owed from then on. What
+remains: a first copy that comes later than that, or whose true reply is lost without a trace.
 
 A reply of ours that comes after its time-out raises the unit's time-out, to 2.5 s at most; 250 prompt replies in a row
 bring it back.
@@ -61,9 +61,10 @@ class Unit(BusUnit):
         self._came = []  # what reply frames came within the last moment, each as two entries: shape and CRC, when
 
     def came(self, shape, crc, t_us, late_guard_us):
-        """A reply frame came. Whether the same bytes came within `late_guard_us` before: then it may be a copy."""
+        """A reply frame came. Whether the same bytes came within the guard and a reply time-out before: then it may be
+        a copy."""
         key, came, again = shape << 16 | crc, self._came, False
-        while came and elapsed_us(t_us, came[1]) > late_guard_us:
+        while came and elapsed_us(t_us, came[1]) > late_guard_us + self.reply_timeout_us:
             del came[:2]
         for i in range(0, len(came), 2):
             again = again or came[i] == key
@@ -83,8 +84,9 @@ class Unit(BusUnit):
             self.debts[0] = [_ANY_SHAPE, asked_us, t_us, OWN, _TIMED, None]  # nothing can be asked: let time end it
 
     def owe_anything(self, t_us):
-        """Requests to this unit may have been lost before we saw them: any reply may come, until time ends that."""
-        self.debts = [[_ANY_SHAPE, t_us, t_us, OWN, _TIMED, None]] + [d for d in self.debts if d[_SHAPE] != _ANY_SHAPE]
+        """Requests to this unit may have been lost before we saw them: any reply may come, until a probe was sent (its
+        answer counts for nothing) and `hold_off_us` has passed."""
+        self.debts = [[_ANY_SHAPE, t_us, t_us, OWN, _FRESH, None]] + [d for d in self.debts if d[_SHAPE] != _ANY_SHAPE]
 
     def debt(self, shape):
         """The oldest debt of this shape, or None."""
@@ -103,11 +105,18 @@ class Unit(BusUnit):
         for n in _PROBE_COUNTS:
             count = n if function > 2 else 8 * n - 7  # replies of coils differ by whole bytes
             shape = shape_of(function, count)
-            if shape != own and address + count <= 0x10000 and self.debt(shape) is None:
+            if shape != own and address + count <= 0x10000 and self.may_probe(shape):
                 if not self._came_lately(shape):  # of which no copy can be on its way
                     return function, address, count
                 found = found or (function, address, count)
         return found
+
+    def may_probe(self, shape):
+        """Whether a read of this shape may be sent as a probe."""
+        for debt in self.debts:
+            if debt[_SHAPE] == shape or (debt[_SHAPE] == _ANY_SHAPE and debt[_STATE] != _FRESH):
+                return False
+        return True
 
     def _came_lately(self, shape):
         came = self._came
@@ -153,11 +162,17 @@ class Unit(BusUnit):
     def tried(self, asked_us, hold_off_us):
         """A request that was sent at `asked_us` was not answered: replies that were owed for so long had their chance
         to come out of any buffer that is emptied by the next request."""
+        self._probed(asked_us)
         self.debts = [
             debt
             for debt in self.debts
             if debt[_STATE] != _FRESH or debt[_WHOSE] == COPY or elapsed_us(asked_us, debt[_SINCE]) < hold_off_us
         ]
+
+    def _probed(self, t_us):
+        """A request has gone out, and with it what a converter had held back: what may come of anything comes now."""
+        if self.debts and self.debts[0][_SHAPE] == _ANY_SHAPE and self.debts[0][_STATE] == _FRESH:
+            self.debts[0][_STATE], self.debts[0][_SINCE] = _TIMED, t_us
 
     def doubt(self, shape, refused):
         """The oldest debt that a frame of this shape could pay; for a refusal, of this function. None without one."""
@@ -169,15 +184,19 @@ class Unit(BusUnit):
                 return debt
         return None
 
-    def answered(self, shape, refused, asked_us, t_us, crc):
+    def answered(self, shape, refused, asked_us, t_us, crc, again=False):
         """A reply was credited to the request of this shape sent at `asked_us`: what it proves about older ones.
 
         It may be the reply to an older request where one of this shape is owed, or, for a refusal, one of this
         function: then it proves the oldest of those only, and the reply to this request may still come.
         """
         doubtful = self.doubt(shape, refused)
-        if doubtful is None:
-            self.prove(asked_us)
+        self._probed(t_us)
+        if doubtful is not None and doubtful[_SHAPE] == _ANY_SHAPE:
+            self.owe(shape, asked_us, t_us)
+        elif doubtful is None:
+            if not again:  # a copy proves nothing
+                self.prove(asked_us)
             if refused and self._wary:
                 self.owe(shape, asked_us, t_us)  # it may be a copy of the last refusal
         elif refused:
@@ -197,13 +216,13 @@ class Unit(BusUnit):
         """Drop the debts that cannot be paid any more."""
         if self.debts:
             self.debts = [debt for debt in self.debts if not self._is_over(debt, t_us, hold_off_us, late_guard_us)]
-        if self.last_us is not None and elapsed_us(t_us, self.last_us) > late_guard_us:
+        if self.last_us is not None and elapsed_us(t_us, self.last_us) > late_guard_us + self.reply_timeout_us:
             self.last_us = None
             self._came = []
 
     def _is_over(self, debt, t_us, hold_off_us, late_guard_us):
         if debt[_WHOSE] == COPY:
-            limit = late_guard_us
+            limit = late_guard_us + self.reply_timeout_us
         elif debt[_STATE] == _FRESH:
             return False  # time alone does not end it
         elif debt[_WHOSE] == DAMAGED:
@@ -214,7 +233,9 @@ class Unit(BusUnit):
 
     def time_left_us(self, debt, t_us, late_guard_us):
         """How long a debt stands that only time has to end; 0 for one that needs an answer first."""
-        if debt[_WHOSE] == COPY or debt[_STATE] == _PROVEN:
+        if debt[_WHOSE] == COPY:
+            return max(1, late_guard_us + self.reply_timeout_us - elapsed_us(t_us, debt[_SINCE]))
+        if debt[_STATE] == _PROVEN:
             return max(1, late_guard_us - elapsed_us(t_us, debt[_SINCE]))
         return 0
 
