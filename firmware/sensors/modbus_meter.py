@@ -132,7 +132,7 @@ class ModbusMeter:
         return reply
 
     async def _answers(self, part, otherwise, again):
-        """Whether the meter answers a small read, `otherwise` when there is none; what may be a copy goes to `again`."""
+        """Whether the meter answers a small read (`otherwise`: there is none); what may be a copy goes to `again`."""
         if part is None:
             return otherwise
         heard = self.unit.statistics.heard()
