@@ -3,6 +3,7 @@
     output.add_json(parser)                 the option, the same for every verb that lists or reports
     output.show(args, document, lines)      the document when --json was given, else the lines
     output.say(args, line)                  progress: to standard error under --json, so that the document stays alone
+    with output.talk(args): …               all that is printed and asked meanwhile is such progress
     output.secret(line)                     shown and taken by the reader, or OutputTrouble
 
 The document is one JSON object in ASCII, whatever the terminal can write. Its first keys are `verb` and `ok`; those of
@@ -74,6 +75,11 @@ def plain(text: str) -> str:
 def say(args, line: str) -> None:
     """A line about what goes on, for people."""
     print(line, file=sys.stderr if wanted(args) else sys.stdout, flush=True)
+
+
+def talk(args) -> contextlib.AbstractContextManager:
+    """Meanwhile, what is printed and asked goes to standard error under --json."""
+    return contextlib.redirect_stdout(sys.stderr) if wanted(args) else contextlib.nullcontext()
 
 
 def error_document(verb: str | None, kind: str, text: str, exit_code: int) -> str:

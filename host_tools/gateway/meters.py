@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from host_tools.base import files, profile_files
+from host_tools.base import files, output, profile_files
 from host_tools.gateway import upload
 from host_tools.gateway.link import add_port_argument, open_unlocked
 from host_tools.meters import command
@@ -18,6 +18,7 @@ def add_parser(subparsers) -> None:
     push.add_argument("file", metavar="FILE.json|NAME", help="a profile file, or the name of an own profile")
     profile_files.add_argument(push)
     add_port_argument(push)
+    output.add_json(push)
 
 
 def run(args) -> int:
@@ -33,6 +34,7 @@ def run(args) -> int:
     if fault:
         raise ProfileError(f"{path}:{fault[0]}: {fault[1]}; nothing was sent")
     with open_unlocked(args) as link:
-        print(upload.push_text(link, path.stem, text))
-    print(f"use it: parkgate console, then settings add instruments name=… profile={path.stem} bus=… unit_id=…")
+        said = upload.push_text(link, path.stem, text)
+    use = f"use it: parkgate console, then settings add instruments name=… profile={path.stem} bus=… unit_id=…"
+    output.show(args, {"profile": path.stem, "file": str(path), "said": said}, [said, use])
     return 0

@@ -43,7 +43,7 @@ from pymodbus.framer import FramerType
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from host_tools.base import files
+from host_tools.base import files, output
 from host_tools.meters.dlt645 import simulator as dlt645
 from host_tools.meters.lines.opening import is_tcp
 from host_tools.meters.lines.simulated import Faults, SimulatedLine
@@ -57,6 +57,7 @@ from parkgate.meters.modbus.tcp import parse
 _TARGET_SILENT = 11  # what a gateway says of a meter behind it that does not answer
 _START_TIMEOUT_S = 10
 _STOP_TIMEOUT_S = 5
+_STOPPED = 130
 
 
 @dataclass
@@ -361,6 +362,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--settings", type=Path, metavar="FILE.toml", help="write a gateway's settings to read them")
     parser.add_argument("--log", type=Path, metavar="FILE.jsonl", help="record every answer, word by word")
     parser.add_argument("--seed", type=int, default=1, help="of all faults (default 1)")
+    output.add_json(parser)
 
 
 def from_arguments(args) -> MeterBus:
@@ -403,7 +405,7 @@ def settings_text(bus: MeterBus, link: Path | None) -> str:
 
 
 def run(args) -> int:
-    """Serve until Ctrl-C."""
+    """Serve until Ctrl-C; then 130, as a program that was stopped."""
     if args.settings:
         files.check_target(args.settings)
     if is_tcp(args.device) and (args.link or args.baud or args.parity or args.paced or args.echo):
@@ -419,11 +421,14 @@ def run(args) -> int:
     with bus:
         if args.settings:
             files.write(args.settings, text())
-            print(f"settings of a gateway that reads them: {args.settings}")
+            output.say(args, f"settings of a gateway that reads them: {args.settings}")
         speed = "" if is_tcp(bus.device) else f" at {bus.baud} baud"
-        print(f"meters answer on {args.link or bus.device}{speed}; Ctrl-C ends", flush=True)
+        output.say(args, f"meters answer on {args.link or bus.device}{speed}; Ctrl-C ends")
         try:
             while True:
                 time.sleep(1)
-        finally:
-            print(", ".join(f"{fate} {count}" for fate, count in sorted(bus.counts.items())))
+        except KeyboardInterrupt:
+            counted = dict(sorted(bus.counts.items()))
+            document = {"device": bus.device, "baud": None if is_tcp(bus.device) else bus.baud, "counts": counted}
+            output.show(args, document, [", ".join(f"{fate} {count}" for fate, count in counted.items())])
+    return _STOPPED

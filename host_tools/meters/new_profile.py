@@ -15,13 +15,14 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
-from host_tools.base import files, profile_files
+from host_tools.base import files, output, profile_files
 from host_tools.meters import profile_sources, word_orders
 from host_tools.meters.lines.opening import Bus, is_tcp, open_bus
 from parkgate import quantities
 from parkgate.errors import ModbusError, ProfileError
 from parkgate.meters import profiles
 
+_STOPPED = 130
 _INTERRUPTED = "nothing was written but the answers so far: the same command goes on with them"
 _WIDTH = 4  # registers that are looked at for one value
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -38,6 +39,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--unit", type=int, default=1, help="its unit id (default 1)")
     parser.add_argument("--line", default="9600N", metavar="BAUD[N|E|O]", help="baud rate and parity (default 9600N)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the file goes (default: the own folder)")
+    output.add_json(parser)
 
 
 def run(args) -> int:
@@ -59,10 +61,17 @@ def run(args) -> int:
     with open_bus(args.port, baud, parity, 200) if args.port else contextlib.nullcontext() as bus:
         made = Interview(args, path, Meter(bus, args.unit) if bus else None, baud, parity)
         try:
-            return made.run()
+            with output.talk(args):
+                made.run()
         except KeyboardInterrupt:
-            print(f"\n{_INTERRUPTED}")
-            return 130
+            output.say(args, f"\n{_INTERRUPTED}")
+            if output.wanted(args):
+                print(output.error_document(output.verb_of(args), "Interrupted", _INTERRUPTED, _STOPPED))
+            return _STOPPED
+    document = made.document
+    output.show(args, {"file": str(path), "profile": path.stem, "registers": len(document["registers"]),
+                       "tried_live": bool(args.port)})  # fmt: skip
+    return 0
 
 
 class Meter:
@@ -98,13 +107,12 @@ class Interview:
         self.draft = path.with_name(f".{path.stem}.answers")
         self.document: dict = {}
 
-    def run(self) -> int:
+    def run(self) -> None:
         self._begin()
         self._about()
         self._registers()
         self._show_live()
         self._finish()
-        return 0
 
     # The start.
 

@@ -16,7 +16,7 @@ import time
 import tty
 from pathlib import Path
 
-from host_tools.base import files, folder_lock, profile_files, unix_port
+from host_tools.base import files, folder_lock, output, profile_files, unix_port
 from host_tools.base.paths import METER_PROFILES
 from host_tools.image.app import app_image
 from host_tools.sim.simulated_prompt import Prompt
@@ -223,11 +223,21 @@ def add_parser(subparsers) -> None:
         help="made if missing; key, settings and journal come into it, and a settings.json that lies there is taken in",
     )
     profile_files.add_argument(parser)
+    output.add_json(parser)
 
 
 def run(args) -> int:
+    """Run it until Ctrl-C, or until it ends. Raises GatewayBusy, FileTrouble."""
     profile_files.use(args.meter_folders)
     gateway = SimulatedGateway(args.folder)
+    with output.talk(args):
+        status = _watch(args, gateway)
+    output.show(args, {"folder": str(args.folder), "status": status})
+    return 0
+
+
+def _watch(args, gateway: SimulatedGateway) -> dict:
+    """Show what it says; its last status."""
     gateway.bring_meters()
     print("compiling the firmware where it has changed …", flush=True)
     gateway.start()
@@ -251,4 +261,4 @@ def run(args) -> int:
         print()
     finally:
         gateway.kill()
-    return 0
+    return gateway.status

@@ -329,6 +329,24 @@ def test_late_replies_teach_patience_and_prompt_ones_end_it():
     equal(unit.reply_timeout_us, 2500 * MS)
 
 
+def test_a_time_out_is_learnt_in_three_exchanges():
+    """DESIGN 7: what a restart costs of a meter that is always late."""
+    for late_ms, lost in ((332, 1), (700, 2), (1000, 2), (2000, 3), (2400, 3)):
+        client, missed, t_us = Client(9600), 0, 0
+        for n in range(12):
+            t_us += 12000 * MS
+            client.idle(b"", t_us)
+            client.request(1, 4, 0, 2, t_us)
+            answer = reply(1, 4, bytes((0, 1, 0, n)))
+            due_us = client.due_us(t_us)
+            if due_us < late_ms * MS:
+                missed += isinstance(client.poll(t_us + due_us), ModbusTimeout)
+                client.idle(answer, t_us + late_ms * MS)
+            else:
+                true(isinstance(client.receive(answer, t_us + late_ms * MS), Reply))
+        equal(missed, lost, "%d ms" % late_ms)
+
+
 def test_the_copy_of_a_reply_is_counted_and_expected_from_then_on():
     client = asked()
     whole = reply(1, 4, b"\1\2\3\4")

@@ -131,6 +131,15 @@ def test_a_dead_meter_costs_one_reply_time_out_a_sample_and_two_when_it_dies():
     equal([sample(made, bus)[2] for _ in range(3)], [2, 1, 1])
 
 
+def test_what_a_restart_forgets_costs_a_bounded_number_of_samples():
+    """The figures of DESIGN 7: samples of 125 registers that lack something until it is learnt again."""
+    for largest, samples in ((60, 2), (40, 2), (10, 7), (1, 45)):
+        bus = Bus(lambda address, count, largest=largest: count > largest)
+        made = meter(bus, list(range(125)))
+        lost = [any(sample(made, bus)[1]) for _ in range(60)]
+        equal((sum(lost), any(lost[samples:])), (samples, False), str(largest))
+
+
 def test_what_is_not_asked_is_no_silence_of_the_meter():
     bus = Bus(lambda address, count: ModbusOwed("not asked") if count == 20 else False)
     made = meter(bus, list(range(20)) + [50])

@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from host_tools.base import files
+from host_tools.base import files, output
 from host_tools.gateway import upload
 from host_tools.gateway.commissioning import comparing
 from host_tools.gateway.commissioning.page import page
@@ -47,6 +47,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--again", action="append", default=[], metavar="NAME", help="do this meter once more")
     parser.add_argument("--answers", type=Path, metavar="FILE.json", help="take the answers from a file, ask nothing")
     add_port_argument(parser)
+    output.add_json(parser)
 
 
 def run(args) -> int:
@@ -56,7 +57,11 @@ def run(args) -> int:
     files.make_folder(args.folder)
     files.check_target(args.folder / PAGE)
     with open_unlocked(args) as link:
-        return Commissioning(args, link, given).run()
+        made = Commissioning(args, link, given)
+        with output.talk(args):
+            code = made.run()
+    output.show(args, made.as_document())
+    return code
 
 
 def _answers(path: Path) -> dict:
@@ -274,6 +279,16 @@ class Commissioning:
         else:
             print(f"all {len(self.meters)} meters answer and agree with their displays")
         return 1 if differs else 0
+
+    def as_document(self) -> dict:
+        """What was found, for programs."""
+        instruments = [
+            {"name": name, "about": record["about"], "answers": bool(record["answers_now"]), "fine": fine(record),
+             "findings": record["findings"], "signed_unix_ms": record["signed_unix_ms"]}
+            for name in self.meters for record in [self.state["instruments"][name]]
+        ]  # fmt: skip
+        return {"gateway": self.state["gateway"], "page": str(self.args.folder / PAGE),
+                "sha256": self.state["report"], "instruments": instruments}  # fmt: skip
 
     # Answers.
 
