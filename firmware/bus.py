@@ -37,7 +37,7 @@ class ModbusBus:
 
     async def exchange(self, unit_id, function: int, address, content):
         """The credited Reply. Raises the ModbusError that names what came instead, LinkError when the port is gone.
-        The console asks too: whoever comes second waits."""
+        The sampler and the console both ask: the second one waits."""
         async with self._lock:
             return await self._exchange(unit_id, function, address, content)
 

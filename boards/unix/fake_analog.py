@@ -30,8 +30,8 @@ class FakeAdc:
 class FakeWire:
     """A 1-Wire line with DS18B20s, or DS18S20s where the ROM code begins with 10h: `sensors` is ROM code → celsius(t),
     None for one that is not there. Calls are those of onewire.OneWire. `lose_supply()` makes the next result the
-    power-on value; `held_low` gives zeros for ever; `tail` takes the place of bytes 4 to 7 of the scratchpad, and
-    `part` tells the part where there is no ROM code."""
+    power-on value; with `held_low` the line always reads zeros; `tail` takes the place of bytes 4 to 7 of the
+    scratchpad, and `part` tells the part where there is no ROM code."""
 
     tail = None
     part = "ds18b20"

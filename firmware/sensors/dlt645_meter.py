@@ -53,7 +53,7 @@ class Dlt645Meter(ModbusMeter):
         return await ModbusMeter.read(self)
 
     async def _find(self):
-        """Ask whoever is there for its address; a meter that does not know how shows it in its answer to a read."""
+        """Ask the meter on the line for its address. One that cannot say it shows it in its answer to a read."""
         block = self._plan.blocks[0]
         client = self._line.client
         for function, address, content in ((READ_ADDRESS, b"", 6), (block.function, block.address, block.count)):

@@ -150,10 +150,10 @@ def check_identity(asked: Asked) -> Iterator[Finding]:
     if code == "damaged":
         yield Finding("code.damaged", WRONG, "its code is damaged", "only erasing the board opens its console", 60)
     elif code == "on trial":
-        text = "its code was never confirmed, so whoever has a cable can change it"
+        text = "its code was never confirmed, so anybody with a cable can change it"
         yield Finding("code.on_trial", NOTE, text, "parkgate provision --again shows a new one and sets it", 10)
     elif code == "not set":
-        text = "its console has no code: whoever has a cable can change it"
+        text = "its console has no code: anybody with a cable can change it"
         yield Finding("code.none", NOTE, text, "parkgate provision --again sets one", 11)
 
 

@@ -5,7 +5,7 @@ parkgate meters show eastron-sdm630      its quantities, scales and the reads th
 parkgate meters check [FILE.json …]      the schema, with file and line of each fault
 parkgate meters compare --facts FILE.csv where other sources have a register otherwise
 parkgate meters docs FILE.md             the list of meters, as a page
-parkgate meters scan /dev/ttyUSB0        who answers on a bus, and which profiles that may be
+parkgate meters scan /dev/ttyUSB0        which meters answer on a bus, and what they may be
 parkgate meters new acme-m100            the profile of a meter that nobody has heard of, step by step
 parkgate meters push FILE.json           bring a profile to a gateway in service, over its console
 parkgate meters test PORT PROFILE@UNIT   every value of a live meter, and what cannot be right
@@ -47,7 +47,7 @@ def add_parser(subparsers):
     output.add_json(check)
     compare.add_arguments(verbs.add_parser("compare", help="the profiles beside what other sources say"))
     docs.add_arguments(verbs.add_parser("docs", help="write the list of meters as a page"))
-    scan.add_arguments(verbs.add_parser("scan", help="who answers on a live bus, at which baud rate, as what"))
+    scan.add_arguments(verbs.add_parser("scan", help="which meters answer on a live bus, at which baud rate, as what"))
     test_meter.add_arguments(verbs.add_parser("test", help="read live meters, and say what cannot be right"))
     simulate = verbs.add_parser("simulate", help="answer as meters on a serial line")
     if "simulate" in sys.argv:

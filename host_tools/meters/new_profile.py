@@ -120,7 +120,7 @@ class Interview:
         if self.draft.is_file():
             kept = json.loads(files.read_text(self.draft))
             count = len(kept.get("registers", ()))
-            if yes(f"There are answers from before, with {count} registers. Go on with them?"):
+            if yes(f"There are earlier answers, with {count} registers. Go on with them?"):
                 self.document = kept
                 return
         if self.args.csv:
@@ -128,7 +128,7 @@ class Interview:
         elif self.args.copy:
             self.document = profile_sources.from_profile(self.args.copy)
         elif self.args.from_scan and self.meter:
-            print("Looking for registers that read as mains; this takes a minute.", flush=True)
+            print("Looking for registers that hold mains voltage, frequency or power; this takes a minute.", flush=True)
             self.document = profile_sources.from_scan(self.meter.words)
             for row in self.document["registers"]:
                 print(f"  address {row[1]}: {row[5]}")
@@ -190,7 +190,7 @@ class Interview:
         words = self.meter.most_words(self.document["function"], address) if self.meter else None
         if isinstance(words, str):
             print(f"  the meter does not give it: {words}")
-            if not yes("  Keep it all the same?", False):
+            if not yes("  Keep it anyway?", False):
                 return None
             words = None
         type_name, order, decimals = self._meaning(words, unit)
@@ -227,7 +227,7 @@ class Interview:
         if len(fitting) > 1:
             print("  Several lines agree with the display; the manual says how many registers the value has.")
         if shown is not None and not fitting:
-            print("  None of them is what the display shows: another address? Or it moves: look again.")
+            print("  No line is what the display shows: the address is another one, or the value has moved.")
         picked = int(ask("  Which line is right", str(best + 1), lambda text: _line_fault(text, len(found)))) - 1
         decimals = next((d for meaning, d in fitting if meaning == found[picked]), None)
         if decimals is None:

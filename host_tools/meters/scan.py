@@ -56,7 +56,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--timeout-ms", type=int, default=150, metavar="MS", help="how long a meter may take to answer (default 150)"
     )
-    parser.add_argument("--no-identify", action="store_true", help="only say who answers")
+    parser.add_argument("--no-identify", action="store_true", help="only say which unit ids answer")
     parser.add_argument("--protocol", choices=("modbus", "dlt645"), default="modbus", help="what the meters speak")
     parser.add_argument("--all", action="store_true", help="DL/T 645: look pair by pair, at every speed")
     output.add_json(parser)
@@ -109,7 +109,7 @@ def run(args) -> int:
                 f"meter {address} answers DL/T 645 at {baud} baud, parity {parity}: scan with --protocol dlt645"
             )
         lines.append("silence may also mean that the meter speaks DL/T 645, as many Chinese DIN-rail meters do:")
-        lines.append("the display or the label says 645, and its address has 12 digits")
+        lines.append("then the display or the label says 645, and the address has 12 digits")
     output.show(args, {"asked": asked, "found": [_as_document(item) for item in found]}, lines)
     return 0 if found else 1
 
@@ -148,7 +148,7 @@ def units_of(text: str) -> tuple[int, int]:
 def _what_to_do(tcp: bool) -> list[str]:
     if tcp:
         return ["what to do: check the unit ids (--units 1-255), and wires and line settings behind the gateway"]
-    return ["what to do: exchange A and B; check ground, the meter's supply, its unit id (--units 1-255)"]
+    return ["what to do: swap wires A and B; check ground, the meter's supply and its unit id (--units 1-255)"]
 
 
 def scan_line(bus: Bus, unit_ids, baud: int | None, parity: str | None):
@@ -170,7 +170,8 @@ def answer_of(bus: Bus, unit_id: int) -> str:
         except ModbusTimeout:
             continue
         except ModbusError as error:
-            return f"something answers, damaged: {type(error).__name__}; another baud rate, or two with this unit id?"
+            what = "another baud rate, or two meters with this unit id?"
+            return f"something answers, but not readably ({type(error).__name__}): {what}"
     return ""
 
 
@@ -191,7 +192,7 @@ def candidates() -> list[identify.Candidate]:
 
 def recognise(read: Callable[[int, int, int], tuple[bytes | None, bool]]) -> list[identify.Candidate]:
     """The plausible profiles, best first. `read(function, address, count)` gives what the meter answers: (bytes,
-    False), or None and whether it refused. Every register is asked for once, whoever wants it."""
+    False), or None and whether it refused. Every register is asked for once, however many profiles want it."""
     seen: dict[tuple[int, int, int], tuple[bytes | None, bool]] = {}
 
     def once(function: int, address: int, count: int) -> tuple[bytes | None, bool]:
@@ -296,8 +297,8 @@ def described(found: Found) -> list[str]:
         if found.baud:
             where = f"--unit {found.unit_id} --line {found.baud}{found.parity} --from-scan"
         return [
-            "it answers, but no profile fits: it may be a meter that is not known here yet",
-            f"begin a profile with what it answers: parkgate meters new MAKER-MODEL --port PORT {where}",
+            "it answers, but no profile fits: Parkgate may not know this meter yet",
+            f"to start a profile from what it answers: parkgate meters new MAKER-MODEL --port PORT {where}",
         ]
     best = found.candidates[0]
     alike = [c.name for c in found.candidates[1:] if (c.score, c.answered) == (best.score, best.answered)]
@@ -309,7 +310,7 @@ def described(found: Found) -> list[str]:
             f"weight {candidate.score}: {', '.join(says)}"
         )
     if alike:
-        lines.append(f"their registers cannot tell {best.name} from {', '.join(alike)}: read the label")
+        lines.append(f"{best.name} and {', '.join(alike)} have the same registers: read the label to know which it is")
     lines.append(
         f"settings add instruments name=meter{found.unit_id} profile={best.name} bus=rs485 unit_id={found.unit_id}"
     )

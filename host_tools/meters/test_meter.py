@@ -190,7 +190,7 @@ def described(meter: Tested, orders: bool) -> list[str]:
         if orders:
             lines += [f"      {text}" for text in in_all_orders(meter, channel)]
     if all(quality == TIMEOUT for _, qualities in meter.samples for quality in qualities):
-        lines.append("  NO ANSWER: exchange A and B; check the meter's supply, its unit id, baud rate and parity")
+        lines.append("  NO ANSWER: swap wires A and B; check the meter's supply, its unit id, baud rate and parity")
     elif meter.findings:
         lines += [f"  WRONG: {text}" for text in meter.findings]
     elif not meter.hints:

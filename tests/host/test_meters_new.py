@@ -100,7 +100,7 @@ def test_made_step_by_step_after_an_interruption_and_brought_into_service(tmp_pa
     person.expect(pexpect.EOF)
     assert list(own.glob("*.json")) == []
     person = typed(*words)
-    answer(person, "answers from before, with 1 registers", "")
+    answer(person, "earlier answers, with 1 registers", "")
     one_row(person, line, "frequency", "702")
     one_row(person, line, ENERGY, "0x2C6")
     answer(person, "Quantity", "")

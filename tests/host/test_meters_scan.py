@@ -85,7 +85,7 @@ def test_silence_is_said_with_what_to_do(capsys):
     with MeterBus([SimulatedMeter("pzem-004t", 9)], CURVE) as bus:
         words = ["meters", "scan", bus.device, "--line", "9600", "--timeout-ms", "30", "--units"]
         assert cli.main([*words, "1-3"]) == 1
-        assert "exchange A and B" in capsys.readouterr().out
+        assert "swap wires A and B" in capsys.readouterr().out
         assert cli.main([*words, "9", "--no-identify"]) == 0
         assert "profile=" not in capsys.readouterr().out
 
@@ -101,7 +101,7 @@ def test_two_meters_of_one_map_are_both_offered():
         return b"".join(words[address + i].to_bytes(2, "big") for i in range(count)), False
 
     lines = scan.described(scan.Found(1, 9600, "N", "", scan.recognise(read)))
-    (said,) = [line for line in lines if "cannot tell" in line]
+    (said,) = [line for line in lines if "have the same registers" in line]
     assert "eastron-sdm220" in said and "eastron-sdm230" in said
 
 

@@ -143,7 +143,7 @@ class Commissioning:
                     print(f"    {quantity}: {quality}")
                 break
             record["answers_now"] = False
-            print("  it does not answer: look at its supply, A and B, its unit id and baud rate")
+            print("  it does not answer: check its supply, the wires A and B, its unit id and its baud rate")
             if self.given is not None or not self._yes("  Try again"):
                 break
         record["bad"] = dict(list(bad.items())[:16])
@@ -167,9 +167,9 @@ class Commissioning:
     def _phases(self, record, values) -> None:
         record["findings"] = wiring({name: value for name, (value, _) in values.items()})
         for text in record["findings"]:
-            print(f"  look: {text}")
+            print(f"  please check: {text}")
         if values and not record["findings"]:
-            print("  phases: nothing to see")
+            print("  phases: nothing looks wrong")
         self._keep()
 
     def _display(self, name, record, values) -> None:

@@ -67,7 +67,7 @@ def _meter(name, record):
         ("What it is", escape(record.get("about", ""))),
         ("Serial number", _text(answers, "serial", "not read") + _differs(record.get("serial_differs"), "meter")),
         ("Transformers", _text(answers, "ratio", "none") + _differs(record.get("ratio_differs"), "setting")),
-        ("Phases", "<br>".join(map(escape, record.get("findings", ()))) or "nothing to see"),
+        ("Phases", "<br>".join(map(escape, record.get("findings", ()))) or "nothing looks wrong"),
         ("Note", _text(answers, "note", "none")),
         ("Signed", f"{_time(record['signed_unix_ms'])}, in batch {record['batch']} or the next of the gateway's chain"),
     ]

@@ -45,7 +45,7 @@ class Dlt645Bus(SerialBus):
         return event
 
     def listen(self, seconds: float) -> None:
-        """Take what comes within this time, whoever sends it."""
+        """Take what comes within this time from any meter."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._take(int(left * 1e6))
