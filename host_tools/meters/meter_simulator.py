@@ -132,7 +132,7 @@ class MeterBus(SimulatedLine):
         self._thread("meters", self._serve, ready)
         if not ready.wait(_START_TIMEOUT_S) or self._failure:
             self.stop()
-            raise LinkError(f"the simulated meters did not start: {self._failure or 'no answer in time'}")
+            raise LinkError(f"the simulated meters did not start: {_in_words(self._failure)}")
         return self.device
 
     def stop(self) -> None:
@@ -293,6 +293,12 @@ class MeterBus(SimulatedLine):
         if self._tcp and fate in ("cut", "noise"):
             return "sent", packet, 0.0
         return fate, changed, delay_s
+
+
+def _in_words(failure: BaseException | None) -> str:
+    if isinstance(failure, OSError):
+        return files.why(failure)
+    return str(failure or "no answer in time")
 
 
 def _nobody() -> SimDevice:

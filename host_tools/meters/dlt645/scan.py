@@ -168,5 +168,5 @@ def run(args, lines: list[tuple[int, str]]) -> int:
             f"the bus: settings add buses name=rs485 device=… protocol=dlt645 baud={item.baud} parity={item.parity}"
         )
         return 0
-    print("what to do: exchange A and B; check ground and the meter's supply; it may speak Modbus (without --protocol)")
+    print("what to do: swap wires A and B; check ground and the meter's supply; or it speaks Modbus (no --protocol)")
     return 1

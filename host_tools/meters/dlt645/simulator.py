@@ -30,6 +30,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Any
 
+from host_tools.base import files
 from host_tools.meters.lines.simulated import Faults, SimulatedLine
 from host_tools.meters.load_curve import Load, LoadCurve, WiredLoad
 from host_tools.meters.load_curve import read as read_curve
@@ -359,4 +360,4 @@ def _open_port(device: str, baud: int, parity: str) -> int:
         port = serial.Serial(device, baud, parity=parity, timeout=0, exclusive=True)
         return os.dup(port.fileno())
     except OSError as error:
-        raise LinkError(f"{device} does not open: {error}") from None
+        raise LinkError(f"{device} does not open: {files.why(error)}") from None

@@ -9,6 +9,7 @@ import time
 
 import serial
 
+from host_tools.base.files import why
 from parkgate.errors import (
     LinkError,
     ModbusCrcError,
@@ -48,7 +49,7 @@ class SerialBus:
         except _REFUSED as error:
             raise SettingsError(f"{port} cannot do {baud} baud with parity {parity}: {error}") from None
         except OSError as error:  # and serial.SerialException, which is one
-            raise LinkError(f"{port} does not open: {error}") from None
+            raise LinkError(f"{port} does not open: {why(error)}") from None
         self.port = port
 
     def __enter__(self) -> SerialBus:
@@ -104,7 +105,7 @@ class SerialBus:
         try:
             return self._serial.read(self._serial.in_waiting)
         except (OSError, *_REFUSED) as error:
-            raise LinkError(f"{self.port}: {error}") from None
+            raise LinkError(f"{self.port}: {why(error)}") from None
 
     def _exchange(self, unit_id: int, function: int, address: int, count: int, probe: bool = False):
         client = self.client
@@ -114,7 +115,7 @@ class SerialBus:
         try:
             self._serial.write(request)
         except OSError as error:
-            raise LinkError(f"{self.port}: {error}") from None
+            raise LinkError(f"{self.port}: {why(error)}") from None
         client.sent(early, clock_us())
         while True:
             due_us = client.due_us(clock_us())
@@ -130,5 +131,5 @@ class SerialBus:
                 time.sleep(_POLL_S)
             data = self._serial.read(waiting)
         except (OSError, *_REFUSED) as error:
-            raise LinkError(f"{self.port}: {error}") from None
+            raise LinkError(f"{self.port}: {why(error)}") from None
         return self.client.receive(data, clock_us()) if data else self.client.poll(clock_us())

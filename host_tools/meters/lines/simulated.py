@@ -76,7 +76,11 @@ class SimulatedLine:
         self._stopping = threading.Event()
 
     def __enter__(self):
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

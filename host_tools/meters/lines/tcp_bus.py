@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 
+from host_tools.base.files import why
 from host_tools.meters.lines.serial_bus import clock_us
 from parkgate.errors import LinkError, ModbusError, SettingsError
 from parkgate.meters.modbus.frame import Reply
@@ -48,11 +49,11 @@ class TcpBus:
             return self._exchange(unit_id, function, address, count)
         except OSError as error:
             if not kept:
-                raise LinkError(f"{self.port}: the connection broke: {error}") from None
+                raise LinkError(f"{self.port}: the connection broke: {why(error)}") from None
         try:
             return self._exchange(unit_id, function, address, count)
         except OSError as error:
-            raise LinkError(f"{self.port}: the connection broke: {error}") from None
+            raise LinkError(f"{self.port}: the connection broke: {why(error)}") from None
 
     def _exchange(self, unit_id: int, function: int, address: int, count: int) -> Reply:
         connection = self._socket or self._open()
@@ -87,7 +88,7 @@ class TcpBus:
         try:
             self._socket = socket.create_connection((host, port), _CONNECT_S)
         except OSError as error:
-            raise LinkError(f"no connection to {host}:{port}: {error}") from None
+            raise LinkError(f"no connection to {host}:{port}: {why(error)}") from None
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.client.opened()
         return self._socket

@@ -255,7 +255,7 @@ class Client(BusClient):
         return event
 
     def abandon(self, t_us):
-        """Give up what is under way, if anything: the port failed, or the asking task was ended. Its reply stays owed."""
+        """Give up what is under way, if anything: the port failed, or the asking task ended. Its reply stays owed."""
         if self.waiting:
             self._end(t_us)
 

@@ -226,7 +226,7 @@ class Client(Arrivals):
         return None
 
     def abandon(self, t_us):
-        """Give up what is under way, if anything: the port failed, or the asking task was ended. Its reply stays owed."""
+        """Give up what is under way, if anything: the port failed, or the asking task ended. Its reply stays owed."""
         if self.waiting:
             self._end(t_us)
 
