@@ -80,13 +80,16 @@ class Unit(BusUnit):
             while at and debts[at - 1][_SHAPE] != _ANY_SHAPE and elapsed_us(debts[at - 1][_ASKED], asked_us) > 0:
                 at -= 1
             debts.insert(at, [shape, asked_us, t_us, whose, _FRESH, crc])
+        elif debts[0][_SHAPE] == _ANY_SHAPE and whose != THEIRS:  # our own request brings out what is held back
+            debts[0][_SINCE] = t_us
         else:
-            self.debts[0] = [_ANY_SHAPE, asked_us, t_us, OWN, _TIMED, None]  # nothing can be asked: let time end it
+            self.owe_anything(t_us)
 
     def owe_anything(self, t_us):
-        """Requests to this unit may have been lost before we saw them: any reply may come, until a probe was sent (its
-        answer counts for nothing) and `hold_off_us` has passed."""
-        self.debts = [[_ANY_SHAPE, t_us, t_us, OWN, _FRESH, None]] + [d for d in self.debts if d[_SHAPE] != _ANY_SHAPE]
+        """More is owed than can be told apart, or requests to this unit were lost before we saw them: any reply may
+        come, until a probe was sent (its answer counts for nothing) and `hold_off_us` has passed."""
+        others = [debt for debt in self.debts if debt[_SHAPE] != _ANY_SHAPE]
+        self.debts = [[_ANY_SHAPE, t_us, t_us, OWN, _FRESH, None]] + others[1 - _DEBTS_MAX :]
 
     def debt(self, shape):
         """The oldest debt of this shape, or None."""
