@@ -12,24 +12,19 @@ from parkgate.errors import LinkError, ModbusError, ModbusTimeout
 _CONNECT_MS = 3000
 _BACKOFF_MS_MIN, _BACKOFF_MS_MAX = 1000, 60000
 _SILENCES_MAX = 3  # so many requests in a row without any frame: the connection is taken for dead
-_RESOLVE_AFTER = 5  # failed connections in a row until a name is looked up again
 _PIECE_BYTES = 512
 
 
 class TcpBus:
-    """The calls of bus.ModbusBus. `connect(host, port, timeout_ms)` gives (reader, writer) and brings the network up,
-    `resolve(host)` an address in digits where the board can tell; `client` is a modbus.tcp.TcpClient.
-
-    To look a name up blocks. So the address that a name had is kept until five connections in a row have failed."""
+    """The calls of bus.ModbusBus. `connect(host, port, timeout_ms)` gives (reader, writer); it brings the network up
+    and looks a name up. `client` is a modbus.tcp.TcpClient."""
 
     idle = False  # nothing is lost between exchanges: what comes waits in the connection and names its request
 
-    def __init__(self, connect, resolve, host: str, port: int, client, ticks_us, mono_ms):
+    def __init__(self, connect, host: str, port: int, client, ticks_us, mono_ms):
         self._connect = connect
-        self._resolve = resolve
         self._host = host
         self._port = port
-        self._address = host if _is_address(host) else None
         self.client = client
         self._ticks_us = ticks_us
         self._mono_ms = mono_ms
@@ -119,19 +114,13 @@ class TcpBus:
         if now < self._again_ms:
             raise ModbusTimeout("%s:%d: no connection; tried again later" % (self._host, self._port))
         try:
-            self._reader, self._writer = await self._connect(self._address or self._host, self._port, _CONNECT_MS)
+            self._reader, self._writer = await self._connect(self._host, self._port, _CONNECT_MS)
         except LinkError as e:
             self.refusals += 1
             self._wait()
             raise ModbusTimeout(str(e)) from None
         self.connections += 1
         self.client.opened()
-        if self._address is None:
-            try:
-                address = self._resolve(self._host)  # known by now, so this takes no time
-                self._address = address if _is_address(address) else None
-            except LinkError:
-                pass  # the name will do
 
     def _broken(self, error):
         self._wait()
@@ -141,8 +130,6 @@ class TcpBus:
         """The connection failed: no other one for a while, which doubles with each failure."""
         longest_ms = min(_BACKOFF_MS_MIN << min(self._failures, 6), _BACKOFF_MS_MAX)
         self._failures += 1
-        if self._failures % _RESOLVE_AFTER == 0 and not _is_address(self._host):
-            self._address = None
         drawn = self._ticks_us() & 0xFF  # microseconds since the start are chance enough
         self._again_ms = self._mono_ms() + longest_ms // 2 + longest_ms * drawn // 510
 
@@ -154,8 +141,3 @@ class TcpBus:
                 await asyncio.wait_for_ms(writer.wait_closed(), _CONNECT_MS)
             except (OSError, asyncio.TimeoutError):
                 pass  # it is gone either way
-
-
-def _is_address(host):
-    """Whether a host is an address in digits."""
-    return all([c in "0123456789." for c in host])

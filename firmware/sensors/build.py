@@ -93,7 +93,7 @@ def bus(item: dict, board):
 
     host, port = parse(item["device"])
     made = TcpClient(item["reply_timeout_ms"] * 1000, item["rest_ms"] * 1000)
-    return TcpBus(board.connect, board.resolve, host, port, made, clock.ticks_us, clock.mono_ms)
+    return TcpBus(board.connect, host, port, made, clock.ticks_us, clock.mono_ms)
 
 
 def meter(item: dict, bus, read_profile, mono_ms, notes):

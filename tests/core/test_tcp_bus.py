@@ -66,11 +66,10 @@ def refusal(code):
 class Gateway:
     """What is at the other end: `answers`, one a connection; None refuses it."""
 
-    def __init__(self, *answers, resolved="10.0.0.9"):
+    def __init__(self, *answers):
         self.answers = list(answers)
         self.made = []
         self.asked_for = []
-        self.resolved = resolved
         self.mono_ms = 0
 
     async def connect(self, host, port, _timeout_ms):
@@ -81,14 +80,9 @@ class Gateway:
         self.made.append(Connection(answer))
         return self.made[-1], self.made[-1]
 
-    def resolve(self, _host):
-        if self.resolved is None:
-            raise LinkError("no address")
-        return self.resolved
-
     def bus(self, host="10.0.0.5"):
         client = TcpClient(TIMEOUT_MS * 1000)
-        return TcpBus(self.connect, self.resolve, host, 502, client, ticks_us, lambda: self.mono_ms)
+        return TcpBus(self.connect, host, 502, client, ticks_us, lambda: self.mono_ms)
 
 
 def ask(bus, unit_id=1):
@@ -205,24 +199,13 @@ def test_what_speaks_no_modbus_is_closed_and_left_alone():
     true("later" in failed(bus))
 
 
-def test_a_name_is_looked_up_once_and_again_after_five_failures():
-    gateway = Gateway(good, None)
+def test_each_connection_asks_for_the_name():
+    gateway = Gateway(good, good)
     bus = gateway.bus("meters.example")
     ask(bus)
     gateway.made[0].answer = lambda _request: b""
-    for _ in range(7):
-        failed(bus)
-        gateway.mono_ms += 120000
-    hosts = [host for host, _ in gateway.asked_for]
-    equal(hosts[:2], ["meters.example", "10.0.0.9"])
-    equal(hosts[-1], "meters.example", "the address may have changed")
-    for resolved in (None, "found"):  # a board that cannot tell addresses goes by the name
-        gateway = Gateway(good, good, resolved=resolved)
-        bus = gateway.bus("meters.example")
-        ask(bus)
-        gateway.made[0].answer = lambda _request: b""
-        ask(bus)
-        equal([host for host, _ in gateway.asked_for], ["meters.example"] * 2)
+    ask(bus)
+    equal(gateway.asked_for, [("meters.example", 502)] * 2, "its address may have changed")
 
 
 def test_the_counters_of_the_connection():
