@@ -16,6 +16,7 @@ from pathlib import Path
 from host_tools.base import files, folder_lock
 from host_tools.base.keys import hub_key
 from host_tools.broker import certificates
+from host_tools.hub.park import zone
 from host_tools.hub.park.book import Book
 from host_tools.hub.receiving.intake import Intake, Message
 from host_tools.hub.receiving.receive import Receiver
@@ -35,6 +36,7 @@ RETRY_S_MIN, RETRY_S_MAX = 0.5, 30.0
 STOP_TIMEOUT_S = 20.0
 LOCK_FILE = "hub.lock"
 SIGN_EVERY_S = 1.0
+STUCK_S = 60.0  # a writer that has not gone round for so long is stuck
 SUMS_EVERY_S, SUMS_BUSY_S, SUMS_IDLE_S = 2.0, 0.02, 0.25
 RUNNING = "running"  # in the table about: 1 while a hub runs, 0 after it ended in order
 
@@ -86,6 +88,8 @@ class Hub:
         self.started_unix_ms = now_unix_ms()
         self.storage_fault: str | None = None
         self.groups = self.messages = self.faults = 0
+        self.zone = zone.zone(self.store.setting("zone") or zone.local_zone_name())
+        self._turned_s = time.monotonic()
         self._stopping = threading.Event()
         self._stop_once, self._stopped = threading.Lock(), False
         self._thread = threading.Thread(target=self._run, name="hub-writer", daemon=True)
@@ -103,6 +107,11 @@ class Hub:
     def use_broker(self, url: str, ca_file=None, cert_file=None, key_file=None, password: str | None = None) -> None:
         """Name the broker; `password` takes the place of the URL's. Raises AddressError."""
         self.receiver = Receiver(url, self.key.client_id(), ca_file, cert_file, key_file, password)
+
+    def set_zone(self, name: str) -> None:
+        """Take another time zone for the park, and keep it. Raises SettingsError."""
+        self.zone = zone.zone(name)
+        self.store.set_setting("zone", name)
 
     def broker_ca(self) -> str | None:
         """What the broker's certificate comes from, as a gateway's setting; None where that is not one certificate."""
@@ -179,6 +188,7 @@ class Hub:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            self._turned_s = time.monotonic()
             try:
                 if self.signer.broken:
                     self._stopping.wait(IDLE_WAIT_S)  # nothing is stored that the log cannot say
@@ -233,6 +243,12 @@ class Hub:
                 continue
             if message is not None:
                 self.receiver.publish(log_topic(gateway), message)
+
+    def is_alive(self) -> bool:
+        """Whether the writer goes round: it does so at least each IDLE_WAIT_S, or says why it cannot store."""
+        return self._thread.is_alive() and (
+            self.storage_fault is not None or time.monotonic() - self._turned_s < STUCK_S
+        )
 
     def _sum_up(self, is_idle: bool) -> None:
         """Make some of the sums that are due: a little now and then, more when nothing else is to be done."""

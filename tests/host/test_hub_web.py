@@ -180,20 +180,35 @@ def test_the_page_in_a_browser(server, browser):
     with page_of(browser, server.url) as page:
         page.wait_for_selector("#list .row")
         assert page.locator("#list .row").count() == 3
-        page.click("text=paint shop")
+        page.click("#list .row:has-text('paint shop')")
+        page.wait_for_selector("#detail h2:has-text('paint shop')")
         page.wait_for_selector(".uplot canvas")
-        assert page.locator("h2").inner_text() == "paint shop"
+        assert page.locator("#detail h2").inner_text() == "paint shop"
         assert "active power" in page.locator(".u-legend").inner_text()
         page.click("button.pick:has-text('voltage L1')")
         page.wait_for_selector(".u-legend:has-text('voltage L1')")
-        page.click("text=press <b>line</b>")
+        page.click("#list .row:has-text('press')")
         page.wait_for_selector(".alarm")
         assert "needs attention" in page.locator(".title").inner_text()
-        assert page.locator("h2").inner_text() == "press <b>line</b>", "a name is text, never markup"
+        assert page.locator("#detail h2").inner_text() == "press <b>line</b>", "a name is text, never markup"
         page.fill("#search", "cold")
         assert page.locator("#list .row").count() == 1
         page.fill("#search", "nothing like it")
         assert page.locator("#list-empty").is_visible()
+
+
+def test_the_first_screen_says_what_a_manager_asks(server, browser):
+    with page_of(browser, server.url) as page:
+        page.wait_for_selector(".tile")
+        assert page.locator(".figure dt").all_inner_texts() == ["Power now", "Energy today", "Off", "Needs a person"]
+        names = page.locator(".tile-head b").all_inner_texts()
+        assert names[0] == "press <b>line</b>" and len(names) == 3, "trouble first"
+        assert page.locator("#list .row .name").all_inner_texts()[0] == "press <b>line</b>"
+        assert page.locator(".figure >> nth=0").bounding_box()["y"] < 200, "without scrolling"
+        assert "null" not in page.locator("#park").inner_text()
+        page.click(".tile:has-text('paint shop')")
+        page.wait_for_selector("#detail h2:has-text('paint shop')")
+        page.wait_for_selector(".bar-one svg rect.sure, .bar-one svg rect.unknown")
 
 
 def test_the_page_on_a_phone_does_not_scroll_sideways(server, browser):
@@ -216,4 +231,6 @@ def test_the_page_when_the_hub_ends(filled, browser):
         page.wait_for_selector("#list .row")
     page.wait_for_selector("text=hub not reachable", timeout=WAIT_S * 1000)
     assert page.locator("#list .row").count() == 3, "what was known stays"
+    assert page.locator("body.gone").count() == 1 and "may be wrong now" in page.locator("#gone").inner_text()
+    assert "grayscale" in page.locator("main").evaluate("node => getComputedStyle(node).filter"), "and is grey"
     context.close()

@@ -152,7 +152,7 @@ def _extremes(item, blocks, from_ms, to_ms, points):
         while gap is not None and gap[0] <= first_ms:
             gap, broken = next(gaps, None), True
         if broken and times:
-            times.append(times[-1])
+            times.append(times[-1] + 1)  # a moment of its own: the reading before it stays
             values.append(None)
         times += [first_ms, last_ms]
         values += [least, most]

@@ -60,6 +60,15 @@ class Store:
                 f"{hub_id.hex()[:16]}…: put the files of one and the same hub together. Nothing was changed"
             )
 
+    def setting(self, name: str) -> str | None:
+        """A setting of the hub (`parkgate hub --zone`); None where it was never made."""
+        row = self.db.execute("SELECT value FROM about WHERE name = ?", (f"setting {name}",)).fetchone()
+        return row[0] if row else None
+
+    def set_setting(self, name: str, value: str) -> None:
+        """Keep a setting of the hub from now on."""
+        self.db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (f"setting {name}", value))
+
     def close(self) -> None:
         self.db.close()
 

@@ -65,6 +65,9 @@ def add_parser(subparsers) -> None:
         help="a name by which the page is reached, besides addresses, localhost and this computer's name",
     )  # fmt: skip
     parser.add_argument(
+        "--zone", metavar="ZONE", help="the park's time zone, as Asia/Phnom_Penh; kept (at first: this computer's)"
+    )
+    parser.add_argument(
         "--proxy", metavar="ADDRESS", help="the address of a proxy in front whose X-Forwarded-For is believed"
     )
     parser.add_argument(
@@ -94,6 +97,8 @@ def run(args) -> int:
         proxy = _one_address(args.proxy)
         hub = Hub(args.data)  # the lock, the key and the database are ours before anything else is touched
         stack.callback(hub.stop)
+        if args.zone:
+            hub.set_zone(args.zone)
         url = args.broker
         if place:
             url = stack.enter_context(Broker("nats", hub.data_dir / "broker", *place)).url

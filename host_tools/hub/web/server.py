@@ -6,7 +6,10 @@
     POST /api/gateways                 enrol one, by an operator with a token (register)
     /api/gateways/ID                   one gateway with its channels, chains, events and refused messages
     /api/gateways/ID/readings          ?series=1,2 &from=MS &to=MS &last_s=S &points=N
+    /api/gateways/ID/energy            ?unit=hour|day|month|minute &from=MS &to=MS &series=1,2 (park_pages)
     /api/gateways/ID/batches/EPOCH/SEQ the signed bytes of a batch
+    /api/park                          power now, energy today, what is off and what needs a person
+    /healthz, /readyz                  for whatever watches the process
     /log/…                             the log: checkpoint, tiles, proofs (log_pages)
 
 Nothing comes from another host, and the content security policy forbids it. Only requests that name the hub by an
@@ -36,6 +39,7 @@ from host_tools.hub.stores import kept
 from host_tools.hub.stores.store import DATABASE_FILE, connect
 from host_tools.hub.web import connections, guards
 from host_tools.hub.web.log_pages import LogPages
+from host_tools.hub.web.park_pages import ParkPages
 from parkgate import VERSION
 from parkgate.errors import SettingsError
 
@@ -62,6 +66,7 @@ def make_app(hub: Hub, ready=None, names: Sequence[str] = ()) -> Starlette:
             await run_in_threadpool(hub.stop)
 
     pages = Pages(hub)
+    park = ParkPages(hub, pages.questions)
     middleware = [
         Middleware(guards.SafeHeaders),
         Middleware(guards.OwnHost, names=names),
@@ -77,6 +82,10 @@ def make_app(hub: Hub, ready=None, names: Sequence[str] = ()) -> Starlette:
             Route("/api/gateways", Registration(hub).post, methods=["POST"]),
             Route("/api/gateways/{id}", pages.gateway),
             Route("/api/gateways/{id}/readings", pages.readings),
+            Route("/api/gateways/{id}/energy", park.energy),
+            Route("/api/park", park.overview),
+            Route("/healthz", park.healthz),
+            Route("/readyz", park.readyz),
             Route("/api/gateways/{id}/batches/{epoch}/{seq:int}", pages.batch),
             *LogPages(hub.data_dir).routes(),
             Mount("/static", StaticFiles(directory=STATIC)),

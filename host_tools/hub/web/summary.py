@@ -11,7 +11,7 @@ from host_tools.hub.reading import availability
 from host_tools.hub.receiving import present
 from host_tools.hub.receiving.accept import size, without
 from host_tools.hub.receiving.state import Epoch, Gateway
-from parkgate.reading import TRUST_NAMES
+from parkgate.reading import RELATIVE_ONLY, TRUST_NAMES
 
 HOLES_SHOWN = 50
 FIRMWARE_KEY = "firmware"  # in a beat's health: the gateway's version as one number (SPEC 7)
@@ -74,6 +74,7 @@ def gateway_summary(gateway: Gateway) -> dict:
         "enrolled_unix_ms": gateway.enrolled_unix_ms,
         "revoked_unix_ms": gateway.revoked_unix_ms,
         "last_seen_unix_ms": gateway.last_seen_unix_ms,
+        "signed_ms": _signed_ms(gateway),
         "last_reading_ms": gateway.last_reading_ms,
         "clock_trust": _trust(gateway.last_trust),
         "batches_verified": total("batches"),
@@ -112,6 +113,15 @@ def _version(number: int | None) -> str | None:
     if number is None or number < 0:
         return None
     return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
+
+def _signed_ms(gateway: Gateway) -> int | None:
+    """The newest time that the gateway itself has signed by a clock that it trusts; None where it has none."""
+    beat = gateway.beat
+    times = [availability.until_ms(gateway)]
+    if beat is not None and beat.trust != RELATIVE_ONLY:
+        times.append(beat.time_ms)
+    return max(times) or None
 
 
 def _trust(code: int | None) -> str | None:

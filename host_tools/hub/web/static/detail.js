@@ -1,7 +1,8 @@
 // One gateway: how it stands, its plot, its channels, what it signed about itself, what was refused.
 
+import { Bars } from "./park.js";
 import { COLOURS, Plot } from "./plot.js";
-import { STANDING_WORDS, ago, clock, copyable, count, duration, el, instrumentWords, span, standing, unitText, when, words } from "./show.js";
+import { STANDING_WORDS, ago, clock, copyable, count, duration, el, instrumentWords, now, span, standing, unitText, when, words } from "./show.js";
 
 const REDRAW_MS = 1000;
 const MILD_ALARMS = new Set(["counters", "schema", "event"]);
@@ -13,6 +14,7 @@ export class Detail {
   constructor() {
     this.place = document.getElementById("detail");
     this.plot = new Plot();
+    this.bars = new Bars();
     this.id = null;
     this.chosen = new Map(); // gateway id → [{series, colour}]
     this.head = el("section", { class: "panel card" });
@@ -34,12 +36,13 @@ export class Detail {
       this.id = gateway.id;
       this.detail = null;
       this.loadedAt = 0;
-      this.place.replaceChildren(this.head, this.plot.card, this.channels, el("div", { class: "two" }, this.events, this.evidence));
+      this.place.replaceChildren(this.head, this.bars.card, this.plot.card, this.channels, el("div", { class: "two" }, this.events, this.evidence));
       for (const part of [this.channels, this.events, this.evidence]) part.replaceChildren(el("p", { class: "quiet" }, "…"));
       this.plot.show(null, []);
     }
     this.gateway = gateway;
     this.drawHead();
+    this.bars.show(gateway.id);
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.load(), Math.max(0, this.loadedAt + REDRAW_MS - Date.now()));
   }
@@ -181,7 +184,11 @@ export class Detail {
   // The head of an instrument's channels: what it is, and whether it answers.
   instrumentRow(name, profile) {
     const one = this.detail.instruments.find((i) => i.instrument === name);
-    const [kind, text] = one ? instrumentWords(one) : ["idle", ""];
+    // What is known of a gateway that says nothing new is of then: neither green nor red.
+    const [kindThen, textThen] = one ? instrumentWords(one) : ["idle", ""];
+    const isNow = ["live", "away", "dead", "attention"].includes(standing(this.gateway))
+      && now() - (this.gateway.last_seen_unix_ms || 0) < 300000;
+    const [kind, text] = isNow || !one ? [kindThen, textThen] : ["idle", `when last heard: ${textThen}`];
     return el("tr", { class: `group ${kind}` }, el("td", { colspan: 6 }, el("span", { class: `light ${kind}` }), name, " ",
       text && el("span", { class: `state ${kind}` }, text), " ", el("small", {}, (one && one.profile) || profile),
       this.commissioned(name)));

@@ -1,10 +1,10 @@
 // The list of gateways: one row each, changed in place, so that 300 of them cost little and nothing jumps.
 
-import { STANDING_WORDS, ago, count, el, instrumentWords, sparkline, standing, unitText } from "./show.js";
+import { SEVERITY, STANDING_WORDS, ago, count, el, instrumentWords, now, sparkline, standing, unitText } from "./show.js";
 
 const FILTERS = [
   ["all", "All", () => true],
-  ["attention", "Attention", (s) => s === "attention" || s === "away"],
+  ["attention", "Trouble", (s) => s === "attention" || s === "away" || s === "dead" || s === "late" || s === "silent"],
   ["silent", "Silent", (s) => s === "silent" || s === "new"],
 ];
 
@@ -58,7 +58,9 @@ export class List {
     if (g.awaited_batches > 3) notes.push(el("b", {}, `${count(g.awaited_batches)} batches behind`));
     if (g.dropped) notes.push(el("b", {}, `${count(g.dropped)} dropped`));
     const seen = g.revoked_unix_ms ? "revoked" : g.last_reading_ms ? ago(g.last_reading_ms) : STANDING_WORDS[row.standing];
-    const value = g.headline && g.headline.value !== null
+    // A number only while it is of now: an old one would be taken for the newest.
+    const fresh = row.standing === "live" || row.standing === "away" || row.standing === "attention" && now() - g.last_reading_ms < 300000;
+    const value = g.headline && g.headline.value !== null && fresh
       ? [g.headline.value, " ", el("small", {}, unitText(g.headline.unit))] : [];
     row.when = el("span", { class: "when" }, seen, ...notes.flatMap((note) => [" · ", note]));
     row.button.replaceChildren(
@@ -72,11 +74,13 @@ export class List {
 
   // Once a second: "3 s ago" goes on without news.
   tick() {
+    let moved = false;
     for (const row of this.rows.values()) {
       const g = row.gateway;
-      if (standing(g) !== row.standing) this.draw(row);
+      if (standing(g) !== row.standing) { this.draw(row); moved = true; }
       else if (g.last_reading_ms && !g.revoked_unix_ms) row.when.firstChild.textContent = ago(g.last_reading_ms);
     }
+    if (moved) this.arrange();
   }
 
   choose(id) {
@@ -95,7 +99,8 @@ export class List {
     const fits = FILTERS.find(([key]) => key === this.filter)[2];
     const shown = all.filter((row) => fits(row.standing) && (!sought
       || row.gateway.name.toLowerCase().includes(sought) || row.gateway.id.startsWith(sought)));
-    shown.sort((a, b) => a.gateway.name.localeCompare(b.gateway.name, "en", { numeric: true }));
+    shown.sort((a, b) => SEVERITY[b.standing] - SEVERITY[a.standing]
+      || a.gateway.name.localeCompare(b.gateway.name, "en", { numeric: true }));
     const wanted = shown.map((row) => row.item);
     if (wanted.length !== this.list.children.length || wanted.some((item, i) => item !== this.list.children[i])) {
       this.list.replaceChildren(...wanted);

@@ -2,7 +2,8 @@
 
 import { Detail } from "./detail.js";
 import { List } from "./list.js";
-import { ago, compact, copyable, count, el, setHubClock, span, standing } from "./show.js";
+import { Park } from "./park.js";
+import { ago, clock, compact, copyable, count, el, now, setHubClock, span, standing } from "./show.js";
 
 const ASK_MS = 1000;
 const ASK_HIDDEN_MS = 10000;
@@ -11,6 +12,11 @@ const ASK_TIMEOUT_MS = 8000;
 const gateways = new Map();
 const detail = new Detail();
 const list = new List(choose);
+const park = new Park((id) => {
+  choose(id, false);
+  detail.place.scrollIntoView({ behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+});
+let heardAt = null;
 let rev = 0;
 let chosen = null;
 let misses = 0;
@@ -26,7 +32,7 @@ function choose(id, focus = true) {
 
 function drawTotals({ totals }) {
   const standings = [...gateways.values()].map(standing);
-  const live = standings.filter((s) => s === "live" || s === "away" || s === "attention").length;
+  const live = standings.filter((s) => s === "live").length;
   const refused = Object.values(totals.refused).reduce((a, b) => a + b, 0);
   const missing = totals.lost_batches + totals.unexplained_batches;
   const card = (name, value, note, kind = "", title = null) => el("dl", { class: `total ${kind}`, title },
@@ -100,21 +106,37 @@ function take(answer) {
   }
 }
 
+// A hub that is down: nothing on the page is of now any more, and all of it says so.
+function gone(isGone) {
+  document.body.classList.toggle("gone", isGone);
+  const place = document.getElementById("gone");
+  place.hidden = !isGone;
+  place.textContent = isGone ? `The hub cannot be reached. What you see is of ${heardAt ? clock(heardAt) : "before"}, and may be wrong now.` : "";
+  if (isGone) {
+    const broker = document.getElementById("broker");
+    broker.className = "pill";
+    broker.textContent = "broker: unknown";
+  }
+}
+
 async function ask() {
   try {
     const answer = await fetch(`/api/gateways?since=${rev}`, { signal: AbortSignal.timeout(ASK_TIMEOUT_MS) });
     if (!answer.ok) throw new Error(`the hub answered ${answer.status}`);
     take(await answer.json());
     misses = 0;
+    heardAt = now();
+    gone(false);
   } catch (error) {
     misses += 1;
     if (misses > 1) {
       const link = document.getElementById("link");
       link.className = "pill bad";
       link.textContent = "hub not reachable";
+      gone(true);
     }
   }
-  list.tick();
+  if (!misses) { list.tick(); park.tick(); }
   for (const node of document.querySelectorAll("[data-ago]")) node.textContent = ago(Number(node.dataset.ago));
   setTimeout(ask, document.hidden ? ASK_HIDDEN_MS : Math.min(ASK_MS * (1 + misses), 5000));
 }

@@ -77,10 +77,11 @@ export class Plot {
     const thinned = drawn.some((s) => s.from_blocks || s.times.length < s.readings);
     this.note.textContent = drawn.some((s) => s.from_blocks) ? "extremes of each batch"
       : `${readings.toLocaleString("en").replaceAll(",", "\u202f")} readings${thinned ? ", extremes shown" : ""}`;
+    // A gap of one channel stays a gap where the other has readings: nulls spread over the moments between (mode 2).
     const data = uPlot.join(drawn.map((s) => [
       s.times.map((ms) => ms / 1000),
       s.values.map((v) => (v === null ? null : v / 10 ** s.scale)),
-    ]));
+    ]), drawn.map(() => [0, 2]));
     const shape = JSON.stringify([drawn.map((s) => s.series), this.series, document.documentElement.dataset.theme]);
     this.newest = drawn;
     if (this.u && shape === this.shape) {

@@ -1,0 +1,252 @@
+"""What the first screen says: power now, energy today against yesterday, what is off, what needs a person. Each figure
+says how complete it is; nothing is called known that is not.
+
+Meters are added up as they are: where one meter stands behind another, its energy is in both.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from zoneinfo import ZoneInfo
+
+from host_tools.hub.park import zone
+from host_tools.hub.park.book import Book
+from host_tools.hub.park.sums import Piece
+from host_tools.hub.park.zone import DAY_MS, PIECE_MS
+from parkgate.reading import RELATIVE_ONLY
+
+POWER, ENERGY = "active_power", "import_active_energy"
+FRESH_MS = 5 * 60_000  # a reading older than this, and than three of its periods, says nothing of now
+BARS_MAX = {"minute": 24 * 60, "hour": 31 * 24, "day": 400, "month": 120}
+USUAL_MS = {"minute": 3 * 3_600_000, "hour": 2 * DAY_MS, "day": 31 * DAY_MS, "month": 366 * DAY_MS}
+
+
+class TooMuch(Exception):
+    """More bars than one answer gives."""
+
+
+def overview(db: sqlite3.Connection, gateways: Sequence[dict], tz: ZoneInfo, now_ms: int) -> dict:
+    """The park and each of its gateways, trouble first. `gateways` are summaries (web.summary)."""
+    today = zone.begin("day", now_ms, tz)
+    yesterday = zone.begin("day", today - 1, tz)
+    so_far_ms = (now_ms - today) // PIECE_MS * PIECE_MS
+    spans = (yesterday, min(yesterday + so_far_ms, today)), (yesterday, today), (today, max(now_ms, today + 1))
+    series = _series(db)
+    book = Book(db)
+    halls = [_hall(book, gateway, series.get(gateway["id"], []), spans, now_ms) for gateway in gateways]
+    halls.sort(key=lambda hall: (-hall["severity"], hall["name"].casefold(), hall["id"]))
+    return {
+        "zone": tz.key,
+        "now_unix_ms": now_ms,
+        "today_ms": today,
+        "power": _power([hall["power"] for hall in halls]),
+        "energy": {name: _added([hall["energy"][name] for hall in halls]) for name in _SPANS},
+        "off": [_of(hall, one) for hall in halls for one in hall["off"]],
+        "needs": [_of(hall, one) for hall in halls for one in hall["needs"]],
+        "halls": halls,
+    }
+
+
+_SPANS = ("yesterday_by_now", "yesterday", "today")
+
+
+def _of(hall, one) -> dict:
+    return {"gateway": hall["id"], "name": hall["name"], **one}
+
+
+def _series(db) -> dict[str, list[tuple]]:
+    """Gateway id → (series, instrument, quantity, scale, row_ms, last_ms, last_trust, last_quality, last_value)."""
+    found: dict[str, list[tuple]] = {}
+    for kid, *row in db.execute(
+        "SELECT kid, series, instrument, quantity, scale, row_ms, last_ms, last_trust, last_quality, last_value"
+        " FROM series JOIN gateway USING (gw) WHERE quantity IN (?, ?) ORDER BY series", (POWER, ENERGY),
+    ):  # fmt: skip
+        found.setdefault(kid.hex(), []).append(tuple(row))
+    return found
+
+
+def _hall(book: Book, gateway: dict, series: list[tuple], spans, now_ms: int) -> dict:
+    states = {one["instrument"]: one for one in gateway["instruments"] if one["state"] != "not in the settings"}
+    powers, energies = [], []
+    for number, instrument, quantity, scale, row_ms, last_ms, trust, quality, value in series:
+        if instrument not in states or gateway["revoked_unix_ms"]:
+            continue
+        if quantity == POWER:
+            old_ms = None if last_ms is None or trust == RELATIVE_ONLY else now_ms - last_ms
+            known = old_ms is not None and old_ms <= max(FRESH_MS, 3 * (row_ms or 0)) and quality == 0
+            powers.append((value, scale) if known and value is not None else None)
+        else:
+            # Two questions: these stretches overlap, and a question's stretches touch.
+            of = [book.ask(number, [span])[0] for span in spans]
+            energies.append([(piece, whole, scale) for piece, whole in of])
+    return {
+        "id": gateway["id"],
+        "name": gateway["name"],
+        "standing": standing(gateway, now_ms),
+        "power": _power([{"value_mw": _milli(*one) if one else 0, "known": bool(one), "of": 1} for one in powers]),
+        "energy": {
+            name: _added([_energy(*each[i], spans[i], now_ms) for each in energies]) for i, name in enumerate(_SPANS)
+        },
+        **_trouble(gateway, now_ms),
+    }
+
+
+def _milli(value: int, scale: int) -> int:
+    """In thousandths of the unit, rounded to the nearest where the channel is finer."""
+    if scale <= 3:
+        return value * 10 ** (3 - scale)
+    step = 10 ** (scale - 3)
+    return (2 * value + step) // (2 * step)
+
+
+def _power(parts: list[dict]) -> dict:
+    """Added up: {"value_mw": milliwatts of those that are known, "known": how many, "of": how many there are}."""
+    return {
+        "value_mw": sum(part["value_mw"] for part in parts),
+        "known": sum(int(part["known"]) for part in parts),
+        "of": sum(part["of"] for part in parts),
+    }
+
+
+def _energy(piece: Piece, whole: bool, scale: int, span, now_ms: int) -> dict:
+    found = piece.energy()
+    until_ms = min(span[1], now_ms)
+    return {
+        "least_mwh": _milli(found[0], scale) if found else 0,
+        "most_mwh": _milli(found[1], scale) if found else 0,
+        "known": int(found is not None),
+        "exact": int(found is not None and whole and not piece.begin_width and not piece.end_width
+                     and not piece.begin_open and not piece.unexplained),
+        "of": 1,
+        "good_ms": min(piece.good_ms, max(0, until_ms - span[0])),
+        "time_ms": max(0, until_ms - span[0]),
+    }  # fmt: skip
+
+
+def _added(parts: list[dict]) -> dict:
+    """Sums of energies: milliwatt-hours at least and at most, how many meters are known, exact, and there at all, and
+    the share of the time that good readings cover."""
+    names = "least_mwh", "most_mwh", "known", "exact", "of", "good_ms", "time_ms"
+    total = {name: sum(part[name] for part in parts) for name in names}
+    return {**total, "percent": 100 * total["good_ms"] // total["time_ms"] if total["time_ms"] else None}
+
+
+# How a gateway stands.
+
+SILENT_MS = 5 * 60_000
+SEVERITY = {"attention": 5, "silent": 4, "dead": 4, "late": 3, "away": 2, "new": 1, "revoked": 0, "live": 0}
+
+
+def standing(gateway: dict, now_ms: int) -> str:
+    """One word. `live` is only what has signed something new just now, of a time that is now, and has a good reading
+    from each instrument."""
+    if gateway["revoked_unix_ms"]:
+        return "revoked"
+    if gateway["alarms"] or gateway["unexplained_batches"]:
+        return "attention"
+    new_ms, signed_ms = gateway["last_seen_unix_ms"], gateway["signed_ms"]
+    if new_ms is None:
+        return "new"
+    if now_ms - new_ms > SILENT_MS:
+        return "silent"
+    if signed_ms is not None and now_ms - signed_ms > 2 * SILENT_MS:
+        return "late"
+    used = [one for one in gateway["instruments"] if one["state"] != "not in the settings"]
+    if not any(one["state"] in ("good", "partly") for one in used):
+        return "new" if all(one["state"] == "nothing yet" for one in used) else "dead"
+    return "live" if all(one["state"] == "good" for one in used) else "away"
+
+
+_NEEDS = {
+    "silent": "nothing new from it; look at its power and network",
+    "dead": "none of its instruments gives good readings; look at the bus and its power",
+    "late": "what it sends is old; its backlog is on the way, or its clock is wrong",
+}
+
+
+def _trouble(gateway: dict, now_ms: int) -> dict:
+    """What is off, and what needs a person, of one gateway."""
+    how = standing(gateway, now_ms)
+    off = [
+        {"instrument": one["instrument"], "state": one["state"], "since_ms": one["since_ms"], "why": one["reason"]}
+        for one in gateway["instruments"]
+        if one["state"] in ("away", "partly", "not built")
+    ]
+    since_ms = gateway["last_seen_unix_ms"]
+    if how == "dead":
+        since_ms = max((one["since_ms"] for one in off if one["since_ms"] is not None), default=None)
+    needs = [{"kind": how, "what": _NEEDS[how], "since_ms": since_ms}] if how in _NEEDS else []
+    if how in ("silent", "late"):
+        off.insert(0, {"instrument": None, "state": how, "since_ms": gateway["last_seen_unix_ms"], "why": None})
+    needs += [
+        {"kind": alarm["kind"], "what": alarm["what"], "since_ms": alarm["first_unix_ms"]}
+        for alarm in gateway["alarms"]
+    ]
+    shouted = gateway["refused"].get("revoked", 0)
+    if gateway["revoked_unix_ms"] and shouted:
+        what = f"it is revoked and has gone on sending: {shouted} messages were refused. Find the board"
+        needs.append({"kind": "revoked", "what": what, "since_ms": gateway["revoked_unix_ms"]})
+    return {"off": off, "needs": needs, "severity": SEVERITY[how] or (5 if needs else 1 if off else 0)}
+
+
+# Bars of one gateway.
+
+
+def bars(
+    db: sqlite3.Connection, gw: int, unit: str, from_ms: int | None, to_ms: int | None, tz: ZoneInfo, now_ms: int,
+    wanted: Sequence[int] = (),
+) -> dict:  # fmt: skip
+    """Hours, days or months of the gateway's energy, or of the `wanted` series. Raises TooMuch."""
+    to_ms = now_ms if to_ms is None else to_ms
+    from_ms = to_ms - USUAL_MS[unit] if from_ms is None else from_ms
+    spans = []
+    for span in zone.spans(unit, from_ms, to_ms, tz):
+        spans.append(span)
+        if len(spans) > BARS_MAX[unit]:
+            raise TooMuch(f"more than {BARS_MAX[unit]} bars")
+    marks = ",".join("?" * len(wanted))
+    which = f"series IN ({marks})" if wanted else "quantity = ?"
+    rows = db.execute(
+        f"SELECT series, instrument, quantity, unit, scale FROM series WHERE gw = ? AND {which}"
+        " ORDER BY series LIMIT 16",
+        (gw, *(wanted or (ENERGY,))),
+    ).fetchall()
+    book = Book(db)
+    return {
+        "unit": unit, "zone": tz.key, "from_ms": spans[0][0] if spans else from_ms,
+        "to_ms": spans[-1][1] if spans else to_ms,
+        "series": [
+            {
+                "series": row[0], "instrument": row[1], "quantity": row[2], "unit": row[3], "scale": row[4],
+                "bars": [bar(piece, whole, tz) for piece, whole in _asked(book, row[0], unit, spans)],
+            }
+            for row in rows
+        ],
+    }  # fmt: skip
+
+
+def _asked(book: Book, series: int, unit: str, spans) -> list[tuple[Piece, bool]]:
+    if not spans:
+        return []
+    if unit == "minute":
+        return [(piece, True) for piece in book.make(series, spans[0][0], spans[-1][1], zone.MINUTE_MS)]
+    return book.ask(series, spans)
+
+
+def bar(piece: Piece, whole: bool, tz: ZoneInfo) -> dict:
+    """One stretch as JSON: values are integers at the channel's scale; the mean has three decimals more."""
+    energy = piece.energy()
+    span_ms = piece.end_ms - piece.begin_ms
+    return {
+        "from_ms": piece.begin_ms, "to_ms": piece.end_ms,
+        "from": zone.label(piece.begin_ms, tz), "to": zone.label(piece.end_ms, tz),
+        "count": piece.count, "good_ms": piece.good_ms, "percent": 100 * piece.good_ms // span_ms,
+        "least": piece.least, "most": piece.most,
+        "mean_milli": (2000 * piece.weight + piece.good_ms) // (2 * piece.good_ms) if piece.good_ms else None,
+        "first": piece.first, "last": piece.last,
+        "energy": None if energy is None else {"least": energy[0], "most": energy[1]},
+        "exact": piece.is_exact() and whole, "made": whole,
+        "begin_open": piece.begin_open, "end_open": piece.end_open,
+        "rollovers": piece.rollovers, "exchanges": piece.exchanges, "unexplained": piece.unexplained,
+    }  # fmt: skip

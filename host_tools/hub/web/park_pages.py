@@ -1,0 +1,103 @@
+"""The park's figures as JSON, and whether the hub is well, for whatever watches it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from host_tools.hub.park import answers, zone
+from host_tools.hub.reading import readings
+from host_tools.hub.service import Hub, now_unix_ms
+from host_tools.hub.stores.store import connect
+from host_tools.hub.web import guards
+
+KEPT_S = 3.0  # the park's answer is the same for all who ask within it
+SERIES_MAX = 16
+
+
+class ParkPages:
+    """What each address answers. `questions` bounds what is asked of the database at once."""
+
+    def __init__(self, hub: Hub, questions: guards.Questions):
+        self.hub = hub
+        self.questions = questions
+        self._lock = asyncio.Lock()
+        self._kept: tuple[float, dict] | None = None
+
+    async def overview(self, _request: Request) -> Response:
+        """GET /api/park."""
+
+        def run():
+            with contextlib.closing(connect(self.hub.data_dir, read_only=True)) as db:
+                return answers.overview(db, self.hub.board.since(0)[1], self.hub.zone, now_unix_ms())
+
+        async with self._lock:  # one makes it, the others wait for it
+            if self._kept is None or time.monotonic() - self._kept[0] > KEPT_S:
+                try:
+                    async with self.questions:
+                        self._kept = time.monotonic(), await run_in_threadpool(run)
+                except guards.Busy:
+                    return _busy()
+            return JSONResponse(self._kept[1])
+
+    async def energy(self, request: Request) -> Response:
+        """GET /api/gateways/ID/energy."""
+        query = request.query_params
+        unit = query.get("unit", "day")
+        try:
+            span = [int(query[name]) if name in query else None for name in ("from", "to")]
+            wanted = [int(number) for number in query.get("series", "").split(",") if number]
+        except ValueError:
+            return _wrong("from, to and series are integers")
+        if unit not in zone.UNITS or len(wanted) > SERIES_MAX:
+            return _wrong(f"unit is one of {', '.join(zone.UNITS)}, series at most {SERIES_MAX}")
+        if any(n is not None and not 0 <= n < 1 << 47 for n in [*span, *wanted]) or None not in span and (
+            span[0] >= span[1]  # type: ignore[operator]
+        ):
+            return _wrong("a number is out of range, or from is not before to")
+
+        def run():
+            with contextlib.closing(connect(self.hub.data_dir, read_only=True)) as db:
+                gw = readings.gateway_row(db, request.path_params["id"])
+                return answers.bars(db, gw, unit, *span, self.hub.zone, now_unix_ms(), wanted)
+
+        try:
+            async with self.questions:
+                return JSONResponse(await run_in_threadpool(run))
+        except readings.UnknownGateway:
+            return JSONResponse({"error": "no such gateway"}, 404)
+        except answers.TooMuch as error:
+            return _wrong(str(error))
+        except guards.Busy:
+            return _busy()
+
+    async def healthz(self, _request: Request) -> Response:
+        """Whether the process lives: its writer goes round."""
+        lives = self.hub.is_alive()
+        return JSONResponse({"ok": lives}, 200 if lives else 503)
+
+    async def readyz(self, _request: Request) -> Response:
+        """Whether batches are taken and answered: broker connected, database writable, writer alive."""
+        faults = []
+        if not self.hub.is_alive():
+            faults.append("the writer does not go round")
+        if self.hub.receiver.connected_unix_ms is None:
+            faults.append("the broker is not connected")
+        if self.hub.storage_fault:
+            faults.append("the database cannot be written")
+        if self.hub.log_fault:
+            faults.append("the log does not go on")
+        return JSONResponse({"ok": not faults, "faults": faults}, 503 if faults else 200)
+
+
+def _wrong(why: str) -> Response:
+    return JSONResponse({"error": why}, 400)
+
+
+def _busy() -> Response:
+    return JSONResponse({"error": "too many questions at once"}, 503, {"Retry-After": "2"})
