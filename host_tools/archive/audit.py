@@ -523,8 +523,8 @@ class Batch:
     """What a batch says, in its own order, and what follows from it."""
 
     __slots__ = (
-        "kid", "epoch", "seq", "raw", "hash", "prev", "boot", "sampled", "dropped", "base_ms", "tables", "events",
-        "schema_id", "schema", "readings",
+        "kid", "epoch", "seq", "raw", "hash", "prev", "boot", "cause", "sampled", "dropped", "receipt_seq", "base_ms",
+        "tables", "events", "schema_id", "schema", "readings",
     )  # fmt: skip
 
     def time_ms(self):
@@ -623,10 +623,17 @@ def read_batch(raw, protected, payload):
     if len(fields) == 13:
         batch.schema = fields[12]
         need(type(batch.schema) is bytes and hashlib.sha256(batch.schema).digest()[:16] == schema_id, "the schema")
+        need(fits(tables, read_schema(batch.schema)), "a table that does not fit its schema")
     batch.raw, batch.hash, batch.prev = raw, hashlib.sha256(raw).digest(), prev
     batch.boot, batch.sampled, batch.dropped, batch.base_ms = boot, sampled, dropped, base_ms
     batch.tables, batch.events, batch.schema_id, batch.readings = tables, events, schema_id, readings
+    batch.cause, batch.receipt_seq = cause, receipt_seq
     return batch
+
+
+def fits(tables, schema):
+    """Whether each table has its place in the schema, and as many channels as stand there."""
+    return all(table[0] < len(schema) and len(table[5]) == len(schema[table[0]][1]) for table in tables)
 
 
 def read_beat(raw, protected, payload):
@@ -639,6 +646,8 @@ def read_beat(raw, protected, payload):
     need(newest is None if seq == 0 else is_bytes(newest, 32), "a hash stands there exactly when seq is not 0")
     need(all(map(is_uint, (boot, cause, sampled, dropped, buffered, time_ms))), "a counter that is none")
     need(all(item is None or is_uint(item) for item in (receipt_seq, oldest)), "a counter that is none")
+    need(buffered + dropped <= sampled, "more buffered and dropped than sampled")
+    need(all(item is None or item < seq for item in (receipt_seq, oldest)), "a seq that is not sealed yet")
     need(type(trust) is int and 0 <= trust < 4 and type(health) is dict and len(health) <= 32, "no beat")
     for name, value in health.items():
         need(type(name) is str and type(value) is int and abs(value) < 1 << 62, "health")
@@ -663,19 +672,24 @@ def read_schema(data):
     return found
 
 
-def read_tables(batch):
-    """[(instrument, [time], [trust], [([quality], [value or None]) of each channel])] of a batch, or Malformed."""
-    found = []
+def read_tables(batch, schema):
+    """[(instrument, [time], [trust], [([quality], [value or None]) of each channel])] of a batch, or Malformed. The
+    schema is None where it is not known."""
+    need(schema is None or fits(batch.tables, schema), "a table that does not fit its schema")
+    found, least = [], []
     for instrument, rows, trust, times, quality, channels in batch.tables:
         offsets = decode_column(times, rows)
-        need(all(0 <= offset < 1 << 62 for offset in offsets), "a time before the base time")
+        least.append(min(offsets))
+        need(least[-1] >= 0 and batch.base_ms + max(offsets) < 1 << 62, "a time before the base time")
         said = []
         for channel in channels:
             own, column = channel if type(channel) is list else (quality, channel)
             codes = _codes(own, rows, 16)
+            need(type(channel) is not list or codes != said[0][0], "the qualities of the first channel again")
             values = iter(decode_column(column, sum(code < 8 for code in codes)))
             said.append((codes, [next(values) if code < 8 else None for code in codes]))
         found.append((instrument, [batch.base_ms + offset for offset in offsets], _codes(trust, rows, 4), said))
+    need(not found or min(least) == 0, "a base time that is not the least")
     return found
 
 
@@ -1202,12 +1216,11 @@ class ChainAudit:
         expected = self.last.seq + 1 if self.last is not None else batch.seq
         if batch.seq > expected:
             self.holes.append((expected, batch.seq - 1))
-        if before is not None and batch.seq == before.seq + 1:
-            if batch.prev != before.hash:
-                self.fault("link", batch.seq)
-            self._counters(batch, before.sampled, before.dropped, before.boot)
-        elif batch.seq == 0:
-            self._counters(batch, 0, 0, 0)
+        follows = before is not None and batch.seq == before.seq + 1
+        if follows and batch.prev != before.hash:
+            self.fault("link", batch.seq)
+        if not self._counts(batch, before if follows else None):
+            self.fault("counters", batch.seq)
         self.batches += 1
         gateway.batches += 1
         gateway.readings += batch.readings
@@ -1225,10 +1238,22 @@ class ChainAudit:
         self.reached_ms = now if self.reached_ms is None else max(self.reached_ms, now)
         return now
 
-    def _counters(self, batch, sampled, dropped, boot):
-        grown, lost = batch.sampled - sampled, batch.dropped - dropped
-        if lost < 0 or batch.boot < boot or not 0 <= grown - batch.readings <= lost:
-            self.fault("counters", batch.seq)
+    def _counts(self, batch, before):
+        """Whether the counts of a batch agree, its own and those of the batch before it or before the hole."""
+        if batch.readings + batch.dropped > batch.sampled:
+            return False
+        if batch.receipt_seq is not None and batch.receipt_seq >= batch.seq:
+            return False
+        last = before or self.last
+        if batch.seq and last is None:
+            return True
+        sampled, dropped, boot = (last.sampled, last.dropped, last.boot) if batch.seq else (0, 0, 0)
+        grown, lost = batch.sampled - sampled - batch.readings, batch.dropped - dropped
+        if batch.boot < boot or lost < 0 or grown < 0:
+            return False
+        if before is None and batch.seq:
+            return True
+        return grown <= lost and (before is None or batch.boot > boot or batch.cause in (before.cause, 0))
 
     def _event(self, event):
         if event[0] == 5 and len(event) == 6 and is_uint(event[1]) and is_uint(event[2]) and event[1] <= event[2]:
@@ -1245,16 +1270,16 @@ class ChainAudit:
         if batch is None:
             return
         try:
-            tables = read_tables(batch)
+            schema = self.gateway.schemas.get(batch.schema_id)
+            tables = read_tables(batch, schema)
         except Malformed:
             self.fault("columns", batch.seq)
             return
-        schema = self.gateway.schemas.get(batch.schema_id)
         for instrument, times, trust, said in tables:
             dated = [time for time, how in zip(times, trust) if how < 3]
             if dated:
                 self.end_ms = max(dated) if self.end_ms is None else max(self.end_ms, *dated)
-            if schema is None or instrument >= len(schema):
+            if schema is None:
                 continue
             name, channels = schema[instrument]
             for (quantity, unit, scale), (codes, values) in zip(channels, said):

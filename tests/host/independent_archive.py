@@ -9,7 +9,7 @@ import cbor2
 
 from independent_columns import Refused, need, read_table
 from independent_statement import Stop, cut_apart, holds, members, read_statement, sha, shaped, thumbprint
-from independent_verifier import UINT, canonical, is_a, opened, read_batch, read_beat
+from independent_verifier import UINT, canonical, is_a, opened, read_batch, read_beat, read_schema
 
 SPEC = (Path(__file__).resolve().parent.parent.parent / "lib" / "SPEC.md").read_text(encoding="utf-8")
 LINES = ("authentic", "unaltered", "complete", "witnessed")
@@ -220,12 +220,7 @@ class Gateway:
 
     def learn(self, document):
         try:
-            schema = canonical(document)
-            need(type(schema) is list and len(schema) <= 64, "", "")
-            for part in schema:
-                need(is_a(part, [str, str, list]) and 0 < len(part[2]) <= 64, "", "")
-                need(all(is_a(channel, [str, str, range(-18, 19)]) for channel in part[2]), "", "")
-            self.schemas[sha(document)[:16]] = schema
+            self.schemas[sha(document)[:16]] = read_schema(document)
         except Refused:
             pass
 
@@ -339,14 +334,22 @@ class Chain:  # 14.4, 5 to 9
         return opened(message, b"\xd2", "Signature1", 64, *kinds)[0][-65537][1]
 
     def take(self, batch, before):
-        zero = {"seq": -1, "hash": None, "sampled": 0, "dropped": 0, "boot": 0}
-        base = before if before and before["seq"] + 1 == batch["seq"] else zero if batch["seq"] == 0 else None
+        follows = before and before["seq"] + 1 == batch["seq"]
+        if follows and before["hash"] != batch["prev"]:
+            self.note("link", batch["seq"])
+        zero = {"sampled": 0, "dropped": 0, "boot": 0}
+        base = before if follows else zero if batch["seq"] == 0 else self.batches[-1] if self.batches else None
+        good = batch["readings"] + batch["dropped"] <= batch["sampled"]
+        good = good and (batch["receipt_seq"] is None or batch["receipt_seq"] < batch["seq"])
         if base:
-            if base["hash"] != batch["prev"]:
-                self.note("link", batch["seq"])
             grown, lost, boots = (batch[name] - base[name] for name in ("sampled", "dropped", "boot"))
-            if lost < 0 or boots < 0 or not 0 <= grown - batch["readings"] <= lost:
-                self.note("counters", batch["seq"])
+            good = good and boots >= 0 and lost >= 0 and grown >= batch["readings"]
+            if follows or batch["seq"] == 0:
+                good = good and grown - batch["readings"] <= lost
+            if follows and boots == 0:
+                good = good and batch["cause"] in (0, before["cause"])
+        if not good:
+            self.note("counters", batch["seq"])
         for event in batch["events"]:
             if is_a(event[:3], [range(5, 6), UINT, UINT]) and len(event) == 6 and event[1] <= event[2]:
                 self.signed.append((event[1], event[2]))
@@ -370,16 +373,19 @@ class Chain:  # 14.4, 5 to 9
         if batch is None or "done" in batch:
             return
         batch["done"] = True
+        schema = self.gateway.schemas.get(batch["schema_id"])
         try:
             tables = [read_table(table, batch["base_ms"]) for table in batch["coded"]]
+            need(not tables or min(min(table[1]) for table in tables) == batch["base_ms"], "", "")
+            for table in batch["coded"] if schema is not None else ():
+                need(table[0] < len(schema) and len(table[5]) == len(schema[table[0]][2]), "", "")
         except Refused:
             self.note("columns", batch["seq"])
             return
-        schema = self.gateway.schemas.get(batch["schema_id"], [])
         for instrument, times, trust, channels in tables:
             dated = [t for t, how in zip(times, trust) if how < 3]
             self.last_row = max([*dated, *([] if self.last_row is None else [self.last_row])], default=None)
-            if instrument >= len(schema):
+            if schema is None:
                 continue
             for (quantity, unit, scale), (marks, values) in zip(schema[instrument][2], channels):
                 known = quantity in ("import_active_energy", "export_active_energy") and unit in ("Wh", "kWh", "MWh")
