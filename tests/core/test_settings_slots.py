@@ -188,3 +188,44 @@ def test_staging():
     slots.discard()
     equal(slots.staged(), None)
     raises(SettingsError, slots.stage, {"x": "y" * BYTES_MAX})
+
+
+HUB_A, HUB_B = "aa" * 64, "bb" * 64
+
+
+def on_trial(before, now):
+    """Files where `before` is confirmed and `now` on trial."""
+    files = SmallFiles()
+    slots, _ = start(files)
+    slots.commit(validate(before))
+    slots, _ = start(files)
+    slots.confirm()
+    slots.commit(validate(now))
+    return files
+
+
+def test_who_blocks_connections_gets_neither_tls_off_nor_an_older_hub():
+    plain, tls = {"broker": {"tls": "off"}}, {"broker": {"tls": "on", "ca": "AAAA"}}
+    for before, now in (
+        (plain, tls),
+        ({"hub": {"public_key": HUB_A}}, {"hub": {"public_key": HUB_B}}),
+        ({}, {"hub": {"public_key": HUB_A}}),
+    ):
+        files = on_trial(before, now)
+        for _ in range(3 * STARTS_MAX):
+            slots, settings = start(files)
+            equal(settings, validate(now))
+            equal((slots.on_trial, slots.can_revert()), (True, False))
+        slots.revert("a person says so")
+        equal(start(files)[1], validate(before), "a person may go back")
+
+
+def test_what_is_no_step_down_still_goes_back_by_itself():
+    plain, tls = {"broker": {"tls": "off"}}, {"broker": {"tls": "on", "ca": "AAAA"}}
+    other = {"broker": {"tls": "on", "ca": "AAAA", "port": 1001}}
+    key = {"hub": {"public_key": HUB_A}}
+    for before, now in ((tls, plain), (tls, other), (key, dict(key, broker={"port": 1001}))):
+        files = on_trial(before, now)
+        for _ in range(STARTS_MAX):
+            equal(start(files)[0].can_revert(), True)
+        equal(start(files)[1], validate(before))

@@ -11,6 +11,7 @@ A slot is a file with a generation, the settings in CBOR and a CRC-32. A commit 
 confirmed last. The active slot is the whole one with the highest generation that was not rejected; it is *on trial*
 until `confirm`, which the gateway calls when the hub has accepted a batch taken under it. After STARTS_MAX starts, or
 TRIAL_MS of one start, without that, settings on trial are rejected, if there are others to go back to.
+The way back by itself is none for whoever blocks connections: it never leads from TLS to none, nor to another hub's key.
 
 A cut or a torn write at any point leaves the old settings or the new ones: what does not check is not there, and the
 mark (which generation is confirmed, which rejected) can be lost without harm: then the highest is on trial again.
@@ -59,6 +60,12 @@ def pack(settings: dict) -> bytes:
     return _wrap([_VERSION, settings])
 
 
+def _is_weaker(before: dict, now: dict) -> bool:
+    """Whether to go back from `now` to `before` would be what somebody wants who blocks the new connections."""
+    hub = now["hub"]["public_key"]
+    return now["broker"]["tls"] == "on" != before["broker"]["tls"] or bool(hub) and before["hub"]["public_key"] != hub
+
+
 class Slots:
     """See the module. `validate(given)` gives complete settings or raises SettingsError; `parse(text)` reads the text
     of settings.json or raises ValueError."""
@@ -72,6 +79,7 @@ class Slots:
         self.on_trial = False
         self.problem = None
         self._active = None  # name of the active slot
+        self._weaker = False  # the other slot is not for going back to by itself
         self._other = 0  # generation of the other slot, 0 when there is nothing to go back to
         self._confirmed = self._rejected = self._starts = 0
         self._imported = None
@@ -85,7 +93,7 @@ class Slots:
         if settings is None:
             self.generation, self.on_trial, self._active, self._other = 0, False, None, 0
             settings = self._validate({})
-        if starting and self.on_trial and self._other:
+        if starting and self.on_trial and self._other and self._starts < STARTS_MAX:
             self._starts += 1
             self._write_mark()
         return settings
@@ -113,7 +121,9 @@ class Slots:
                 self.problem = "stored settings %d: %s" % (slot[1], e)
         found.sort(key=lambda slot: -slot[0])
         if len(found) > 1:
-            if found[0][0] not in (self._confirmed, self._rejected) and self._starts >= STARTS_MAX:
+            self._weaker = _is_weaker(found[1][2], found[0][2])
+            over = self._starts >= STARTS_MAX and not self._weaker
+            if found[0][0] not in (self._confirmed, self._rejected) and over:
                 self._reject(found[0][0], "the hub accepted nothing in %d starts" % self._starts)
             if found[0][0] == self._rejected:
                 found.reverse()
@@ -192,7 +202,8 @@ class Slots:
         self._reject(self.generation, why)
 
     def can_revert(self) -> bool:
-        return 0 < self._other < self.generation
+        """Whether the gateway may go back by itself."""
+        return 0 < self._other < self.generation and not self._weaker
 
     # What is being prepared lies on flash too: it outlives a cable that comes loose, and takes no memory.
 
