@@ -18,6 +18,7 @@ for _unused in ("set_last_will", "check_msg", "disconnect"):
     delattr(umqtt.MQTTClient, _unused)  # what is not there takes no memory
 MAX_PACKET_BYTES = 2048  # what a hub sends is far smaller; a larger packet is drained, counted and dropped
 _CONNACK, _PUBLISH, _PUBACK, _SUBACK = 0x20, 0x30, 0x40, 0x90
+_REFUSED = 111  # ECONNREFUSED, which shows at the first read
 _PID_LIMIT = 65000  # umqtt would wrap to packet id 0, which the standard forbids
 
 
@@ -81,7 +82,7 @@ class Session:
         self._timeout_ms = broker["connect_timeout_s"] * 1000
         self._on_message = on_message
         self._buffer = _Buffer()
-        self._reader = self._writer = None
+        self._reader = self._writer = self._message = None
         self._lock = asyncio.Lock()
         self.oversized = 0
         self.malformed = 0
@@ -99,7 +100,7 @@ class Session:
             self._codec = _Codec(
                 self._client_id, broker["host"], broker["port"], user, broker["password"], broker["keepalive_s"]
             )
-            self._codec.set_callback(self._on_message)
+            self._codec.set_callback(self._keep)
             umqtt.socket = buffer
             buffer.rx = b"\x20\x02\x00\x00"
             self._codec.connect(clean_session=True)
@@ -176,13 +177,20 @@ class Session:
             return
         async with self._lock:
             self._buffer.rx = packet
+            self._message = None
             try:
                 self._codec.wait_msg()
             except (IndexError, ValueError, TypeError, OSError):  # lengths inside the packet that do not fit
                 self.malformed += 1
+                self._message = None
             self._buffer.rx = b""
             if self._buffer.tx:
                 await self._send(self._buffer.taken())
+        if self._message:
+            self._on_message(*self._message)  # out here: what it raises is no fault of the packet
+
+    def _keep(self, topic, message):
+        self._message = topic, message
 
     async def _packet(self, timeout_ms):
         """One whole packet (bytes), b"" for one too large, which is drained. Raises _Silence, LinkError."""
@@ -212,8 +220,9 @@ class Session:
             return await asyncio.wait_for_ms(self._reader.readexactly(count), timeout_ms)
         except asyncio.TimeoutError:
             raise error("nothing from the broker for %d ms" % timeout_ms) from None
-        except (OSError, EOFError):
-            raise LinkError("the broker closed the connection") from None
+        except (OSError, EOFError) as e:
+            refused = getattr(e, "errno", 0) == _REFUSED
+            raise LinkError("connection refused" if refused else "the broker closed the connection") from None
 
     async def _flush(self):
         async with self._lock:

@@ -11,11 +11,13 @@ import io
 import sys
 
 from parkgate.errors import ParkgateError
-from parkgate.events import TASK_STALLED
+from parkgate.events import CRASH, TASK_STALLED
 
 AGAIN_MS = 1000
 SECOND_MS = 3600000  # a second stall of one task within this time restarts the board
 BEGUN_ANEW, RESTARTED = 0, 1
+RECORD_MS = 600000  # between faults of the program that are kept in the journal
+CRASH_CHARACTERS = 600  # of each, its end
 
 
 class Supervisor:
@@ -27,6 +29,7 @@ class Supervisor:
         self._mono_ms = mono_ms
         self._log = log
         self._watched = []  # [name, owner, bound in ms, task, when it stalled last]
+        self._record_due_ms = 0
         self._ends = False  # the board is to restart: no food for the watchdog from now on
         self.crashes = 0
         self.stalls = 0
@@ -47,8 +50,7 @@ class Supervisor:
             except (asyncio.CancelledError, Exception) as e:  # one that is cancelled too: no task may end
                 try:
                     self._say(name, e)
-                except Exception:  # no memory to say it in
-                    self.crashes += 1
+                except Exception:  # no memory to say it in, or a journal that fails
                     gc.collect()
             try:
                 await asyncio.sleep_ms(AGAIN_MS)
@@ -61,10 +63,15 @@ class Supervisor:
             return
         if isinstance(error, MemoryError):
             gc.collect()
+        self.crashes += 1
         text = io.StringIO()
         sys.print_exception(error, text)
-        self._log.error(name, text.getvalue())
-        self.crashes += 1
+        text = text.getvalue()
+        self._log.error(name, text)
+        now_ms = self._mono_ms()
+        if now_ms >= self._record_due_ms:
+            self._record_due_ms = now_ms + RECORD_MS
+            self._note([CRASH, name, text[-CRASH_CHARACTERS:], now_ms])
 
     def look(self) -> bool:
         """Whether every task has made progress within its bound. Of those that have not, the first is begun anew; on

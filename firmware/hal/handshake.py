@@ -97,6 +97,8 @@ def in_words(error, host, port):
         return "the broker's certificate is not for the name %s (broker.host)" % host
     if "not correctly signed" in text:
         return "the broker's certificate does not come from broker.ca"
+    if "ECONNREFUSED" in text:
+        return "%s:%d refuses the connection: nothing listens there" % (host, port)
     if isinstance(error, ValueError):
         return text.strip()
     return "%s:%d ends the handshake; does it talk TLS? (%s)" % (host, port, text or "closed")

@@ -11,7 +11,7 @@ import io
 import sys
 
 from hal.memory import tls_room
-from parkgate.errors import LinkError, TlsError
+from parkgate.errors import LinkError, NoAnswer, TlsError
 
 _PIECE_BYTES = 512
 
@@ -32,7 +32,7 @@ async def connect(host: str, port: int, timeout_ms: int, ca: bytes = b"", pause=
 
 
 def _late(host, port, timeout_ms):
-    return LinkError("no connection to %s:%d within %d ms" % (host, port, timeout_ms))
+    return NoAnswer("no connection to %s:%d within %d ms" % (host, port, timeout_ms))
 
 
 async def _secured(stream, host, port, timeout_ms, ca, pause):

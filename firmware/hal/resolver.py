@@ -11,12 +11,13 @@ import os
 import socket
 import time
 
-from parkgate.errors import LinkError
+from parkgate.errors import LinkError, NoAnswer
 
 PORT, LOCAL = 53, ("224.0.0.251", 5353)
 _AGAIN_MS = 1000
 _LOOK_MS = 10
 _KEPT = 8  # names
+_SILENCE = "no name server answers"
 _known = {}  # name → address
 
 
@@ -91,10 +92,20 @@ async def address(host: str, servers, timeout_ms: int) -> str:
                 _known.pop(next(iter(_known)))
             _known[host] = found
             return found
-        why = "no name server answers"
+        why = _SILENCE
     if host in _known and "no such name" not in why:
         return _known[host]
-    raise LinkError("no address for %s: %s" % (host, why))
+    raise (NoAnswer if why == _SILENCE else LinkError)("no address for %s: %s" % (host, why))
+
+
+async def is_silent(server: str, timeout_ms: int) -> bool:
+    """Whether a name server, asked for anything, says nothing at all: then the network itself passes nothing."""
+    try:
+        return await _ask(server, question("parkgate.invalid", os.urandom(2)), timeout_ms) is None
+    except LinkError:
+        return False  # that there is no such name is an answer
+    except OSError:
+        return True
 
 
 async def _ask(server, asked, timeout_ms):

@@ -376,8 +376,8 @@ def check_space(asked: Asked) -> Iterator[Finding]:
     seconds = journal["seconds_to_loss"]
     if not seconds.isdigit():
         return
-    days, hours = int(seconds) // 86400, int(seconds) // 3600
-    lasts = f"{days} days" if days else f"{hours} h"
+    days = int(seconds) // 86400
+    lasts = f"{days} days" if days > 1 else _ago(int(seconds) * 1000)
     if days or int(journal["held"]) <= 1:
         yield Finding("journal.space", GOOD, f"without a hub its memory would be full in {lasts}")
     else:

@@ -17,7 +17,8 @@ ParkgateError
 ├── SettingsError         a setting is unknown, out of range or inconsistent
 ├── ProfileError          a meter profile breaks its schema
 └── LinkError             the network or broker failed; the outbox keeps everything and tries again
-    └── TlsError          the broker is not the one that the settings mean
+    ├── TlsError          the broker is not the one that the settings mean
+    └── NoAnswer          nothing came back in time: the network may pass nothing
 """
 
 
@@ -101,3 +102,7 @@ class LinkError(ParkgateError):
 
 class TlsError(LinkError):
     """The broker is there, but the connection to it is not a secure one."""
+
+
+class NoAnswer(LinkError):
+    """Nothing came back in time, not even a refusal: the network may pass nothing."""

@@ -18,6 +18,7 @@ COMMISSIONED = 13  # [13, [time_ms, trust], instrument, by, facts]: what a techn
 CONSISTENCY = 14
 CLOCK_DISPUTED = 15  # [15, source, unix_ms, [time_ms, trust]]: a source names a time that cannot be, or differs
 TASK_STALLED = 16  # [16, task, what (0 begun anew, 1 restarts), ms]: a task made no progress for so long
+CRASH = 17  # [17, task, text, mono_ms]: a fault of the program, the end of what it said
 HUB, NTP, PERSON = 0, 1, 2  # sources of time
 
 CHECKPOINT_HELD = 17  # [17, size, root]: the newest checkpoint of the hub's log that this gateway verified
@@ -40,6 +41,7 @@ NAMES = {
     CHECKPOINT_HELD: "checkpoint held",
     CLOCK_DISPUTED: "clock disputed",
     TASK_STALLED: "task stalled",
+    CRASH: "crash",
 }
 
 # Reset causes, by the order every board maps its own to.

@@ -1,10 +1,13 @@
 """What the hub says to a beat: its hash and the hub's time under the receipt key (SPEC 6.3)."""
 
 import hashlib
+import queue
+from types import SimpleNamespace
 
 import pytest
 
 from batches import FakeGateway
+from host_tools.hub.receiving import receive
 from hub_rig import NOW_MS, Rig
 from parkgate.errors import FormatError, IntegrityError
 from parkgate.wire import receipt
@@ -50,3 +53,18 @@ def test_an_older_beat_is_answered_too_and_a_refused_one_is_not(rig, gateway):
     assert opened(rig, gateway, outcome)[0] == hashlib.sha256(old).digest()
     refused = rig.beat(gateway, old[:-1] + bytes([old[-1] ^ 1]))
     assert refused.kind == "refused" and refused.answer is None
+
+
+def test_a_broker_that_refuses_the_subscription_once_is_asked_again(monkeypatch):
+    monkeypatch.setattr(receive, "SUBSCRIBE_AGAIN_S", 0.01)
+    receiver = receive.Receiver("mqtt://127.0.0.1:1", "test")
+    asked = queue.Queue()
+    monkeypatch.setattr(receiver._client, "subscribe", asked.put)
+    receiver._session = 3
+    receiver._on_subscribe(None, None, 1, [SimpleNamespace(is_failure=True)], None)
+    assert asked.get(timeout=30) == list(receive.TOPICS)
+    assert receiver.connected_unix_ms is None
+    receiver._subscribe_again(2)
+    assert asked.empty(), "of a connection that is over"
+    receiver._on_subscribe(None, None, 2, [SimpleNamespace(is_failure=False)], None)
+    assert receiver.connected_unix_ms is not None

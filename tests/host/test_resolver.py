@@ -66,6 +66,19 @@ class NameServer:
 
 
 @pytest.fixture
+def link(unix_port):
+    """What board_link_device.py tells, where the network's name server is this one."""
+
+    def link(server):
+        script = Path(__file__).with_name("board_link_device.py")
+        finished = unix_port.run(script, [server], path=[ROOT / "lib", ROOT / "firmware"], heapsize="1M", timeout_s=60)
+        assert finished.exit_code == 0, finished.output
+        return json.loads(finished.output.splitlines()[-1])
+
+    return link
+
+
+@pytest.fixture
 def ask(unix_port):
     def ask(timeout_ms, *pairs):
         path = [ROOT / "lib", ROOT / "firmware"]
@@ -113,3 +126,20 @@ def test_what_is_no_name_is_not_asked(ask):
     found = [said for said, _ in ask(1000, "a..b", server.name, "x" * 64 + ".example", server.name)["found"]]
     assert all("is no name of a computer" in said for said in found)
     assert server.questions == 0
+
+
+def test_a_network_that_is_connected_and_passes_nothing_is_brought_down(link):
+    said = link(NameServer("silent").name)
+    assert said["resets"] == [0, 0, 1], "after three in a row without any answer"
+    assert said["radio"] == ["disconnect", False]
+
+
+def test_a_network_that_answers_is_left_alone_though_the_broker_is_away(link):
+    said = link(NameServer("no such name").name)
+    assert said["resets"] == [0, 0, 0] and said["radio"] == []
+
+
+def test_no_network_heard_is_not_waited_out(link):
+    said = link(NameServer("good").name)
+    assert said["reason"] == "Wi-Fi 'park': no such network is heard here"
+    assert said["waited_ms"] < 30_000, "of 60 s that it might have waited"

@@ -18,7 +18,7 @@ from hal.device.watchdog import Watchdog
 from hal.files import Files
 from hal.memory import HeapWatch, tls_room
 from parkgate.clock import DRIFT_PPM, LIFE_MS
-from parkgate.errors import LinkError, SettingsError
+from parkgate.errors import LinkError, NoAnswer, SettingsError
 from parkgate.events import NTP
 
 DATA = "/data"
@@ -31,6 +31,7 @@ RTC_WRONG_MS = 60000
 NTP_AGAIN_MS = 6 * 3600 * 1000
 NTP_RETRY_MS = 300000  # after nobody answered, or no two agreed
 DNS_TIMEOUT_MS = 5000
+SILENCES_MAX = 3  # connections in a row to which nothing came back
 # The place in events.CAUSES of each cause that machine.reset_cause knows on some port.
 CAUSES = {"PWRON_RESET": 1, "HARD_RESET": 2, "WDT_RESET": 3, "DEEPSLEEP_RESET": 4, "SOFT_RESET": 5}
 
@@ -60,6 +61,7 @@ class DeviceBoard:
         self.watchdog = Watchdog()
         self._network = {}
         self._counters = 0
+        self._silences = self.link_resets = 0
         self._time_at = self._asking = None
         self._offset_ms = self._error_ms = self._ask_due_ms = 0
 
@@ -111,7 +113,28 @@ class DeviceBoard:
             wall = self.wall_time()
             believed = wall and unix_ms - RTC_WRONG_MS <= wall[0] <= unix_ms + LIFE_MS
             self._set_tls_clock(wall[0] if believed else unix_ms)
-        return await net.connect(host, port, timeout_ms, ca, pause, self._name_servers())
+        servers = self._name_servers()
+        try:
+            found = await net.connect(host, port, timeout_ms, ca, pause, servers)
+        except LinkError as e:
+            self._silences = self._silences + 1 if isinstance(e, NoAnswer) else 0
+            if self._silences >= SILENCES_MAX and hasattr(self.link, "down"):
+                await self._look_at_network(servers)
+            raise
+        self._silences = 0
+        return found
+
+    async def _look_at_network(self, servers):
+        """Nobody answered several times in a row: where the name server is silent too, the network says that it is
+        connected and passes nothing. Then it is brought down, and up again by the next try."""
+        from hal.resolver import is_silent
+
+        self._silences = 0
+        for server in servers:
+            if not await is_silent(server, DNS_TIMEOUT_MS):
+                return
+        self.link_resets += 1
+        self.link.down()
 
     def _set_tls_clock(self, unix_ms):
         """Set the real-time clock, by which TLS checks the dates of certificates; nothing else here looks at it."""

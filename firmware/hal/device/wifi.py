@@ -8,6 +8,7 @@ import network
 from parkgate.errors import LinkError
 
 _LOOK_MS = 100
+_SURE_LOOKS = 30  # drivers say so for a moment while they still try
 _REASONS = {
     "STAT_WRONG_PASSWORD": "the password is refused",
     "STAT_NO_AP_FOUND": "no such network is heard here",
@@ -40,8 +41,10 @@ class Wifi:
         except (OSError, ValueError) as e:
             raise LinkError("Wi-Fi %r: %s" % (wanted["ssid"], e))
         deadline = time.ticks_add(time.ticks_ms(), timeout_ms)
+        looks = 0  # in a row at which the driver named a reason why there is no connection
         while not radio.isconnected():
-            if time.ticks_diff(deadline, time.ticks_ms()) <= 0:
+            looks = looks + 1 if self._names_reason(radio.status()) else 0
+            if time.ticks_diff(deadline, time.ticks_ms()) <= 0 or looks >= _SURE_LOOKS:
                 reason = self._reason(radio.status())
                 radio.disconnect()  # a half-made connection would refuse the next try
                 raise LinkError("Wi-Fi %r: %s" % (wanted["ssid"], reason))
@@ -61,6 +64,12 @@ class Wifi:
         """The board's own IPv4 address."""
         return self._radio.ifconfig()[0] if self._radio else "0.0.0.0"
 
+    def down(self):
+        """Turn the radio off: up() begins anew."""
+        if self._radio is not None:
+            self._radio.disconnect()
+            self._radio.active(False)
+
     def name_server(self) -> str:
         """The name server that the network named."""
         return self._radio.ifconfig()[3] if self._radio else "0.0.0.0"
@@ -78,6 +87,9 @@ class Wifi:
             radio.config(pm=self._pm)
         radio.connect(wanted["ssid"], wanted.get("password") or None)
         return radio
+
+    def _names_reason(self, status):
+        return any([getattr(network, name, None) == status for name in _REASONS])
 
     def _reason(self, status):
         for name, text in _REASONS.items():

@@ -33,6 +33,7 @@ KEEPALIVE_S = 30
 CONNECT_TIMEOUT_S = 5.0
 RECONNECT_S_MIN, RECONNECT_S_MAX = 1, 30
 STOP_TIMEOUT_S = 5.0
+SUBSCRIBE_AGAIN_S = 10.0
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
@@ -152,8 +153,16 @@ class Receiver:
     def _on_subscribe(self, _client, _userdata, _mid, reasons, _properties):
         if any(reason.is_failure for reason in reasons):
             log.error("broker %s refuses the subscription: %s", self.url, ", ".join(map(str, reasons)))
+            again = threading.Timer(SUBSCRIBE_AGAIN_S, self._subscribe_again, (self._session,))
+            again.daemon = True
+            again.start()
             return
         self.connected_unix_ms = int(time.time() * 1000)
+
+    def _subscribe_again(self, session):
+        """A broker that refused once may have been starting: without a subscription the hub would be deaf for ever."""
+        if session == self._session:
+            self._client.subscribe(list(TOPICS))
 
     def _on_connect_fail(self, _client, _userdata):
         self.connected_unix_ms = None

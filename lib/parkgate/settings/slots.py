@@ -11,7 +11,7 @@ A slot is a file with a generation, the settings in CBOR and a CRC-32. A commit 
 confirmed last. The active slot is the whole one with the highest generation that was not rejected; it is *on trial*
 until `confirm`, which the gateway calls when the hub has accepted a batch taken under it. After STARTS_MAX starts, or
 TRIAL_MS of one start, without that, settings on trial are rejected, if there are others to go back to.
-The way back by itself is none for whoever blocks connections: it never leads from TLS to none, nor to another hub's key.
+The way back by itself is not for whoever blocks connections: it never leads from TLS to none or to another hub's key.
 
 A cut or a torn write at any point leaves the old settings or the new ones: what does not check is not there, and the
 mark (which generation is confirmed, which rejected) can be lost without harm: then the highest is on trial again.
