@@ -6,17 +6,6 @@ from parkgate.settings import DEFAULT, KIND, MEANING, NAME, sensors
 from parkgate.settings.edit import shown
 from parkgate.settings.schema import BUSES, INSTRUMENTS, LISTS, REQUIRED, SENSORS, TABLE
 
-FAMILY_TITLES = {
-    "pulses": "Meter pulses (S0) and other contacts that count",
-    "machine_state": "A machine's lamp or relay: on, off, alarm",
-    "current_loop": "4 to 20 mA, over a shunt and an ADS1115",
-    "ct_clamp": "A current clamp with voltage output (SCT-013)",
-    "ds18b20": "A temperature on a 1-Wire line",
-    "sht3x": "Temperature and humidity, I2C",
-    "bme280": "Temperature, humidity and air pressure, I2C",
-    "lis3dh": "Vibration, I2C or SPI",
-    "adxl345": "Vibration, I2C or SPI",
-}
 TEXT = {
     "gateway": "",
     "hub": "`parkgate provision` sets it.",
@@ -76,7 +65,7 @@ def markdown() -> str:
     parts.append("\n## `report` of an instrument or sensor\n\nHow samples are reduced before they are kept.\n")
     parts.append(_table(sensors.REPORT))
     for family in sensors.FAMILIES:
-        parts.append(f"\n## `options` of family `{family}`\n\n{FAMILY_TITLES[family]}.\n")
+        parts.append(f"\n## `options` of family `{family}`\n\n{sensors.TITLES[family]}.\n")
         parts.append(_table(sensors.option_fields(family, REQUIRED)))
     return "".join(parts)
 

@@ -19,8 +19,25 @@ from parkgate.errors import ParkgateError
 
 BOARDS = SOURCES / "boards"
 MODULES = Path(__file__).resolve().parent / "data" / "modules.json"
-PORTS = {"rp2040": "rp2", "rp2350": "rp2", "esp32": "esp32", "esp32s3": "esp32", "simulated": "unix"}
-CHIP_TITLES = {"rp2040": "RP2040", "rp2350": "RP2350", "esp32": "ESP32", "esp32s3": "ESP32-S3", "simulated": "-"}
+
+
+class Chip(NamedTuple):
+    """What the tools must know of a chip. `port` is MicroPython's port: rp2, esp32 or unix."""
+
+    port: str
+    title: str
+    uf2_family: int = 0  # of a UF2 file (rp2)
+    drive: str = ""  # the name of its boot loader's drive (rp2)
+
+
+CHIPS = {
+    "rp2040": Chip("rp2", "RP2040", uf2_family=0xE48BFF56, drive="RPI-RP2"),
+    "rp2350": Chip("rp2", "RP2350", uf2_family=0xE48BFF59, drive="RP2350"),  # ARM code, secure
+    "esp32": Chip("esp32", "ESP32"),
+    "esp32s3": Chip("esp32", "ESP32-S3"),
+    "simulated": Chip("unix", "-"),
+}
+"""Chip as board.json, MicroPython and esptool call it → its row. This is the only table of chips."""
 
 
 class BoardError(ParkgateError):
@@ -41,7 +58,7 @@ class Board(NamedTuple):
     @property
     def port(self) -> str:
         """MicroPython's port: rp2, esp32 or unix."""
-        return PORTS[self.chip]
+        return CHIPS[self.chip].port
 
     def pin(self, number: int) -> str:
         """A pin as it is printed on the board."""
@@ -124,14 +141,14 @@ def _list(console: Console) -> None:
             ", ".join(board.wire(f"pin:{port}.{role}") or "by itself" for role in ("tx", "rx", "de"))
             for port in data["ports"]
         )
-        table.add_row(name, data["title"], CHIP_TITLES[data["chip"]], links, wires)
+        table.add_row(name, data["title"], CHIPS[data["chip"]].title, links, wires)
     console.print(table)
     console.print("\n`parkgate boards NAME` shows all of its wiring, `parkgate flash --board NAME` writes a board.")
 
 
 def _show(board: Board, console: Console) -> None:
     data = board.data
-    console.print(f"[bold]{data['title']}[/bold]  (board {board.name}, {CHIP_TITLES[board.chip]})\n")
+    console.print(f"[bold]{data['title']}[/bold]  (board {board.name}, {CHIPS[board.chip].title})\n")
     for note in data["notes"]:
         console.print(f"- {note}")
     if board.port == "unix":

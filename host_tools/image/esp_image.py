@@ -16,7 +16,7 @@ from parkgate.errors import ParkgateError
 
 TABLE_ADDRESS = 0x8000
 TABLE_BYTES = 0xC00
-CHIP_IDS = {"esp32": 0, "esp32s3": 9}
+# As an image's header numbers them. A chip of boards.CHIPS has its title here.
 CHIP_NAMES = {0: "ESP32", 2: "ESP32-S2", 5: "ESP32-C3", 9: "ESP32-S3", 12: "ESP32-C2", 13: "ESP32-C6", 18: "ESP32-P4"}
 
 _ENTRY = struct.Struct("<HBBII16sI")

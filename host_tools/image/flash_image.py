@@ -18,7 +18,7 @@ from pathlib import Path
 from host_tools.base import profile_files
 from host_tools.image import esp_image, littlefs_image, pack, rp2_firmware, uf2
 from host_tools.image.app import app_image, code_in_place
-from host_tools.image.boards import CHIP_TITLES, Board
+from host_tools.image.boards import CHIPS, Board
 from parkgate.errors import ParkgateError
 
 # Ctrl-C must not lead to the prompt, nor may firmware that is not whole, where a code was set.
@@ -289,12 +289,12 @@ def _rp2_image(board: Board, firmware: bytes) -> uf2.Uf2:
         raise FlashError(
             f"{error}; take the .uf2 of {board.data['micropython']['board']} from {_page(board)}"
         ) from error
-    chips = {family: chip for chip, family in uf2.FAMILIES.items()}
+    chips = {row.uf2_family: chip for chip, row in CHIPS.items() if row.uf2_family}
     chip = chips.get(image.family)
     if chip != board.chip:
-        title = CHIP_TITLES[chip] if chip else f"family {image.family:#x}"
+        title = CHIPS[chip].title if chip else f"family {image.family:#x}"
         raise FlashError(
-            f"wrong chip: this firmware is for {title}, {board.name} has {CHIP_TITLES[board.chip]}; "
+            f"wrong chip: this firmware is for {title}, {board.name} has {CHIPS[board.chip].title}; "
             f"take {board.data['micropython']['board']} from {_page(board)}"
         )
     return image
@@ -325,9 +325,9 @@ def _plan_esp32(board: Board, firmware: bytes, data: _Data, keep_files: bool) ->
         told = esp_image.describe(firmware, start)
     except esp_image.EspImageError as error:
         raise FlashError(f"{error} ({board.data['micropython']['board']}: {_page(board)})") from error
-    if told.chip != CHIP_TITLES[board.chip]:
+    if told.chip != CHIPS[board.chip].title:
         raise FlashError(
-            f"wrong chip: this firmware is for {told.chip}, {board.name} has {CHIP_TITLES[board.chip]}; "
+            f"wrong chip: this firmware is for {told.chip}, {board.name} has {CHIPS[board.chip].title}; "
             f"take {board.data['micropython']['board']} from {_page(board)}"
         )
     _refuse_old(board, told.version)

@@ -26,7 +26,7 @@ from host_tools.base.files import why
 from host_tools.gateway.link import find_port
 from host_tools.gateway.prompt import to_prompt, wait_prompt
 from host_tools.image.app.code_in_place import modules_in
-from host_tools.image.boards import CHIP_TITLES, Board
+from host_tools.image.boards import CHIPS, Board
 from host_tools.image.flash_image import OWN_BUILD, FlashError, Plan, app_files, code_block
 from parkgate.errors import LinkError, SettingsError
 
@@ -34,7 +34,6 @@ DRIVE_TIMEOUT_S = 30.0
 START_TIMEOUT_S = 30.0
 LOOK_TIMEOUT_S = 10.0
 PROGRAM_TIMEOUT_S = 600.0
-DRIVE_IDS = {"rp2040": "RPI-RP2", "rp2350": "RP2350"}
 _DRIVES = ("/media/*/*", "/run/media/*/*", "/Volumes/*", "[D-Z]:/")
 _CHUNK = 64 * 1024
 MPY_VERSION = 6
@@ -196,7 +195,7 @@ def check_drive(folder: Path, board: Board) -> None:
         raise FlashError(
             f"{folder} is no boot loader drive: INFO_UF2.TXT is missing. Hold BOOTSEL and plug in"
         ) from error
-    wanted = DRIVE_IDS[board.chip]
+    wanted = CHIPS[board.chip].drive
     there = next((line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("Board-ID:")), "?")
     if there != wanted:
         raise FlashError(f"wrong chip: the board in boot loader mode is {there}, {board.name} is {wanted}")
@@ -230,11 +229,10 @@ def _find_drive(board: Board, port: str, console: Console) -> Path:
 
 def esptool_command(plan: Plan, port: str, folder: Path, verb: str) -> list[str]:
     """What esptool is called with; the images lie in `folder`."""
-    chip = {"esp32": "esp32", "esp32s3": "esp32s3"}[plan.board.chip]
     names = ["firmware.bin", "littlefs.bin"]
     pairs = [part for (address, *_), name in zip(plan.writes, names) for part in (hex(address), str(folder / name))]
     where = [] if port == "auto" else ["--port", port]
-    return [*esptool_program(), "--chip", chip, "--baud", "460800", *where, verb, *pairs]
+    return [*esptool_program(), "--chip", plan.board.chip, "--baud", "460800", *where, verb, *pairs]
 
 
 def esptool_program() -> list[str]:
@@ -392,11 +390,11 @@ def _state_behind_console(port: str) -> dict:
 
 def check_board(state: dict, board: Board) -> None:
     """Refuse a board of another chip, or a MicroPython that cannot run what we compile."""
-    chip = CHIP_TITLES[board.chip].replace("-", "")
+    chip = CHIPS[board.chip].title.replace("-", "")
     machine = state["machine"].replace("-", "")
     if not machine.endswith(chip):
         raise FlashError(
-            f"wrong chip: on this port is a {state['machine']!r}, {board.name} has {CHIP_TITLES[board.chip]}"
+            f"wrong chip: on this port is a {state['machine']!r}, {board.name} has {CHIPS[board.chip].title}"
         )
     if state["mpy"] != MPY_VERSION:
         raise FlashError(

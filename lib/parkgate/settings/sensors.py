@@ -15,6 +15,19 @@ FAMILIES = (
     "pulses", "machine_state", "current_loop", "ct_clamp", "ds18b20", "sht3x", "bme280", "lis3dh", "adxl345",
 )  # fmt: skip
 
+# For people. A gateway never asks for it, so the build leaves it out.
+TITLES = {
+    "pulses": "Meter pulses (S0) and other contacts that count",
+    "machine_state": "A machine's lamp or relay: on, off, alarm",
+    "current_loop": "4 to 20 mA, over a shunt and an ADS1115",
+    "ct_clamp": "A current clamp with voltage output (SCT-013)",
+    "ds18b20": "A temperature on a 1-Wire line",
+    "sht3x": "Temperature and humidity, I2C",
+    "bme280": "Temperature, humidity and air pressure, I2C",
+    "lis3dh": "Vibration, I2C or SPI",
+    "adxl345": "Vibration, I2C or SPI",
+}
+
 # Rows of settings.TABLE for `report`.
 REPORT = (
     ("reductions", "names", ("last",), 0, len(REDUCTIONS), "", "which of %s" % ", ".join(REDUCTIONS)),
