@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from host_tools.base import files, output, profile_files
+from host_tools.base.questions import ask, yes
 from host_tools.meters import profile_sources, word_orders
 from host_tools.meters.lines.opening import Bus, is_tcp, open_bus
 from parkgate import quantities
@@ -37,8 +37,10 @@ def add_arguments(parser) -> None:
     start.add_argument("--from-scan", action="store_true", help="begin with registers that read as mains")
     parser.add_argument("--port", help="serial port with the meter, or tcp:HOST[:PORT]: each answer is tried live")
     parser.add_argument("--unit", type=int, default=1, help="its unit id (default 1)")
-    parser.add_argument("--line", default="9600N", metavar="BAUD[N|E|O]", help="baud rate and parity (default 9600N)")
+    parser.add_argument("--line", metavar="BAUD[N|E|O]", help="baud rate and parity (default 9600N; DL/T 645: 2400E)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the file goes (default: the own folder)")
+    parser.add_argument("--protocol", choices=("modbus", "dlt645"), default="modbus", help="what the meter speaks")
+    parser.add_argument("--address", metavar="DIGITS", help="DL/T 645: its address (default: the only meter there)")
     output.add_json(parser)
 
 
@@ -54,10 +56,15 @@ def run(args) -> int:
     there = profile_files.find(args.name)
     if there:
         raise ProfileError(f"there is a profile {args.name!r} already: {there}")
-    baud, parity = line_of(args.line)
+    dlt645 = args.protocol == "dlt645"
+    if dlt645 and (args.csv or args.from_scan or (args.port and is_tcp(args.port))):
+        raise ProfileError("DL/T 645: --copy and a serial --port only; a meter says itself what it has")
+    baud, parity = line_of(args.line or ("2400E" if dlt645 else "9600N"))
     files.make_folder(folder)
     path = folder / f"{args.name}.json"
     files.check_target(path)
+    if dlt645:
+        return _run_dlt645(args, path, baud, parity)
     with open_bus(args.port, baud, parity, 200) if args.port else contextlib.nullcontext() as bus:
         made = Interview(args, path, Meter(bus, args.unit) if bus else None, baud, parity)
         try:
@@ -68,10 +75,31 @@ def run(args) -> int:
             if output.wanted(args):
                 print(output.error_document(output.verb_of(args), "Interrupted", _INTERRUPTED, _STOPPED))
             return _STOPPED
-    document = made.document
-    output.show(args, {"file": str(path), "profile": path.stem, "registers": len(document["registers"]),
-                       "tried_live": bool(args.port)})  # fmt: skip
+    output.show(args, _as_document(args, path, made.document))
     return 0
+
+
+def _run_dlt645(args, path: Path, baud: int, parity: str) -> int:
+    from host_tools.meters.dlt645 import new
+
+    with output.talk(args):
+        document = new.run(args, path, baud, parity)
+        write(path, document)
+    output.show(args, _as_document(args, path, document))
+    return 0
+
+
+def _as_document(args, path: Path, document: dict) -> dict:
+    return {"file": str(path), "profile": path.stem, "registers": len(document["registers"]),
+            "tried_live": bool(args.port)}  # fmt: skip
+
+
+def write(path: Path, document: dict) -> None:
+    """Write a profile, and say what comes next."""
+    files.write(path, to_text(document))
+    print(f"written: {path}")
+    print(f"check it:        parkgate meters check {path}")
+    print(f"bring it along:  parkgate meters push {path} --port PORT")
 
 
 class Meter:
@@ -287,11 +315,8 @@ class Interview:
         tried = "read from a live meter" if self.meter else "not tried on a meter"
         note = f"Made by a technician with `parkgate meters new`; its facts have one source, {tried}."
         document["notes"] = [*document.get("notes", ()), note]
-        files.write(self.path, to_text(document))
+        write(self.path, document)
         self.draft.unlink(missing_ok=True)
-        print(f"written: {self.path}")
-        print(f"check it:        parkgate meters check {self.path}")
-        print(f"bring it along:  parkgate meters push {self.path} --port PORT")
 
 
 def to_text(document: dict) -> str:
@@ -331,30 +356,6 @@ def live(document: dict, name: str, meter: Meter) -> list[str]:
 
 
 # Questions.
-
-
-def ask(question: str, default: str = "", fault: Callable[[str], str | None] | None = None) -> str:
-    """The answer to a question, or the default for an empty line. `fault` says what is wrong with an answer; then the
-    question comes again. Raises ProfileError at the end of input."""
-    while True:
-        try:
-            text = input(f"{question}{f' [{default}]' if default else ''}: ").strip() or default
-        except EOFError:
-            raise ProfileError("the input ended; nothing was written. The answers so far are kept") from None
-        wrong = fault(text) if fault else None
-        if not wrong:
-            return text
-        print(f"  {wrong}")
-
-
-def yes(question: str, default: bool = True) -> bool:
-    """A yes or no."""
-    text = ask(f"{question} {'[Y/n]' if default else '[y/N]'}", "", _yes_fault)
-    return default if not text else text[:1].lower() == "y"
-
-
-def _yes_fault(text: str) -> str | None:
-    return None if text[:1].lower() in ("y", "n", "") else "y or n"
 
 
 def _is_function(text: str) -> str | None:

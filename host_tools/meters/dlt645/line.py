@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from host_tools.base.files import why
 from host_tools.meters.lines.serial_bus import SerialBus, clock_us
 from parkgate.errors import LinkError, ModbusError, ModbusTimeout
 from parkgate.meters.dlt645.client import Client
@@ -59,7 +60,7 @@ class Dlt645Bus(SerialBus):
         try:
             self._serial.write(request)
         except OSError as error:
-            raise LinkError(f"{self.port}: {error}") from None
+            raise LinkError(f"{self.port}: {why(error)}") from None
         while True:
             due_us = client.due_us(clock_us())
             event = self._take(due_us or 0)
@@ -74,5 +75,5 @@ class Dlt645Bus(SerialBus):
                 time.sleep(0.001)
             data = self._serial.read(waiting)
         except OSError as error:
-            raise LinkError(f"{self.port}: {error}") from None
+            raise LinkError(f"{self.port}: {why(error)}") from None
         return self.meters.receive(data, clock_us()) if data else self.meters.poll(clock_us())

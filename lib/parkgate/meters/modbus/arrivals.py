@@ -27,8 +27,6 @@ class Arrivals(BusClient):
         self._buffer = bytearray(_BUFFER_BYTES)
         self._length = 0
         self._echoed = False  # the echo of our request has been seen
-        self._echoless = 0  # so many replies in a row without an echo before them
-        self._echoes_set = adapter_echoes
         self._early = 0  # so many bytes of the buffer came before our request had ended
         self._line_used_us = None
         self._sent = self._head = b""

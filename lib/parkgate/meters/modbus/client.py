@@ -54,7 +54,6 @@ from .frame import (
 )
 
 _GUARD_WAIT_US = 100000  # so little of a guard is waited for
-_ECHOLESS_MAX = 3
 _REMAINS_MAX = 3  # bytes of no frame in front of a reply: from here on it may answer a request that was cut
 
 
@@ -296,9 +295,6 @@ class Client(Arrivals):
             return None
         unit.answered(self._shape, refused, self._sent_us, t_us, crc, again)
         self._finish(t_us)
-        self._echoless = 0 if self._echoed else self._echoless + 1
-        if self._echoless == _ECHOLESS_MAX and not self._echoes_set:
-            self.adapter_echoes = False  # what looked like an echo was another client's request
         if refused:
             unit.probe_other = unit.probe_other or probe
             unit.statistics.count_exception(code)
