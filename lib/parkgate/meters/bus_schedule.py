@@ -17,7 +17,7 @@ of which D are dead and backed off, one round (each live unit once) takes at mos
     S(j)  one exchange that is not answered:   request + reply time-out + reply + silence (Client.slot_us)
     W(i)  all reads of a live unit's turn:     sum over its blocks of request + latency + reply + silence,
           with the latency at most the reply time-out; one S(i) more for each retry that a turn may
-          make (after a damaged reply, never after a time-out)
+          make (after a damaged reply, never after a time-out) and for the read that shows a copy of a reply
 
 and a live unit is read within C of being due; it keeps its period as long as C <= period. The number of dead
 units is not in the formula. While units are dying each costs S(j) in each of its first PATIENCE turns, so
