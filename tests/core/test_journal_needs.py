@@ -123,7 +123,7 @@ def test_a_damaged_newest_record_stays_so_when_its_sector_is_full():
     for unit in UNITS:
         flash = FlashSim(4096, 8, unit)
         j = started(flash)
-        number = 0
+        number, operations = 0, []
         while j.sectors.room(RAW) >= unit + 64:
             _, operations = traced(flash, j.append, j.SAMPLE, b"%d" % number, 2)
             number += 1
@@ -240,7 +240,7 @@ def test_batches_of_several_starts_share_a_sector():
             j = started(flash)
             j.append(j.SAMPLE, b"x", 1)
             seal(j)
-        equal(len(j.sectors.sealed), 1)
+        equal(len(started(flash).sectors.sealed), 1)
 
 
 def test_nothing_is_written_to_a_sealed_sector_that_may_be_half_erased():
