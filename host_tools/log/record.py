@@ -179,7 +179,8 @@ def renew(db: sqlite3.Connection, why: str) -> dict:
         row = db.execute("SELECT size, root FROM checkpoint WHERE log_id = ? ORDER BY size DESC", (old,)).fetchone()
         known = [signed.Signed(*row)] if row else []
         last = signed.Memory(data_dir, old).newest()
-        newest = max([*known, *([last] if last else [])], default=signed.Signed(0, bytes(32)))
+        known += [last] if last else []
+        newest = max(known) if known else signed.Signed(0, bytes(32))
         before = [old, newest.size, newest.root]
     with _transaction(db):
         _begin(db, data_dir, why, before)

@@ -100,14 +100,14 @@ class Tiles:
     def write(self, level: int, number: int, data: bytes) -> None:
         """Raises FileTrouble. Not brought to the disk by force: it follows from the leaves."""
         path = self.folder / tile_path(level, number)
+        draft = path.with_name(f".{path.name}.{os.getpid()}.new")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_name(f".{path.name}.{os.getpid()}.new")
             with open(draft, "wb") as out:
                 out.write(data)
             os.replace(draft, path)
         except OSError as error:
-            with contextlib.suppress(OSError, UnboundLocalError):
+            with contextlib.suppress(OSError):
                 os.unlink(draft)
             raise files.trouble("cannot write", path, error) from None
 

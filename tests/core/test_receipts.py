@@ -56,7 +56,7 @@ class Gateway(App):
             equal(taken[-1], position)
             journal.commit_batch(seq, sealed, batch.chain_hash(sealed), position, 2)
         keeper = self.timekeeper = Timekeeper(self.clock, None, self.note, self.mono_ms, self.log)
-        take = self.take_receipt, self.hub, None, SENDING, keeper.take_hub_time, lambda limit: 0
+        take = self.take_receipt, self.hub, None, SENDING, keeper.take_hub_time, None, lambda limit: 0
         self.sender = Sender(journal, None, "ab", *take, self.mono_ms, self.log)
 
     def mono_ms(self):

@@ -110,7 +110,7 @@ def test_a_checkpoint_is_signed_in_both_forms(rig, gateway):
 
 
 def test_consistency_from_every_size(rig, gateway):
-    roots = {}
+    roots, made = {}, sign(rig)
     for _ in range(6):
         rig.batches(gateway, gateway.batch(), gateway.batch())
         made = sign(rig)
