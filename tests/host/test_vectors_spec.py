@@ -167,7 +167,7 @@ def test_keys_schema_and_events_match_the_cddl():
     counter = [9, "press", "import_active_energy", 2, 5000, 77, [1767225600000, 0]]
     assert matches("counter", cbor2.dumps(counter))
     assert matches("known-event", cbor2.dumps([14, "press", "wiring", 1, 42, -950, 2700, 3, [1767225600000, 0]]))
-    assert not matches("counter", cbor2.dumps([*counter[:3], 7, *counter[4:]]))
+    assert not matches("counter", cbor2.dumps([*counter[:3], 8, *counter[4:]]))
 
 
 def test_bad_messages_do_not_match_the_cddl():
