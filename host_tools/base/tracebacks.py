@@ -33,11 +33,13 @@ def names(identity: dict[str, str]) -> dict[str, str]:
 
 
 def in_words_of_the_source(lines: Iterable[str], known: dict[str, str]) -> list[str]:
-    """The same lines; in a traceback the name of the source stands behind each that is another: "in aq (seal_one)"."""
+    """The same lines; in a traceback the name of the source stands behind each that is another: "in aq (seal_one)".
+    What `known` has as "module:name" holds in that module only."""
 
     def named(match):
         before, name, *after = match.groups()
-        source = known.get(name)
+        module = before.split('"')[1] if before.startswith("File") else ""
+        source = known.get(f"{module}:{name}", known.get(name))
         return match.group(0) if source is None else "".join([before, name, *after, f" ({source})"])
 
     found = []

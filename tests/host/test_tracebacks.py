@@ -17,7 +17,7 @@ LOG = [
     "     92000 ms info link: connected",
 ]
 LAST = "tasks.seal line 88 in ldrex (seal_one): AttributeError: 'Sealer' object has no attribute 'bz' (_taken)"
-NAMES = {"aq": "_keep", "ldrex": "seal_one", "bz": "_taken", "connected": "wrong"}
+NAMES = {"aq": "wrong", "app:aq": "_keep", "ldrex": "seal_one", "bz": "_taken", "connected": "wrong"}
 
 
 @pytest.fixture

@@ -64,7 +64,9 @@ def build(board: str, folder: Path | None = None) -> Path:
     texts = {_dotted(name): data.decode() for name, data in files.items()}
     idioms.check(texts)
     small = shrink.shrink(texts, roots)
+    of_source = small
     small, names = firmware_names.give(private_names.share(small), roots)
+    names |= firmware_names.functions(of_source, small)
     wanted = {places[name] for name in small}
     for old in folder.rglob("*.mpy"):
         if old.relative_to(folder) not in wanted:

@@ -3,8 +3,11 @@
 MicroPython keeps each name that it meets for good: its text and seven bytes more, in a table that grows by doubling. A
 gateway has eight hundred names of functions, classes and attributes; the image of a Raspberry Pi Pico has nine hundred
 in its flash, most of which no gateway uses (`IRQ_RISING`, `ldrex`). So ours take theirs; when those are used up, very
-short ones. One name becomes one other, in all modules at once, so nothing else changes. Which is which is written down
-beside the compiled files: a traceback names file and line of the real source, but the function by its other name.
+short ones. One name becomes one other, in all modules at once, so nothing else changes. What stands at the top of a
+module and is not asked for from outside (no import, attribute, keyword or class member anywhere is called so) shares
+its name with its like in other modules: a few dozen names do for four hundred. Which is which is written down beside
+the compiled files ("module:name" for the shared ones): a traceback names file and line of the real source, but the
+function by its other name.
 
 A name is left as it is when it may mean something to others than us:
 
@@ -55,13 +58,51 @@ def give(sources: dict[str, str], roots: tuple[str, ...] = ("main",)) -> tuple[d
     free = sorted(in_rom - taken - said - ASKED_FOR - SPECIAL - OF_TYPES - set(dir(builtins)))
     short = (sign for sign in _signs() if sign not in taken | fixed | said)
     names = chain(free, short)
+    others = set(chain(fixed, said, *map(_asked_from_outside, trees.values())))
+    inner = {module: _inner(tree, others) for module, tree in trees.items()}
+    shared = [next(names) for _ in range(max(map(len, inner.values()), default=0))]
+    local = {module: dict(zip(inner[module], shared)) for module in trees}
     new: dict[str, str] = {}
     ours = {name for tree in trees.values() for name in _defined(tree)}
     for module in _in_order(trees, roots):
-        for name in sorted(words[module] & ours):
+        for name in sorted((words[module] & ours).difference(local[module])):
             if name not in new and name not in fixed and not name.startswith("__") and name not in said:
                 new[name] = next(names)
-    return {name: _renamed(text, new) for name, text in sources.items()}, {short: name for name, short in new.items()}
+    stands_for = {short: name for name, short in new.items()}
+    stands_for |= {f"{module}:{local[module][name]}": name for module in trees for name in local[module]}
+    return {name: _renamed(text, {**new, **local[name]}) for name, text in sources.items()}, stands_for
+
+
+def functions(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
+    """"module:name" → what a function that has another name now was called; "one or other" where several have it."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for module, text in after.items():
+        for old, new in zip(ast.walk(ast.parse(before[module])), ast.walk(ast.parse(text)), strict=True):
+            if isinstance(new, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                assert isinstance(old, (ast.FunctionDef, ast.AsyncFunctionDef))
+                if old.name != new.name:
+                    found[f"{module}:{new.name}"].add(old.name)
+    return {name: " or ".join(sorted(functions)) for name, functions in found.items()}
+
+
+def _inner(tree: ast.Module, others: set[str]) -> list[str]:
+    """Names at the top of a module that nobody outside asks it for."""
+    return sorted(name for name in set(_bound(tree.body)) - others if not name.startswith("__"))
+
+
+def _asked_from_outside(tree: ast.Module) -> Iterator[str]:
+    """Names by which a module may ask another one, an object or a function for something, and those of class members:
+    whoever inherits has them too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.keyword) and node.arg:
+            yield node.arg
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            for alias in node.names:
+                yield from (alias.name, alias.asname or "")
+        elif isinstance(node, ast.ClassDef):
+            yield from _bound(node.body)
 
 
 def _of_micropython() -> tuple[set[str], set[str]]:

@@ -2,8 +2,9 @@
 
 Each name that MicroPython meets takes some twenty bytes of a board's heap for good, and there are two hundred private
 attributes (`self._journal`). Two classes that are not related may call theirs alike, so a few dozen names do for all.
-Only what is private is renamed: an attribute with one leading underscore that a class stores through `self`, that is no
-method, and that stands in no string (nor may one be put together from strings). firmware_names.py then does the rest.
+Only what is private is renamed: an attribute with one leading underscore that a class stores through `self`, or a
+method with one that is called through `self` only; and that stands in no string (nor may one be put together from
+strings). firmware_names.py then does the rest.
 """
 
 from __future__ import annotations
@@ -47,7 +48,15 @@ def _owners(trees) -> dict[str, set[str]]:
         for each in ast.walk(node):
             if isinstance(each, ast.Attribute) and _of_self(each) and _is_private(each.attr):
                 owners[each.attr].add(head(node.name))
+        for each in _methods(node):
+            owners[each.name].add(head(node.name))
     return owners
+
+
+def _methods(node: ast.ClassDef) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """The private methods of a class."""
+    functions = [each for each in node.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return [each for each in functions if _is_private(each.name)]
 
 
 def _of_self(node: ast.Attribute) -> bool:
@@ -61,7 +70,13 @@ def _names_of(trees) -> tuple[set[str], set[str]]:
     stored: set[str] = set()
     for tree in trees:
         texts = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings name nothing
+        methods = [each for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for each in _methods(node)]
+        stored.update(each.name for each in methods)
+        taken.update(each.name for each in methods)
+        inside = set(map(id, methods))
         for node in ast.walk(tree):
+            if id(node) in inside:
+                continue
             if isinstance(node, ast.Attribute):
                 taken.add(node.attr)
                 if not _of_self(node):
@@ -70,6 +85,7 @@ def _names_of(trees) -> tuple[set[str], set[str]]:
                     stored.add(node.attr)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in texts:
                 fixed.update(re.findall(r"\w+", node.value))
+                fixed.add("_" + re.sub(r"\W", "", node.value))  # "wi-fi" is taken for _wifi
             elif isinstance(node, ast.JoinedStr):  # before Python 3.12 nobody knows where their parts stand
                 fixed.update(each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute))
             else:
@@ -96,9 +112,16 @@ def _short(owners: dict[str, set[str]], taken: set[str]) -> dict[str, str]:
 
 def _renamed(text: str, tree: ast.Module, short: dict[str, str]) -> str:
     lines = text.encode().splitlines(keepends=True)
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in short]
-    for node in sorted(found, key=lambda node: (node.end_lineno or 0, node.end_col_offset or 0), reverse=True):
-        row, end = (node.end_lineno or 0) - 1, node.end_col_offset or 0
-        at = end - len(node.attr.encode())
-        lines[row] = lines[row][:at] + short[node.attr].encode() + lines[row][end:]
+    found = []  # (row, first column, name)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in short:
+            end = node.end_col_offset or 0
+            found.append(((node.end_lineno or 0) - 1, end - len(node.attr.encode()), node.attr))
+        elif isinstance(node, ast.ClassDef):
+            for each in _methods(node):
+                if each.name in short:
+                    row = each.lineno - 1
+                    found.append((row, lines[row].index(b"def ", each.col_offset) + 4, each.name))
+    for row, at, name in sorted(found, reverse=True):
+        lines[row] = lines[row][:at] + short[name].encode() + lines[row][at + len(name.encode()) :]
     return b"".join(lines).decode()
