@@ -131,6 +131,11 @@ class HubKey:
         scalar = self._private.private_numbers().private_value.to_bytes(32, "big")
         return "parkgate-hub-" + hmac.digest(scalar, b"parkgate broker session", "sha256").hex()[:32]
 
+    def broker_password(self, user: str) -> str:
+        """The password of an account at the hub's own broker: from the private key, so that nothing has to be kept."""
+        scalar = self._private.private_numbers().private_value.to_bytes(32, "big")
+        return hmac.digest(scalar, b"parkgate broker account " + user.encode(), "sha256").hex()[:40]
+
     def receipt_key(self, gateway_xy: bytes) -> bytes:
         """The 32-byte key under which this hub makes receipts for the gateway with this public key."""
         shared = self._private.exchange(ec.ECDH(), load_public(gateway_xy))

@@ -10,6 +10,7 @@ with them, on the same port. Neither is trusted with more: what a broker acknowl
 """
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -18,7 +19,9 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from host_tools.base import files, folder_lock
 from parkgate.errors import LinkError
@@ -58,6 +61,15 @@ set_tcp_nodelay true
 _MOSQUITTO_TLS = "certfile {certificate}\nkeyfile {key}\n"
 
 
+class Account(NamedTuple):
+    """Who may come in, and the NATS subjects that he may publish and subscribe to; with none named, all of them."""
+
+    user: str
+    password: str
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+
+
 class BrokerError(LinkError):
     """The broker cannot be started, or ended by itself."""
 
@@ -91,7 +103,9 @@ class Broker:
         host: str = "127.0.0.1",
         port: int = 0,
         tls: tuple[Path, Path, Path] | None = None,
+        accounts: Sequence[Account] | None = None,
     ):
+        """With `accounts` nobody else comes in (nats only). Raises BrokerError."""
         if kind not in KINDS:
             raise BrokerError(f"a broker is one of {', '.join(KINDS)}, not {kind!r}")
         self.kind = kind
@@ -99,6 +113,9 @@ class Broker:
         self.host = host
         self.port = port
         self._tls = tls
+        self._accounts = None if accounts is None else list(accounts)
+        if accounts is not None and kind != "nats":
+            raise BrokerError("accounts are made for nats only")
         self._process: subprocess.Popen | None = None
         self._lock: int | None = None
 
@@ -149,7 +166,7 @@ class Broker:
             self.kill()  # nobody could find it later
             raise
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not _answers(self.host, self.port, self._tls[2] if self._tls else None):
+        while not _answers(self.host, self.port, self._tls[2] if self._tls else None, self._accounts is not None):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 ended = self._process.poll() is not None
                 self.kill()
@@ -214,11 +231,22 @@ class Broker:
             message_bytes=MESSAGE_BYTES_MAX,
             store_bytes=STORE_BYTES_MAX,
         )
+        if self._accounts is not None:
+            text += _nats_accounts(self._accounts)
         if self.kind == "mosquitto" and hasattr(os, "geteuid") and os.geteuid() == 0:
             text += "user root\n"  # else it changes to a user who may not write here
         config = self.data_dir / f"{self.kind}.conf"
-        files.write(config, text)
+        files.write(config, text, 0o600)  # passwords may stand in it
         return [program, "-c", str(config)]
+
+    def set_accounts(self, accounts: Sequence[Account]) -> None:
+        """Let these in from now on, and nobody else; whoever is in and may not be is put out. Raises FileTrouble."""
+        if self._accounts is None or list(accounts) == self._accounts:
+            return
+        self._accounts = list(accounts)
+        self._command(self.data_dir / "store")
+        if self._process and self.pid:
+            self._process.send_signal(signal.SIGHUP)
 
     def _log_tail(self):
         try:
@@ -266,14 +294,29 @@ def _secured(line: socket.socket, host: str, authority: Path | None) -> socket.s
     return ssl.create_default_context(cafile=str(authority)).wrap_socket(line, server_hostname=host)
 
 
-def _answers(host: str, port: int, authority: Path | None = None) -> bool:
-    """Whether an MQTT CONNECT is answered by a CONNACK that accepts it; over TLS with an authority's certificate."""
+def _nats_accounts(accounts: Sequence[Account]) -> str:
+    def quoted(names):
+        return ", ".join(json.dumps(name) for name in names)
+
+    lines = ["authorization { users: ["]
+    for user, password, publish, subscribe in accounts:
+        rights = ""
+        if publish or subscribe:
+            rights = f", permissions: {{ publish: {{ allow: [{quoted(publish)}] }}, subscribe: {{ allow: ["
+            rights += f"{quoted(subscribe)}] }} }}"
+        lines.append(f"  {{ user: {json.dumps(user)}, password: {json.dumps(password)}{rights} }}")
+    return "\n".join([*lines, "] }", ""])
+
+
+def _answers(host: str, port: int, authority: Path | None = None, asks_names: bool = False) -> bool:
+    """Whether an MQTT CONNECT is answered by a CONNACK that accepts it, or asks for a name where that is wanted; over
+    TLS with an authority's certificate."""
     connect = b"\x10\x16\x00\x04MQTT\x04\x02\x00\x0a\x00\x0aparkgate-?"
     try:
         with socket.create_connection((host, port), timeout=1.0) as line, _secured(line, host, authority) as probe:
             probe.sendall(connect)
             answer = probe.recv(4)
             probe.sendall(b"\xe0\x00")
-        return answer[:2] == b"\x20\x02" and answer[3:] == b"\x00"
+        return answer[:2] == b"\x20\x02" and (answer[3:] == b"\x00" or asks_names and answer[3:] in (b"\x04", b"\x05"))
     except OSError:
         return False

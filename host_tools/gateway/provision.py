@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from host_tools.base import files, output
-from host_tools.base.keys import hub_key, read_public
+from host_tools.base.keys import HubKey, hub_key, read_public
 from host_tools.base.names import check_gateway_name
 from host_tools.base.secret import secret
 from host_tools.broker import certificates
@@ -268,11 +268,14 @@ def _ask_hub(args, given: Given, public_key: bytes, name: str) -> Hub:
         broker = {"host": answer.broker_host, "port": answer.broker_port, "tls": "on" if answer.broker_tls else "off"}
         if answer.broker_tls and answer.broker_ca:
             broker["ca"] = answer.broker_ca
+        if answer.broker_account:
+            broker["user"], broker["password"] = answer.broker_account
         hub = Hub(answer.hub_xy, broker, answer.known)
     else:
         with contextlib.closing(connect(given.folder)) as database:
             checked = enrol.check(database, public_key, name)
-        hub = Hub(hub_key(given.folder, make=False).xy, _broker_of(given.folder), checked.known)
+        key = hub_key(given.folder, make=False)
+        hub = Hub(key.xy, _broker_of(given.folder, key, checked.gateway_id.hex()[:32]), checked.known)
     if known not in (None, hub.xy):
         raise SettingsError("the hub has another public key than --hub-key says: is that the right hub?")
     return hub
@@ -291,15 +294,19 @@ def _token(args) -> str | None:
     return args.token or secret("the operator's token", args.token_file, "PARKGATE_TOKEN")
 
 
-def _broker_of(folder: Path) -> dict[str, Any]:
-    # The hub's own name at the broker is not the gateway's: only the place is taken.
+def _broker_of(folder: Path, key: HubKey, topic: str) -> dict[str, Any]:
+    # The hub's own name at the broker is not the gateway's: only the place is taken, and the gateway's own account.
     path = folder / "hub.json"
     if not path.exists():
         return {}
     try:
         about = json.loads(files.read_text(path))
         place = _place(urlsplit(about["broker"]))
-        return {**place, "ca": str(about["broker_ca"])} if about.get("broker_ca") else place
+        if about.get("broker_ca"):
+            place["ca"] = str(about["broker_ca"])
+        if about.get("accounts") is True:
+            place["user"], place["password"] = topic, key.broker_password(topic)
+        return place
     except (ValueError, KeyError, TypeError):
         raise FormatError(f"{path} is damaged: start the hub again, it writes it") from None
 

@@ -110,6 +110,11 @@ class Registration:
             return _refuse(400, str(error))
         return self._enrol(operator, xy, name, only, reached_at)
 
+    def _account(self, topic: str) -> dict:
+        if not self.hub.has_accounts:
+            return {}
+        return {"user": topic, "password": self.hub.key.broker_password(topic)}
+
     def _enrol(self, operator, xy: bytes, name: str | None, only_check: bool, reached_at: str) -> Response:
         with contextlib.closing(connect(self.hub.data_dir)) as db:
             try:
@@ -135,7 +140,7 @@ class Registration:
             "hub_public_key": self.hub.key.xy.hex(),
             "broker": {
                 "host": _to_call(broker.hostname or "", reached_at), "port": broker.port,
-                "tls": broker.scheme == "mqtts", "ca": self.hub.broker_ca(),
+                "tls": broker.scheme == "mqtts", "ca": self.hub.broker_ca(), **self._account(kid[:16].hex()),
             },
         }
         return JSONResponse(answer, 200 if checked.known or only_check else 201)

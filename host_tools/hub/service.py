@@ -89,6 +89,7 @@ class Hub:
         self.storage_fault: str | None = None
         self.groups = self.messages = self.faults = 0
         self.zone = zone.zone(self.store.setting("zone") or zone.local_zone_name())
+        self.has_accounts = False  # whether each gateway has an account at the broker
         self._turned_s = time.monotonic()
         self._stopping = threading.Event()
         self._stop_once, self._stopped = threading.Lock(), False
@@ -112,6 +113,10 @@ class Hub:
         """Take another time zone for the park, and keep it. Raises SettingsError."""
         self.zone = zone.zone(name)
         self.store.set_setting("zone", name)
+
+    def show_all(self) -> None:
+        """Put every gateway on the board, before the start too."""
+        self.board.put(list(self.store.by_topic.values()), self.store.nobody)
 
     def broker_ca(self) -> str | None:
         """What the broker's certificate comes from, as a gateway's setting; None where that is not one certificate."""

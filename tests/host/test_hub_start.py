@@ -114,7 +114,8 @@ def folder(tmp_path):
 def arguments(folder, **given):
     usual = {"data": str(folder), "broker": "mqtt://127.0.0.1:1", "own_broker": None, "ca": None, "cert": None,
              "cert_key": None, "http": "127.0.0.1:0", "status": False, "quiet": True, "json": False,
-             "broker_password": None, "proxy": None, "name": [], "action": None, "zone": None}  # fmt: skip
+             "broker_password": None, "proxy": None, "name": [], "action": None, "zone": None,
+             "accounts": False}  # fmt: skip
     return SimpleNamespace(**{**usual, **given})
 
 

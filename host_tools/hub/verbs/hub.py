@@ -18,7 +18,7 @@ from host_tools.base import files, output
 from host_tools.base.folder_lock import is_held
 from host_tools.base.secret import secret
 from host_tools.broker.broker import Broker
-from host_tools.hub import logs
+from host_tools.hub import logs, own_broker
 from host_tools.hub.receiving.receive import parse_address
 from host_tools.hub.service import LOCK_FILE, Hub
 from host_tools.hub.stores.store import connect, existing
@@ -48,9 +48,14 @@ def add_parser(subparsers) -> None:
         nargs="?",
         const="127.0.0.1:1883",
         metavar="HOST:PORT",
-        help="run a broker too (the nats-server that comes with Parkgate), for trying things out: it asks nobody for a "
-        "name; gateways on a network reach it when HOST is an address of this computer there",
+        help="run a broker too (the nats-server that comes with Parkgate); without --accounts it asks nobody for a "
+        "name, and is for trying things out on this computer alone",
     )
+    parser.add_argument(
+        "--accounts", action="store_true",
+        help="of --own-broker: let in only the hub and enrolled gateways, each to its own topics; `parkgate provision` "
+        "gives a gateway its account",
+    )  # fmt: skip
     parser.add_argument("--ca", metavar="FILE", help="certificates the broker's is checked against (mqtts)")
     parser.add_argument("--cert", metavar="FILE", help="client certificate (mqtts)")
     parser.add_argument("--cert-key", metavar="FILE", help="key of the client certificate (mqtts)")
@@ -93,6 +98,13 @@ def run(args) -> int:
         place = _address("--own-broker", args.own_broker) if args.own_broker else None
         if args.own_broker is None:
             parse_address(args.broker)  # said before anything is made
+        if args.accounts and not place:
+            raise SettingsError("--accounts is of --own-broker")
+        if place and not args.accounts and not _is_loopback(place[0]):
+            raise SettingsError(
+                f"--own-broker {args.own_broker}: whoever reaches this address could fill its store and take the hub's "
+                "place: add --accounts, or take 127.0.0.1"
+            )
         password = secret("the broker's password", args.broker_password, "PARKGATE_BROKER_PASSWORD")
         proxy = _one_address(args.proxy)
         hub = Hub(args.data)  # the lock, the key and the database are ours before anything else is touched
@@ -101,7 +113,7 @@ def run(args) -> int:
             hub.set_zone(args.zone)
         url = args.broker
         if place:
-            url = stack.enter_context(Broker("nats", hub.data_dir / "broker", *place)).url
+            url, password = _own_broker(stack, hub, place, args.accounts, password)
         hub.use_broker(url, args.ca, args.cert, args.cert_key, password)
         return serve(hub, host, port, _tell, proxy, args.name)
 
@@ -140,6 +152,25 @@ def _address(option: str, text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def _own_broker(stack, hub: Hub, place, with_accounts: bool, password: str | None) -> tuple[str, str | None]:
+    """Start it until the stack ends. Its address for the hub, and the hub's password there."""
+    if not with_accounts:
+        return stack.enter_context(Broker("nats", hub.data_dir / "broker", *place)).url, password
+    hub.show_all()
+    broker = Broker("nats", hub.data_dir / "broker", *place, accounts=own_broker.accounts(hub))
+    stack.enter_context(broker)
+    stack.enter_context(own_broker.Doorkeeper(hub, broker))
+    hub.has_accounts = True
+    return broker.url.replace("://", f"://{own_broker.HUB}@"), hub.key.broker_password(own_broker.HUB)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _one_address(text: str | None) -> str | None:
     try:
         return None if text is None else str(ipaddress.ip_address(text))
@@ -157,6 +188,7 @@ def _tell(hub: Hub, url: str) -> None:
                 "page": url,
                 "broker": hub.receiver.url,
                 "broker_ca": hub.broker_ca(),
+                "accounts": hub.has_accounts,
                 "hub_id": hub.key.id.hex(),
                 "public_key": hub.key.xy.hex(),
             }

@@ -28,6 +28,7 @@ class Enrolled(NamedTuple):
     broker_port: int
     broker_tls: bool
     broker_ca: str  # what its certificate comes from, as a gateway's setting; empty where the hub does not say
+    broker_account: tuple[str, str] | None  # (user, password) where the hub's broker asks for them
     known: bool
 
 
@@ -102,6 +103,9 @@ def _read(url: str, data: bytes) -> Enrolled:
         ca = broker.get("ca") or ""
         if not isinstance(ca, str):
             raise ValueError("the broker's authority")
-        return Enrolled(hub_xy, host, port, tls, ca, answer.get("known") is True)
+        account = None if broker.get("user") is None else (broker["user"], broker["password"])
+        if account is not None and not all(isinstance(part, str) for part in account):
+            raise ValueError("the broker's account")
+        return Enrolled(hub_xy, host, port, tls, ca, account, answer.get("known") is True)
     except (ValueError, KeyError, TypeError):
         raise LinkError(f"{url} answers, but not as a hub does") from None
