@@ -105,7 +105,7 @@ class Session:
         self.opened_ms = None
 
     async def open(self, topics):
-        equal(topics, ["cmd/ab/receipt", "cmd/ab/answer"])
+        equal(topics, ["cmd/ab/receipt", "cmd/ab/answer", "cmd/ab/log"])
         self.world.connects.append(self.world.loop.now_ms)
         self.opened_ms = self.world.loop.now_ms
 
