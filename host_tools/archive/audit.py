@@ -20,6 +20,10 @@ Exit code: 0 all four are yes, 1 something is wrong, 3 something is not shown, 2
 The format and every check are written down in Parkgate's lib/SPEC.md, section 14.
 """
 
+# What strangers' bytes decode to may be of any type. `need` looks, which a type checker does not see.
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false, reportOperatorIssue=false
+# pyright: reportArgumentType=false, reportGeneralTypeIssues=false, reportAttributeAccessIssue=false
+
 import argparse
 import hashlib
 import html
@@ -30,13 +34,15 @@ from bisect import bisect_left, bisect_right
 from datetime import datetime, timezone
 from itertools import pairwise
 from math import gcd
+from typing import Any
 
 try:
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, utils
 except ImportError:
-    ec = None
+    ec = utils = hashes = None  # type: ignore[assignment]
+    InvalidSignature = ValueError  # type: ignore[assignment]
 
 FORM = "parkgate archive 1"
 VERDICT_FORM = "parkgate verdict 1"
@@ -115,7 +121,7 @@ def need(holds, what):
 _LEAST = (24, 1 << 8, 1 << 16, 1 << 32)
 
 
-def decode(data):
+def decode(data) -> Any:
     """The item that `data` is, all of it."""
     try:
         item, at = _item(data, 0, 8)
@@ -125,7 +131,7 @@ def decode(data):
     return item
 
 
-def _item(data, at, depth):
+def _item(data, at, depth) -> tuple[Any, int]:
     """(item, offset behind it)."""
     initial = data[at]
     at += 1
@@ -314,7 +320,7 @@ class Key:
         need(on_curve(*self.point), "not a point of P-256")
         self.id = hashlib.sha256(b"\xa4\x01\x02\x20\x01\x21\x58\x20" + xy[:32] + b"\x22\x58\x20" + xy[32:]).digest()
         self.uses, self.table = 0, None
-        self.fast = ec and ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + xy)
+        self.fast: Any = ec and ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + xy)
 
     def holds(self, message, signature):
         """Whether r || s is a signature of this key over SHA-256 of `message`, with s in the lower half."""
@@ -351,7 +357,7 @@ class Key:
         return any((candidate * zz - x) % P == 0 for candidate in (r, r + N) if candidate < P)
 
 
-_SHA256 = ec and ec.ECDSA(hashes.SHA256())
+_SHA256: Any = ec and ec.ECDSA(hashes.SHA256())
 
 
 # Columns (SPEC 8).
@@ -852,9 +858,10 @@ class Audit:
     def __init__(self, file, trusted=()):
         self.trusted = [text.lower() for text in trusted]
         self.found = {}
-        self.told, self.gateways, self.energy, self.witnesses = None, [], [], []
-        self.skipped = {}
-        self.log = None
+        self.told: Any = None
+        self.gateways, self.energy, self.witnesses = [], [], []
+        self.skipped: dict[str, str] = {}
+        self.log: Any = None
         try:
             self.zip = Zip(file)
             need("statement.cbor" in self.zip.places, "no statement")
@@ -954,7 +961,7 @@ class Audit:
     # What comes out.
 
     def verdict(self):
-        lines = {name: {"state": "yes"} for name in LINES}
+        lines: dict[str, Any] = {name: {"state": "yes"} for name in LINES}
         reasons = []
         for reason, (line, effect, _) in REASONS.items():
             if reason in self.found:
@@ -1067,7 +1074,9 @@ class GatewayAudit:
         faults, seen = 0, set()
         for place, parts in enumerate(self.audit.zip.messages(f"{self.folder}{what}.cbor")):
             where = f"{self.label} {what} #{place}"
-            reason = None
+            reason: Any = None
+            found: Any = None
+            digest = b""
             try:
                 need(parts is not None, "not a message")
                 raw, protected, payload, signature = parts
@@ -1142,12 +1151,16 @@ class ChainAudit:
         self.epoch, self.runs = told["epoch"], told["runs"]
         self.set_aside = [[seq, seq] for seq in told["set_aside"]]
         self.label = f"{gateway.label} {self.epoch.hex()[:8]}"
-        self.first = self.last = None  # the batches at the ends that are present
+        self.first: Any = None  # the batches at the ends that are present
+        self.last: Any = None
         self.batches, self.holes, self.signed, self.gaps = 0, [], [], []
-        self.start_ms = self.end_ms = self.reached_ms = self.proven_ms = None
+        self.start_ms: Any = None
+        self.end_ms: Any = None
+        self.reached_ms: Any = None
+        self.proven_ms: Any = None
         self.end = "unproven"
         self.faults = 0
-        self.boundary = None  # the batch before, while it is not decoded
+        self.boundary: Any = None  # the batch before, while it is not decoded
 
     def fault(self, reason, where):
         self.audit.fault(reason, f"{self.label} {where}")
@@ -1157,7 +1170,9 @@ class ChainAudit:
         gateway, audit = self.gateway, self.audit
         name = f"{gateway.folder}batches-{self.epoch.hex()}.cbor"
         beats = {seq: newest for _, seq, _, newest, _ in gateway.beats.get(self.epoch, ())}
-        before, time_ms, day = None, None, None
+        before: Any = None
+        time_ms: Any = None
+        day: Any = None
         for place, parts in enumerate(audit.zip.messages(name) if name in audit.zip.places else ()):
             if self.faults >= FAULTS_MAX:
                 audit.fault("too_many_faults", self.label)
@@ -1315,7 +1330,7 @@ class ChainAudit:
         begun = told["from_ms"] is not None and self.start_ms is not None and self.start_ms <= told["from_ms"]
         if first_seq and not begun:
             self.fault("start_unproven", first_seq)
-        newest = max(self.gateway.beats.get(self.epoch, ()), default=None, key=lambda beat: beat[:3])
+        newest: Any = max(self.gateway.beats.get(self.epoch, ()), default=None, key=lambda beat: beat[:3])
         if newest is not None and newest[1] == last_seq + 1:
             self.end, self.proven_ms = "beat", newest[4]
         elif newest is not None and newest[1] > last_seq + 1:
@@ -1323,12 +1338,12 @@ class ChainAudit:
         if self.end != "beat" and told["to_ms"] is not None and (self.reached_ms or 0) >= told["to_ms"]:
             self.end, self.proven_ms = "goes on", told["to_ms"]
         if self.end == "missing":
-            missing = [last_seq + 1, newest[1] - 1]
-            if cut([tuple(missing)], signed)[1]:
-                self.fault("tail_missing", f"{missing[0]}-{missing[1]}")
+            first, last = last_seq + 1, newest[1] - 1
+            if cut([(first, last)], signed)[1]:
+                self.fault("tail_missing", f"{first}-{last}")
             else:
                 self.end = "beat"
-            self._gap(*missing, "tail")
+            self._gap(first, last, "tail")
         elif self.end == "unproven":
             told_ms = told["to_ms"] if told["to_ms"] is not None else told["made_ms"]
             self.proven_ms = max(self.end_ms or 0, newest[4] or 0 if newest is not None else 0) or None
@@ -1483,7 +1498,8 @@ class Series:
 
     def __init__(self, key, days):
         self.key, self.days = key, days
-        self.first = self.last = None
+        self.first: Any = None
+        self.last: Any = None
         self.before = {}  # place in days → (time, value)
 
     def add(self, time, value):
@@ -1763,7 +1779,7 @@ def main(argv=None):
         print(f"audit: {error.filename or args.archive}: {error.strerror}", file=sys.stderr)
         return 2
     if args.json != "-":
-        sys.stdout.reconfigure(errors="replace")
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
         print("\n".join(as_text(verdict)))
     return EXIT[verdict["overall"]]
 

@@ -107,7 +107,8 @@ def _write(args, span, zone):
                 kind = "hub" if source.is_dir() else "backup"
             left_out = [*taken.left_out, *([f"the log: {no_log}"] if no_log else [])]
             coverage = Coverage(
-                kind, time.time_ns() // 1_000_000, "parkgate archive", *span, str(args.zone or "local time of the hub"),
+                kind, time.time_ns() // 1_000_000, "parkgate archive", span.from_ms, span.to_ms,
+                str(args.zone or "local time of the hub"),
                 days(span, taken, zone), others, [*left_out, SETTINGS_LEFT_OUT], list(CANNOT_SHOW),
             )  # fmt: skip
             archive.finish(coverage, taken.gateways, key, log_xy)
