@@ -1,0 +1,52 @@
+"""Archives that every later version must judge as this one does: `python -m tests.host.archive_vectors`.
+
+They were made once. A new one is added by a new name; one that is there is never made anew."""
+
+import io
+import json
+import random
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FOLDER = ROOT / "tests" / "vectors" / "archives"
+sys.path[:0] = [str(ROOT / "tests" / "host"), str(ROOT / "lib")]
+
+
+def archives():
+    """Name → (archive, ids that the auditor names)."""
+    import archive_example
+    import crooked
+    from archives import Parts, Plant
+
+    yield "good_by_cable", archive_example.archive(), [archive_example.GATEWAY.id.hex()]
+    rng, parts = random.Random(1), crooked.parts_of(1)
+    yield "good_log_and_witness", *crooked.with_log(rng, parts)
+    plant = Plant(90, 2)
+    plant.lose(2)
+    plant.more(events=[[5, 2, 3, 12, 0, []]])
+    plant.beats = [plant.gateway.beat(time_ms=plant.time_ms)]
+    parts = Parts([plant])
+    yield "good_signed_gap", parts.write(), [parts.key.id.hex()]
+    kinds = ("a_reading_changed", "a_batch_left_out", "the_tail_cut_by_the_hub", "a_second_history")
+    for kind in (*kinds, "all_of_another_hub", "a_gateway_saw_another_log"):
+        data, trust, _ = crooked.KINDS[kind](0)
+        yield f"bad_{kind}", data, trust
+
+
+def main():
+    from archives import load_audit
+
+    FOLDER.mkdir(exist_ok=True)
+    for name, data, trust in archives():
+        if (FOLDER / f"{name}.zip").exists():
+            continue
+        (FOLDER / f"{name}.zip").write_bytes(data)
+        said = load_audit().Audit(io.BytesIO(data), trust).verdict()
+        kept = {"trust": trust, "overall": said["overall"], "lines": said["lines"], "reasons": said["reasons"],
+                "energy": said["energy"]}  # fmt: skip
+        (FOLDER / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
