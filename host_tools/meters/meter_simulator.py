@@ -192,19 +192,17 @@ class MeterBus(SimulatedLine):
         self._loop = asyncio.get_running_loop()
         devices = [_nobody(), *(self._simulated_device(unit_id) for unit_id in self._meters)]
         if self._tcp:
-            where = parse(self.device if not self.device.endswith(":0") else self.device[:-2])
-            if where is None:
-                raise SettingsError(f"{self.device}: must be as tcp:127.0.0.1:1502")
-            port = 0 if self.device.endswith(":0") else where[1]
-            self._server = _TcpServer(devices, address=(where[0], port), trace_packet=self._trace)
+            host, port = _place(self.device)
+            self._server = _TcpServer(devices, address=(host, port), trace_packet=self._trace)
+            await self._server.serve_forever(background=True)
+            listening: Any = self._server.transport
+            self._show("tcp:%s:%d" % (host, listening.sockets[0].getsockname()[1]))
         else:
             self._server = _Server(
                 devices, framer=FramerType.RTU, port=self._server_device, baudrate=self.baud, parity=self.parity,
                 trace_packet=self._trace,
             )  # fmt: skip
-        await self._server.serve_forever(background=True)
-        if self._tcp:
-            self._show("tcp:%s:%d" % (where[0], self._server.transport.sockets[0].getsockname()[1]))
+            await self._server.serve_forever(background=True)
         ready.set()
         await self._server.serving
 
@@ -293,6 +291,15 @@ class MeterBus(SimulatedLine):
         if self._tcp and fate in ("cut", "noise"):
             return "sent", packet, 0.0
         return fate, changed, delay_s
+
+
+def _place(device: str) -> tuple[str, int]:
+    """(host, port) of tcp:HOST[:PORT]; port 0 is any that is free. Raises SettingsError."""
+    free = device.endswith(":0")
+    where = parse(device[:-2] if free else device)
+    if where is None:
+        raise SettingsError(f"{device}: must be as tcp:127.0.0.1:1502")
+    return where[0], 0 if free else where[1]
 
 
 def _in_words(failure: BaseException | None) -> str:

@@ -56,19 +56,22 @@ def run(args, path: Path, baud: int, parity: str) -> dict:
 
 def read(bus: Dlt645Bus, address: bytes, channel) -> Decimal | str:
     """What the meter holds, in the unit of its row; or why there is no value, in words."""
+    told = ""
     for _ in range(_TRIES):
         try:
             data = bus.ask(address, channel.address).data
         except Dlt645Refusal:
             return "the meter does not have it"
         except ModbusError as error:
-            why = str(error)
+            told = str(error)
             continue
         if len(data) != values.item_bytes(channel.address, channel.code):
             return f"it answers {len(data)} bytes, which is another format"
         number, quality = values.number(data, 0, channel.address, channel.code)
-        return Decimal(number).scaleb(-channel.decimals) if quality == GOOD else "it says that there is no value"
-    return f"no answer: {why}"
+        if number is None or quality != GOOD:
+            return "it says that there is no value"
+        return Decimal(number).scaleb(-channel.decimals)
+    return f"no answer: {told}"
 
 
 def _keep_answered(document: dict, bus: Dlt645Bus, address: bytes, name: str) -> None:

@@ -38,6 +38,10 @@ def clock_us() -> int:
     return time.monotonic_ns() // 1000 % (1 << 30)
 
 
+def _in_words(error: Exception) -> str:
+    return why(error) if isinstance(error, OSError) else str(error)
+
+
 class SerialBus:
     """One line, opened by its path. Use as a context manager. Raises LinkError when the port does not open,
     SettingsError when it cannot do this baud rate and parity."""
@@ -49,7 +53,7 @@ class SerialBus:
         except _REFUSED as error:
             raise SettingsError(f"{port} cannot do {baud} baud with parity {parity}: {error}") from None
         except OSError as error:  # and serial.SerialException, which is one
-            raise LinkError(f"{port} does not open: {why(error)}") from None
+            raise LinkError(f"{port} does not open: {_in_words(error)}") from None
         self.port = port
 
     def __enter__(self) -> SerialBus:
@@ -105,7 +109,7 @@ class SerialBus:
         try:
             return self._serial.read(self._serial.in_waiting)
         except (OSError, *_REFUSED) as error:
-            raise LinkError(f"{self.port}: {why(error)}") from None
+            raise LinkError(f"{self.port}: {_in_words(error)}") from None
 
     def _exchange(self, unit_id: int, function: int, address: int, count: int, probe: bool = False):
         client = self.client
@@ -115,7 +119,7 @@ class SerialBus:
         try:
             self._serial.write(request)
         except OSError as error:
-            raise LinkError(f"{self.port}: {why(error)}") from None
+            raise LinkError(f"{self.port}: {_in_words(error)}") from None
         client.sent(early, clock_us())
         while True:
             due_us = client.due_us(clock_us())
@@ -131,5 +135,5 @@ class SerialBus:
                 time.sleep(_POLL_S)
             data = self._serial.read(waiting)
         except (OSError, *_REFUSED) as error:
-            raise LinkError(f"{self.port}: {why(error)}") from None
+            raise LinkError(f"{self.port}: {_in_words(error)}") from None
         return self.client.receive(data, clock_us()) if data else self.client.poll(clock_us())
