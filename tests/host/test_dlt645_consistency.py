@@ -50,7 +50,9 @@ def life(wiring, samples=120):
     )  # fmt: skip
 
     def read_profile(name):
-        return json.dumps(json.loads(profile_files.find(name).read_text(encoding="utf-8"))).encode()
+        path = profile_files.find(name)
+        assert path
+        return json.dumps(json.loads(path.read_text(encoding="utf-8"))).encode()
 
     meter, schema, _ = build.meter(item, line, read_profile, lambda: 1000 * line.now_s, notes)
     assert len(schema) > 10

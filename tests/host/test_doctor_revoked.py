@@ -22,13 +22,15 @@ def test_doctor_says_that_the_hub_revoked_the_gateway_and_goes_on(tmp_path, caps
     with Park(tmp_path, METERS, period_ms=1000) as park:
         park.start_gateway()
         park.wait(lambda: park.at_hub().get("readings_stored", 0) > 4, 40, "the hub has readings")
+        assert park.hub
+        data = str(park.hub.folder)
         here = ["doctor", "--port", str(park.gateway.folder)]
-        _, sound = told([*here, "--hub", str(park.hub.folder)], capsys)
+        _, sound = told([*here, "--hub", data], capsys)
         assert "hub.revoked" not in sound and "receipt.overdue" not in sound
-        assert cli.main(["enrol", "--data", str(park.hub.folder), "--revoke", "gateway"]) == 0
+        assert cli.main(["enrol", "--data", data, "--revoke", "gateway"]) == 0
         park.wait(lambda: park.at_hub().get("revoked_unix_ms"), 20, "the hub has revoked it")
         capsys.readouterr()
-        code, found = told([*here, "--hub", str(park.hub.folder)], capsys)
+        code, found = told([*here, "--hub", data], capsys)
         assert code == 1
         assert found["hub.revoked"]["level"] == "wrong" and "enrol --restore" in found["hub.revoked"]["todo"]
         overdue = [each for key, each in found.items() if key.startswith("receipt") and each["level"] == "wrong"]
@@ -38,4 +40,4 @@ def test_doctor_says_that_the_hub_revoked_the_gateway_and_goes_on(tmp_path, caps
         assert any(key.startswith("meter.press") for key in found)
         code, alone = told(here, capsys)  # without the hub at hand
         assert code == 1 and any(each["level"] == "wrong" for key, each in alone.items() if key.startswith("receipt"))
-        assert cli.main(["enrol", "--data", str(park.hub.folder), "--restore", "gateway"]) == 0
+        assert cli.main(["enrol", "--data", data, "--restore", "gateway"]) == 0
