@@ -11,7 +11,7 @@ BIN := build/venv/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 LOCK_FLAGS := --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet
 
-.PHONY: agreement audit-campaign help setup demo demo-board test test-quick check bench bench-board cuts lives soak fuzz lock log clean
+.PHONY: agreement audit-campaign help setup demo demo-board test test-quick check bench bench-board cuts lives soak broker fuzz lock log clean
 
 help: ## show these targets
 	@echo "Parkgate. Variables in brackets are optional."
@@ -54,6 +54,9 @@ lives: build/venv.ready ## live random lives of the journal, every fault mixed i
 
 soak: build/venv.ready ## read lines on which everything goes wrong, SIZE x 100,000 exchanges [SIZE=10 ARGS='--seed 1']
 	@$(BIN)/python -m tests.host.test_line_soak --exchanges $(SIZE)00000 $(ARGS)
+
+broker: build/venv.ready ## a broker that drops, replays, forges and holds back, SIZE x 100,000 actions [SIZE=1 ARGS='--seed 2']
+	@$(BIN)/python -m tests.host.hostile_broker --actions $(SIZE)00000 $(ARGS)
 
 agreement: build/venv.ready ## lives of sound and faulty meters: false alarms, faults that are found and named [SIZE=1, 100 is full]
 	@$(BIN)/python -m tests.agreement --size $(SIZE) $(ARGS)
