@@ -199,6 +199,8 @@ class Life:
             report = journal.recover(1)
             left, medium.cut_in = medium.cut_in, -1
             self.doing = f"check after {report.text()}"
+            if isinstance(medium, Chip):
+                self.oracle.refused, self.oracle.failing = bool(medium.program_fails), len(medium.bad())
             self.oracle.check_start(journal, report)
             self.tally.states += 1
             medium.cut_in = left
@@ -267,7 +269,6 @@ class Life:
             return
         if faults.bad and chance.randrange(6) == 0 and len(medium.bad()) < medium.bad_max:
             chance.choice((medium.program_fails, medium.erase_fails)).add(chance.randrange(medium.sector_count))
-        self.oracle.refused, self.oracle.failing = bool(medium.program_fails), len(medium.bad())
         if flips:
             medium.flip(chance.randrange(medium.sector_count))
 

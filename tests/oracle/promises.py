@@ -274,8 +274,8 @@ class Oracle:
                 self.lost_at_bad_sectors += at_start
             elif not self.flips:
                 _want(known is None, "7: position %d was a sample" % record.position)
-        if at_start and self.refused:
-            self.unsettled.add(before)
+        if at_start and self.refused and seen:
+            self.unsettled.add(max(seen.values()))
         return readings, in_place, told, seen
 
     def _read_batches(self, journal, at_start: bool):
