@@ -9,6 +9,7 @@ try:
 except KeyboardInterrupt:
     pass
 
+import asyncio
 import gc
 import os
 import sys
@@ -40,7 +41,7 @@ def run():
     start = None
     gc.collect()
     gc.threshold(gc.mem_free() // 4)  # the same later: what lives long must not spread over all of the heap
-    app.run()
+    asyncio.run(app.main())
 
 
 def prompt_wanted() -> bool:

@@ -8,7 +8,7 @@ nothing, and looks again every minute; a factory reset or `identity new` is for 
 from parkgate.errors import IntegrityError
 from parkgate.settings import kept_twice
 from parkgate.wire.mac import hkdf_sha256
-from parkgate.wire.p256 import SoftwareSigner, key_from_entropy
+from parkgate.wire.p256 import SoftwareSigner, key_from_entropy, use_table
 
 FILE, PUBLIC = "identity.key", "public.key"
 _MAGIC = b"PGK1"
@@ -70,6 +70,9 @@ class NoSigner:
 def load_signer(board, log, has_signed: bool):
     """The signer with the board's key, which is made if there was none; NoSigner when it cannot be read. `has_signed`:
     whether the journal holds batches. The public half is written where `parkgate enrol` finds it."""
+    comb_point = board.comb_point()
+    if comb_point:
+        use_table(comb_point)
     files = board.files
     key = read_key(files)
     if key is None and not has_signed and files.read(PUBLIC) is None:

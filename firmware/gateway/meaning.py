@@ -2,6 +2,7 @@
 it is wanted."""
 
 from parkgate.errors import FormatError
+from parkgate.events import SETTINGS
 from parkgate.settings import kept_twice
 from parkgate.wire import batch, cbor
 
@@ -26,3 +27,25 @@ def taken_under(files):
 def keep(files, meaning: list):
     """Make it durable."""
     kept_twice.write(files, TAKEN_UNDER, kept_twice.sealed(b"PGT1", cbor.encode(meaning)))
+
+
+async def settle(gateway) -> bool:
+    """Samples left from before a change of settings mean what the old schema says: seal them under it first. False
+    when that cannot be done; then nothing may be sampled, for nobody could tell these from those. `gateway` is the
+    App."""
+    files, now = gateway.board.files, [gateway.settings_id, gateway.schema]
+    try:
+        before = taken_under(files)
+    except FormatError as e:
+        before = None
+        gateway.log.error("settings", str(e))
+        gateway.note([SETTINGS, gateway.settings_id, str(e)])
+    if before == now:
+        return True
+    if before:
+        if not gateway.can_sign and gateway.journal.unsealed_readings:
+            gateway.log.error("settings", "nothing is sampled: older samples cannot be sealed without the key")
+            return False
+        await gateway.make_sealer(*before).seal_older_boots()
+    keep(files, now)
+    return True

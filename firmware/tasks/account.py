@@ -19,6 +19,10 @@ class Account:
         self.samplers = ()
         self.last = None  # (time_ms, trust) of the newest sample before this start, until the time without one is told
 
+    def instruments(self) -> list:
+        """All that are sampled."""
+        return [instrument for sampler in self.samplers for instrument in sampler.instruments]
+
     def leave_out(self, name: str, period_ms: int, error):
         """An instrument of the settings that cannot be built: the others run, and none of its periods is taken."""
         self._log.error("settings", "%s: %s; it is not sampled" % (name, error))

@@ -137,8 +137,8 @@ class Change:
         return self._gateway.restart
 
     async def settings_confirm(self, _request, say):
-        self._gateway.confirm_settings()
-        await say("settings = %d, confirmed" % self._gateway.generation)
+        self._gateway.trial.confirm()
+        await say("settings = %d, confirmed" % self._gateway.trial.generation)
 
     async def settings_revert(self, _request, say):
         self._slots().revert("by hand")

@@ -3,6 +3,7 @@
 import asyncio
 from binascii import a2b_base64, b2a_base64
 
+from gateway.upkeep import status
 from parkgate import MAJOR, MINOR, PATCH
 from parkgate.errors import FormatError, SettingsError
 from parkgate.reading import TRUST_NAMES
@@ -55,15 +56,15 @@ class Look:
         code = "set" if access.has_code else "on trial" if access.on_trial else "not set"
         await say("code = " + ("damaged" if access.damaged else code))
         await say("unlocked = " + ("yes" if access.open(gateway.mono_ms()) else "no"))
-        await say("settings = %d%s" % (gateway.generation, ", on trial" if gateway.on_trial else ""))
+        await say("settings = %d%s" % (gateway.trial.generation, ", on trial" if gateway.trial.on_trial else ""))
         await say("settings_id = " + gateway.settings_id.hex())
 
     async def status(self, _request, say):
-        status = self._gateway.status()
-        for name in sorted(status):
-            await say("%s = %s" % (name, status[name]))
-        if self._gateway.problem:
-            await say("problem = " + self._gateway.problem)
+        numbers = status(self._gateway)
+        for name in sorted(numbers):
+            await say("%s = %s" % (name, numbers[name]))
+        if self._gateway.trial.problem:
+            await say("problem = " + self._gateway.trial.problem)
 
     async def journal_status(self, _request, say):
         journal = self._gateway.journal
@@ -139,7 +140,7 @@ class Look:
         await self._pieces(sealed, say)
 
     async def export_beat(self, _request, say):
-        await self._pieces(await self._gateway.make_beat(), say)
+        await self._pieces(await self._gateway.signing.make_beat(), say)
 
     async def export_receipt(self, request, say):
         gateway = self._gateway

@@ -21,7 +21,7 @@ class Tests:
         self._gateway = gateway
 
     async def meters_list(self, _request, say):
-        running = [instrument.name for instrument in self._gateway.instruments()]
+        running = [instrument.name for instrument in self._gateway.account.instruments()]
         away = self._gateway.account.in_words()
         for item in self._gateway.settings["instruments"]:
             await say(
@@ -149,7 +149,7 @@ class Tests:
             return None
 
     def _instrument(self, name):
-        there = self._gateway.instruments()
+        there = self._gateway.account.instruments()
         for instrument in there:
             if instrument.name == name:
                 return instrument
@@ -291,7 +291,7 @@ class Tests:
         gateway = self._gateway
         if gateway.sender and gateway.sender.connected:  # a second one could be more than the memory allows
             return "ok, connected"
-        session = gateway.make_session(lambda topic, message: None, "-test")
+        session = gateway.uplink.make_session(lambda topic, message: None, "-test")
         try:
             await session.open(["cmd/%s/receipt" % gateway.topic_id])
         finally:

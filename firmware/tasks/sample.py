@@ -7,39 +7,13 @@ Every period of every instrument has an outcome, sample or not (sensing/periods.
 
 import asyncio
 
+from gateway.waiting import WAIT_MS_MAX
 from parkgate.errors import JournalError
 from parkgate.meters.bus_schedule import BusSchedule
 from parkgate.reading import SENSOR_FAULT, TIMEOUT
 from parkgate.sensing.periods import BACKED_OFF, BUSY, FAILED, NO_ANSWER, TAKEN, Periods
 
-_WAIT_MS_MAX = 1000  # the monotonic clock wants to be asked now and then
 _IDLE_MS = 200
-
-
-QUIET_MS = 500  # a file system may take about so long to keep a batch
-QUIET_LOOK_MS = 50
-QUIET_WAIT_MS = 2500  # then it is done whether a bus is quiet or not
-
-
-def quiet_ms(samplers) -> int:
-    """How long all buses will be idle from now on."""
-    return min([sampler.quiet_ms() for sampler in samplers] or [_WAIT_MS_MAX])
-
-
-async def until_quiet(samplers, wanted_ms: int = QUIET_MS, look_ms: int = QUIET_LOOK_MS):
-    """Wait for a pause of all buses that lasts so long (usual: to write flash in it), but not for ever."""
-    for _ in range(QUIET_WAIT_MS // look_ms):
-        if quiet_ms(samplers) >= wanted_ms:
-            return
-        await asyncio.sleep_ms(look_ms)
-
-
-def flush_is_due(now_ms: int, due_ms: int, interval_ms: int, pause_ms: int, look_ms: int) -> bool:
-    """Whether to make readings durable now that must be so at `due_ms`, `interval_ms` after the last time: in a pause
-    of the buses that is long enough, if it comes in the last eighth; and in any case while there is still a look to
-    spare (they come every `look_ms`), for the loss bound is a promise."""
-    ahead_ms = interval_ms // 8 if pause_ms >= QUIET_MS else 0
-    return now_ms + max(2 * look_ms, ahead_ms) > due_ms
 
 
 class Sampler:
@@ -78,7 +52,7 @@ class Sampler:
     def quiet_ms(self) -> int:
         """How long the bus will be idle from now on: time in which flash may be erased."""
         if not self._shared or self._idle is False:
-            return _WAIT_MS_MAX  # an interrupted read is seen by its driver
+            return WAIT_MS_MAX  # an interrupted read is seen by its driver
         if self._busy:
             return 0
         return self._schedule.wait_ms(self._mono_ms()) or 0
@@ -102,7 +76,7 @@ class Sampler:
             now = self.turned_ms = self._mono_ms()
             turn = schedule.next(now)
             if turn is None:
-                longest_ms = _IDLE_MS if self._idle else _WAIT_MS_MAX
+                longest_ms = _IDLE_MS if self._idle else WAIT_MS_MAX
                 await asyncio.sleep_ms(min(max(1, schedule.wait_ms(now) or 0), longest_ms))
                 if self._idle:
                     self._idle()

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from gateway.waiting import in_steps
 from parkgate import reading
 from parkgate.errors import FormatError, JournalError
 from parkgate.events import PERIODS
@@ -178,13 +179,3 @@ class _Taken:
         self.position = None
         self.first_ms = None
         self.last_ms = 0
-
-
-async def in_steps(steps):
-    """Drive a generator of short steps, letting the other tasks run between them; its return value."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-        await asyncio.sleep_ms(0)

@@ -1,13 +1,12 @@
 """The gateway as a witness of the hub's log (SPEC 13.6): loaded for one message of the log, and forgotten after it."""
 
 from gateway.loaded import drop
+from gateway.waiting import in_steps, until_quiet
 from parkgate import events
 from parkgate.errors import FormatError
 from parkgate.log.witness import INTRODUCTION_TYPE, Witness
 from parkgate.wire import cose
 from parkgate.wire.p256 import verify_steps
-from tasks.sample import until_quiet
-from tasks.seal import in_steps
 
 FILE = "witness"
 

@@ -2,7 +2,7 @@
 
 from check import equal, true
 from flash_sim import Chance
-from tasks.sample import QUIET_MS, flush_is_due
+from gateway.waiting import QUIET_MS, flush_is_due
 
 LOOK_MS = 100
 

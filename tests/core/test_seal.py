@@ -2,10 +2,11 @@
 
 import asyncio
 
+import gateway.waiting
 import tasks.seal
-from app import App
 from check import equal, raises, true
 from flash_sim import FlashSim
+from gateway.records import Records
 from parkgate import reading
 from parkgate.clock import Clock
 from parkgate.errors import FlashError, JournalError
@@ -21,7 +22,7 @@ class QuickLoop:
         pass
 
 
-tasks.seal.asyncio = QuickLoop
+tasks.seal.asyncio = gateway.waiting.asyncio = QuickLoop
 SEALING = {"rows_max": 240, "readings_max": 60, "period_s": 60}
 FACTS = {"cause": 1, "settings_id": bytes(16), "schema": batch.encode_schema([["m", "p", [["power", "W", 0]]]])}
 
@@ -39,13 +40,6 @@ class Log:
         self.said.append(text)
 
 
-class Writer(App):
-    """Of the gateway only what writes to the journal."""
-
-    def __init__(self, journal, log):
-        self.journal, self.log, self.cause, self.lost = journal, log, 1, 0
-
-
 class World:
     """A journal with samples of one channel, and a sealer whose batches can be made to fail."""
 
@@ -57,13 +51,13 @@ class World:
         self.readings_that_fit = 1000
         self.fail = None
         self.sealer = tasks.seal.Sealer(self.journal, self.seal, Clock(0), SEALING, FACTS, lambda: 5000, self.log)
-        self.app = Writer(self.journal, self.log)
+        self.records = Records(self.journal, 1, Clock(0), None, self.log)
         self.sampled = 0
 
     def sample(self, count):
         for _ in range(count):
             payload = reading.encode_sample(0, 1000 + self.sampled, 0, [self.sampled])
-            self.app._append(self.journal.SAMPLE, payload, 1)
+            self.records.append(self.journal.SAMPLE, payload, 1)
             self.sampled += 1
 
     async def seal(self, payload, _content_type):
@@ -170,7 +164,7 @@ def test_when_nothing_can_be_written_the_loss_is_counted_later():
     world.sample(5)
     flash.error, flash.refusals = FlashError("refused"), 100000
     raises(JournalError, world.sample, 3)
-    equal(world.app.lost, 1)
+    equal(world.records.lost, 1)
     flash.error = None
     world.sample(3)
     world.work(2)
@@ -195,7 +189,7 @@ def test_a_sample_that_no_batch_can_hold_is_counted_as_lost_and_stops_nothing():
     for wrong_ms in (1 << 62, (1 << 63) + 5):
         world = World()
         world.sample(3)
-        world.app._append(world.journal.SAMPLE, reading.encode_sample(0, wrong_ms, 0, [7]), 1)
+        world.records.append(world.journal.SAMPLE, reading.encode_sample(0, wrong_ms, 0, [7]), 1)
         world.sampled += 1
         world.sample(3)
         world.work(30)

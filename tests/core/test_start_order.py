@@ -2,13 +2,13 @@
 
 import asyncio
 
-import tasks.sample
+import gateway.waiting
 from check import equal, raises, true
 from enrolled import known_hub
+from gateway.waiting import QUIET_WAIT_MS, until_quiet
 from parkgate.errors import IntegrityError
 from parkgate.wire import cose, receipt
 from parkgate.wire.p256 import SoftwareSigner, ecdh, public_key
-from tasks.sample import QUIET_WAIT_MS, until_quiet
 
 GATEWAY, HUB = bytes(31) + b"\x05", bytes(31) + b"\x07"
 GATEWAY_ID = cose.thumbprint(public_key(GATEWAY))
@@ -77,11 +77,11 @@ class Bus:
 
 def waited(bus, start_ms, *wanted):
     bus.now_ms = start_ms
-    before, tasks.sample.asyncio = tasks.sample.asyncio, bus
+    before, gateway.waiting.asyncio = gateway.waiting.asyncio, bus
     try:
         asyncio.run(until_quiet([bus], *wanted))
     finally:
-        tasks.sample.asyncio = before
+        gateway.waiting.asyncio = before
     return bus.now_ms - start_ms
 
 

@@ -95,7 +95,7 @@ def replay():
     journal, sampler = app.journal, app.samplers[0]
     rows_max = app.settings["sealing"]["rows_max"]
     facts = {"cause": app.cause, "settings_id": app.settings_id, "schema": app.schema}
-    sealer = Sealer(journal, app.seal, app.clock, app.settings["sealing"], facts, app.mono_ms, app.log)
+    sealer = Sealer(journal, app.signing.seal, app.clock, app.settings["sealing"], facts, app.mono_ms, app.log)
     sampler.begin()
     for row in range(FIRST, LAST):
         time.us = (row - FIRST) * STEP_S * 1000000 + 1000

@@ -1,0 +1,62 @@
+"""The way to the hub and back. Loaded only on a board that has a network."""
+
+import asyncio
+
+from gateway.waiting import in_steps, until_quiet
+
+TLS_PAUSE_MS = 700  # the longest step of a TLS handshake on an RP2040, and some
+FIRST_SAMPLE_MS = 3000  # then the network is brought up whether there is a sample or not
+
+
+class Uplink:
+    """`gateway` is the App."""
+
+    def __init__(self, gateway):
+        self._gateway = gateway
+        self._witness = None  # the task that looks into a message of the hub's log
+
+    def make_session(self, on_message, suffix=""):
+        """A broker session, not yet open."""
+        from mqtt import Session  # after the first sample: to load it takes a while
+
+        gateway = self._gateway
+
+        def connect(*where):
+            return gateway.board.connect(*where, self._pause)
+
+        def not_before():
+            return gateway.clock.not_before(gateway.mono_ms())
+
+        name = "parkgate-" + gateway.topic_id + suffix
+        return Session(connect, name, gateway.settings["broker"], on_message, not_before)
+
+    def random(self, limit: int) -> int:
+        """A whole number below `limit`, for waiting times."""
+        return int.from_bytes(self._gateway.board.entropy(4), "big") % limit
+
+    async def _pause(self):
+        """Until the buses leave time for a step of TLS."""
+        await until_quiet(self._gateway.sampling, TLS_PAUSE_MS, 10)
+
+    async def run(self):
+        """Keep the connection to the hub, after the first samples: the network and the key take their time."""
+        gateway = self._gateway
+        until = gateway.mono_ms() + FIRST_SAMPLE_MS
+        while gateway.mono_ms() < until and not all([sampler.begun for sampler in gateway.samplers]):
+            await asyncio.sleep_ms(10)
+        await in_steps(gateway.hub.key_steps())
+        await gateway.sender.run()
+
+    def take_log(self, message):
+        """A word of the hub about its log: one at a time is looked into, beside everything else."""
+        if self._witness is None:
+            self._witness = asyncio.create_task(self._look_into(bytes(message)))
+
+    async def _look_into(self, message):
+        gateway = self._gateway
+        try:
+            await gateway.look_into_log(message)
+        except Exception as e:  # of a hostile broker's message, of flash, of memory: nothing else may suffer
+            gateway.log.error("witness", str(e) or "failed: %s" % type(e).__name__)
+        finally:
+            self._witness = None
