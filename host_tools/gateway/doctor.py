@@ -256,7 +256,7 @@ def _agreement(name: str, told: list[str]) -> Iterator[Finding]:
 def check_losses(asked: Asked) -> Iterator[Finding]:
     """Readings that are gone."""
     dropped = int(asked.facts("journal status")["dropped"])
-    text = f"{dropped} readings were lost so far (the hub is told which)"
+    text = f"{dropped} readings were lost so far (the gateway tells the hub which)"
     yield Finding("journal.dropped", WRONG if dropped else GOOD, text, weight=50)
 
 

@@ -31,7 +31,7 @@ def add_parser(subparsers) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="show|pull|push|diff|check|help|docs")
     for name, text in (
         ("pull", "write the gateway's settings into FILE"),
-        ("push", "make the gateway's settings those of FILE; it goes back by itself when its hub accepts nothing then"),
+        ("push", "give the gateway the settings of FILE; if its hub then accepts nothing, it takes the old ones back"),
         ("diff", "show what push would change"),
     ):
         action = actions.add_parser(name, help=text)

@@ -19,9 +19,9 @@ Written by `parkgate settings docs lib/SETTINGS.md` from `lib/parkgate/settings/
 
 A file of settings is TOML (or JSON, named .json) with a section for each heading; what is left out has its default.
 `parkgate settings check FILE` checks it without a gateway, `diff` shows what it would change, `push` makes it active:
-stored whole, on trial until the hub has accepted a batch under it, else the gateway goes back by itself. At the console
-the same settings are set one by one as `settings set SECTION.NAME VALUE`, or `settings set SECTION.ITEM.NAME VALUE` in
-a list. A secret can be set and never read; it comes off a gateway by no command.
+stored whole and on trial. If the hub accepts no batch under it, the gateway goes back to the settings before. At the
+console the same settings are set one by one: `settings set SECTION.NAME VALUE`, or in a list
+`settings set SECTION.ITEM.NAME VALUE`. A secret can be set but not read: no command shows it.
 """
 EXAMPLE = """
 ## Example

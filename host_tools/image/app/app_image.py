@@ -51,9 +51,9 @@ def build(board: str, folder: Path | None = None) -> Path:
     device_libraries.install_all()
     files = {name: path.read_bytes() for name, path in sources(board).items()}
     stamp = hashlib.sha256(repr((MPY_FLAGS, ROOTS)).encode())
-    for maker in (idioms, shrink, private_names, firmware_names):
-        stamp.update(Path(maker.__file__).read_bytes())
-    stamp.update(firmware_names.DATA.read_bytes())
+    makers = idioms.__file__, shrink.__file__, private_names.__file__, firmware_names.__file__, firmware_names.DATA
+    for maker in makers:
+        stamp.update(Path(maker).read_bytes())
     for name, data in files.items():
         stamp.update(name.encode() + b"\0" + data)
     if _read(folder / STAMP) == stamp.hexdigest():
