@@ -1277,7 +1277,7 @@ class ChainAudit:
             when = event[6]
             if type(when) is list and len(when) == 2 and is_uint(when[0]):
                 self.gateway.counter_events.setdefault((event[1], event[2]), []).append(when[0])
-        elif self.audit.log and event[0] == 16 and len(event) == 3 and is_uint(event[1]) and is_bytes(event[2], 32):
+        elif self.audit.log and event[0] == 32 and len(event) == 3 and is_uint(event[1]) and is_bytes(event[2], 32):
             self.audit.log.claims.append((self.gateway, event[1], event[2]))
 
     def _decode_boundary(self):

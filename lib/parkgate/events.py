@@ -21,7 +21,7 @@ TASK_STALLED = 16  # [16, task, what (0 begun anew, 1 restarts), ms]: a task mad
 CRASH = 17  # [17, task, text, mono_ms]: a fault of the program, the end of what it said
 HUB, NTP, PERSON = 0, 1, 2  # sources of time
 
-CHECKPOINT_HELD = 17  # [17, size, root]: the newest checkpoint of the hub's log that this gateway verified
+CHECKPOINT_HELD = 32  # [32, size, root]: the newest checkpoint of the hub's log that this gateway verified
 
 NAMES = {
     RESET: "reset",

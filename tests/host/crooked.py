@@ -445,7 +445,7 @@ def with_log(rng, parts, change=None, claim=True, **fields):
     log = Log(made, first=rng.randrange(5))
     if claim:
         seen = len(log.entries)
-        plant.more(events=[[16, seen, fields.get("claimed", log.root())]])
+        plant.more(events=[[32, seen, fields.get("claimed", log.root())]])
         plant.beats = [plant.gateway.beat(time_ms=plant.time_ms)]
         made = Parts([plant], parts.key)
         log.entries.append(digest(plant.sealed[-1]))

@@ -357,7 +357,7 @@ class Chain:  # 14.4, 5 to 9
                 when = event[6]
                 if type(when) is list and len(when) == 2 and is_a(when[0], UINT):
                     self.gateway.counter_events.append((event[1], event[2], when[0]))
-            if is_a(event, [range(16, 17), UINT, 32]) and "log" not in self.all.skipped:
+            if is_a(event, [range(32, 33), UINT, 32]) and "log" not in self.all.skipped:
                 self.all.claims.append((self.gateway.told["id"], event[1], event[2]))
         if batch["schema"] is not None:
             self.gateway.learn(batch["schema"])

@@ -168,7 +168,7 @@ def test_with_the_log_and_a_witness_everything_is_shown(park, tmp_path):
     seen = sign(park)
     said = verdict(archive(park, tmp_path / "1.zip", *words), hub)
     assert reasons(said) == ["no_witness"] and said["lines"]["authentic"]["state"] == "yes"
-    plant.more(events=[[16, seen.size, seen.root]])
+    plant.more(events=[[32, seen.size, seen.root]])
     park.batches(plant.gateway, plant.sealed[-1])
     park.beat(plant.gateway, plant.gateway.beat(time_ms=plant.time_ms))
     archive(park, tmp_path / "2.zip", *words)
@@ -188,7 +188,7 @@ def test_a_hub_that_tells_two_histories_is_found(park, tmp_path):
     """The hub serves a log that is not the one that the gateway has confirmed."""
     plant = park.plants[0]
     seen = sign(park)
-    plant.more(events=[[16, seen.size, bytes(32)]])
+    plant.more(events=[[32, seen.size, bytes(32)]])
     park.batches(plant.gateway, plant.sealed[-1])
     sign(park)
     said = verdict(archive(park, tmp_path / "a.zip", "--data", str(park.data_dir)), *ids(park))

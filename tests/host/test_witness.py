@@ -70,7 +70,7 @@ def test_introduced_then_asked_every_two_hours(shown):
     again.signer.close()
     with Log.open(shown.rig.data_dir) as log:
         kept = {made.size: made.root for made in log.checkpoints()}
-    for data, in shown.rig.rows("SELECT event FROM event WHERE kind = 17"):
+    for data, in shown.rig.rows("SELECT event FROM event WHERE kind = 32"):
         _, size, root = cbor.decode(data)
         assert kept[size] == root, "the hub's signature for every claim is kept"
 
@@ -102,7 +102,7 @@ def test_a_checkpoint_that_this_log_does_not_have_is_an_alarm_and_convicts_nobod
 
 
 def test_claims_of_another_form_are_passed_over(shown):
-    for event in ([17], [17, -1, bytes(32)], [17, 5, bytes(31)], [17, True, bytes(32)], [17, 5, bytes(32), 1]):
+    for event in ([32], [32, -1, bytes(32)], [32, 5, bytes(31)], [32, True, bytes(32)], [32, 5, bytes(32), 1]):
         shown.rig.batches(shown.gateway, shown.gateway.batch(rows=1, events=[event]))
     assert shown.ask()[:1] == b"\xd1"
     assert shown.rig.summary(shown.gateway)["alarms"] == []
@@ -130,7 +130,7 @@ def test_the_firmware_is_a_witness(tmp_path):
 
         def claims():
             with connect(park.hub.folder, read_only=True) as db:
-                rows = db.execute("SELECT event FROM event WHERE kind = 17 ORDER BY ep, seq").fetchall()
+                rows = db.execute("SELECT event FROM event WHERE kind = 32 ORDER BY ep, seq").fetchall()
             return [cbor.decode(row[0])[1:] for row in rows]
 
         park.start_gateway()
