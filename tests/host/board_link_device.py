@@ -1,5 +1,7 @@
 """Runs on MicroPython: a board's network by hal.device, with a radio and a network that are made up. Prints JSON."""
 
+# pyright: reportAttributeAccessIssue=false, reportIncompatibleMethodOverride=false
+
 import asyncio
 import json
 import sys

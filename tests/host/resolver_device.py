@@ -3,6 +3,8 @@
 micropython resolver_device.py TIMEOUT_MS HOST SERVER[,SERVER...] [HOST SERVERS]...
 """
 
+# pyright: reportAttributeAccessIssue=false, reportIncompatibleMethodOverride=false
+
 import asyncio
 import json
 import sys
