@@ -20,6 +20,7 @@ from parkgate.errors import (
 
 _PIECE_MS = 1000  # longest single wait; the client's own deadline ends the exchange
 _SILENCE_READS = 50  # a line that babbles on for so many reads is taken for disturbed
+_TRUSTED_REPLIES = 100  # so many without a late one or a copy: this unit keeps the order
 _PROBES = 2  # the second with another function code, where the meter refuses the first
 
 
@@ -44,8 +45,8 @@ class ModbusBus:
     async def confirm(self, doubtful):
         """Ask for a read of another shape than the last of these replies of one unit, which may be copies; whether it
         was answered. Then all older replies of a unit that answers in order have come, and its `doubles` tells of those
-        that nobody had asked for. Of a unit that was late before, replies may be out of order too: they are waited for,
-        a reply time-out and the guard longer. Without an answer the true replies are owed."""
+        that nobody had asked for. Replies of a unit that was late before, or is hardly known, may be out of order too:
+        they are waited for, a reply time-out and the guard longer. Without an answer the true replies are owed."""
         async with self._lock:
             client, last = self.client, doubtful[-1]
             unit = client.unit(last.unit_id)
@@ -53,7 +54,7 @@ class ModbusBus:
             if not confirmed:
                 for reply in doubtful:
                     client.doubt(reply, self._ticks_us())
-            elif unit.doubles or unit.statistics.late_frames:
+            elif unit.doubles or unit.statistics.late_frames or unit.statistics.ok < _TRUSTED_REPLIES:
                 await self._listen(last.unit_id, client.late_guard_us + unit.reply_timeout_us)
             return confirmed
 

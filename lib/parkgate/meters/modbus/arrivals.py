@@ -10,6 +10,7 @@ from .debts import THEIRS, Unit
 from .frame import FRAME_BYTES_MAX, READ_BITS_MAX, WRITE_REGISTERS, frame_length, shape_of, silence_us
 
 _BUFFER_BYTES = 2 * FRAME_BYTES_MAX + 32
+_ECHOES_IN_A_ROW = 2  # then the adapter is known to echo
 _STRANGE_BYTES = 4  # shorter pieces are noise
 _OVERFLOW_BYTES = 500  # a port that held so much at once may have lost some: the buffer of a board's has 512
 _HEAD_BYTES = 6  # of a request: all that tells its shape
@@ -27,6 +28,8 @@ class Arrivals(BusClient):
         self._buffer = bytearray(_BUFFER_BYTES)
         self._length = 0
         self._echoed = False  # the echo of our request has been seen
+        self._echo_awaited = False  # what came looks like it, and soon enough
+        self._echoes = 0  # in a row; one may be another client's request like ours
         self._early = 0  # so many bytes of the buffer came before our request had ended
         self._line_used_us = None
         self._sent = self._head = b""
@@ -78,8 +81,11 @@ class Arrivals(BusClient):
     def _judge_frame(self, start, length):
         """A whole frame that is not our reply: an echo, a late reply, or somebody else's."""
         data = self._buffer
-        if self.adapter_echoes and not self._echoed and bytes(data[start : start + length]) == self._sent:
+        awaited = self.adapter_echoes or self._echo_awaited
+        if awaited and not self._echoed and bytes(data[start : start + length]) == self._sent:
             self._echoed = True
+            self._echoes += 1
+            self.adapter_echoes = self.adapter_echoes or self._echoes >= _ECHOES_IN_A_ROW
             self._own_statistics().echo_frames += 1
             return
         unit = self.units.get(data[start])

@@ -31,8 +31,9 @@ For (3) the client remembers what a unit still owes (debts.py). A request whose 
 `owed_us` tells how long time alone has to pass, `probe` which read of another shape proves that nothing older follows.
 
 Known limits. The reply to functions 5 and 6 equals the request: on an adapter that echoes, the echo looks like the
-reply until an echo has been seen once (any read shows it). Another client's request that equals ours looks like our
-echo where the adapter echoes, or where a converter hands it over within two frame times and `frame_gap_us` of ours.
+reply until two echoes in a row have been seen (any reads show them). Another client's request that equals ours looks
+like our echo where the adapter echoes, or where a converter hands it over within two frame times and `frame_gap_us` of
+ours.
 """
 
 from parkgate.clock import elapsed_us
@@ -161,7 +162,9 @@ class Client(Arrivals):
         self._evidence = NOTHING
         self._foreign_seen = 0
         self._early = 0
-        self._echoed = False
+        if not self._echoed and not self.adapter_echoes:
+            self._echoes = 0
+        self._echoed = self._echo_awaited = False
         self.waiting = True
         self._line_used_us = t_us + characters_us(len(sent), self.baud)
         unit.statistics.requests += 1
@@ -244,7 +247,7 @@ class Client(Arrivals):
             timely_us = characters_us(2 * len(sent), self.baud) + self.frame_gap_us
             if echo >= 0 and (self.adapter_echoes or elapsed_us(t_us, self._sent_us) < timely_us):
                 start = echo + len(sent)
-                self.adapter_echoes = True
+                self._echo_awaited = True
                 if not identical:
                     self._judge(start)  # the echo is gone: the same bytes once more are another client's
                     start = 0
