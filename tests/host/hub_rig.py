@@ -24,7 +24,11 @@ class Rig:
 
     def open(self) -> None:
         self.store = Store(self.data_dir)
-        self.intake = Intake(self.store, self.key, open_recorder(self.store.db))
+        try:
+            self.intake = Intake(self.store, self.key, open_recorder(self.store.db))
+        except BaseException:
+            self.store.close()
+            raise
 
     def restart(self) -> None:
         """As after a kill: everything comes from the database."""
