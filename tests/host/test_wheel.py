@@ -55,16 +55,27 @@ def parkgate(wheel, tmp_path_factory):
     environment = {**os.environ, "PARKGATE_CACHE": str(home / "cache"), "HOME": str(home)}
     environment.pop("PYTHONPATH", None)
 
-    def run(*words, background=False):
-        command = [str(bin_folder / "parkgate"), *map(str, words)]
-        if background:
-            return subprocess.Popen(command, cwd=home, env=environment, stdout=subprocess.DEVNULL)
-        done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=120)
+    return Installed(home, site, environment)
+
+
+class Installed:
+    """The command; called, it gives what it printed."""
+
+    def __init__(self, home, site, environment):
+        self.home, self.site, self._environment = home, site, environment
+
+    def __call__(self, *words):
+        done = subprocess.run(
+            self._command(words), cwd=self.home, env=self._environment, capture_output=True, text=True, timeout=120
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    run.home, run.site = home, site
-    return run
+    def start(self, *words):
+        return subprocess.Popen(self._command(words), cwd=self.home, env=self._environment, stdout=subprocess.DEVNULL)
+
+    def _command(self, words):
+        return [str(self.home / "venv/bin/parkgate"), *map(str, words)]
 
 
 def _python(*words):
@@ -104,8 +115,8 @@ def test_it_makes_a_flash_image(parkgate):
 
 def test_it_provisions_a_simulated_gateway_for_its_hub(parkgate):
     programs = [
-        parkgate("simulate", "bare", background=True),
-        parkgate("hub", "--data", "park", "--own-broker", "127.0.0.1:0", "--http", "127.0.0.1:0", background=True),
+        parkgate.start("simulate", "bare"),
+        parkgate.start("hub", "--data", "park", "--own-broker", "127.0.0.1:0", "--http", "127.0.0.1:0"),
     ]
     try:
         deadline = time.monotonic() + START_S
