@@ -459,7 +459,7 @@ class Chain:  # 14.4, 5 to 9
         return {
             "epoch": self.told["epoch"].hex(), "first_seq": seqs[0], "last_seq": seqs[-1], "batches": len(self.batches),
             "from_ms": self.start, "to_ms": self.last_row, "end": self.end if self.batches else "empty",
-            "proven_ms": self.proven, "gaps": self.gaps,
+            "proven_ms": self.proven, "gaps": self.gaps[:1000],
         }  # fmt: skip
 
 
