@@ -47,6 +47,7 @@ class Signer:
             self._full: list[tuple[int, int, bytes]] = []
             self.last = self._memory.read()
             self._load()
+            self._memory.write(self.last)  # a kill between the two files leaves one behind
             _write_public(data_dir, recorder)
         except BaseException:
             os.close(self._lock)
