@@ -26,8 +26,10 @@ def run():
 
     from start import Start
 
+    gc.threshold(32768)  # profiles and keys are made in far more than they leave: collecting each 16 kB takes seconds
     start = Start(board)
     gc.collect()
+    gc.threshold(16384)
 
     # The deepest imports come first: imports nest, each takes of a stack of 8 kB on an RP2040, and what fails for want
     # of it looks like a module that is not there.
@@ -36,7 +38,7 @@ def run():
     from app import App
 
     gc.collect()
-    gc.threshold(32768)  # keys are made in far more than they leave behind: collecting for each 16 kB took seconds
+    gc.threshold(32768)
     app = App(board, start)
     start = None
     gc.collect()
