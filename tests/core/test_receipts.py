@@ -5,6 +5,7 @@ import asyncio
 from app import App
 from check import equal, raises, true
 from flash_sim import FlashSim
+from gateway.trial import Trial
 from parkgate import events, reading
 from parkgate.clock import Clock
 from parkgate.errors import FormatError, IntegrityError, JournalError
@@ -28,6 +29,12 @@ class Log:
     info = error
 
 
+class Nothing:
+    """A start without settings on trial."""
+
+    generation, problem, on_trial, trial_ms = 1, None, False, None
+
+
 class Hub:
     """The enrolled hub without its key exchange."""
 
@@ -46,7 +53,8 @@ class Gateway(App):
         self.hub = Hub()
         self.clock = Clock(1793491200000)
         self.now_ms = 1000
-        self.cause, self.lost, self.on_trial, self.first_seq, self.receipt_ms = 1, 0, False, 0, None
+        self.receipt_ms = None
+        self.trial = Trial(Nothing, None, None, self.log)
         self.journal = journal = Journal(FlashSim(4096, 24, 32), lambda: bytes(16))
         journal.recover(1)
         self.sealed = [b"batch %d" % seq for seq in range(3)]
@@ -61,6 +69,9 @@ class Gateway(App):
 
     def mono_ms(self):
         return self.now_ms
+
+    def note(self, event):
+        self.journal.append(self.journal.EVENT, cbor.encode(event), 0)
 
     def receipt(self, seq, **other):
         says = {"epoch": self.journal.epoch, "hash": batch.chain_hash(self.sealed[seq]), "ms": NOW_MS, "key": KEY}
@@ -110,8 +121,9 @@ def test_nothing_else_frees_anything():
 def test_only_an_accepted_receipt_confirms_settings_on_trial():
     gateway = Gateway()
     confirmed = []
-    gateway.confirm_settings = lambda: confirmed.append(1)
-    gateway.on_trial, gateway.first_seq = True, 1
+    gateway.trial.confirm = lambda: confirmed.append(1)
+    gateway.trial.on_trial = True
+    gateway.trial.begin(1)
     gateway.take_receipt(gateway.receipt(0))
     equal(confirmed, [], "sealed before the start")
     raises(IntegrityError, gateway.take_receipt, gateway.receipt(2, hash=bytes(32)))

@@ -32,6 +32,7 @@ from hub_rig import Rig  # noqa: E402
 from parkgate import reading  # noqa: E402
 from parkgate.clock import Clock  # noqa: E402
 from parkgate.journal.journal import Journal  # noqa: E402
+from parkgate.wire import cbor  # noqa: E402
 from tasks.send import Sender  # noqa: E402
 from tasks.timekeeper import Timekeeper  # noqa: E402
 
@@ -54,6 +55,13 @@ class Log:
     info = error
 
 
+class Settled:
+    """Settings that are not on trial."""
+
+    def accepted(self, _seq):
+        pass
+
+
 class Gateway(App):
     """The gateway's own code around one chain; what it measures is made up, what it signs is real."""
 
@@ -65,7 +73,8 @@ class Gateway(App):
         self.hub = EnrolledHub(hub_xy, self, self.maker.id)
         self.hub._key = self.maker.receipt_key(hub_xy)
         self.journal = Journal(FlashSim(4096, 96, 256), lambda: self.maker.epoch)
-        self.cause, self.lost, self.on_trial, self.first_seq, self.receipt_ms = 1, 0, False, 0, None
+        self.receipt_ms = None
+        self.trial = Settled()
         self.sealed: dict[int, bytes] = {}
         self.readings = self.beats = 0
         self.newest_ms = 0
@@ -81,6 +90,9 @@ class Gateway(App):
         take = self.take_receipt, self.hub, None, SENDING, self.timekeeper.take_hub_time
         take += (lambda _message: None, self.world.draw.randrange)
         self.sender = Sender(self.journal, None, self.maker.topic, *take, self.mono_ms, self.log)
+
+    def note(self, event: list) -> None:
+        self.journal.append(self.journal.EVENT, cbor.encode(event), 0)
 
     def mono_ms(self) -> int:
         passed = self.world.now_ms - self.started_ms
