@@ -28,6 +28,9 @@ class Board:
         self.files = Files()
         self.drawn = 0
 
+    def comb_point(self):
+        return None
+
     def entropy(self, count):
         self.drawn += 1
         return bytes((self.drawn * 7 + i) & 255 for i in range(count))
