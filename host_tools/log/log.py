@@ -29,7 +29,7 @@ _ROW = "size, root, signature, note, signed_unix_ms"
 class Leaf(NamedTuple):
     """One leaf: `kind` says where its bytes are (`tables`); `ep` and `seq` of a batch, else None."""
 
-    index: int
+    leaf_index: int
     kind: int
     entry: bytes
     ep: int | None

@@ -51,7 +51,7 @@ def test_time_is_counted_as_by_each_second(seed):
     for piece in found:
         assert (piece.good_ms, piece.weight) == by_seconds(rows, piece.begin_ms, piece.end_ms)
         inside = [row.value for row in rows if row.good and piece.begin_ms <= row.time_ms < piece.end_ms]
-        assert piece.count == len(inside)
+        assert piece.good_count == len(inside)
         assert (piece.least, piece.most) == (min(inside, default=None), max(inside, default=None))
     assert sums.merge(found)[2:9] == sums.pieces(rows, [edges[0], edges[-1]], None)[0][2:9]
 

@@ -86,7 +86,8 @@ def _hall(book: Book, gateway: dict, series: list[tuple], spans, now_ms: int) ->
         "standing": standing(gateway, now_ms),
         "power": _power([{"value_mw": _milli(*one) if one else 0, "known": bool(one), "of": 1} for one in powers]),
         "energy": {
-            name: _added([_energy(*each[i], spans[i], now_ms) for each in energies]) for i, name in enumerate(_SPANS)
+            name: _added([_energy(piece, whole, scale, span, now_ms) for piece, whole, scale in pieces])
+            for name, span, pieces in zip(_SPANS, spans, zip(*energies) if energies else ((),) * len(_SPANS))
         },
         **_trouble(gateway, now_ms),
     }
@@ -241,7 +242,7 @@ def bar(piece: Piece, whole: bool, tz: ZoneInfo) -> dict:
     return {
         "from_ms": piece.begin_ms, "to_ms": piece.end_ms,
         "from": zone.label(piece.begin_ms, tz), "to": zone.label(piece.end_ms, tz),
-        "count": piece.count, "good_ms": piece.good_ms, "percent": 100 * piece.good_ms // span_ms,
+        "count": piece.good_count, "good_ms": piece.good_ms, "percent": 100 * piece.good_ms // span_ms,
         "least": piece.least, "most": piece.most,
         "mean_milli": (2000 * piece.weight + piece.good_ms) // (2 * piece.good_ms) if piece.good_ms else None,
         "first": piece.first, "last": piece.last,

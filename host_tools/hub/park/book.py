@@ -49,15 +49,16 @@ class Due:
         are those up to its neighbours' good readings. Comes before the series' own `good_ms` moves on."""
         if first_ms < 0 or last_ms >= TIME_LIMIT:
             return
-        if series.until_ms is None:
+        until_ms = series.until_ms
+        if until_ms is None:
             newest = db.execute("SELECT max(last_ms) FROM block WHERE series = ?", (series.id,)).fetchone()[0]
-            series.until_ms = -1 if newest is None else newest
-        if first_ms > series.until_ms:
+            until_ms = -1 if newest is None else newest
+        if first_ms > until_ms:
             before = first_ms if series.good_ms is None else min(series.good_ms, first_ms)
             span = before, last_ms
         else:
             span = _changed(db, series.id, first_ms, last_ms)
-        series.until_ms = max(series.until_ms, last_ms)
+        series.until_ms = max(until_ms, last_ms)
         known = self._spans.get(series.id, span)
         self._spans[series.id] = min(known[0], span[0]), max(known[1], span[1])
 
@@ -125,7 +126,7 @@ class Book:
 
     def __init__(self, db: sqlite3.Connection):
         self.db = db
-        self._decoded: OrderedDict[tuple[int, int], tuple] = OrderedDict()
+        self._decoded: OrderedDict[tuple[int, int], tuple | None] = OrderedDict()
 
     def catch_up(self, pieces_max: int = CHUNK_PIECES) -> int:
         """Make some of what is due and keep it, within the caller's transaction. Returns how many pieces."""

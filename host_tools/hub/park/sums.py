@@ -48,7 +48,7 @@ class Piece(NamedTuple):
 
     begin_ms: int
     end_ms: int
-    count: int = 0  # good readings
+    good_count: int = 0  # good readings
     good_ms: int = 0
     weight: int = 0
     least: int | None = None
@@ -84,7 +84,7 @@ def merge(pieces: Sequence[Piece]) -> Piece:
     known = [piece for piece in pieces if piece.grown is not None]
     return Piece(
         first.begin_ms, last.end_ms,
-        sum(piece.count for piece in pieces),
+        sum(piece.good_count for piece in pieces),
         sum(piece.good_ms for piece in pieces),
         sum(piece.weight for piece in pieces),
         min((piece.least for piece in read), default=None),  # type: ignore[type-var]
@@ -151,7 +151,7 @@ def _cover(rows: Sequence[Row], found: list[Piece]) -> None:
             held_ms = max(0, min(end_ms, piece.end_ms) - max(time_ms, piece.begin_ms))
             changes: dict = {"good_ms": piece.good_ms + held_ms, "weight": piece.weight + value * held_ms}
             if piece.begin_ms <= time_ms < piece.end_ms:
-                changes["count"] = piece.count + 1
+                changes["good_count"] = piece.good_count + 1
                 changes["least"] = value if piece.least is None else min(piece.least, value)
                 changes["most"] = value if piece.most is None else max(piece.most, value)
                 changes["first"] = piece.first or (time_ms, value)

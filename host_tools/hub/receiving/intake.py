@@ -253,7 +253,7 @@ class Intake:
         facts = {
             "gateway": gateway.kid,
             "epoch": epoch.epoch,
-            "before": None if head is None else [before.epoch, head, before.head_link[0]],
+            "before": None if before is None or head is None else [before.epoch, head, before.head_link[0]],
         }
         self.leaves.statement(statement.EPOCH_SEEN, facts, None, self.store.now_unix_ms)
 

@@ -166,7 +166,7 @@ def check(data_dir, signatures: bool = True) -> Iterator[dict]:
                 for ep, epoch in db.execute("SELECT ep, epoch FROM epoch WHERE gw = ? ORDER BY ep", (gw,)).fetchall():
                     for seq, what in _faults_of_chain(db, ep, epoch, verifier):
                         if seq is None:
-                            read += what
+                            read += int(what)
                         else:
                             yield {"gateway": name, "epoch": epoch.hex(), "seq": seq, "what": what}
         except sqlite3.Error as error:

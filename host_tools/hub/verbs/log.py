@@ -75,7 +75,7 @@ def _proof(args) -> int:
             gateway, epoch, seq = args.batch
             if not seq.isdigit():
                 raise SettingsError(f"the seq of a batch is a number, not {seq!r}")
-            index = log.find_batch(gateway, epoch, int(seq)).index
+            index = log.find_batch(gateway, epoch, int(seq)).leaf_index
         elif args.leaf is not None:
             index = args.leaf
         else:

@@ -118,6 +118,6 @@ class LogPages:
 
         def ask(log):
             found = log.find_batch(place["gateway"], place["epoch"], place["seq"])
-            return JSONResponse({"leaf": found.index, "entry": found.entry.hex()}, headers=_MUTABLE)
+            return JSONResponse({"leaf": found.leaf_index, "entry": found.entry.hex()}, headers=_MUTABLE)
 
         return await self._ask(ask)

@@ -50,21 +50,21 @@ class ParkPages:
         query = request.query_params
         unit = query.get("unit", "day")
         try:
-            span = [int(query[name]) if name in query else None for name in ("from", "to")]
+            from_ms, to_ms = (int(query[name]) if name in query else None for name in ("from", "to"))
             wanted = [int(number) for number in query.get("series", "").split(",") if number]
         except ValueError:
             return _wrong("from, to and series are integers")
         if unit not in zone.UNITS or len(wanted) > SERIES_MAX:
             return _wrong(f"unit is one of {', '.join(zone.UNITS)}, series at most {SERIES_MAX}")
-        if any(n is not None and not 0 <= n < 1 << 47 for n in [*span, *wanted]) or None not in span and (
-            span[0] >= span[1]  # type: ignore[operator]
+        if any(n is not None and not 0 <= n < 1 << 47 for n in [from_ms, to_ms, *wanted]) or (
+            from_ms is not None and to_ms is not None and from_ms >= to_ms
         ):
             return _wrong("a number is out of range, or from is not before to")
 
         def run():
             with contextlib.closing(connect(self.hub.data_dir, read_only=True)) as db:
                 gw = readings.gateway_row(db, request.path_params["id"])
-                return answers.bars(db, gw, unit, *span, self.hub.zone, now_unix_ms(), wanted)
+                return answers.bars(db, gw, unit, from_ms, to_ms, self.hub.zone, now_unix_ms(), wanted)
 
         try:
             async with self.questions:
