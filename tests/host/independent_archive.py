@@ -46,6 +46,7 @@ class Verifier:
 
     def everything(self, kid):
         told = self.told
+        good = False
         if kid is None:
             self.note("statement_unsigned", "")
         else:
