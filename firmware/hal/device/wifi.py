@@ -43,9 +43,9 @@ class Wifi:
         deadline = time.ticks_add(time.ticks_ms(), timeout_ms)
         looks = 0  # in a row at which the driver named a reason why there is no connection
         while not radio.isconnected():
-            looks = looks + 1 if self._names_reason(radio.status()) else 0
+            looks = looks + 1 if self._reason(radio.status()) else 0
             if time.ticks_diff(deadline, time.ticks_ms()) <= 0 or looks >= _SURE_LOOKS:
-                reason = self._reason(radio.status())
+                reason = self._in_words(radio.status())
                 radio.disconnect()  # a half-made connection would refuse the next try
                 raise LinkError("Wi-Fi %r: %s" % (wanted["ssid"], reason))
             await asyncio.sleep_ms(_LOOK_MS)
@@ -57,7 +57,7 @@ class Wifi:
             raise LinkError("no Wi-Fi network is set on this gateway")
         radio = self._radio
         if radio is None or not radio.isconnected():
-            raise LinkError("Wi-Fi %r: %s" % (wanted["ssid"], self._reason(radio.status()) if radio else "not tried"))
+            raise LinkError("Wi-Fi %r: %s" % (wanted["ssid"], self._in_words(radio.status()) if radio else "not tried"))
         return "on %r as %s" % (wanted["ssid"], self.address())
 
     def address(self) -> str:
@@ -88,11 +88,12 @@ class Wifi:
         radio.connect(wanted["ssid"], wanted.get("password") or None)
         return radio
 
-    def _names_reason(self, status):
-        return any([getattr(network, name, None) == status for name in _REASONS])
-
     def _reason(self, status):
+        """Why the driver says that there is no connection; None where it names no reason."""
         for name, text in _REASONS.items():
             if getattr(network, name, None) == status:
                 return text
-        return "no connection in time (status %s)" % status
+        return None
+
+    def _in_words(self, status):
+        return self._reason(status) or "no connection in time (status %s)" % status
