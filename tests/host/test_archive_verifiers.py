@@ -1,5 +1,6 @@
 """Three verifiers of archives in three hands: audit.py, verify.html in a browser, and one written from SPEC alone."""
 
+import base64
 import io
 import json
 import re
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import archive_example
-from archive_campaign import CHROMIUM, FIREFOX, PAGE, Page, by_audit, by_the_other, compare, run
+import vector_archives
+from archive_campaign import CHROMIUM, FIREFOX, PAGE, Page, audit, by_audit, by_the_other, compare, run
 from crooked import KINDS
 from firefox import Firefox
 from test_vectors_spec import SPEC, blocks, for_pycddl
@@ -38,6 +40,64 @@ def test_the_page_agrees_and_asks_for_nothing(page):
     assert list(run(SHORT[::2], [by_audit, page.verdict])) == []
     assert list(compare(HOSTILE[::3], [by_audit, page.verdict])) == []
     assert page.requests == [PAGE.as_uri()]
+
+
+VECTORS = [*vector_archives.vectors("batch", "beat", "chain")]
+VERDICTS_IN_PAGE = """async archives => {
+  const said = [];
+  for (const text of archives) {
+    const file = new Blob([Uint8Array.from(atob(text), c => c.charCodeAt(0))]);
+    said.push(await verdictOf(file, []));
+  }
+  return said;
+}"""
+TAKEN_IN_PAGE = """([items, columns]) => {
+  const taken = read => {
+    try { read(); return true; } catch (e) { if (!(e instanceof Malformed)) throw e; return false; }
+  };
+  return [items.map(item => taken(() => decode(unhex(item)))),
+    columns.map(([column, count]) => taken(() => decodeColumn(unhex(column), count)))];
+}"""
+
+
+def test_audit_and_the_verifier_from_spec_alone_refuse_what_every_reader_must_refuse():
+    """Every vector of a message: whoever adds a rule adds a vector, and so to these verifiers too."""
+    troubles = []
+    for name, vector in VECTORS:
+        data = vector_archives.archive_of(vector)
+        said = by_audit(data, [])
+        troubles += vector_archives.wrong(name, vector, said)
+        troubles += [] if by_the_other(data, []) == said else [f"{name}: the verdicts differ"]
+    assert troubles == [] and len(VECTORS) > 150
+
+
+def test_audit_takes_the_items_and_columns_that_every_reader_takes():
+    def taken(read, *words):
+        try:
+            read(*words)
+        except audit.Malformed:
+            return False
+        return True
+
+    items = [taken(audit.decode, bytes.fromhex(v["messages"][0])) for _, v in vector_archives.vectors("cbor")]
+    columns = [
+        taken(audit.decode_column, bytes.fromhex(vector["messages"][0]), vector["count"])
+        for _, vector in vector_archives.vectors("column")
+    ]
+    assert vector_archives.wrong_pieces(items, columns) == []
+
+
+def test_the_page_refuses_what_every_reader_must_refuse(page):
+    archives = [vector_archives.archive_of(vector) for _, vector in VECTORS]
+    said = page.page.evaluate(VERDICTS_IN_PAGE, [base64.b64encode(data).decode() for data in archives])
+    troubles = []
+    for (name, vector), data, verdict in zip(VECTORS, archives, map(json.loads, said), strict=True):
+        troubles += vector_archives.wrong(name, vector, verdict)
+        troubles += [] if verdict == by_audit(data, []) else [f"{name}: the verdicts differ"]
+    items = [vector["messages"][0] for _, vector in vector_archives.vectors("cbor")]
+    columns = [[vector["messages"][0], vector["count"]] for _, vector in vector_archives.vectors("column")]
+    taken = page.page.evaluate(TAKEN_IN_PAGE, [items, columns])
+    assert troubles + vector_archives.wrong_pieces(*taken) == []
 
 
 def test_the_page_in_firefox_agrees_and_asks_for_nothing(tmp_path):
