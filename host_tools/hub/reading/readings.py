@@ -115,19 +115,27 @@ def describe(event: list) -> str:
         if kind == events.CLOCK_DISPUTED:
             moment = datetime.fromtimestamp(event[2] / 1000, timezone.utc)
             source = ("the hub", "the NTP server", "a person")[event[1]]
-            return f"{source} says that it is {moment:%Y-%m-%d %H:%M:%S} UTC: not believed"
+            return f"{source} says that it is {moment:%Y-%m-%d %H:%M:%S} UTC; the gateway does not accept this time"
         if kind == events.SETTINGS:
-            problem = f"; the file's own were refused: {event[2]}" if event[2] else ""
-            return f"settings {event[1].hex()[:8]} taken into use{problem}"
+            problem = f"; the settings in the file were refused: {event[2]}" if event[2] else ""
+            return f"settings {event[1].hex()[:8]} are in use{problem}"
         if kind == events.GAP:
             where = "before they were sealed" if event[1] is None else f"in batches {event[1]} to {event[2]}"
             return f"{event[3]} readings lost {where}: {events.GAP_REASONS[event[4]]}"
         if kind == events.TORN:
             return f"{event[1]} records cut short by a power cut"
         if kind == events.CORRUPT:
-            return f"{event[3]} journal records that no longer check, sector {event[1]}"
+            return f"{event[3]} damaged journal records in sector {event[1]}"
         if kind == events.FLASH_FAULT:
-            return f"sector {event[1]} given up ({event[2]})"
+            return f"flash sector {event[1]} failed ({('read', 'program', 'erase')[event[2]]}) and is no longer used"
+        if kind == events.TASK_STALLED:
+            what = ("the task was started again", "the gateway restarts")[event[2]]
+            return f"task {event[1]} made no progress for {event[3] / 1000:.0f} s: {what}"
+        if kind == events.CRASH:
+            last = event[2].strip().split("\n")[-1]
+            return f"an error in the firmware ended task {event[1]}, and it was started again: {last}"
+        if kind == events.CHECKPOINT_HELD:
+            return f"the gateway verified the hub's log up to {event[1]} entries"
         if kind == events.COMMISSIONED:
             return commissioned(event)["what"]
         if kind == events.PERIODS:
