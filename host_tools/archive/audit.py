@@ -3,9 +3,9 @@
 
     python3 audit.py ARCHIVE.zip --trust ID
 
-ID is the id of the hub, or of each gateway, from a source that you trust: the label on the board, a contract, the hub's
-page. Give --trust several times for several ids; the first 16 characters are enough. Without it the archive can only be
-compared with itself.
+ID is the id of the hub's log key (`parkgate log show` prints it at the hub), or of each gateway (on its label). Take it
+from a source that you trust, such as a contract. Give --trust once for each id; the first 16 characters are
+enough. Without it the archive can only be compared with itself.
 
 The answer has four lines. Each says yes, no, or not shown:
 
@@ -1664,7 +1664,7 @@ def as_text(verdict):
     if verdict["others"]:
         out.append(f"  {len(verdict['others'])} more gateways of this hub are not in this archive.")
     if verdict["hub"]:
-        out += ["", f"The hub that made it: {verdict['hub']}"]
+        out += ["", f"The hub that made it, by the id of its log key: {verdict['hub']}"]
     return out
 
 
@@ -1734,7 +1734,7 @@ def as_html(verdict, name):
     for title, lines in (("Left out", verdict["left_out"]), ("This archive cannot show", verdict["cannot_show"])):
         out.append(f"<h2>{title}</h2><ul>" + "".join(f"<li>{e(clean(line))}" for line in lines) + "</ul>")
     out.append(f"<p>{len(verdict['others'])} more gateways of this hub are not in this archive.")
-    out.append(f"<p>The hub that made it: <code>{verdict['hub'] or 'unknown'}</code>")
+    out.append(f"<p>The hub that made it, by the id of its log key: <code>{verdict['hub'] or 'unknown'}</code>")
     return "\n".join(out) + "\n"
 
 

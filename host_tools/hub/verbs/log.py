@@ -22,6 +22,7 @@ from host_tools.log.check import Check
 from host_tools.log.keys import LogError
 from host_tools.log.log import Log
 from parkgate.errors import SettingsError
+from parkgate.wire.cose import thumbprint
 
 
 def add_parser(subparsers) -> None:
@@ -49,12 +50,18 @@ def run(args) -> int:
 
 def _show(args) -> int:
     with Log.open(args.data) as log:
-        made = log.checkpoint()
+        made, key_id = log.checkpoint(), thumbprint(log.key_xy).hex()
         document = {
-            "log": log.log_id.hex(), "origin": log.origin, "key": log.key_xy.hex(), "verifier_keys": log.verifier_keys,
+            "log": log.log_id.hex(), "origin": log.origin, "key": log.key_xy.hex(), "key_id": key_id,
+            "verifier_keys": log.verifier_keys,
             "size": made.size, "root": made.root.hex(), "signed_unix_ms": made.signed_unix_ms, "note": made.note,
         }  # fmt: skip
-        lines = [made.note.rstrip("\n"), "", *(f"key  {key}" for key in log.verifier_keys)]
+        lines = [
+            f"log {log.log_id.hex()}: {made.size} entries are signed",
+            f"id of the log key, for audit.py --trust: {key_id}",
+            "", "The newest checkpoint:", *made.note.rstrip("\n").split("\n"),
+            "", "Keys that verify its signatures:", *log.verifier_keys,
+        ]  # fmt: skip
     output.show(args, document, lines)
     return 0
 
