@@ -55,6 +55,7 @@ SCHEMA_BYTES_MAX = 16_384
 FAULTS_MAX = 100  # in one member; then the rest of it is not read
 WHERE_MAX = 10  # places named with each reason
 GAPS_MAX = 1000  # listed of each chain
+HUB_STATEMENTS_MAX = 5000  # listed
 ENERGY_ROWS_MAX = 20_000
 DAY_MS = 86_400_000
 OPEN_MS = 3_600_000  # how long before the end of an archive its newest batch or beat may be, and be called the newest
@@ -97,13 +98,15 @@ REASONS = {
     "log_malformed": (WITNESSED, WRONG, "The log in the archive cannot be read."),
     "log_signature": (WITNESSED, WRONG, "The checkpoint of the log is not signed by the hub's log key."),
     "log_root": (WITNESSED, WRONG, "The entries of the log do not add up to its checkpoint."),
-    "not_in_log": (WITNESSED, WRONG, "A batch is not in the log."),
+    "not_in_log": (WITNESSED, WRONG, "A batch, or a statement of the hub, is not in the log."),
+    "hub_statement_malformed": (WITNESSED, WRONG, "A statement of the hub is not in the one form that is allowed."),
+    "hub_statement_signature": (WITNESSED, WRONG, "A statement of the hub is not signed by the hub's log key."),
     "claim_differs": (WITNESSED, WRONG, "A gateway confirmed another log than this one."),
     "no_witness": (WITNESSED, NOT_SHOWN, "No gateway has confirmed this log yet."),
 }
 CHECKS = (
     "form", "statement", "members", "keys", "signatures", "chain", "counters", "gaps", "beats", "forks", "columns",
-    "energy", "log",
+    "energy", "log", "hub statements",
 )  # fmt: skip
 
 
@@ -520,8 +523,9 @@ def _values(coder, anchor, step, us):
 
 # Messages (SPEC 3, 5, 7).
 
-BATCH, BEAT, STATEMENT = 65101, 65102, 65105
-_BATCH_HEAD, _BEAT_HEAD = (bytes.fromhex(f"a4012603{content:06x}045820") for content in (0x19FE4D, 0x19FE4E))
+_BATCH_HEAD, _BEAT_HEAD, _HUB_HEAD = (
+    bytes.fromhex(f"a4012603{content:06x}045820") for content in (0x19FE4D, 0x19FE4E, 0x19FE52)
+)
 _POSITION = bytes.fromhex("3a000100008250")
 
 
@@ -658,6 +662,28 @@ def read_beat(raw, protected, payload):
     for name, value in health.items():
         need(type(name) is str and type(value) is int and abs(value) < 1 << 62, "health")
     return kid, epoch, seq, newest, boot, sampled, time_ms if trust < 3 and time_ms >= DATED_MS else None
+
+
+def read_hub_statement(raw, protected, payload):
+    """(kid, log id, index, kind, time, who did it or None, facts) of a hub statement, or Malformed (SPEC 13.5)."""
+    need(len(raw) <= 16384, "a statement that is too long")
+    kid, log_id, index = position(protected, _HUB_HEAD)
+    fields = decode(payload)
+    need(type(fields) is list and len(fields) == 5 and type(fields[0]) is int and fields[0] == 1, "no statement")
+    _, kind, time_ms, by, facts = fields
+    need(type(kind) is str and 1 <= len(kind) <= 64 and is_uint(time_ms), "no statement")
+    need((by is None or type(by) is str) and type(facts) is dict, "no statement")
+    need(all(type(name) is str for name in facts), "no statement")
+    return kid, log_id, index, kind, time_ms, by, facts
+
+
+def plain(item):
+    """An item for JSON: bytes in hexadecimal, a map as its pairs."""
+    if type(item) is bytes:
+        return item.hex()
+    if type(item) is dict:
+        return [[key, plain(value)] for key, value in item.items()]
+    return [plain(each) for each in item] if type(item) is list else item
 
 
 def read_schema(data):
@@ -949,8 +975,10 @@ class Audit:
     def _log(self):
         if not any(name.startswith("log/") for name in self.zip.places):
             self.fault("no_log", "")
-            self.skipped["log"] = "the archive carries no log"
+            self.skipped["log"] = self.skipped["hub statements"] = "the archive carries no log"
             return
+        if LogPart.STATEMENTS not in self.zip.places:
+            self.skipped["hub statements"] = "the archive carries none"
         self.log = LogPart(self)
 
     def _witnessed(self):
@@ -997,6 +1025,7 @@ class Audit:
             "others": [other.hex() for other in told.get("others", [])],
             "gateways": [gateway.summary() for gateway in self.gateways],
             "energy": self.energy[:ENERGY_ROWS_MAX],
+            "hub_statements": self.log.says if self.log else [],
         }
 
 
@@ -1395,20 +1424,56 @@ _CHECKPOINT = bytes.fromhex("a40126045820"), bytes.fromhex("19018b013a0001000082
 class LogPart:
     """The part of the log that is in the archive. `look` at each batch, then `finish`."""
 
+    STATEMENTS = "log/statements.cbor"
+
     def __init__(self, audit):
         self.audit, self.claims, self.witnesses, self.wanted = audit, [], [], None
+        self.says, self.said = [], {}  # hash of each statement of the hub → (its index if it must be an entry, its row)
         try:
             self._read()
         except (Malformed, KeyError):
             audit.fault("log_malformed", "")
             return
+        key: Any = None
         try:
             key = Key(audit.told["key"])
-            holds = key.id == self.kid and key.holds(self.signed, self.signature)
         except Malformed:
-            holds = False
-        if not holds:
+            pass
+        if key is None or key.id != self.kid or not key.holds(self.signed, self.signature):
             audit.fault("log_signature", "")
+        if self.STATEMENTS in audit.zip.places:
+            self._statements(key)
+
+    def _statements(self, key):
+        """What the hub itself says, in the order in which it stands there."""
+        faults = 0
+        for place, parts in enumerate(self.audit.zip.messages(self.STATEMENTS)):
+            reason: Any = None
+            try:
+                need(parts is not None, "not a message")
+                raw, protected, payload, signature = parts
+                kid, log_id, index, kind, time_ms, by, facts = read_hub_statement(raw, protected, payload)
+                digest = hashlib.sha256(raw).digest()
+                need(digest not in self.said, "a statement that stands twice")
+                if key is None or kid != key.id or not key.holds(signed_bytes(protected, payload), signature):
+                    reason = "hub_statement_signature"
+            except Malformed:
+                reason = "hub_statement_malformed"
+            if reason is None:
+                row = {
+                    "log": log_id.hex(), "index": index, "unix_ms": time_ms, "kind": kind, "by": by,
+                    "facts": {name: plain(fact) for name, fact in facts.items()}, "in_log": False,
+                }  # fmt: skip
+                must = log_id == self.log_id and index >= self.first
+                self.said[digest] = index if must else None, row
+                if len(self.says) < HUB_STATEMENTS_MAX:
+                    self.says.append(row)
+                continue
+            self.audit.fault(reason, f"#{place}")
+            faults += 1
+            if faults == FAULTS_MAX:
+                self.audit.fault("too_many_faults", "hub statements")
+                return
 
     def _read(self):
         zip_file = self.audit.zip
@@ -1450,8 +1515,11 @@ class LogPart:
         stack, count, roots = list(zip(sizes, self.frontier)), self.first, {}
         if count in wanted and count:
             roots[count] = _fold(stack)
+        met = []
         for entry in self._each():
             self.wanted.pop(entry, None)
+            if entry in self.said and self.said[entry][0] in (None, count):
+                met.append(self.said.pop(entry)[1])
             node, width = hashlib.sha256(b"\0" + entry).digest(), 1
             while stack and stack[-1][0] == width:
                 node, width = hashlib.sha256(b"\1" + stack.pop()[1] + node).digest(), 2 * width
@@ -1461,9 +1529,14 @@ class LogPart:
                 roots[count] = _fold(stack)
         for chain, seq in self.wanted.values():
             chain.fault("not_in_log", seq)
+        for index, _ in self.said.values():
+            if index is not None:
+                self.audit.fault("not_in_log", f"statement {index}")
         if _fold(stack) != self.root:
             self.audit.fault("log_root", "")
             return
+        for row in met:
+            row["in_log"] = True
         newest = {}
         for gateway, size, root in self.claims:
             if size not in roots:
@@ -1658,7 +1731,10 @@ def as_text(verdict):
         energy = "not shown: the register began again" if row["energy"] is None else f"{row['energy']} {row['unit']}"
         what = f"{clean(names[row['gateway']])}, {clean(row['instrument'])}, {row['quantity']}"
         out.append(f"  {clock(row['from_ms'], days)} to {clock(row['to_ms'], days)}  {what}: {energy}")
-    for title, lines in (("Left out:", verdict["left_out"]), ("This archive cannot show:", verdict["cannot_show"])):
+    for title, lines in (
+        ("What the hub itself signed:", statement_lines(verdict)),
+        ("Left out:", verdict["left_out"]), ("This archive cannot show:", verdict["cannot_show"]),
+    ):  # fmt: skip
         if lines:
             out += ["", title, *(f"  {clean(line)}" for line in lines)]
     if verdict["others"]:
@@ -1666,6 +1742,24 @@ def as_text(verdict):
     if verdict["hub"]:
         out += ["", f"The hub that made it, by the id of its log key: {verdict['hub']}"]
     return out
+
+
+def statement_lines(verdict):
+    """What the hub itself signed, a line each."""
+    days, lines = verdict["days"], []
+    names = {gateway["id"]: gateway["name"] for gateway in verdict["gateways"]}
+    for said in verdict["hub_statements"]:
+        facts = []
+        for name, fact in said["facts"].items():
+            if name.endswith("_ms") and is_uint(fact):
+                fact = clock(fact, days)
+            elif type(fact) is str:
+                fact = names.get(fact, fact)
+            facts.append(f"{name} {fact if type(fact) is str else json.dumps(fact)}"[:200])
+        by = f", by {said['by']}" if said["by"] else ""
+        line = f"{clock(said['unix_ms'], days)}  {said['kind']}{by}{': ' if facts else ''}{', '.join(facts)}"
+        lines.append(line if said["in_log"] else f"{line} (signed, but its place in the log is not shown)")
+    return lines
 
 
 def clean(text):
@@ -1731,7 +1825,10 @@ def as_html(verdict, name):
             f"<td>{e(clean(row['instrument']))}<td>{e(row['quantity'].replace('_', ' '))}<td class=n>{energy}"
         )
     out.append("</table>" if verdict["energy"] else "")
-    for title, lines in (("Left out", verdict["left_out"]), ("This archive cannot show", verdict["cannot_show"])):
+    for title, lines in (
+        ("What the hub itself signed", statement_lines(verdict)),
+        ("Left out", verdict["left_out"]), ("This archive cannot show", verdict["cannot_show"]),
+    ):  # fmt: skip
         out.append(f"<h2>{title}</h2><ul>" + "".join(f"<li>{e(clean(line))}" for line in lines) + "</ul>")
     out.append(f"<p>{len(verdict['others'])} more gateways of this hub are not in this archive.")
     out.append(f"<p>The hub that made it, by the id of its log key: <code>{verdict['hub'] or 'unknown'}</code>")

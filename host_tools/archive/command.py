@@ -92,7 +92,7 @@ def _write(args, span, zone):
                 key, unsigned, others, kind = None, "it comes from the gateway, not from the hub", [], "gateway"
                 public = read_public(args.key)
                 taken = selection.from_messages(read_messages(args.messages), public, args.messages.stem, archive)
-                log_xy, no_log = b"", "a gateway has none"
+                log_xy, not_logged = b"", ["the log: a gateway has none"]
             else:
                 source = Path(args.data)
                 with contextlib.closing(_open(source)) as db:
@@ -100,12 +100,12 @@ def _write(args, span, zone):
                     chosen, others = _gateways(db, args.gateway)
                     taken = selection.from_database(db, chosen, span, archive)
                     folder = source if source.is_dir() else source.parent
-                    log_xy, no_log = log_part.add(db, folder, taken.gateways, archive)
+                    log_xy, not_logged = log_part.add(db, folder, taken.gateways, archive, span.to_ms is None)
                 key, unsigned = signing_key(source)
                 if key is not None and log_xy and key.xy != log_xy:
                     raise ArchiveError(f"the log key in {source} is not that of the log in its database")
                 kind = "hub" if source.is_dir() else "backup"
-            left_out = [*taken.left_out, *([f"the log: {no_log}"] if no_log else [])]
+            left_out = [*taken.left_out, *not_logged]
             coverage = Coverage(
                 kind, time.time_ns() // 1_000_000, "parkgate archive", span.from_ms, span.to_ms,
                 str(args.zone or "local time of the hub"),

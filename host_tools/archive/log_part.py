@@ -1,4 +1,5 @@
 """The part of the log that goes into an archive: the entries from the first of its batches up to a signed checkpoint.
+Beside them stands what the hub itself signed: its starts and stops, and what was done with the gateways of the archive.
 
 An entry is a hash: of what other gateways measured nothing is in it. With the roots of the subtrees before the first
 entry they give the root that the hub signed, so no path is needed for any single batch.
@@ -6,40 +7,49 @@ entry they give the root that the hub signed, so no path is needed for any singl
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 from host_tools.archive.writer import Archive, Gateway
+from host_tools.hub.stores import kept
 from host_tools.log.log import Checkpoint, Log, LogError
-from parkgate.log import receipt
+from host_tools.log.tables import STATEMENT
+from parkgate.errors import FormatError
+from parkgate.log import receipt, statement
 from parkgate.wire import cose
 
 PIECE = 4096  # entries read at a time
+WHOLE_BELOW = 1024  # a part that would begin before this leaf begins with the log: the enrolments are then in it
 
 
-def add(db: sqlite3.Connection, folder: Path, gateways: list[Gateway], archive: Archive) -> tuple[bytes, str]:
-    """Write `log/…` for the batches of these gateways. Returns the log's public key (x || y), and why there is no log
-    where there is none."""
+def add(db: sqlite3.Connection, folder: Path, gateways: list[Gateway], archive: Archive, newest: bool):
+    """Write `log/…` for the batches of these gateways, up to the newest checkpoint or the first one that has them all.
+    Returns the log's public key (x || y), and lines about what is left out."""
     try:
         log = Log(db, folder)
     except LogError as error:
-        return b"", str(error)
+        return b"", [f"the log: {error}"]
     found = _leaves(db, gateways)
     if found is None:
-        return log.key_xy, "no batch of this archive is in the log"
+        return log.key_xy, ["the log: no batch of this archive is in it"]
     first, last = found
+    first = 0 if first < WHOLE_BELOW else first
+    which = "max" if newest else "min"
     row = db.execute(
-        "SELECT size FROM checkpoint WHERE log_id = ? AND size > ? ORDER BY size LIMIT 1", (log.log_id, last)
+        f"SELECT {which}(size) FROM checkpoint WHERE log_id = ? AND size > ?", (log.log_id, last)
     ).fetchone()
-    if row is None:
-        return log.key_xy, "its newest checkpoint does not cover the newest batches yet: a running hub signs one soon"
+    if row[0] is None:
+        return log.key_xy, ["the log: no checkpoint covers the newest batches yet; a running hub signs one soon"]
     made = log.checkpoint_of(row[0])
     archive.add("log/checkpoint.cose", [_signed(log, made)])
     if first:
         archive.add("log/frontier.bin", log.frontier(first))
     archive.add("log/entries.bin", _entries(log, first, made.size))
-    return log.key_xy, ""
+    left_out: list[str] = []
+    archive.add("log/statements.cbor", _statements(db, gateways, first, made.size, left_out))
+    return log.key_xy, left_out
 
 
 def _leaves(db, gateways) -> tuple[int, int] | None:
@@ -63,6 +73,26 @@ def _leaves(db, gateways) -> tuple[int, int] | None:
 def _entries(log: Log, first: int, size: int) -> Iterator[bytes]:
     for at in range(first, size, PIECE):
         yield b"".join(leaf.entry for leaf in log.leaves(at, min(at + PIECE, size) - 1))
+
+
+def _statements(db, gateways, first: int, size: int, left_out: list[str]) -> Iterator[bytes]:
+    """What the hub signed of these gateways since the log began, and of itself in this part of the log."""
+    ids = {gateway.id for gateway in gateways}
+    rows = db.execute(
+        "SELECT leaf, entry, bytes FROM leaf JOIN statement USING (leaf) WHERE kind = ? AND leaf < ? ORDER BY leaf",
+        (STATEMENT, size),
+    )
+    for leaf, entry, data in rows:
+        said = None
+        if kept.whole(data, entry):
+            with contextlib.suppress(FormatError):
+                said = statement.Statement(data)
+        if said is None:
+            left_out.append(f"statement {leaf} of the hub: it is damaged in the hub's database")
+            continue
+        about = {said.facts[name] for name in ("gateway", "before") if type(said.facts.get(name)) is bytes}
+        if about & ids or not about and (leaf >= first or leaf == 0):
+            yield data
 
 
 def _signed(log: Log, made: Checkpoint) -> bytes:

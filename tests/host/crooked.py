@@ -6,7 +6,7 @@ import hashlib
 import random
 
 from archives import HubKey, Parts, Plant, digest, rewritten, runs
-from batches import FakeGateway, sign
+from batches import START_MS, FakeGateway, sign
 from parkgate.wire import cbor, cose
 
 KINDS = {}
@@ -409,6 +409,16 @@ class Log:
         for place in range(len(parts.gateways)):
             entries += [digest(data) for data in parts.batches(place)]
         self.entries, self.first, self.key, self.id = entries, first, parts.key, bytes(range(16))
+        self.statements: list = []
+
+    def say(self, kind, facts, **fields):
+        """The hub signs a statement, the next leaf. `key`, `log`, `index` and `payload` may be wrong."""
+        payload = fields.get("payload", cbor.encode([1, kind, START_MS, "ana", facts]))
+        key, place = fields.get("key", self.key), [fields.get("log", self.id), fields.get("index", len(self.entries))]
+        protected = bytes.fromhex("a401260319fe52045820") + key.id + bytes.fromhex("3a00010000") + cbor.encode(place)
+        data = cose.sign1_join(protected, payload, key.sign(cose.sign1_digest(protected, payload)))
+        self.entries.append(digest(data))
+        self.statements.append(data)
 
     def root(self, size=None):
         return root([hashlib.sha256(b"\0" + entry).digest() for entry in self.entries[:size]])
@@ -427,7 +437,7 @@ class Log:
                 at += 1 << bit
         checkpoint = cose.sign1_join(protected, payload, fields.get("signature", signature))
         return {"log/checkpoint.cose": [checkpoint], "log/frontier.bin": frontier,
-                "log/entries.bin": self.entries[self.first :]}  # fmt: skip
+                "log/entries.bin": self.entries[self.first :], "log/statements.cbor": self.statements}  # fmt: skip
 
 
 def root(nodes):
@@ -439,10 +449,12 @@ def root(nodes):
 
 
 def with_log(rng, parts, change=None, claim=True, **fields):
-    """An archive with a log that a gateway has confirmed."""
+    """An archive with a log that a gateway has confirmed, and in which the hub says something."""
     plant = Plant(85, 6)
     made = Parts([plant], parts.key)
     log = Log(made, first=rng.randrange(5))
+    log.say("hub started", {"after": "crash", "leaves": 7, "more": {1: [b"x", None], "a": -5}})
+    log.say("enrolled", {"gateway": plant.gateway.id, "from_ms": START_MS}, log=bytes(16), index=0)  # of a log before
     if claim:
         seen = len(log.entries)
         plant.more(events=[[32, seen, fields.get("claimed", log.root())]])
@@ -484,3 +496,46 @@ def a_gateway_saw_another_log(rng, parts, honest):
 @kind("no_witness")
 def nobody_confirmed_it(rng, parts, honest):
     return with_log(rng, parts, claim=False)
+
+
+@kind("not_in_log")
+def a_statement_that_the_log_lacks(rng, parts, honest):
+    return with_log(rng, parts, change=lambda log: log.entries.__setitem__(-3, bytes(32)))
+
+
+@kind("not_in_log")
+def a_statement_of_another_place(rng, parts, honest):
+    def change(log):
+        log.say("hub stopped", {}, index=len(log.entries) + rng.choice((-1, 1, 1 << 40)))
+
+    return with_log(rng, parts, change=change)
+
+
+@kind("hub_statement_malformed")
+def a_statement_of_another_form(rng, parts, honest):
+    payloads = (
+        [2, "hub stopped", 1, None, {}], [1, "", 1, None, {}], [1, "x" * 65, 1, None, {}], [1, "x", -1, None, {}],
+        [1, "x", 1, b"ana", {}], [1, "x", 1, None, []], [1, "x", 1, None, {1: 2}], [1, "x", 1, None],
+        [True, "x", 1, None, {}],
+    )  # fmt: skip
+    payload = cbor.encode(payloads[rng.randrange(len(payloads))])
+    return with_log(rng, parts, change=lambda log: log.say("", {}, payload=payload))
+
+
+@kind("hub_statement_malformed")
+def a_statement_repeated(rng, parts, honest):
+    return with_log(rng, parts, change=lambda log: log.statements.append(log.statements[0]))
+
+
+@kind("hub_statement_signature")
+def a_statement_flipped(rng, parts, honest):
+    def change(log):
+        at = rng.randrange(len(log.statements))
+        log.statements[at] = flipped(log.statements[at], len(log.statements[at]) - 1 - rng.randrange(30))
+
+    return with_log(rng, parts, change=change)
+
+
+@kind("hub_statement_signature")
+def a_statement_of_somebody(rng, parts, honest):
+    return with_log(rng, parts, change=lambda log: log.say("hub stopped", {}, key=HubKey(96)))

@@ -16,7 +16,7 @@ LINES = ("authentic", "unaltered", "complete", "witnessed")
 ROWS = re.findall(rf"^\| `(\w+)` \| ({'|'.join(LINES)}) \| (no|not shown) \|$", SPEC, re.MULTILINE)  # the list of 14.6
 CHECKS = (
     "form", "statement", "members", "keys", "signatures", "chain", "counters", "gaps", "beats", "forks", "columns",
-    "energy", "log",
+    "energy", "log", "hub statements",
 )  # fmt: skip
 
 
@@ -24,6 +24,7 @@ class Verifier:
     def __init__(self, data, named):
         self.named, self.notes, self.skipped, self.told = [n.lower() for n in named], [], {}, None
         self.gateways, self.energy, self.claims, self.witnesses, self.logged, self.entries = [], [], [], [], [], None
+        self.hub_says = []
         try:
             self.files = members(data)
         except Stop:
@@ -67,7 +68,9 @@ class Verifier:
             self.read_log()
         else:
             self.note("no_log", "")
-            self.skipped["log"] = "the archive carries no log"
+            self.skipped["log"] = self.skipped["hub statements"] = "the archive carries no log"
+        if "log" not in self.skipped and "log/statements.cbor" not in self.files:
+            self.skipped["hub statements"] = "the archive carries none"
         for gateway in told["gateways"]:
             label = gateway["id"].hex()[:16]
             if not self.named or kid is None and not self.is_named(gateway["id"]):
@@ -103,6 +106,35 @@ class Verifier:
         key, message = self.told["key"], cbor2.dumps(["Signature1", parts[0], b"", parts[2]])
         if not key or thumbprint(key) != head[4] or not holds(key, message, parts[3]):
             self.note("log_signature", "")
+        self.log_id, seen, faults = head[-65537][0], [], 0
+        for place, message in enumerate(cut_apart(self.files.get("log/statements.cbor", b""))):
+            try:
+                need(message is not None and message not in seen, "", "")
+                said, kid, signed, signature = hub_statement(message)
+            except Refused:
+                reason = "hub_statement_malformed"
+            else:
+                good = key and thumbprint(key) == kid and holds(key, signed, signature)
+                reason = None if good else "hub_statement_signature"
+            if reason is None:
+                seen.append(message)
+                self.hub_says.append((sha(message), said))
+                continue
+            self.note(reason, f"#{place}")
+            faults += 1
+            if faults == 100:
+                self.note("too_many_faults", "hub statements")
+                break
+
+    def place_statements(self):
+        for digest, said in self.hub_says:
+            index = said["index"] - self.first
+            if said["log"] != self.log_id.hex() or index < 0:
+                said["in_log"] = digest in self.entries
+            else:
+                said["in_log"] = self.entries[index : index + 1] == [digest]
+                if not said["in_log"]:
+                    self.note("not_in_log", f"statement {said['index']}")
 
     def tree(self, size):
         """The root of the first `size` entries, subtree by subtree (RFC 9162 2.1.1)."""
@@ -125,9 +157,12 @@ class Verifier:
         for digest, where in self.logged:
             if digest not in self.entries:
                 self.note("not_in_log", where)
+        self.place_statements()
         size = self.first + len(self.entries)
         if self.tree(size) != self.root:
             self.note("log_root", "")
+            for _, said in self.hub_says:
+                said["in_log"] = False
             return
         newest = {}
         for kid, said, root in self.claims:
@@ -166,7 +201,27 @@ class Verifier:
             "zone": told.get("zone"), "days": told["days"], "left_out": told["left_out"],
             "cannot_show": told["cannot_show"], "others": [other.hex() for other in told["others"]],
             "gateways": self.gateways, "energy": self.energy,
+            "hub_statements": [said for _, said in self.hub_says][:5000],
         }  # fmt: skip
+
+
+def hub_statement(data):  # 13.5
+    """(what is said, as 14.6 shows it, kid, the signed bytes, signature) or Refused."""
+    need(len(data) <= 16384, "", "")
+    kinds = range(-7, -6), range(65106, 65107), 32, [16, UINT]
+    head, payload, signed, signature = opened(data, b"\xd2", "Signature1", 64, *kinds)
+    fields = canonical(payload)
+    need(is_a(fields, [range(1, 2), str, UINT, (str, type(None)), dict]) and 0 < len(fields[1]) < 65, "", "")
+    need(all(type(name) is str for name in fields[4]), "", "")
+    (log, index), (_, kind, time_ms, by, facts) = head[-65537], fields
+    said = {"log": log.hex(), "index": index, "unix_ms": time_ms, "kind": kind, "by": by, "in_log": False}
+    return {**said, "facts": {name: shown(fact) for name, fact in facts.items()}}, head[4], signed, signature
+
+
+def shown(item):
+    if type(item) is dict:
+        return [[key, shown(value)] for key, value in item.items()]
+    return [shown(each) for each in item] if type(item) is list else item.hex() if type(item) is bytes else item
 
 
 class Gateway:

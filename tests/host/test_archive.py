@@ -16,8 +16,9 @@ from archive_campaign import by_the_other
 from archives import DAY_MS, HubKey, Parts, Plant, load_audit, rewritten
 from batches import START_MS, FakeGateway
 from crooked import KINDS
-from host_tools.archive import command
+from host_tools.archive import command, log_part
 from host_tools.archive.writer import ArchiveError
+from host_tools.hub.service import Hub
 from host_tools.hub.stores.store import DATABASE_FILE
 from host_tools.log import keys
 from host_tools.log.signer import Signer
@@ -182,6 +183,55 @@ def test_with_the_log_and_a_witness_everything_is_shown(park, tmp_path):
     said = verdict(archive(park, tmp_path / "4.zip", *words, *one_day), plant.gateway.id.hex())
     assert reasons(said) == ["no_witness"], "this day's batches confirm nothing"
     assert by_the_other(data, [hub]) == json.loads(json.dumps(verdict(data, hub)))
+
+
+def test_outages_of_the_hub_are_listed_from_the_archive_alone(park, tmp_path):
+    park.store.close()
+    ends = [["stop", "crash"][n * n % 3 == 1] for n in range(20)]
+    for end in ends:
+        hub = Hub(park.data_dir, "mqtt://127.0.0.1:1")
+        hub._log_start()
+        if end == "stop":
+            hub.stop()
+        else:  # it says nothing any more
+            hub.signer.close()
+            hub.store.close()
+            os.close(hub._lock)
+    Hub(park.data_dir, "mqtt://127.0.0.1:1").stop()
+    park.open()
+    sign(park)
+    hub_id = keys.read(park.data_dir).id.hex()
+    data = archive(park, tmp_path / "all.zip", "--data", str(park.data_dir))
+    said = verdict(data, hub_id)
+    assert reasons(said) == ["no_witness"] and by_the_other(data, [hub_id]) == json.loads(json.dumps(said))
+    says = said["hub_statements"]
+    assert all(each["in_log"] for each in says) and len(said["left_out"]) == 1, "only the settings"
+    starts = [each["facts"]["after"] for each in says if each["kind"] == "hub started"]
+    assert starts == ["first start", *ends[:-1]]
+    assert sum(each["kind"] == "hub stopped" for each in says) == ends.count("stop") > 5
+    shown = "\n".join(audit.as_text(said))
+    assert shown.count("hub started: after crash") == ends[:-1].count("crash") > 5
+    assert audit.as_html(said, "all.zip").count("hub started: after crash") == ends[:-1].count("crash")
+
+
+def test_statements_about_gateways_that_are_not_in_it_stay_out(park, tmp_path, monkeypatch):
+    monkeypatch.setattr(log_part, "WHOLE_BELOW", 0)
+    sign(park)
+    words = ["--data", str(park.data_dir), "--gateway", "hall 2"]
+    said = verdict(archive(park, tmp_path / "one.zip", *words), park.plants[1].gateway.id.hex())
+    about = [each["facts"].get("gateway") for each in said["hub_statements"]]
+    assert set(about) == {None, park.plants[1].gateway.id.hex()}
+    kinds = [(each["kind"], each["in_log"]) for each in said["hub_statements"]]
+    assert kinds == [("log begun", False), ("enrolled", False), ("epoch seen", False)], "they stand before its batches"
+
+
+def test_a_damaged_statement_of_the_hub_is_left_out_and_named(park, tmp_path):
+    sign(park)
+    with contextlib.closing(__import__("sqlite3").connect(park.data_dir / DATABASE_FILE)) as db, db:
+        db.execute("UPDATE statement SET bytes = zeroblob(200) WHERE leaf = 1")
+    said = verdict(archive(park, tmp_path / "all.zip", "--data", str(park.data_dir)), *ids(park))
+    assert reasons(said) == ["no_witness"]
+    assert [line for line in said["left_out"] if "statement 1 of the hub" in line]
 
 
 def test_a_hub_that_tells_two_histories_is_found(park, tmp_path):
