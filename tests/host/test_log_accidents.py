@@ -292,9 +292,9 @@ def kills(folder: Path, count: int, seed: int) -> int:
         assert grown.root() == made.root
         for entry in receipts:
             leaf = entries[entry]
-            path = log.inclusion(leaf.index, made.size)
-            check_inclusion(leaf.index, made.size, made.root, leaf_hash(leaf.entry), path)
-            assert receipt.Receipt(log.receipt(leaf.index)).size == made.size
+            path = log.inclusion(leaf.leaf_index, made.size)
+            check_inclusion(leaf.leaf_index, made.size, made.root, leaf_hash(leaf.entry), path)
+            assert receipt.Receipt(log.receipt(leaf.leaf_index)).size == made.size
     rig.store.close()
     assert Check(folder).run().findings == []
     return len(receipts)
