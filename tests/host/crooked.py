@@ -6,7 +6,8 @@ import hashlib
 import random
 
 from archives import HubKey, Parts, Plant, digest, rewritten, runs
-from batches import START_MS, FakeGateway, sign
+from batches import FakeGateway, sign
+from crooked_log import with_log
 from parkgate.wire import cbor, cose
 
 KINDS = {}
@@ -398,73 +399,7 @@ def a_gateway_left_out_by_the_hub(rng, parts, honest):
     return made.write(), [parts.key.id.hex(), *(plant.gateway.id.hex() for plant in plants)]
 
 
-# The log: a small one, made here.
-
-
-class Log:
-    """A log with the batches of some parts, and strangers' entries between them."""
-
-    def __init__(self, parts, first=0, ahead=5):
-        entries = [digest(b"%d" % n) for n in range(ahead)]
-        for place in range(len(parts.gateways)):
-            entries += [digest(data) for data in parts.batches(place)]
-        self.entries, self.first, self.key, self.id = entries, first, parts.key, bytes(range(16))
-        self.statements: list = []
-
-    def say(self, kind, facts, **fields):
-        """The hub signs a statement, the next leaf. `key`, `log`, `index` and `payload` may be wrong."""
-        payload = fields.get("payload", cbor.encode([1, kind, START_MS, "ana", facts]))
-        key, place = fields.get("key", self.key), [fields.get("log", self.id), fields.get("index", len(self.entries))]
-        protected = bytes.fromhex("a401260319fe52045820") + key.id + bytes.fromhex("3a00010000") + cbor.encode(place)
-        data = cose.sign1_join(protected, payload, key.sign(cose.sign1_digest(protected, payload)))
-        self.entries.append(digest(data))
-        self.statements.append(data)
-
-    def root(self, size=None):
-        return root([hashlib.sha256(b"\0" + entry).digest() for entry in self.entries[:size]])
-
-    def members(self, **fields):
-        size = len(self.entries)
-        payload = fields.get("root", self.root())
-        protected = bytes.fromhex("a40126045820") + self.key.id + bytes.fromhex("19018b013a000100008250") + self.id
-        protected += cbor.encode(size)
-        signature = self.key.sign(cose.sign1_digest(protected, payload))
-        frontier, at = [], 0
-        for bit in range(61, -1, -1):
-            if self.first >> bit & 1:
-                leaves = self.entries[at : at + (1 << bit)]
-                frontier.append(root([hashlib.sha256(b"\0" + entry).digest() for entry in leaves]))
-                at += 1 << bit
-        checkpoint = cose.sign1_join(protected, payload, fields.get("signature", signature))
-        return {"log/checkpoint.cose": [checkpoint], "log/frontier.bin": frontier,
-                "log/entries.bin": self.entries[self.first :], "log/statements.cbor": self.statements}  # fmt: skip
-
-
-def root(nodes):
-    """RFC 9162 section 2.1.1, from the hashes of the leaves."""
-    if len(nodes) < 2:
-        return nodes[0] if nodes else hashlib.sha256(b"").digest()
-    k = 1 << (len(nodes) - 1).bit_length() - 1
-    return hashlib.sha256(b"\1" + root(nodes[:k]) + root(nodes[k:])).digest()
-
-
-def with_log(rng, parts, change=None, claim=True, **fields):
-    """An archive with a log that a gateway has confirmed, and in which the hub says something."""
-    plant = Plant(85, 6)
-    made = Parts([plant], parts.key)
-    log = Log(made, first=rng.randrange(5))
-    log.say("hub started", {"after": "crash", "leaves": 7, "more": {1: [b"x", None], "a": -5}})
-    log.say("enrolled", {"gateway": plant.gateway.id, "from_ms": START_MS}, log=bytes(16), index=0)  # of a log before
-    if claim:
-        seen = len(log.entries)
-        plant.more(events=[[32, seen, fields.get("claimed", log.root())]])
-        plant.beats = [plant.gateway.beat(time_ms=plant.time_ms)]
-        made = Parts([plant], parts.key)
-        log.entries.append(digest(plant.sealed[-1]))
-    if change:
-        change(log)
-    made.members.update(log.members(**{k: v for k, v in fields.items() if k != "claimed"}))
-    return made.write(), [parts.key.id.hex()]
+# The log.
 
 
 @kind("log_malformed")

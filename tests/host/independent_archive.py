@@ -8,8 +8,19 @@ from pathlib import Path
 import cbor2
 
 from independent_columns import Refused, need, read_table
-from independent_statement import Stop, cut_apart, holds, members, read_statement, sha, shaped, thumbprint
-from independent_verifier import UINT, canonical, is_a, opened, read_batch, read_beat, read_schema
+from independent_energy import energy
+from independent_statement import (
+    Stop,
+    cut_apart,
+    holds,
+    hub_statement,
+    members,
+    read_statement,
+    sha,
+    shaped,
+    thumbprint,
+)
+from independent_verifier import UINT, batch_alone, canonical, is_a, opened, read_beat, read_schema
 
 SPEC = (Path(__file__).resolve().parent.parent.parent / "lib" / "SPEC.md").read_text(encoding="utf-8")
 LINES = ("authentic", "unaltered", "complete", "witnessed")
@@ -205,25 +216,6 @@ class Verifier:
         }  # fmt: skip
 
 
-def hub_statement(data):  # 13.5
-    """(what is said, as 14.6 shows it, kid, the signed bytes, signature) or Refused."""
-    need(len(data) <= 16384, "", "")
-    kinds = range(-7, -6), range(65106, 65107), 32, [16, UINT]
-    head, payload, signed, signature = opened(data, b"\xd2", "Signature1", 64, *kinds)
-    fields = canonical(payload)
-    need(is_a(fields, [range(1, 2), str, UINT, (str, type(None)), dict]) and 0 < len(fields[1]) < 65, "", "")
-    need(all(type(name) is str for name in fields[4]), "", "")
-    (log, index), (_, kind, time_ms, by, facts) = head[-65537], fields
-    said = {"log": log.hex(), "index": index, "unix_ms": time_ms, "kind": kind, "by": by, "in_log": False}
-    return {**said, "facts": {name: shown(fact) for name, fact in facts.items()}}, head[4], signed, signature
-
-
-def shown(item):
-    if type(item) is dict:
-        return [[key, shown(value)] for key, value in item.items()]
-    return [shown(each) for each in item] if type(item) is list else item.hex() if type(item) is bytes else item
-
-
 class Gateway:
     def __init__(self, all_of_it, told, label):
         self.all, self.told, self.label, self.xy = all_of_it, told, label, told["key"]
@@ -257,8 +249,9 @@ class Gateway:
             "readings": sum(b["readings"] for c in chains for b in c.batches), "beats": len(beats),
             "forks": len(forks), "chains": [c.summary() for c in chains],
         })  # fmt: skip
-        for (name, quantity, unit, scale), read in self.registers.items():
-            self.add_energy(name, quantity, unit, scale, read)
+        for register, read in self.registers.items():
+            for row in energy(register, read, all_of_it.told["days"], self.counter_events):
+                all_of_it.energy.append({"gateway": told["id"].hex(), **row})
 
     def read_schemas(self, name):
         rest = self.all.files[name]
@@ -312,34 +305,6 @@ class Gateway:
                 self.all.note("too_many_faults", f"{self.label} {what}")
                 break
         return good
-
-    def add_energy(self, name, quantity, unit, scale, read):  # 14.5
-        marks = [min(read, key=lambda r: r[0])]
-        days = self.all.told["days"]
-        for before, day in zip([-1, *days], days):
-            near = [r for r in read if before < r[0] <= day]
-            if near:
-                last = max(r[0] for r in near)
-                if day - last <= 900_000:
-                    marks.append([r for r in near if r[0] == last][-1])
-        last = max(r[0] for r in read)
-        marks.append([r for r in read if r[0] == last][-1])
-        for (start, low), (end, high) in pairwise(marks):
-            if end <= start:
-                continue
-            broken = any(e[:2] == (name, quantity) and start < e[2] <= end for e in self.counter_events)
-            shown = None
-            if high >= low and not broken:
-                whole = f"{(high - low) * 10 ** max(-scale, 0):0{max(scale, 0) + 1}}"
-                shown = f"{whole[:-scale]}.{whole[-scale:]}" if scale > 0 else whole
-            self.all.energy.append({
-                "gateway": self.told["id"].hex(), "instrument": name, "quantity": quantity, "unit": unit,
-                "from_ms": start, "to_ms": end, "energy": shown,
-            })  # fmt: skip
-
-
-def batch_alone(data, xy):
-    return read_batch(data, xy, columns=False)
 
 
 class Chain:  # 14.4, 5 to 9

@@ -1,4 +1,4 @@
-"""The file and the statement of an archive, read from lib/SPEC.md 14.2 and 14.3 alone, for `independent_archive`."""
+"""The file, the statement and the hub's statements of an archive, read from lib/SPEC.md 14.2, 14.3 and 13.5 alone."""
 
 import hashlib
 import re
@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from independent_columns import Refused, need
-from independent_verifier import ORDER, UINT, canonical, is_a, read_key
+from independent_verifier import ORDER, UINT, canonical, is_a, opened, read_key
 
 SHAPE = {
     "form": str, "class": str, "made_ms": UINT, "by": str, "from_ms": (UINT, type(None)), "to_ms": (UINT, type(None)),
@@ -139,3 +139,22 @@ def cut_apart(data):
             return
         yield data[:at]
         data = data[at:]
+
+
+def hub_statement(data):  # 13.5
+    """(what is said, as 14.6 shows it, kid, the signed bytes, signature) or Refused."""
+    need(len(data) <= 16384, "", "")
+    kinds = range(-7, -6), range(65106, 65107), 32, [16, UINT]
+    head, payload, signed, signature = opened(data, b"\xd2", "Signature1", 64, *kinds)
+    fields = canonical(payload)
+    need(is_a(fields, [range(1, 2), str, UINT, (str, type(None)), dict]) and 0 < len(fields[1]) < 65, "", "")
+    need(all(type(name) is str for name in fields[4]), "", "")
+    (log, index), (_, kind, time_ms, by, facts) = head[-65537], fields
+    said = {"log": log.hex(), "index": index, "unix_ms": time_ms, "kind": kind, "by": by, "in_log": False}
+    return {**said, "facts": {name: shown(fact) for name, fact in facts.items()}}, head[4], signed, signature
+
+
+def shown(item):
+    if type(item) is dict:
+        return [[key, shown(value)] for key, value in item.items()]
+    return [shown(each) for each in item] if type(item) is list else item.hex() if type(item) is bytes else item

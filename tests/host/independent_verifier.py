@@ -118,6 +118,10 @@ def read_batch(data, xy, columns=True):  # 5
     return {**says, "tables": tables}
 
 
+def batch_alone(data, xy):
+    return read_batch(data, xy, columns=False)
+
+
 def read_schema(data):  # 4.2
     schema = canonical(data, "batch")
     need(type(schema) is list and len(schema) <= 64, "batch", "schema")
