@@ -1,5 +1,5 @@
 """The tables of SPEC that name numbers (qualities, trust, causes, events, content types, topics), compared with the
-code, both ways: no number without a row, no row without a number."""
+code, both ways: no number without a row, no row without a number. And the rooms that README and CONTRIBUTING name."""
 
 import re
 from itertools import pairwise
@@ -14,6 +14,7 @@ from host_tools.hub.receiving import answer, receive, witnesses
 from parkgate import events, reading
 from parkgate.log import statement, witness
 from parkgate.wire import cose
+from test_layering import HOST_ROOMS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SPEC = (ROOT / "lib/SPEC.md").read_text(encoding="utf-8")
@@ -162,3 +163,22 @@ def test_topics():
     sender = (ROOT / "firmware/tasks/send.py").read_text(encoding="utf-8")
     assert {"tele/<gw>/" + name for name in re.findall(r'_up \+ "(\w+)"', sender)} == up
     assert {"cmd/<gw>/" + name for name in re.findall(r'_down \+ "(\w+)"', sender)} == down
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_the_rooms_are_those_of_the_tree(page):
+    rows = [line for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if line.startswith("| `host_tools")]
+    assert len(rows) == 1
+    named = re.search(r"in rooms: ((?:`\w+` ?)+)", rows[0])
+    assert named
+    assert tuple(re.findall(r"`(\w+)`", named[1])) == tuple(room for room in HOST_ROOMS if room != "cli")
+    assert {path.parent.name for path in (ROOT / "host_tools").glob("*/__init__.py")} == set(HOST_ROOMS) - {"cli"}
+
+
+def test_contributing_names_the_folders_of_lib_and_firmware():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for top in ("lib/parkgate", "firmware", "tests"):
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{top}` |"))
+        for folder in (ROOT / top).iterdir():
+            if folder.is_dir() and not folder.name.startswith(("_", ".")):
+                assert f"`{folder.name}`" in row, (top, folder.name)

@@ -44,7 +44,7 @@ class Record:
 
 
 class Loaded:
-    """Reading of one flash device. `flash` is described in the contract of the storage seam (DESIGN)."""
+    """Reading of one flash device. `flash` keeps the contract of SPEC 9.12."""
 
     searches = 1 << 30  # for the flipped bit of a header that may still be made
 

@@ -37,7 +37,7 @@ class Tail:
 
 
 class Sectors(Loaded):
-    """All sectors of one flash device. `flash` is described in the contract of the storage seam (DESIGN)."""
+    """All sectors of one flash device. `flash` keeps the contract of SPEC 9.12."""
 
     doubted = None  # bits of the sectors in which there was something at the start that was no header
     forgiven = False
