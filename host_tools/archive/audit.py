@@ -16,6 +16,10 @@ The answer has four lines. Each says yes, no, or not shown:
 
 "not shown" means that the evidence is not in the archive. It is never counted as yes and never as no.
 
+With several archives, of other months or from other people, each is checked, and then each two are compared. A hub that
+showed different histories to different people is found by that: two checkpoints under its own signature contradict
+each other. So is a gateway whose key signed two different batches for one place.
+
 Exit code: 0 all four are yes, 1 something is wrong, 3 something is not shown, 2 the file cannot be read.
 The format and every check are written down in Parkgate's lib/SPEC.md, section 14.
 """
@@ -103,6 +107,12 @@ REASONS = {
     "hub_statement_signature": (WITNESSED, WRONG, "A statement of the hub is not signed by the hub's log key."),
     "claim_differs": (WITNESSED, WRONG, "A gateway confirmed another log than this one."),
     "no_witness": (WITNESSED, NOT_SHOWN, "No gateway has confirmed this log yet."),
+}
+# What comparing two archives can find. SPEC 14.7 has the same.
+COMPARED = {
+    "two_histories": (WITNESSED, WRONG, "The hub's log key signed two histories: these two archives convict the hub."),
+    "two_batches": (UNALTERED, WRONG, "A gateway's key signed two different batches for one place."),
+    "not_comparable": (WITNESSED, NOT_SHOWN, "The two archives show no part of one log in common."),
 }
 CHECKS = (
     "form", "statement", "members", "keys", "signatures", "chain", "counters", "gaps", "beats", "forks", "columns",
@@ -879,10 +889,11 @@ def read_statement(data):
 
 
 class Audit:
-    """One archive, checked. `verdict()` is the JSON document of SPEC 14.6."""
+    """One archive, checked. `verdict()` is the JSON document of SPEC 14.6. `keep`: what `compare` needs is kept."""
 
-    def __init__(self, file, trusted=()):
+    def __init__(self, file, trusted=(), keep=False):
         self.trusted = [text.lower() for text in trusted]
+        self.kept: Any = {} if keep else None  # (gateway, epoch, seq) → hash of the batch
         self.found = {}
         self.told: Any = None
         self.gateways, self.energy, self.witnesses = [], [], []
@@ -1215,6 +1226,8 @@ class ChainAudit:
                 self.fault("fork", f"{batch.seq}: a beat names another batch")
             if audit.log:
                 audit.log.look(self, batch)
+            if audit.kept is not None:
+                audit.kept[gateway.id, self.epoch, batch.seq] = batch.hash
             time_ms = self._take(batch, before, time_ms)
             now = None if time_ms is None else bisect_right(audit.told["days"], time_ms)
             edge = self.last is None or batch.seq != self.last.seq + 1 or now != day
@@ -1428,6 +1441,7 @@ class LogPart:
 
     def __init__(self, audit):
         self.audit, self.claims, self.witnesses, self.wanted = audit, [], [], None
+        self.proven, self.signature_holds, self.entries = False, True, b""
         self.says, self.said = [], {}  # hash of each statement of the hub → (its index if it must be an entry, its row)
         try:
             self._read()
@@ -1441,6 +1455,7 @@ class LogPart:
             pass
         if key is None or key.id != self.kid or not key.holds(self.signed, self.signature):
             audit.fault("log_signature", "")
+            self.signature_holds = False
         if self.STATEMENTS in audit.zip.places:
             self._statements(key)
 
@@ -1537,6 +1552,8 @@ class LogPart:
             return
         for row in met:
             row["in_log"] = True
+        if self.audit.kept is not None and self.signature_holds:
+            self.proven, self.entries = True, b"".join(self._each())
         newest = {}
         for gateway, size, root in self.claims:
             if size not in roots:
@@ -1548,6 +1565,113 @@ class LogPart:
         self.witnesses = [{"gateway": kid.hex(), "size": size} for kid, size in sorted(newest.items())]
         if not self.witnesses:
             self.audit.fault("no_witness", "")
+
+    # What of the tree is known here: the subtrees of the frontier, and everything behind them.
+
+    def node(self, begin, width):
+        """The hash over entries begin … begin + width - 1, which are a complete subtree; None where it is not known."""
+        if begin >= self.first:
+            if begin + width > self.size:
+                return None
+            if width == 1:
+                at = 32 * (begin - self.first)
+                return hashlib.sha256(b"\0" + self.entries[at : at + 32]).digest()
+        elif width == 1 or begin + width <= self.first:
+            return self._from_frontier(begin, width)
+        left = self.node(begin, width // 2)
+        right = None if left is None else self.node(begin + width // 2, width // 2)
+        return None if right is None else hashlib.sha256(b"\1" + left + right).digest()
+
+    def parts(self):
+        """(begin, width, hash) of each subtree of the frontier."""
+        begin = 0
+        for bit in range(61, -1, -1):
+            if self.first >> bit & 1:
+                yield begin, 1 << bit, self.frontier[bin(begin).count("1")]
+                begin += 1 << bit
+
+    def _from_frontier(self, begin, width):
+        """Only a subtree of the frontier itself: two of them that are side by side are never of one size."""
+        return next((node for at, size, node in self.parts() if (at, size) == (begin, width)), None)
+
+    def root_of(self, size):
+        """The root of the first `size` entries; None where it does not follow from what is known."""
+        stack, begin = [], 0
+        for bit in range(61, -1, -1):
+            if size >> bit & 1:
+                stack.append((1 << bit, self.node(begin, 1 << bit)))
+                begin += 1 << bit
+        return None if size > self.size or any(node is None for _, node in stack) else _fold(stack)
+
+
+def contradiction(one, other):
+    """(why these two parts of one log prove two histories or None, whether anything could be compared): SPEC 13.7."""
+    small, large = sorted((one, other), key=lambda log: log.size)
+    root, compared = large.root_of(small.size), False
+    if small.size == large.size:
+        root = large.root
+    if root is not None:
+        if root != small.root:
+            return f"another root for {small.size} entries", True
+        compared = True
+    for log, against in ((one, other), (other, one)):
+        for begin, width, node in log.parts():
+            found = against.node(begin, width)
+            if found is not None:
+                if found != node:
+                    return f"other entries {begin} to {begin + width - 1}", True
+                compared = True
+    first, count = max(one.first, other.first), small.size - max(one.first, other.first)
+    if count > 0:
+        mine, theirs = (log.entries[32 * (first - log.first) :][: 32 * count] for log in (one, other))
+        if mine != theirs:
+            at = next(at for at in range(count) if mine[32 * at :][:32] != theirs[32 * at :][:32])
+            return f"another entry {first + at}", True
+        compared = True
+    return None, compared
+
+
+def compare(audits):
+    """What each two of several audited archives (made with `keep`) say of each other: the reasons of SPEC 14.7."""
+    found: dict[str, Any] = {}
+
+    def fault(reason, where):
+        places = found.setdefault(reason, [0, []])
+        places[0] += 1
+        if len(places[1]) < WHERE_MAX:
+            places[1].append(where)
+
+    for b, other in enumerate(audits):
+        for a, one in enumerate(audits[:b]):
+            pair = f"{a + 1} and {b + 1}"
+            both = [audit.log for audit in (one, other) if audit.log and audit.log.proven]
+            why, compared = None, False
+            if len(both) == 2 and (both[0].kid, both[0].log_id) == (both[1].kid, both[1].log_id):
+                why, compared = contradiction(*both)
+            if why:
+                fault("two_histories", f"{pair}: {why}")
+            elif not compared:
+                fault("not_comparable", pair)
+            for place in sorted(one.kept.keys() & other.kept.keys()):
+                if one.kept[place] != other.kept[place]:
+                    gateway, epoch, seq = place
+                    fault("two_batches", f"{pair}: {gateway.hex()[:16]} {epoch.hex()[:8]} {seq}")
+    reasons = []
+    for reason, (line, effect, _) in COMPARED.items():
+        if reason in found:
+            count, where = found[reason]
+            reasons.append({"reason": reason, "line": line, "effect": effect, "count": count, "where": where})
+    return reasons
+
+
+def comparison(audits, names):
+    """The JSON document about several archives (SPEC 14.7)."""
+    verdicts, reasons = [audit.verdict() for audit in audits], compare(audits)
+    said = {verdict["overall"] for verdict in verdicts}
+    said |= {"failure" if reason["effect"] == WRONG else "incomplete" for reason in reasons}
+    overall = next((each for each in ("failure", "incomplete") if each in said), "success")
+    archives = [{"file": name, "verdict": verdict} for name, verdict in zip(names, verdicts)]
+    return {"form": "parkgate comparison 1", "overall": overall, "reasons": reasons, "archives": archives}
 
 
 def _fold(stack):
@@ -1781,10 +1905,51 @@ ul{margin:.2rem 0;padding-left:1.2rem}
 """
 
 
+PAIR_WORDS = {
+    "success": "The archives tell one history: what they have in common is the same.",
+    "incomplete": "The archives could not be compared with each other, at least not all of them.",
+    "failure": "THE ARCHIVES CONTRADICT EACH OTHER. Keep both: together they are the evidence.",
+}
+
+
+def pair_lines(document):
+    """What the comparison of several archives found: the answer, then a line for each reason."""
+    effects = {reason["effect"] for reason in document["reasons"]}
+    yield PAIR_WORDS["failure" if WRONG in effects else "incomplete" if effects else "success"]
+    for reason in document["reasons"]:
+        where = clean("; ".join(reason["where"]))
+        yield f"{reason['reason']} ({times_words(reason['count'])}): {COMPARED[reason['reason']][2]} Archives {where}"
+
+
+def comparison_text(document):
+    """Several verdicts and their comparison as lines of text."""
+    out = []
+    for number, each in enumerate(document["archives"], 1):
+        out += [f"=== Archive {number}: {clean(each['file'])}", "", *as_text(each["verdict"]), ""]
+    return [*out, "=== Compared with each other", "", *pair_lines(document)]
+
+
+def comparison_html(document):
+    """Several verdicts and their comparison as one page."""
+    first, *rest = pair_lines(document)
+    kind = "success" if not rest else "failure" if first == PAIR_WORDS["failure"] else "incomplete"
+    out = [f"<h1>{len(document['archives'])} archives, compared with each other</h1><p class='answer {kind}'>{first}"]
+    out += [f"<p>{html.escape(line)}" for line in rest]
+    for number, each in enumerate(document["archives"], 1):
+        out += [f"<hr><p>Archive {number}", *as_html(each["verdict"], each["file"]).split("\n")[1:]]
+    return "\n".join([page_head("Archives compared"), *out]) + "\n"
+
+
+def page_head(title):
+    """The beginning of a page, one line."""
+    style = STYLE.replace("\n", "")
+    return f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{style}</style>"
+
+
 def as_html(verdict, name):
     """The verdict as one page."""
     e, days = html.escape, verdict["days"]
-    out = [f"<!doctype html><html lang=en><meta charset=utf-8><title>Audit of {e(name)}</title><style>{STYLE}</style>"]
+    out = [page_head(f"Audit of {name}")]
     out.append(f"<h1>Audit of {e(name)}</h1><p class='answer {verdict['overall']}'>{OVERALL_WORDS[verdict['overall']]}")
     out.append("<table>")
     for line, state, words in line_words(verdict):
@@ -1853,7 +2018,7 @@ def strip(chain, first, last):
 def main(argv=None):
     """Audit one file; the exit code says how it went."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archive", metavar="ARCHIVE.zip")
+    parser.add_argument("archive", metavar="ARCHIVE.zip", nargs="+", help="several are also compared with each other")
     parser.add_argument("--trust", action="append", default=[], metavar="ID", help="an id from a source that you trust")
     parser.add_argument("--json", metavar="FILE", help="write the verdict for programs (- is standard output)")
     parser.add_argument("--html", metavar="FILE", help="write a page for people")
@@ -1862,23 +2027,30 @@ def main(argv=None):
         if not re.fullmatch(r"[0-9a-fA-F]{16,64}", text):
             parser.error(f"{text!r} is no id: it has 16 to 64 hexadecimal digits")
     try:
-        with open(args.archive, "rb") as file:
-            verdict = Audit(file, args.trust).verdict()
-        for path, make in ((args.html, as_html), (args.json, None)):
+        audits = []
+        for name in args.archive:
+            with open(name, "rb") as file:
+                audits.append(Audit(file, args.trust, keep=len(args.archive) > 1))
+        if len(audits) > 1:
+            said = comparison(audits, args.archive)
+            page, lines = comparison_html(said), comparison_text(said)
+        else:
+            said = audits[0].verdict()
+            page, lines = as_html(said, args.archive[0]), as_text(said)
+        for path, text in ((args.html, page), (args.json, json.dumps(said, indent=1) + "\n")):
             if path:
-                text = make(verdict, args.archive) if make else json.dumps(verdict, indent=1) + "\n"
                 if path == "-":
                     sys.stdout.write(text)
                 else:
                     with open(path, "w", encoding="utf-8") as out:
                         out.write(text)
     except OSError as error:
-        print(f"audit: {error.filename or args.archive}: {error.strerror}", file=sys.stderr)
+        print(f"audit: {error.filename or args.archive[0]}: {error.strerror}", file=sys.stderr)
         return 2
     if args.json != "-":
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-        print("\n".join(as_text(verdict)))
-    return EXIT[verdict["overall"]]
+        print("\n".join(lines))
+    return EXIT[said["overall"]]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The example of SPEC 14.7: the batch of section 1 as an archive that a gateway's own messages make."""
+"""The example of SPEC 14.8: the batch of section 1 as an archive that a gateway's own messages make."""
 
 import io
 import zipfile
