@@ -53,7 +53,7 @@ class Gateway:
             counters=types.SimpleNamespace(sampled=0, acked=0, buffered=0, dropped=0),
             space=types.SimpleNamespace(total=9, free=9), seconds_to_loss=lambda _now: None,
         )  # fmt: skip
-        self.clock = types.SimpleNamespace(offset_ms=None, date=lambda now: (now, 0))
+        self.clock = types.SimpleNamespace(offset_ms=None, date=lambda now: (now, 0), uncertainty_ms=lambda _now: None)
         self.restart()
 
     def make_key(self, _entropy):
@@ -65,7 +65,7 @@ class Gateway:
         self.journal.boot = self.boot
         slots = Slots(self.files, validate)
         self.settings = slots.load(None)
-        self.generation, self.on_trial, self.problem = slots.generation, slots.on_trial, slots.problem
+        self.trial = slots  # has the generation, on_trial and the problem, as gateway.trial.Trial has
         public = self.files.read("public.key")
         self.can_sign = True
         self.supervisor = types.SimpleNamespace(crashes=0)
@@ -80,9 +80,6 @@ class Gateway:
 
     def mono_ms(self):
         return 1000
-
-    def status(self):
-        return {"crashes": 0, "connected": False}
 
     def take(self, data: bytes) -> bytes:
         """What the line carries back for `data`."""
@@ -108,6 +105,7 @@ class Gateway:
     def _carry_out(self, request, lines):
         tasks.console_change.drop = lambda _names: None  # pyright: ignore[reportAttributeAccessIssue]
         tasks.console_change.gc = types.SimpleNamespace(collect=int)  # pyright: ignore[reportAttributeAccessIssue]
+        tasks.console_look.status = lambda _gateway: {"crashes": 0, "connected": False}
         name = request.name.replace(" ", "_")
         change = tasks.console_change.Change(self, self.access)
         owner = change if hasattr(change, name) else tasks.console_look.Look(self, self.access)
