@@ -151,7 +151,7 @@ def test_a_broker_that_says_nothing_is_given_up_in_time(authority, script):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         begun = time.monotonic()
         said = session(script, "127.0.0.1", silent.getsockname()[1], authority.setting)
-    assert said.startswith("LinkError ") and time.monotonic() - begun < 20
+    assert said.startswith("NoAnswer ") and time.monotonic() - begun < 100
 
 
 def test_a_certificate_that_is_none_is_told(tmp_path, script):
