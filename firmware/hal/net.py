@@ -60,8 +60,9 @@ async def _secured(stream, host, port, timeout_ms, ca, pause):
 def _forget_handshake():
     """Out of memory with what only a handshake needs."""
     sys.modules.pop("hal.handshake", None)
-    if hasattr(sys.modules["hal"], "handshake"):
-        del sys.modules["hal"].handshake
+    package = sys.modules.get("hal")  # as a board has it, modules are in no package
+    if hasattr(package, "handshake"):
+        delattr(package, "handshake")
 
 
 class _Memory(io.IOBase):

@@ -33,4 +33,4 @@ async def take(message, files, hub, gateway_id, note, buses, log):
 
 def forget():
     """Give the memory back until the next message."""
-    drop(("parkgate.log", "tasks.witness"))
+    drop(("parkgate.log.witness", "parkgate.log.receipt", "parkgate.log.tree", "tasks.witness"))

@@ -34,13 +34,16 @@ def names(identity: dict[str, str]) -> dict[str, str]:
 
 def in_words_of_the_source(lines: Iterable[str], known: dict[str, str]) -> list[str]:
     """The same lines; in a traceback the name of the source stands behind each that is another: "in aq (seal_one)".
-    What `known` has as "module:name" holds in that module only."""
+    What `known` has as "module:name" holds in that module only. A module gets its dotted name, which `known` has as
+    "module:"."""
 
     def named(match):
         before, name, *after = match.groups()
         module = before.split('"')[1] if before.startswith("File") else ""
         source = known.get(f"{module}:{name}", known.get(name))
-        return match.group(0) if source is None else "".join([before, name, *after, f" ({source})"])
+        if module:
+            before = before.replace(f'"{module}"', f'"{known.get(module + ":", module)}"', 1)
+        return "".join([before, name, *after, "" if source is None else f" ({source})"])
 
     found = []
     for line in lines:

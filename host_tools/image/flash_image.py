@@ -56,7 +56,7 @@ except BaseException as e:
     except OSError:
         pass
 """
-IN_PLACE = b"""        from hal.rp2.in_place import install
+IN_PLACE = b"""        from in_place import install
         install()
 """
 NO_NETWORK = b"sys.modules['usocket'] = sys  # no network here: the MQTT encoder only wants the name\n"
@@ -120,7 +120,7 @@ def app_files(board: Board, table_in_flash: bool) -> dict[str, bytes]:
     """The compiled firmware as it lies on the board's file system. Raises CompileError."""
     folder = app_image.build(board.name)
     modules = _compiled(folder)
-    files = {"lib/pack.mpy": modules.pop("hal/device/pack.mpy"), "lib/app.pak": pack.build(modules)}
+    files = {"lib/pack.mpy": modules.pop("pack.mpy"), "lib/app.pak": pack.build(modules)}
     if not table_in_flash:
         files[f"lib/{app_image.TABLE_FILE}"] = (folder / app_image.TABLE_FILE).read_bytes()
     files["main.py"] = MAIN + (b"" if board.data["links"] else NO_NETWORK)
@@ -136,8 +136,7 @@ def _compiled(folder: Path) -> dict[str, bytes]:
 def code_block(board: Board) -> bytes:
     """The code that runs in place on an RP2. Raises CompileError, MpyError."""
     modules = {
-        path[: -len(".mpy")].replace("/", ".").removesuffix(".__init__"): data
-        for path, data in _compiled(app_image.build(board.name)).items()
+        path.removesuffix(".mpy"): data for path, data in _compiled(app_image.build(board.name)).items()
     }
     return code_in_place.build(modules)
 

@@ -84,7 +84,7 @@ def test_the_signing_table_is_read_in_place(stock):
     names = json.loads((app_image.build(BOARD.name) / app_image.NAMES).read_text())
     point = {of_source: name for name, of_source in names.items()}["mapped_point"]
     script = (
-        f"import sys\nsys.path.insert(0, '/lib')\nfrom hal.rp2.mapped_table import {point}\np = {point}()\n"
+        f"import sys\nsys.path.insert(0, '/lib')\nfrom mapped_table import {point}\np = {point}()\n"
         "print([bytes(p(n, at)).hex() for n, at in ((0, 0), (1, 64), (3, 8128))])"
     )
     there = json.loads(pico.run(script).replace("'", '"'))

