@@ -533,8 +533,9 @@ def _values(coder, anchor, step, us):
 
 # Messages (SPEC 3, 5, 7).
 
+BATCH, BEAT, STATEMENT, HUB_STATEMENT = 65101, 65102, 65105, 65106
 _BATCH_HEAD, _BEAT_HEAD, _HUB_HEAD = (
-    bytes.fromhex(f"a4012603{content:06x}045820") for content in (0x19FE4D, 0x19FE4E, 0x19FE52)
+    bytes.fromhex(f"a401260319{content:04x}045820") for content in (BATCH, BEAT, HUB_STATEMENT)
 )
 _POSITION = bytes.fromhex("3a000100008250")
 
@@ -1464,17 +1465,20 @@ class LogPart:
         faults = 0
         for place, parts in enumerate(self.audit.zip.messages(self.STATEMENTS)):
             reason: Any = None
+            found: Any = None
+            digest = b""
             try:
                 need(parts is not None, "not a message")
                 raw, protected, payload, signature = parts
-                kid, log_id, index, kind, time_ms, by, facts = read_hub_statement(raw, protected, payload)
+                found = read_hub_statement(raw, protected, payload)
                 digest = hashlib.sha256(raw).digest()
                 need(digest not in self.said, "a statement that stands twice")
-                if key is None or kid != key.id or not key.holds(signed_bytes(protected, payload), signature):
+                if key is None or found[0] != key.id or not key.holds(signed_bytes(protected, payload), signature):
                     reason = "hub_statement_signature"
             except Malformed:
                 reason = "hub_statement_malformed"
             if reason is None:
+                _, log_id, index, kind, time_ms, by, facts = found
                 row = {
                     "log": log_id.hex(), "index": index, "unix_ms": time_ms, "kind": kind, "by": by,
                     "facts": {name: plain(fact) for name, fact in facts.items()}, "in_log": False,

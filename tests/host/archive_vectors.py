@@ -32,6 +32,10 @@ def archives():
     for kind in (*kinds, "all_of_another_hub", "a_gateway_saw_another_log"):
         data, trust, _ = crooked.KINDS[kind](0)
         yield f"bad_{kind}", data, trust
+    yield "good_hub_statements", *crooked.with_log(random.Random(2), crooked.parts_of(2))
+    for kind in ("a_statement_of_another_place", "a_statement_of_somebody"):
+        data, trust, _ = crooked.KINDS[kind](0)
+        yield f"bad_{kind}", data, trust
 
 
 def main():
@@ -43,8 +47,8 @@ def main():
             continue
         (FOLDER / f"{name}.zip").write_bytes(data)
         said = load_audit().Audit(io.BytesIO(data), trust).verdict()
-        kept = {"trust": trust, "overall": said["overall"], "lines": said["lines"], "reasons": said["reasons"],
-                "energy": said["energy"]}  # fmt: skip
+        judged = ("overall", "lines", "reasons", "energy", "hub_statements")
+        kept = {"trust": trust, **{name: said[name] for name in judged}}
         (FOLDER / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")
 
 
