@@ -67,7 +67,7 @@ class TcpBus:
             ("connections opened", self.connections),
             ("connections refused", self.refusals),
             ("connections broken", self.breaks),
-            ("frames of nobody", line.foreign_frames),
+            ("foreign frames", line.foreign_frames),
         )
 
     async def _ask(self, unit_id, function, address, content):

@@ -32,7 +32,7 @@ VERBS = {
     "hub": ("host_tools.hub.verbs.hub", "receive, verify and store batches, answer with receipts, show them"),
     "enrol": ("host_tools.hub.verbs.enrol", "let the hub know a gateway's public key"),
     "log": ("host_tools.hub.verbs.log", "show the hub's log, prove what is in it, check it"),
-    "operator": ("host_tools.hub.verbs.operators", "say who may enrol gateways at the hub over HTTP"),
+    "operator": ("host_tools.hub.verbs.operators", "list, add and remove operators: who may enrol gateways over HTTP"),
     "simulate": ("host_tools.sim.simulate", "run one gateway on MicroPython's Unix port"),
     "meters": ("host_tools.gateway.meters", "list, check, scan for, add and simulate meters"),
     "boards": ("host_tools.image.boards", "list the boards and what each has"),

@@ -111,7 +111,7 @@ class Totals:
                         instrument.remember(memory, None if passed_ms is None else mono_ms - passed_ms - then_ms)
         except (FormatError, ValueError, TypeError) as e:
             self._judged = []
-            self._log.error("totals", "%s: %s; jumps of counters are judged anew" % (JUDGED, e))
+            self._log.error("totals", "%s: %s; jumps of counters are judged from the start" % (JUDGED, e))
 
     def _write_judged(self, mono_ms):
         now = []

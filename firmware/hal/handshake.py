@@ -24,7 +24,7 @@ def begin(memory, host, ca):
     try:
         context.load_verify_locations(ca)
     except (OSError, ValueError) as e:
-        raise TlsError("broker.ca is no certificate in DER: %s" % e) from None
+        raise TlsError("broker.ca is not a certificate in DER: %s" % e) from None
     return context.wrap_socket(memory, server_hostname=host, do_handshake_on_connect=False)
 
 

@@ -27,7 +27,7 @@ def question(host: str, mark: bytes) -> bytes:
     for label in host.rstrip(".").split("."):
         data = label.encode()
         if not 0 < len(data) < 64:
-            raise LinkError("%r is no name of a computer" % host)
+            raise LinkError("%r is not a name of a computer" % host)
         out.append(len(data))
         out.extend(data)
     return bytes(out + b"\x00\x00\x01\x00\x01")

@@ -81,7 +81,7 @@ class Bme280(Sensor):
         i2c, address = self._i2c, self._address
         chip = i2c.readfrom_mem(address, _CHIP_ID, 1)[0]
         if chip != _ID:
-            raise ParkgateError("chip id 0x%02x at 0x%02x is no BME280" % (chip, address))
+            raise ParkgateError("chip id 0x%02x at 0x%02x is not a BME280" % (chip, address))
         data = i2c.readfrom_mem(address, _CALIBRATION, 26)
         self._p = struct.unpack_from("<Hhhhhhhhh", data, 6)
         h1 = data[25]

@@ -17,7 +17,7 @@ async def take(message, files, hub, gateway_id, note, buses, log):
     try:
         witness = Witness(files.read(FILE))
     except FormatError as e:
-        log.error("witness", "%s: it begins anew" % e)
+        log.error("witness", "%s; starting again" % e)
         witness = Witness()
     if message[:1] == b"\xd1":
         payload = hub.open_message(message, INTRODUCTION_TYPE)
@@ -28,7 +28,7 @@ async def take(message, files, hub, gateway_id, note, buses, log):
         await until_quiet(buses)
         files.write(FILE, witness.encode())
         note([events.CHECKPOINT_HELD, witness.size, witness.root])
-        log.info("witness", "the hub's log has %d leaves, those of before among them" % witness.size)
+        log.info("witness", "verified the hub's log up to %d entries" % witness.size)
 
 
 def forget():

@@ -2029,7 +2029,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     for text in args.trust:
         if not re.fullmatch(r"[0-9a-fA-F]{16,64}", text):
-            parser.error(f"{text!r} is no id: it has 16 to 64 hexadecimal digits")
+            parser.error(f"{text!r} is not an id: it has 16 to 64 hexadecimal digits")
     try:
         audits = []
         for name in args.archive:

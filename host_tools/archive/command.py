@@ -45,13 +45,13 @@ def add_parser(subparsers) -> None:
     """Arguments of `parkgate archive`."""
     parser = subparsers.add_parser("archive", help="write a file that anybody can check alone", description=__doc__)
     parser.add_argument("--data", metavar="DIR|FILE", help="folder of the hub, or a backup of its database")
-    parser.add_argument("--messages", type=Path, metavar="FILE", help="instead: a file of `parkgate pull`")
+    parser.add_argument("--messages", type=Path, metavar="FILE", help="use a file of `parkgate pull` instead of --data")
     parser.add_argument("--key", metavar="PUBKEY_FILE|HEX", help="with --messages: the gateway's public key")
     parser.add_argument("--gateway", action="append", metavar="NAME|ID", help="only this one (may be given again)")
     parser.add_argument("--month", metavar="YYYY-MM", help="this month, in the park's time")
     parser.add_argument("--from", dest="begin", metavar="DATE", help="from this day (2026-10-01) or minute (…T08:00)")
     parser.add_argument("--to", dest="end", metavar="DATE", help="up to the beginning of this day, or this minute")
-    parser.add_argument("--zone", metavar="NAME", help="time zone as Asia/Phnom_Penh (default: this computer's)")
+    parser.add_argument("--zone", metavar="NAME", help="time zone, such as Asia/Phnom_Penh (default: this computer's)")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the archive to write")
     output.add_json(parser)
 
@@ -61,7 +61,7 @@ def run(args) -> int:
     zone = zone_of(args.zone)
     span = span_of(args, zone)
     if (args.data is None) == (args.messages is None):
-        raise SettingsError("name the hub by --data, or a file of `parkgate pull` by --messages")
+        raise SettingsError("give --data (the hub's folder) or --messages (a file of `parkgate pull`)")
     if args.messages is not None and (not args.key or args.gateway or span != selection.Span(None, None)):
         raise SettingsError("--messages needs the gateway's --key, and takes everything that is in the file")
     if args.out.exists() or args.out.is_symlink():
@@ -69,10 +69,10 @@ def run(args) -> int:
     files.check_target(args.out)
     taken, unsigned = _write(args, span, zone)
     size = args.out.stat().st_size
-    lines = [f"{taken.batches} batches of {len(taken.gateways)} gateways in {args.out} ({size:,} bytes)"]
+    lines = [f"{args.out}: {size:,} bytes; gateways: {len(taken.gateways)}, batches: {taken.batches}"]
     lines += [f"left out: {line}" for line in taken.left_out]
     if unsigned:
-        lines.append(f"nobody signed its statement: {unsigned}")
+        lines.append(f"its statement is not signed: {unsigned}")
     lines.append(f"check it anywhere: python3 audit.py {args.out.name} --trust ID, or verify.html; both are inside")
     document = {
         "file": str(args.out), "bytes": size, "batches": taken.batches, "left_out": taken.left_out,
@@ -154,14 +154,14 @@ def zone_of(name: str | None) -> tzinfo | None:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise SettingsError(f"--zone: there is no time zone {name!r}; one is called Asia/Phnom_Penh") from None
+        raise SettingsError(f"--zone: there is no time zone {name!r}; an example is Asia/Phnom_Penh") from None
 
 
 def span_of(args, zone) -> selection.Span:
     """From when to when. Raises SettingsError."""
     if args.month:
         if args.begin or args.end:
-            raise SettingsError("--month, or --from and --to")
+            raise SettingsError("give either --month, or --from and --to")
         begin = _moment("--month", f"{args.month}-01", zone)
         end = (begin + timedelta(days=32)).replace(day=1)
         return selection.Span(_ms(begin), _ms(_local(end.replace(tzinfo=None), zone)))

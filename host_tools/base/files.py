@@ -75,7 +75,7 @@ def check_target(path: Path | str) -> None:
     if found == "special":
         return
     if not target.parent.is_dir():
-        missing = "is no folder" if target.parent.exists() else "does not exist"
+        missing = "is not a folder" if target.parent.exists() else "does not exist"
         raise FileTrouble(f"cannot write {path}: the folder {target.parent} {missing}")
     draft = _draft(target)
     try:
@@ -216,7 +216,7 @@ def read_text(path: Path | str, bytes_max: int = READ_BYTES_MAX) -> str:
     try:
         return read_bytes(path, bytes_max).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise FileTrouble(f"cannot read {path}: it is no text in UTF-8 (byte {error.start})") from None
+        raise FileTrouble(f"cannot read {path}: it is not a text in UTF-8 (byte {error.start})") from None
 
 
 def _kind(path: Path, target: Path) -> str:

@@ -65,7 +65,7 @@ def parse_public(text_or_bytes) -> bytes:
         try:
             data = bytes.fromhex("".join(data.decode("ascii").split()))
         except ValueError:
-            raise FormatError("a public key is 128 hex digits (x, y), a COSE_Key or PEM; this is none") from None
+            raise FormatError("a public key is 128 hex digits (x, y), a COSE_Key or PEM; this is neither") from None
     xy = cose.decode_key(data) if len(data) == 75 else data
     if len(xy) != 64:
         raise FormatError(f"a P-256 public key has 64 bytes (x, y); this has {len(xy)}")
@@ -80,9 +80,9 @@ def read_public(file_or_hex: str) -> bytes:
         try:
             mode = path.stat().st_mode
         except FileNotFoundError:
-            raise FormatError(f"there is no file {file_or_hex!r}, nor is it a public key in hex") from None
+            raise FormatError(f"{file_or_hex!r} is neither a file nor a public key in hexadecimal") from None
         except OSError as error:
-            raise FormatError(f"{file_or_hex[:80]!r} is no file that can be read: {files.why(error)}") from None
+            raise FormatError(f"{file_or_hex[:80]!r} cannot be read as a file: {files.why(error)}") from None
         if stat.S_ISDIR(mode):
             raise FormatError(f"{path} is a folder, and a file with a public key is wanted")
         try:

@@ -20,7 +20,7 @@ def add_argument(parser) -> None:
     """`--meters FOLDER`, the same for every verb."""
     parser.add_argument(
         "--meters", action="append", type=Path, metavar="FOLDER", dest="meter_folders",
-        help=f"a folder with meter profiles of one's own, besides {user_folder()}",
+        help=f"a folder with your own meter profiles, in addition to {user_folder()}",
     )  # fmt: skip
 
 

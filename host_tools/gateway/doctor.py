@@ -69,7 +69,7 @@ class Asked:
 
     def _ask(self, command: str, timeout_s: float | None) -> list[str]:
         if self._silences >= SILENCES_MAX:
-            raise NotAsked(f"{command}: not asked, the line is silent")
+            raise NotAsked(f"{command}: not tried, since the gateway does not answer")
         try:
             answer = self.link.ask(command, timeout_s)
         except LinkError as error:
@@ -112,7 +112,7 @@ def _unlock(link: Link, code: str | None) -> bool:
 
 def _verdict(wrong: int, whole: bool) -> str:
     if wrong:
-        return "1 thing is wrong" if wrong == 1 else f"{wrong} things are wrong; mend the first one first"
+        return "1 thing is wrong" if wrong == 1 else f"{wrong} things are wrong; start with the first one"
     return "nothing is wrong" if whole else "nothing wrong was found, but not everything could be looked at"
 
 
@@ -124,7 +124,7 @@ def findings(asked: Asked, locked: bool = False) -> list[Finding]:
             found += check(asked)
         except NotAsked as error:
             if not asked.locked:
-                found.append(Finding(f"unknown.{_name(check)}", WRONG, str(error), "look at cable and power", 1))
+                found.append(Finding(f"unknown.{_name(check)}", WRONG, str(error), "check cable and power", 1))
     if locked or asked.locked:
         text = "locked: meters, the way to the hub and the receipts could not be looked at"
         found.append(Finding("unknown.locked", NOTE, text, "give --code CODE, or set PARKGATE_CODE", 1))
@@ -175,7 +175,7 @@ def check_program(asked: Asked) -> Iterator[Finding]:
     crashes = int(asked.facts("status")["crashes"])
     level = WRONG if crashes else GOOD
     todo = "keep what `parkgate console log` shows, and report it" if crashes else ""
-    text = f"{crashes} faults of its own program since the start"
+    text = f"{crashes} errors of its own program since the start"
     if crashes:
         known = tracebacks.names(asked.facts("identity"))
         last = tracebacks.last_fault(tracebacks.in_words_of_the_source(asked.lines("log"), known))
@@ -212,7 +212,7 @@ def _meter(asked: Asked, line: str, log: list[str]) -> Iterator[Finding]:
     bad = [answer for answer in answers if not answer.endswith("(good)")]
     learnt = _learnt(asked, name) if bad else ""
     if answers and len(bad) == len(answers) and not learnt:
-        why = f"; the last that the gateway said of it: {said[-1]}" if said else ""
+        why = f"; the gateway's last message about it: {said[-1]}" if said else ""
         todo = "check its power, both wires (A and B swapped?), unit id and baud"
         yield Finding(f"meter.{name}.silent", WRONG, f"meter {name} gives nothing{why}", todo, 21)
     elif bad:
@@ -270,7 +270,7 @@ def check_clock(asked: Asked) -> Iterator[Finding]:
     off_s = abs(int(clock["unix_ms"]) / 1000 - time.time())
     level = GOOD if off_s < CLOCK_OFF_S else WRONG
     text = f"its clock is {off_s:.0f} s away from this computer's ({clock['trust']})"
-    yield Finding("clock", level, text, "" if level == GOOD else "see which of both is right", 41)
+    yield Finding("clock", level, text, "" if level == GOOD else "find out which of the two is right", 41)
 
 
 def check_way(asked: Asked) -> Iterator[Finding]:
@@ -347,8 +347,8 @@ def check_hub(asked: Asked) -> Iterator[Finding]:
         return
     if view.revoked_unix_ms is not None:
         ago = _ago(view.asked_unix_ms - view.revoked_unix_ms)
-        todo = "parkgate enrol --restore takes it back"
-        yield Finding("hub.revoked", WRONG, f"the hub revoked this gateway {ago} ago and takes nothing of it", todo, 3)
+        todo = "parkgate enrol --restore accepts it again"
+        yield Finding("hub.revoked", WRONG, f"the hub revoked it {ago} ago and accepts nothing from it", todo, 3)
     for reason, count in sorted(view.refused.items()):
         text = f"the hub refused {count} of its messages so far: {reason}"
         yield Finding(f"hub.refused.{reason}", NOTE, text, weight=20)
@@ -358,7 +358,7 @@ def check_hub(asked: Asked) -> Iterator[Finding]:
     seen = "never" if view.last_seen_unix_ms is None else (
         f"{_ago(view.asked_unix_ms - view.last_seen_unix_ms)} ago"
     )  # fmt: skip
-    yield Finding("hub.seen", GOOD, f"the hub, asked just now, calls it {view.name} and heard of it last: {seen}")
+    yield Finding("hub.seen", GOOD, f"the hub, asked just now, knows it as {view.name} and last heard from it: {seen}")
 
 
 def _ago(ms: int) -> str:

@@ -14,7 +14,7 @@ from parkgate.errors import ProfileError
 def add_parser(subparsers) -> None:
     """The verb with all its own verbs."""
     verbs = command.add_parser(subparsers)
-    push = verbs.add_parser("push", help="bring a profile to a gateway in service; nothing is lost by it")
+    push = verbs.add_parser("push", help="copy a profile to a gateway in service; no reading is lost")
     push.add_argument("file", metavar="FILE.json|NAME", help="a profile file, or the name of an own profile")
     profile_files.add_argument(push)
     add_port_argument(push)

@@ -68,21 +68,21 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--token-file", metavar="FILE", help="a file with the operator's token for --hub URL (default: PARKGATE_TOKEN)"
     )
-    parser.add_argument("--token", help="the token itself; every user of this computer sees it: rather --token-file")
+    parser.add_argument("--token", help="the token itself; every user of this computer can see it: prefer --token-file")
     parser.add_argument("--hub-key", metavar="FILE|HEX", help="public key of a hub elsewhere (hub_public.key there)")
     parser.add_argument("--public-key", type=Path, metavar="FILE", help="write the gateway's public key, for enrolling")
     parser.add_argument("--broker", metavar="URL", help="mqtt[s]://[user[:password]@]host[:port] (default: the hub's)")
     parser.add_argument(
-        "--broker-ca", type=Path, metavar="FILE", help="certificate that the broker's comes from; asks for TLS"
+        "--broker-ca", type=Path, metavar="FILE", help="certificate of the broker's authority; switches TLS on"
     )
-    parser.add_argument("--wifi", metavar="SSID", help="Wi-Fi network; asks its password (or PARKGATE_WIFI_PASSWORD)")
+    parser.add_argument("--wifi", metavar="SSID", help="Wi-Fi; asks for the password (or PARKGATE_WIFI_PASSWORD)")
     parser.add_argument("--settings", type=Path, metavar="FILE.toml", help="buses, instruments and the rest")
-    parser.add_argument("--name", help="what the gateway is called, 1 to 32 characters")
-    parser.add_argument("--place", default="", help="where it hangs, in your words, for the label")
+    parser.add_argument("--name", help="name of the gateway, 1 to 32 characters")
+    parser.add_argument("--place", default="", help="where it is mounted, in your own words, for the label")
     parser.add_argument("--label", type=Path, metavar="FILE.svg|.pdf", help="write the label, for tape of 62 mm")
     parser.add_argument("--code-file", type=Path, metavar="FILE", help="write the console's code there too, mode 0600")
-    parser.add_argument("--no-code", action="store_true", help="leave the console open to whoever has the cable")
-    parser.add_argument("--again", action="store_true", help="only the label and the code, of one that is provisioned")
+    parser.add_argument("--no-code", action="store_true", help="set no code: anybody with a cable can use the console")
+    parser.add_argument("--again", action="store_true", help="make only label and code again (provisioned gateway)")
 
 
 def run(args) -> int:
@@ -138,7 +138,7 @@ def _wifi(args) -> dict[str, str]:
         try:
             password = getpass.getpass(f"password of {args.wifi!r} (empty for none): ")
         except EOFError:
-            raise SettingsError("no password came: type it, or set PARKGATE_WIFI_PASSWORD") from None
+            raise SettingsError("no password was given: type it, or set PARKGATE_WIFI_PASSWORD") from None
     network = {"ssid": args.wifi, "password": password}
     validate({"network": network})
     return network
@@ -163,7 +163,7 @@ def _place(parts) -> dict[str, Any]:
     try:
         port = parts.port or (8883 if tls else 1883)
     except ValueError:
-        raise SettingsError("the broker's port is no number from 1 to 65535") from None
+        raise SettingsError("the broker's port must be a number from 1 to 65535") from None
     return {"host": parts.hostname, "port": port, "tls": "on" if tls else "off"}
 
 
@@ -185,7 +185,7 @@ def _provision(args, given: Given, link: Link) -> int:
         stage(link, commands)  # the gateway checks them; nothing changes before commit
     try:
         if signed:
-            print("the gateway has already signed under its key: the key stays")
+            print("the gateway has already signed with its key, so the key is kept")
         if new_key:
             identity = _new_key(link, int(journal["boot"]))
             name = _name(args, given, identity)
@@ -204,7 +204,7 @@ def _provision(args, given: Given, link: Link) -> int:
     _show_identity(args, identity["gateway"], name)
     _set_code(args, link, identity)
     period_s = _period(given, current)
-    print(f"provisioned; it seals every {period_s} s: so soon its first batch is at the hub, and its settings are kept")
+    print(f"provisioned; a batch is sealed every {period_s} s; once the hub accepts the first, the settings stay")
     return 0
 
 
@@ -327,7 +327,7 @@ def _again(args, link: Link) -> int:
     _show_identity(args, identity["gateway"], identity["name"])
     _set_code(args, link, identity)
     if not needs_code and not args.no_code:
-        print("its console has a code, which stays; parkgate console --code CODE code NEW sets another")
+        print("its console already has a code, which is kept; parkgate console --code CODE code NEW sets another")
     return 0
 
 

@@ -39,7 +39,7 @@ def add_parser(subparsers) -> None:
         add_port_argument(action)
         if name == "push":
             profile_files.add_argument(action)
-            action.add_argument("--without-hub", action="store_true", help="push a file that takes the hub's key away")
+            action.add_argument("--without-hub", action="store_true", help="push a file that removes the hub's key")
         if name == "diff":
             output.add_json(action)
     show = actions.add_parser("show", help="the gateway's settings, without its secrets")
@@ -106,8 +106,8 @@ def _diff_or_push(args, given: dict[str, Any]) -> int:
         for name in upload.own_profiles(given):
             print(upload.push_profile(link, name))
         push(link, commands)
-        print("active and on trial: kept when the hub has accepted a batch (parkgate doctor says so), else the gateway")
-        print("goes back to those before, after 15 minutes or five starts")
+        print("active, on trial: they stay once the hub has accepted a batch (parkgate doctor shows it); otherwise the")
+        print("gateway returns to the settings before, after 15 minutes or five starts")
     return 0
 
 

@@ -95,7 +95,7 @@ class Registration:
             operator = operators.who(self.hub.data_dir, token)
         except ParkgateError as error:
             log.error("%s", error)
-            return _refuse(500, "the hub cannot read who its operators are")
+            return _refuse(500, "the hub cannot read its list of operators")
         if operator is None:
             return _refuse(401, "no operator has this token, or it has expired", {"WWW-Authenticate": "Bearer"})
         try:
@@ -127,7 +127,7 @@ class Registration:
                 return _refuse(409, str(error))
             except LogError as error:
                 log.error("%s", error)
-                return _refuse(500, "the hub's log cannot go on: its own log says why")
+                return _refuse(500, "the hub's signed log cannot continue; the hub's messages say why")
         kid, stored = checked.gateway_id, checked.name
         if not only_check:
             log.info("operator %s enrolled %s (%s)", operator.name, stored, kid.hex())

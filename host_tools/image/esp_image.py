@@ -103,7 +103,7 @@ def describe(image: bytes, image_offset: int) -> Firmware:
 
 def _chip(image: bytes, at: int) -> str:
     if len(image) < at + 24 or image[at] != _IMAGE_MAGIC:
-        raise EspImageError("this is no image for an ESP32: it does not begin with 0xE9")
+        raise EspImageError("this is not an image for an ESP32: it does not begin with 0xE9")
     number = struct.unpack_from("<H", image, at + 12)[0]
     return CHIP_NAMES.get(number, f"chip {number}")
 

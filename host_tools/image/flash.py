@@ -33,18 +33,18 @@ def add_parser(subparsers) -> None:
         "flash",
         help="write MicroPython and the firmware to a board",
         description="Write MicroPython and the firmware to a board. Without --app-only or --keep-files the board's "
-        "file system is made anew: identity, settings and, where there is no raw journal, readings are gone.",
+        "file system is formatted: identity, settings and, on boards without a raw journal, readings are lost.",
     )
     parser.add_argument("--board", required=True, help="one of: " + ", ".join(n for n in boards.names() if n != "unix"))
     parser.add_argument("--port", default="auto", help="serial port; auto takes the only board on USB")
     parser.add_argument("--firmware", type=Path, metavar="FILE", help="MicroPython's image; kept for the next time")
-    parser.add_argument("--sha256", metavar="HEX", help="what the image's sha256 must be")
+    parser.add_argument("--sha256", metavar="HEX", help="the SHA-256 that the image must have")
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="files for /data: settings.json, meters/"
     )
     parser.add_argument(
         "--meters", metavar="NAME,…", default="",
-        help="meter profiles to bring along, where there is no room for all; folders with own ones",
+        help="meter profiles to copy, if there is no room for all; also folders with your own",
     )  # fmt: skip
     parser.add_argument("--keep-files", action="store_true", help="leave the board's file system as it is")
     parser.add_argument(
@@ -70,7 +70,7 @@ def run(args) -> int:
     checked = _checked_against(board, name, digest, args)
     console.print(f"{name}: sha256 {digest}")
     if not args.firmware:
-        console.print(f"  (the one that was kept; it lies in {cache_folder(board)})")
+        console.print(f"  (the kept copy, in {cache_folder(board)})")
     console.print(f"  {checked or NOT_CHECKED}")
     with console.status("compiling the firmware, making the images"):
         meters = tuple(name.strip() for name in args.meters.split(",") if name.strip())

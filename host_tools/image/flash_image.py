@@ -194,7 +194,7 @@ def plan(
 def _refuse_old(board: Board, version: str) -> None:
     numbers = re.match(r"v?(\d+)\.(\d+)", version)
     if not numbers:
-        raise FlashError(f"this is no MicroPython image, or it does not say its version; take one from {_page(board)}")
+        raise FlashError(f"not a MicroPython image, or one without a version; take one from {_page(board)}")
     if (int(numbers[1]), int(numbers[2])) < OLDEST_VERSION:
         oldest = ".".join(map(str, OLDEST_VERSION))
         raise FlashError(f"MicroPython {version} is too old: {oldest} or newer from {_page(board)}")

@@ -193,7 +193,7 @@ def check_drive(folder: Path, board: Board) -> None:
         text = (folder / "INFO_UF2.TXT").read_text(errors="replace")
     except OSError as error:
         raise FlashError(
-            f"{folder} is no boot loader drive: INFO_UF2.TXT is missing. Hold BOOTSEL and plug in"
+            f"{folder} is not a boot loader drive: INFO_UF2.TXT is missing. Hold BOOTSEL and plug in"
         ) from error
     wanted = CHIPS[board.chip].drive
     there = next((line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("Board-ID:")), "?")

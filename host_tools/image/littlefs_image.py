@@ -55,7 +55,7 @@ def read(image: bytes, port: str) -> dict[str, bytes]:
                 with disk.open(path, "rb") as file:
                     files[path] = bytes(file.read())
     except LittleFSError as error:
-        raise ImageError(f"this is no littlefs of {len(image):,} bytes: {error}") from error
+        raise ImageError(f"this is not a littlefs of {len(image):,} bytes: {error}") from error
     return files
 
 

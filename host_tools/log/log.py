@@ -149,7 +149,7 @@ class Log:
         """The signed bytes of a leaf that is no batch. Raises LogError."""
         row = self._db.execute("SELECT bytes FROM statement WHERE leaf = ?", (index,)).fetchone()
         if row is None:
-            raise LogError(f"leaf {index} is no statement")
+            raise LogError(f"leaf {index} is not a statement")
         return row[0]
 
     def signed_bytes(self, index: int) -> bytes:

@@ -36,8 +36,8 @@ def add_parser(subparsers):
     """Add the verb and its own verbs; gives the parsers of these."""
     parser = subparsers.add_parser("meters", help="list, check, scan for and simulate meters")
     verbs = parser.add_subparsers(dest="meters_verb", metavar="VERB", required=True)
-    output.add_json(verbs.add_parser("list", help="every profile"))
-    show = verbs.add_parser("show", help="one profile: quantities, scales, reads")
+    output.add_json(verbs.add_parser("list", help="list all profiles"))
+    show = verbs.add_parser("show", help="show one profile: quantities, scales, reads")
     show.add_argument("profile", help="its name, as in the list; name+variant for a variant")
     output.add_json(show)
     check = verbs.add_parser("check", help="check profile files against the schema")
@@ -45,15 +45,15 @@ def add_parser(subparsers):
         "files", nargs="*", type=Path, metavar="FILE.json", help="default: all that are included"
     )
     output.add_json(check)
-    compare.add_arguments(verbs.add_parser("compare", help="the profiles beside what other sources say"))
+    compare.add_arguments(verbs.add_parser("compare", help="compare the profiles with facts from other sources"))
     docs.add_arguments(verbs.add_parser("docs", help="write the list of meters as a page"))
-    scan.add_arguments(verbs.add_parser("scan", help="which meters answer on a live bus, at which baud rate, as what"))
-    test_meter.add_arguments(verbs.add_parser("test", help="read live meters, and say what cannot be right"))
-    simulate = verbs.add_parser("simulate", help="answer as meters on a serial line")
+    scan.add_arguments(verbs.add_parser("scan", help="find the meters on a live bus, with baud rates and profiles"))
+    test_meter.add_arguments(verbs.add_parser("test", help="read live meters and report what cannot be right"))
+    simulate = verbs.add_parser("simulate", help="simulate meters, on a serial line or over Modbus TCP")
     if "simulate" in sys.argv:
         # pymodbus is slow to import: only when it is needed.
         importlib.import_module("host_tools.meters.meter_simulator").add_arguments(simulate)
-    new_profile.add_arguments(verbs.add_parser("new", help="make the profile of a meter that nobody has heard of"))
+    new_profile.add_arguments(verbs.add_parser("new", help="make a profile for a meter that has none yet"))
     for verb in verbs.choices.values():
         profile_files.add_argument(verb)
     return verbs

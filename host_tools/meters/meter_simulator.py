@@ -359,7 +359,7 @@ def add_arguments(parser) -> None:
         help="a fault of its installation: reversed=2, swapped=1,2, ratio=20 or frozen=current_l1, as 3:reversed=2",
     )
     parser.add_argument(
-        "--noisy", type=int, action="append", default=[], metavar="UNIT", help="this one has a bad cable"
+        "--noisy", type=int, action="append", default=[], metavar="UNIT", help="this meter has a bad cable"
     )
     parser.add_argument(
         "--replay", type=Path, metavar="FILE.csv", help="load curve (default: the one that is included)"
@@ -370,11 +370,11 @@ def add_arguments(parser) -> None:
     parser.add_argument("--link", type=Path, help="symbolic link to the gateway's end of the line")
     parser.add_argument("--baud", type=int, help="default 9600; DL/T 645: 2400")
     parser.add_argument("--parity", choices=("N", "E", "O"), help="default N; DL/T 645: E")
-    parser.add_argument("--paced", action="store_true", help="let bytes take their time at the baud rate")
+    parser.add_argument("--paced", action="store_true", help="send bytes no faster than the baud rate")
     parser.add_argument("--echo", action="store_true", help="echo requests as some RS-485 adapters do")
     parser.add_argument("--settings", type=Path, metavar="FILE.toml", help="write a gateway's settings to read them")
     parser.add_argument("--log", type=Path, metavar="FILE.jsonl", help="record every answer, word by word")
-    parser.add_argument("--seed", type=int, default=1, help="of all faults (default 1)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of all random faults (default 1)")
     output.add_json(parser)
 
 

@@ -32,7 +32,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("port", help=PORT_HELP)
     parser.add_argument("meters", nargs="+", metavar="PROFILE@UNIT", help="profile and unit id, as eastron-sdm630@1")
     parser.add_argument("--line", default="9600N", metavar="BAUD[N|E|O]", help="baud rate and parity (default 9600N)")
-    parser.add_argument("--samples", type=int, default=3, metavar="N", help="how often each is read (default 3)")
+    parser.add_argument("--samples", type=int, default=3, metavar="N", help="how many times each is read (default 3)")
     parser.add_argument("--every-s", type=float, default=1.0, metavar="S", help="time between two reads (default 1)")
     parser.add_argument("--timeout-ms", type=int, default=500, metavar="MS", help="how long a meter may take to answer")
     parser.add_argument("--orders", action="store_true", help="show each value in all word orders")

@@ -220,7 +220,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "folder",
         type=Path,
-        help="made if missing; key, settings and journal come into it, and a settings.json that lies there is taken in",
+        help="stands for the flash: key, settings, journal; made if missing. A settings.json in it is used",
     )
     profile_files.add_argument(parser)
     output.add_json(parser)

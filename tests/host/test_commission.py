@@ -165,7 +165,7 @@ def test_answers_from_a_file_and_what_is_wrong_with_them(tmp_path, capsys):
         told["instruments"]["press"]["display"]["voltage"] = "volts"
         path.write_text(json.dumps(told))
         assert main([*words, "--again", "press", "--again", "oven"]) == 2
-        assert "press, display voltage: 'volts' is no number" in capsys.readouterr().err
+        assert "press, display voltage: 'volts' is not a number" in capsys.readouterr().err
         del told["instruments"]["press"]["display"]
         path.write_text(json.dumps(told))
         time.sleep(3)

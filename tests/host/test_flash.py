@@ -272,7 +272,7 @@ REFUSED = {
     "no version": (
         "pico_w",
         firmware_images.uf2(firmware_images.rp2_flash(version="")),
-        ["no MicroPython image", "download/RPI_PICO_W"],
+        ["not a MicroPython image", "download/RPI_PICO_W"],
     ),
     "reaches into its storage": (
         "pico_w",
@@ -281,7 +281,7 @@ REFUSED = {
     ),
     "esp32: wrong chip": ("esp32_s3", firmware_images.esp32(0, 0), ["wrong chip", "ESP32-S3", "ESP32_GENERIC_S3"]),
     "esp32: app alone": ("esp32_generic", firmware_images.esp32(table=False), ["app alone", "plain .bin"]),
-    "esp32: of RP2": ("esp32_generic", firmware_images.uf2(PICO_W), ["no image for an ESP32", "ESP32_GENERIC"]),
+    "esp32: of RP2": ("esp32_generic", firmware_images.uf2(PICO_W), ["not an image for an ESP32", "ESP32_GENERIC"]),
     "esp32: app too large": (
         "esp32_generic",
         firmware_images.esp32(app_bytes=0x1F8000),

@@ -128,7 +128,7 @@ def test_without_accounts_a_broker_of_ones_own_stays_on_this_computer(tmp_path):
     for host in ("0.0.0.0", "192.168.1.5", "broker.example", "[::]"):
         with pytest.raises(SettingsError, match="--accounts"):
             hub_verb.run(arguments(tmp_path / "new", own_broker=f"{host}:1883"))
-    with pytest.raises(SettingsError, match="of --own-broker"):
+    with pytest.raises(SettingsError, match="needs --own-broker"):
         hub_verb.run(arguments(tmp_path / "new", accounts=True))
     assert not (tmp_path / "new").exists()
     with pytest.raises(BrokerError):

@@ -188,7 +188,7 @@ def test_bad_input_through_the_broker(hub, gateway, link):
     hub.wait(lambda s: sum(s["totals"]["refused"].values()) >= 8 and s["totals"]["duplicates"] >= 1)
     item = hub.gateway(gateway)
     assert item["refused"] == {"malformed": 2, "oversized": 1, "signature": 1, "foreign": 1, "fork": 1}
-    assert hub.summary()["refused_of_nobody"] == {"unknown gateway": 2}
+    assert hub.summary()["refused_not_enrolled"] == {"unknown gateway": 2}
     assert (item["batches_verified"], item["forks"]) == (2, 1)
     log = (hub.data_dir / "hub.log").read_text()
     for reason in (*item["refused"], "unknown gateway"):

@@ -63,7 +63,7 @@ def test_what_is_no_public_key_is_refused(tmp_path):
             keys.parse_public(bad)
     with pytest.raises(FormatError, match="private key"):
         keys.parse_public(private)
-    with pytest.raises(FormatError, match="there is no file"):
+    with pytest.raises(FormatError, match="neither a file"):
         keys.read_public(str(tmp_path / "missing"))
     with pytest.raises(FormatError):
         keys.read_public("x" * 5000)
@@ -107,7 +107,7 @@ def test_enrol_says_what_is_wrong(tmp_path, capsys):
         ([two.xy.hex(), "--name", "workshop"], "has the name"),
         ([two.xy.hex(), "--name", " "], "printable"),
         ([two.xy.hex(), "--name", "a\nb"], "printable"),
-        (["nothing.key"], "no file"),
+        (["nothing.key"], "neither a file"),
         (["--revoke", "nobody"], "no gateway"),
         ([], "name a public key"),
     ):

@@ -200,7 +200,7 @@ def test_the_page_in_a_browser(server, browser):
 def test_the_first_screen_says_what_a_manager_asks(server, browser):
     with page_of(browser, server.url) as page:
         page.wait_for_selector(".tile")
-        assert page.locator(".figure dt").all_inner_texts() == ["Power now", "Energy today", "Off", "Needs a person"]
+        assert page.locator(".figure dt").all_inner_texts() == ["Power now", "Energy today", "Off", "Needs attention"]
         names = page.locator(".tile-head b").all_inner_texts()
         assert names[0] == "press <b>line</b>" and len(names) == 3, "trouble first"
         assert page.locator("#list .row .name").all_inner_texts()[0] == "press <b>line</b>"
@@ -231,6 +231,6 @@ def test_the_page_when_the_hub_ends(filled, browser):
         page.wait_for_selector("#list .row")
     page.wait_for_selector("text=hub not reachable", timeout=WAIT_S * 1000)
     assert page.locator("#list .row").count() == 3, "what was known stays"
-    assert page.locator("body.gone").count() == 1 and "may be wrong now" in page.locator("#gone").inner_text()
+    assert page.locator("body.gone").count() == 1 and "may be out of date" in page.locator("#gone").inner_text()
     assert "grayscale" in page.locator("main").evaluate("node => getComputedStyle(node).filter"), "and is grey"
     context.close()

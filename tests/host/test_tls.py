@@ -156,7 +156,7 @@ def test_a_broker_that_says_nothing_is_given_up_in_time(authority, script):
 
 def test_a_certificate_that_is_none_is_told(tmp_path, script):
     said = session(script, "127.0.0.1", 1, "AAAA")
-    assert said.startswith("TlsError broker.ca is no certificate")
+    assert said.startswith("TlsError broker.ca is not a certificate")
     wrong = tmp_path / "x.pem"
     wrong.write_text("nothing")
     with pytest.raises(SettingsError, match="no certificate"):

@@ -76,4 +76,4 @@ def test_console_and_doctor_show_them(built):
     assert '  File "tasks.seal", line 88, in ldrex (seal_one)' in console._asked(Line(), "log")
     assert console._asked(Line(), "status") == ["crashes = 1"]
     (finding,) = doctor.check_program(doctor.Asked(Line()))
-    assert finding.text == "1 faults of its own program since the start; the last one: " + LAST
+    assert finding.text == "1 errors of its own program since the start; the last one: " + LAST

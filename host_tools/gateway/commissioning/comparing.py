@@ -37,9 +37,9 @@ def number_of(text: str, unit: str) -> Decimal:
     try:
         number = Decimal(digits)
     except InvalidOperation:
-        raise SettingsError(f"{text!r} is no number; type it as the display shows it, such as 230.5") from None
+        raise SettingsError(f"{text!r} is not a number; type it as the display shows it, such as 230.5") from None
     if not number.is_finite():
-        raise SettingsError(f"{text!r} is no number; type it as the display shows it, such as 230.5")
+        raise SettingsError(f"{text!r} is not a number; type it as the display shows it, such as 230.5")
     return number.scaleb(power(given.strip(), unit)) if given.strip() else number
 
 
@@ -49,7 +49,7 @@ def power(given: str, unit: str) -> int:
         for other, other_exponent in {"": 0, **_PREFIXES}.items():
             if given == prefix + unit[len(other):] and unit.startswith(other) and (other == "" or len(unit) > 1):
                 return exponent - other_exponent
-    raise SettingsError(f"{given} is no unit for this value; it is in {unit}")
+    raise SettingsError(f"{given} is not a unit for this value; it is in {unit}")
 
 
 def compare(quantity: str, typed: str, unit: str, read: Decimal, counter: bool) -> Compared:

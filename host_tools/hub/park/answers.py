@@ -160,9 +160,9 @@ def standing(gateway: dict, now_ms: int) -> str:
 
 
 _NEEDS = {
-    "silent": "nothing new from it; look at its power and network",
-    "dead": "none of its instruments gives good readings; look at the bus and its power",
-    "late": "what it sends is old; its backlog is on the way, or its clock is wrong",
+    "silent": "nothing new arrives from it; check its power and network",
+    "dead": "none of its instruments gives good readings; check the bus and its power",
+    "late": "it sends only old readings: a backlog is on its way, or its clock is wrong",
 }
 
 
@@ -186,7 +186,7 @@ def _trouble(gateway: dict, now_ms: int) -> dict:
     ]
     shouted = gateway["refused"].get("revoked", 0)
     if gateway["revoked_unix_ms"] and shouted:
-        what = f"it is revoked and has gone on sending: {shouted} messages were refused. Find the board"
+        what = f"it is revoked but still sends: {shouted} messages were refused. Find the board"
         needs.append({"kind": "revoked", "what": what, "since_ms": gateway["revoked_unix_ms"]})
     return {"off": off, "needs": needs, "severity": SEVERITY[how] or (5 if needs else 1 if off else 0)}
 

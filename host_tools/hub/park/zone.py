@@ -18,7 +18,7 @@ def zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise SettingsError(f"there is no time zone {name!r}; one is called like Asia/Phnom_Penh or UTC") from None
+        raise SettingsError(f"there is no time zone {name!r}; examples are Asia/Phnom_Penh and UTC") from None
 
 
 def begin(unit: str, moment_ms: int, tz: ZoneInfo) -> int:

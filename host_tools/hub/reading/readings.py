@@ -238,13 +238,13 @@ def _describe_ratio(instrument: str, ratio: str, before: list | None, now: list,
 def _describe_counter(instrument: str, quantity: str, what: int, before: int, value: int, _when: list) -> str:
     """A counter's event. Its values are in steps of the channel's scale."""
     meaning = {
-        1: "began again at its end (rollover)",
+        1: "reached its end and began again at zero (rollover)",
         2: "is another meter's, or was reset (exchange)",
-        3: "jumped as the meter cannot have counted (glitch)",
-        4: "goes on from before its jump",
-        5: "goes on from before: it never was another meter's (exchange undone)",
+        3: "jumped further than the meter can have counted (glitch)",
+        4: "continues from the value before its jump",
+        5: "continues from the value before: the meter was not exchanged after all (exchange undone)",
         6: "was reset: the serial number says that it is the same meter",
-        7: "is counted in another measure from here on: the profile or a transformer ratio was changed",
+        7: "has another unit or scale from here on: the profile or a transformer ratio was changed",
     }[what]
     return f"{instrument}: {quantity} {meaning}, {value} after {before} steps"
 

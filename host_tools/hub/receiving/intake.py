@@ -377,7 +377,7 @@ class Intake:
                 continue
             told = kept.gap_told(event)
             if told is None:
-                self.store.alarm(gateway, "event", f"seq {batch.sign1.seq}: a gap event that says nothing usable")
+                self.store.alarm(gateway, "event", f"seq {batch.sign1.seq}: a gap event that cannot be interpreted")
                 continue
             sealed, readings = told
             epoch.gap_events += 1
@@ -394,7 +394,7 @@ class Intake:
                 continue
             told = periods_told(event)
             if told is None:
-                self.store.alarm(gateway, "event", f"seq {seq}: a statement of periods that says nothing usable")
+                self.store.alarm(gateway, "event", f"seq {seq}: a statement of periods that cannot be interpreted")
             else:
                 self.store.add_periods(gateway, epoch, seq, place, told)
 

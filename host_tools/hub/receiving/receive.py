@@ -48,9 +48,9 @@ def parse_address(url: str):
         parts = urlsplit(url if "//" in url else "mqtt://" + url)
         port = parts.port
     except ValueError as error:
-        raise AddressError(f"{url!r} is no broker address: {error}") from None
+        raise AddressError(f"{url!r} is not a broker address: {error}") from None
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname or parts.path not in ("", "/"):
-        raise AddressError(f"{url!r} is no broker address: it looks like mqtt://127.0.0.1:1883")
+        raise AddressError(f"{url!r} is not a broker address: it looks like mqtt://127.0.0.1:1883")
     user = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password else None
     return parts.scheme == "mqtts", parts.hostname, port or DEFAULT_PORTS[parts.scheme], user, password

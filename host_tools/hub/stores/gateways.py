@@ -66,7 +66,7 @@ def check(db: sqlite3.Connection, public_key: bytes, name: str | None = None, ch
     gateway_id = cose.thumbprint(public_key)
     row = db.execute("SELECT name, revoked_unix_ms FROM gateway WHERE kid = ?", (gateway_id,)).fetchone()
     if row and row[1] is not None and check_revoked:
-        raise SettingsError("this gateway is revoked: parkgate enrol --restore takes it back")
+        raise SettingsError("this gateway is revoked: parkgate enrol --restore accepts it again")
     known_as = str(row[0]) if row else None
     name = name or known_as or gateway_id.hex()[:8]
     if name != known_as:  # one that an older version took stays as it is

@@ -27,11 +27,11 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--data", required=True, metavar="DIR", help="data directory of the hub")
     parser.add_argument("--name", help="what the gateway is called on the page (default: the start of its id)")
     parser.add_argument("--list", action="store_true", help="list the gateways that are enrolled")
-    parser.add_argument("--revoke", metavar="NAME|ID", help="take nothing more from this gateway; its data stays")
+    parser.add_argument("--revoke", metavar="NAME|ID", help="accept nothing more from this gateway; its data stays")
     parser.add_argument(
         "--clear-alarms",
         metavar="NAME|ID",
-        help="what the hub said of this gateway was looked into: evidence and counts stay",
+        help="clear this gateway's alarms, once they were looked into; evidence stays",
     )
     parser.add_argument("--restore", metavar="NAME|ID", help="undo a revocation")
     output.add_json(parser)

@@ -33,9 +33,9 @@ def add_parser(subparsers) -> None:
         "hub", help="receive, verify and store batches, answer with receipts, show them", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("action", nargs="?", choices=hub_keep.ACTIONS, help="instead of running it")
-    parser.add_argument("--to", type=Path, metavar="FOLDER", help="of backup: a folder that is not there yet")
-    parser.add_argument("--from", type=Path, metavar="FOLDER", dest="from_folder", help="of restore: a backup")
+    parser.add_argument("action", nargs="?", choices=hub_keep.ACTIONS, help="what to do instead of running the hub")
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="for backup: the new folder to write")
+    parser.add_argument("--from", type=Path, metavar="FOLDER", dest="from_folder", help="for restore: the backup")
     parser.add_argument("--data", required=True, metavar="DIR", help="data directory: database and hub key")
     parser.add_argument(
         "--broker",
@@ -48,39 +48,39 @@ def add_parser(subparsers) -> None:
         nargs="?",
         const="127.0.0.1:1883",
         metavar="HOST:PORT",
-        help="run a broker too (the nats-server that comes with Parkgate); without --accounts it asks nobody for a "
-        "name, and is for trying things out on this computer alone",
+        help="run a broker too (the nats-server that comes with Parkgate); without --accounts any program may "
+        "connect, so it is only for trying things out on this computer",
     )
     parser.add_argument(
         "--accounts", action="store_true",
-        help="of --own-broker: let in only the hub and enrolled gateways, each to its own topics; `parkgate provision` "
-        "gives a gateway its account",
+        help="with --own-broker: admit only the hub and enrolled gateways, each to its own topics; "
+        "`parkgate provision` gives a gateway its account",
     )  # fmt: skip
-    parser.add_argument("--ca", metavar="FILE", help="certificates the broker's is checked against (mqtts)")
+    parser.add_argument("--ca", metavar="FILE", help="certificates that the broker's own is checked against (mqtts)")
     parser.add_argument("--cert", metavar="FILE", help="client certificate (mqtts)")
     parser.add_argument("--cert-key", metavar="FILE", help="key of the client certificate (mqtts)")
     parser.add_argument(
         "--http",
         default="127.0.0.1:8080",
         metavar="HOST:PORT",
-        help="where the page is; port 0 takes a free one",
+        help="address of the hub's page; port 0 means any free port",
     )
     parser.add_argument(
         "--name", action="append", metavar="NAME", default=[],
-        help="a name by which the page is reached, besides addresses, localhost and this computer's name",
+        help="a name under which the page may be reached, besides addresses, localhost and this computer's name",
     )  # fmt: skip
     parser.add_argument(
-        "--zone", metavar="ZONE", help="the park's time zone, as Asia/Phnom_Penh; kept (at first: this computer's)"
+        "--zone", metavar="ZONE", help="the park's time zone, such as Asia/Phnom_Penh; it is remembered"
     )
     parser.add_argument(
-        "--proxy", metavar="ADDRESS", help="the address of a proxy in front whose X-Forwarded-For is believed"
+        "--proxy", metavar="ADDRESS", help="the address of a reverse proxy whose X-Forwarded-For is trusted"
     )
     parser.add_argument(
         "--broker-password", metavar="FILE",
-        help="a file with the password for the broker (or PARKGATE_BROKER_PASSWORD): in the URL every user of this "
-        "computer sees it",
+        help="a file with the password for the broker (or set PARKGATE_BROKER_PASSWORD); every user of this computer "
+        "can see a password in the URL",
     )  # fmt: skip
-    parser.add_argument("--status", action="store_true", help="say how the hub of this folder fares, and end")
+    parser.add_argument("--status", action="store_true", help="show the state of the hub of this folder, and end")
     output.add_json(parser)
     parser.add_argument("--quiet", action="store_true", help="log warnings and errors only")
 
@@ -99,11 +99,11 @@ def run(args) -> int:
         if args.own_broker is None:
             parse_address(args.broker)  # said before anything is made
         if args.accounts and not place:
-            raise SettingsError("--accounts is of --own-broker")
+            raise SettingsError("--accounts needs --own-broker")
         if place and not args.accounts and not _is_loopback(place[0]):
             raise SettingsError(
-                f"--own-broker {args.own_broker}: whoever reaches this address could fill its store and take the hub's "
-                "place: add --accounts, or take 127.0.0.1"
+                f"--own-broker {args.own_broker}: anybody who reaches this address could fill its store or pose as "
+                "the hub: add --accounts, or use 127.0.0.1"
             )
         password = secret("the broker's password", args.broker_password, "PARKGATE_BROKER_PASSWORD")
         proxy = _one_address(args.proxy)
@@ -138,8 +138,8 @@ def _status(args) -> int:
         "readings": readings, "alarms": alarms,
     }  # fmt: skip
     lines = [
-        f"it runs: page {page}, broker {broker}" if running else "it does not run",
-        f"{gateways} gateways ({revoked} revoked), {batches} batches with {readings} readings, {alarms} alarms",
+        f"the hub is running: page {page}, broker {broker}" if running else "the hub is not running",
+        f"gateways: {gateways} ({revoked} revoked); batches: {batches}, readings: {readings}; alarms: {alarms}",
     ]
     output.show(args, document, lines)
     return 0 if running else 1
@@ -175,7 +175,7 @@ def _one_address(text: str | None) -> str | None:
     try:
         return None if text is None else str(ipaddress.ip_address(text))
     except ValueError:
-        raise SettingsError(f"--proxy {text!r} is no address: it looks like 127.0.0.1") from None
+        raise SettingsError(f"--proxy {text!r} is not an address: it looks like 127.0.0.1") from None
 
 
 def _tell(hub: Hub, url: str) -> None:

@@ -63,7 +63,7 @@ def enrol(url: str, token: str | None, public_key: bytes, name: str, only_check:
         except urllib.error.HTTPError as error:
             wait = error.headers.get("Retry-After", "")
             if error.code == 429 and wait.isdigit() and turn + 1 < TRIES:
-                print(f"the hub asks to wait {wait} s")
+                print(f"the hub asks us to wait {wait} s")
                 time.sleep(min(int(wait), WAIT_S_MAX))
                 continue
             raise SettingsError(f"the hub refuses: {_reason(error)}") from None

@@ -27,8 +27,8 @@ def run(args) -> int:
         manifest = backup.restore(args.from_folder, args.data)
         age_s = max(0, time.time_ns() // 1_000_000 - manifest["made_unix_ms"]) // 1000
         lines = [
-            f"{_bytes(manifest)} bytes restored, as of {age_s // 3600} h {age_s % 3600 // 60} min ago",
-            "what came since is missing: gateways that still hold it send it again, the rest is recorded as lost",
+            f"{_bytes(manifest)} bytes restored; the backup was made {age_s // 3600} h {age_s % 3600 // 60} min ago",
+            "what came later is missing: gateways send again what they still hold, the rest is recorded as lost",
         ]
         output.show(args, {"data": str(args.data), **manifest}, lines)
         return 0

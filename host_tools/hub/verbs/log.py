@@ -35,10 +35,10 @@ def add_parser(subparsers) -> None:
     )
     parser.add_argument("what", choices=("show", "check", "proof", "renew"))
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="data directory of the hub")
-    parser.add_argument("--leaf", type=int, metavar="N", help="of which leaf (proof)")
-    parser.add_argument("--batch", nargs=3, metavar=("GATEWAY", "EPOCH", "SEQ"), help="of which batch (proof)")
-    parser.add_argument("--cose", type=Path, metavar="FILE", help="write the COSE receipt there (proof)")
-    parser.add_argument("--why", metavar="TEXT", help="what happened: it becomes part of the new log (renew)")
+    parser.add_argument("--leaf", type=int, metavar="N", help="for proof: the number of the leaf")
+    parser.add_argument("--batch", nargs=3, metavar=("GATEWAY", "EPOCH", "SEQ"), help="for proof: the batch")
+    parser.add_argument("--cose", type=Path, metavar="FILE", help="for proof: write the COSE receipt to FILE too")
+    parser.add_argument("--why", metavar="TEXT", help="for renew: what happened; it becomes part of the new log")
     output.add_json(parser)
 
 
@@ -100,7 +100,7 @@ def _proof(args) -> int:
 
 def _renew(args) -> int:
     if not args.why or not args.why.strip():
-        raise SettingsError("say what happened: --why TEXT becomes part of the new log, for whoever audits it")
+        raise SettingsError("say what happened: --why TEXT becomes part of the new log, for its auditors")
     if is_held(args.data / LOCK_FILE):
         raise LogError("a hub runs on this folder: stop it first")
     with contextlib.closing(connect(args.data)) as db:

@@ -22,12 +22,12 @@ def add_parser(subparsers) -> None:
     parser.add_argument("name", nargs="?", help="make a token for this operator; without a name, list them")
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="data directory of the hub")
     parser.add_argument(
-        "--days", type=int, default=operators.DAYS, metavar="N", help=f"how long it is good (default {operators.DAYS})"
+        "--days", type=int, default=operators.DAYS, metavar="N", help=f"days to its expiry (default {operators.DAYS})"
     )
     parser.add_argument(
-        "--may", action="append", choices=operators.SCOPES, help="what it is for (may be given again; default enrol)"
+        "--may", action="append", choices=operators.SCOPES, help="what it allows (may be given again; default enrol)"
     )
-    parser.add_argument("--remove", metavar="NAME", help="take nothing more from this operator")
+    parser.add_argument("--remove", metavar="NAME", help="remove this operator: the token is not accepted any more")
     output.add_json(parser)
 
 

@@ -152,7 +152,7 @@ class Pages:
                 "faults": hub.faults,
             },
             "totals": totals,
-            "refused_of_nobody": hub.board.nobody(),
+            "refused_not_enrolled": hub.board.nobody(),
         }
 
     async def gateway(self, request: Request) -> Response:

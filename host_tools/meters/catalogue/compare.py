@@ -143,7 +143,7 @@ def _exponent(unit: str, quantity: str) -> int:
     found = quantities.find(quantity)
     exponent = quantities.unit_exponent(unit, found.unit) if found else None
     if exponent is None:
-        raise ValueError(f"{unit} is no unit of {quantity}")
+        raise ValueError(f"{unit} is not a unit of {quantity}")
     return exponent
 
 

@@ -161,7 +161,7 @@ class Dlt645Line(SimulatedLine):
             raise SettingsError("two meters of a line have the same address")
         for meter in meters:
             if len(meter.address) != 12 or not meter.address.isdigit():
-                raise SettingsError(f"{meter.address!r} is no address: 12 digits, such as 000006605518")
+                raise SettingsError(f"{meter.address!r} is not an address: 12 digits, such as 000006605518")
         super().__init__(device, link, log, seed, started_s)
         self._curve = curve or read_curve()
         self.baud = baud

@@ -38,7 +38,7 @@ function drawTotals({ totals }) {
   const card = (name, value, note, kind = "", title = null) => el("dl", { class: `total ${kind}`, title },
     el("dt", {}, name), el("dd", {}, value, note ? [" ", el("small", {}, note)] : ""));
   document.getElementById("totals").replaceChildren(
-    card("Gateways", count(live), `live of ${count(totals.gateways)}`),
+    card("Gateways", count(live), `of ${count(totals.gateways)} are live`),
     card("Instruments away", count(totals.instruments_not_good), null, totals.instruments_not_good ? "bad" : ""),
     card("Readings stored", compact(totals.readings_stored), null, "", count(totals.readings_stored)),
     card("Batches verified", compact(totals.batches_verified), null, "", count(totals.batches_verified)),
@@ -68,7 +68,7 @@ function drawHub({ hub }) {
   document.getElementById("version").textContent = hub.version;
 }
 
-function drawNobody({ refused_of_nobody: refused }) {
+function drawNobody({ refused_not_enrolled: refused }) {
   const place = document.getElementById("nobody");
   const reasons = Object.entries(refused).map(([why, n]) => `${why} ${count(n)}`);
   place.hidden = !reasons.length;
@@ -111,7 +111,7 @@ function gone(isGone) {
   document.body.classList.toggle("gone", isGone);
   const place = document.getElementById("gone");
   place.hidden = !isGone;
-  place.textContent = isGone ? `The hub cannot be reached. What you see is of ${heardAt ? clock(heardAt) : "before"}, and may be wrong now.` : "";
+  place.textContent = isGone ? `The hub cannot be reached. What you see is from ${heardAt ? clock(heardAt) : "before"} and may be out of date.` : "";
   if (isGone) {
     const broker = document.getElementById("broker");
     broker.className = "pill";

@@ -50,7 +50,7 @@ export class Park {
     this.place = document.getElementById("park");
     this.tiles = new Map();
     this.figures = el("div", { class: "figures" });
-    this.needs = el("section", { class: "panel card needs", "aria-label": "What needs a person" });
+    this.needs = el("section", { class: "panel card needs", "aria-label": "What needs attention" });
     this.grid = el("ul", { class: "tiles", "aria-label": "Gateways, trouble first" });
     this.place.replaceChildren(this.figures, this.needs, this.grid);
     this.loaded = 0;
@@ -80,8 +80,8 @@ export class Park {
         energy.today.known < energy.today.of || (energy.today.percent ?? 100) < 95 ? "warn" : exact ? "" : "soft"),
       figure("Off", count(park.off.length), "", [park.off.length ? this.offText(park.off) : "every instrument answers"],
         park.off.length ? "bad" : "good"),
-      figure("Needs a person", count(park.needs.length), "",
-        [park.needs.length ? "see below" : "nothing that the hub knows of"], park.needs.length ? "bad" : "good"),
+      figure("Needs attention", count(park.needs.length), "",
+        [park.needs.length ? "see below" : "nothing known to the hub"], park.needs.length ? "bad" : "good"),
     );
     this.drawNeeds(park);
     this.drawTiles(park);
@@ -101,7 +101,7 @@ export class Park {
     ];
     this.needs.hidden = !lines.length;
     const shown = lines.slice(0, 8);
-    this.needs.replaceChildren(el("h2", {}, "What needs a person"),
+    this.needs.replaceChildren(el("h2", {}, "What needs attention"),
       el("ul", {}, shown.map((one) => {
         const button = el("button", { type: "button", class: `need ${one.kind}` }, el("b", {}, one.name), " ",
           el("span", {}, one.text), one.since_ms ? el("small", {}, ` since ${moment(one.since_ms)} (${duration(now() - one.since_ms)})`) : null);
