@@ -183,6 +183,11 @@ def test_a_register_that_stands_still():
     life.read(single(), 1)
     life.read(single(power=11501), 2)
     equal(life.told[-1][2], check.ENDS)
+    for power, told in ((11500, ["frozen active_power"]), (1500, [])):  # a step of 1 W is a 150th of 150 W
+        life = Life(SINGLE)
+        for n in range(400):
+            life.read(single(power=power, current=(power + power * (n % 60) // 240) * 1000 // 2300))
+        equal([told[1] for told in life.told], told, "a fifth is enough where the last digit is fine")
     steady = Life(SINGLE)
     steady.read(single(energy=None), 5000)  # a heater
     equal(steady.told, [])

@@ -169,11 +169,12 @@ def look_energy(values, now_s, channels, numbers, memory):
 
 def look_frozen(values, now_s, channels, numbers, memory):
     """A register that stands still, to the last digit, while its neighbour moves. channels: it, its neighbour.
-    numbers: (least value, least value of the neighbour, samples, seconds, moves by 1/n). memory: value, how far the
-    neighbour was, then value, samples, since, neighbour's first value, samples near it and far from it. Some of both
-    are wanted: a dip that one sample has met is no movement."""
+    numbers: (least value, least value of the neighbour, samples, seconds, moves by 1/n, the same where the value is ten
+    times the least and its last digit is therefore fine). memory: value, how far the neighbour was, then value,
+    samples, since, neighbour's first value, samples near it and far from it. Some of both are wanted: a dip that one
+    sample has met is no movement."""
     value, other = values[channels[0]], values[channels[1]]
-    least, least_other, samples, seconds, part = numbers
+    least, least_other, samples, seconds, part, fine = numbers
     if MISSING in (value, other):
         return None
     other = abs(other)
@@ -184,7 +185,7 @@ def look_frozen(values, now_s, channels, numbers, memory):
     memory[3] += 1
     first = memory[5]
     moved = other - first if other > first else first - other
-    if moved * part > (other if other > first else first):
+    if moved * (fine if abs(value) >= 10 * least else part) > (other if other > first else first):
         memory[7] += 1
         memory[1] = moved
     else:

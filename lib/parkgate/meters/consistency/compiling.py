@@ -137,10 +137,10 @@ def _energy(found, made):
     made.append((looked, [place for place in places if place >= 0]))
 
 
-def _frozen(found, made, name, other, samples, seconds, part):
+def _frozen(found, made, name, other, samples, seconds, part, fine):
     rows = found.get(name, other)
     if rows:
-        numbers = (20 * rows[0][2], 20 * rows[1][2], samples, seconds, part)
+        numbers = (20 * rows[0][2], 20 * rows[1][2], samples, seconds, part, fine)
         memory = [0, 0, check.MISSING, 0, 0, 0, 0, 0]
         places = (rows[0][0], rows[1][0])
         looked = (check.look_frozen, places, numbers, memory, _PATIENCE_WINDOW, "frozen " + name, rows[0][1])
@@ -201,10 +201,10 @@ def build(name, channels, note, single=False):
     _apparents(found, made)
     _energy(found, made)
     for suffix in ("",) + _PHASES:
-        _frozen(found, made, "current" + suffix, "active_power" + suffix, 30, 300, 3)
-        _frozen(found, made, "active_power" + suffix, "current" + suffix, 30, 300, 3)
+        _frozen(found, made, "current" + suffix, "active_power" + suffix, 30, 300, 3, 6)
+        _frozen(found, made, "active_power" + suffix, "current" + suffix, 30, 300, 3, 6)
     for n in range(3):
-        _frozen(found, made, "voltage" + _PHASES[n], "voltage" + _PHASES[(n + 1) % 3], 200, 1800, 30)
+        _frozen(found, made, "voltage" + _PHASES[n], "voltage" + _PHASES[(n + 1) % 3], 200, 1800, 30, 30)
     _wiring(found, made)
     _limits(found, made)
     made = [item for item in made if item]
