@@ -71,7 +71,7 @@ class Readings(Park):
 
 @pytest.fixture(scope="module")
 def life(tmp_path_factory):
-    """(readings, ratio events, schemas) of one life: the ratio register changes, and then the decimals of a profile."""
+    """(readings, events, schemas) of one life: the ratio register changes, and then the decimals of a profile."""
     folder = tmp_path_factory.mktemp("readings")
     own = folder / "own" / "own-secondary.json"
     own.parent.mkdir()
@@ -93,7 +93,7 @@ def life(tmp_path_factory):
             park.has(park.at_hub()["readings_stored"] + 14)
             park.drain()
             assert park.gateway.status["crashes"] == 0
-            yield park.readings(), park.events("ratio"), park.schemas()
+            yield park.readings(), {kind: park.events(kind) for kind in ("ratio", "counter")}, park.schemas()
     finally:
         profile_files.use(())
 
@@ -115,19 +115,21 @@ def test_w2_a_phase_that_is_not_connected_has_no_value(life):
 
 
 def test_w3_values_behind_transformers_are_primary_ones(life):
-    rows, _, _ = life
+    rows, events, _ = life
     assert told(rows, "behind-ct", "current_l1") == {(Decimal(90), "good"), (Decimal(180), "good")}
     energy = [row for row in rows if (row["instrument"], row["quantity"]) == ("behind-ct", "import_active_energy")]
     energy = [row for row in energy if row["quality"] != "timeout"]
     values = [Decimal(row["value"]) for row in energy]
     at = values.index(493600)
     assert (set(values[:at]), set(values[at:])) == ({Decimal(246800)}, {Decimal(493600)})
-    assert {row["quality"] for row in energy[:at]} == {"good"}
-    assert energy[at]["quality"] == "counter glitch", "no meter counts 246.8 kWh in a second: its ratio was changed"
+    assert {row["quality"] for row in energy} == {"good"}, "nothing was counted, and no meter was exchanged"
+    rescaled = [event["event"][1:6] for event in events["counter"] if event["event"][1] == "behind-ct"]
+    assert rescaled == [["behind-ct", "import_active_energy", 7, 246800, 493600]]
 
 
 def test_w3_a_changed_ratio_is_a_signed_event_in_words(life):
     _, events, _ = life
+    events = events["ratio"]
     changes = [event["event"][1:5] for event in events]
     assert changes[:3] == [
         ["behind-ct", "ct", None, [20, 1]],
