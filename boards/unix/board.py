@@ -1,6 +1,6 @@
 """The board that is a MicroPython Unix port: flash in a file, serial lines on tty paths, the machine's sockets.
 
-    micropython -X heapsize=390k firmware/main.py FOLDER
+    micropython -X heapsize=480k firmware/main.py FOLDER
 
 FOLDER holds what a board's flash holds: settings.json, identity.key, meters/, and journal.nor, the raw NOR region.
 Objects are twice as large here as on a 32-bit board, so 390 kB of heap stand for the 195 kB of a Pico W.

@@ -35,7 +35,7 @@ class TwoPeriods(Park):
 
 def test_an_exchanged_meter_and_a_jump_are_events_at_the_hub(tmp_path):
     with TwoPeriods(tmp_path, METERS) as park:
-        park.gateway.heap_bytes = 460_000  # `meters scan` wants more beside two meters than a Pico W has
+        park.gateway.heap_bytes = 600_000  # `meters scan` wants more beside two meters than a Pico W has
         park.start_gateway()
         with Link(str(park.gateway.folder), timeout_s=60) as link:
             scanned = link.ask("meters scan rs485 1 3")

@@ -23,7 +23,7 @@ class Workshop(Park):
         self.bus = MeterBus(workshop.meters(0.0), log=folder / "meters.jsonl")
         # Here the code of all parts lies on the heap, and so do the simulated sensors: 17 instruments want more of it
         # than a board would need, whose code runs in place from flash.
-        self.gateway = SimulatedGateway(folder / "gateway", 460_000)
+        self.gateway = SimulatedGateway(folder / "gateway", 600_000)
 
     def settings(self, meters=None):
         settings = super().settings(meters)
