@@ -63,7 +63,6 @@ class Gateway(App):
             taken = [record.position for record in journal.unsealed()]
             equal(taken[-1], position)
             journal.commit_batch(seq, sealed, batch.chain_hash(sealed), position, 2)
-        self.note = lambda event: journal.append(journal.EVENT, cbor.encode(event), 0)
         keeper = self.timekeeper = Timekeeper(self.clock, None, self.note, self.mono_ms, self.log)
         take = self.take_receipt, self.hub, None, SENDING, keeper.take_hub_time, None, lambda limit: 0
         self.sender = Sender(journal, None, "ab", *take, self.mono_ms, self.log)

@@ -68,7 +68,8 @@ def _series(db) -> dict[str, list[tuple]]:
 
 def _hall(book: Book, gateway: dict, series: list[tuple], spans, now_ms: int) -> dict:
     states = {one["instrument"]: one for one in gateway["instruments"] if one["state"] != "not in the settings"}
-    powers, energies = [], []
+    powers: list[tuple[int, int] | None] = []
+    energies: list[list[tuple[Piece, bool, int]]] = []
     for number, instrument, quantity, scale, row_ms, last_ms, trust, quality, value in series:
         if instrument not in states or gateway["revoked_unix_ms"]:
             continue
@@ -86,8 +87,8 @@ def _hall(book: Book, gateway: dict, series: list[tuple], spans, now_ms: int) ->
         "standing": standing(gateway, now_ms),
         "power": _power([{"value_mw": _milli(*one) if one else 0, "known": bool(one), "of": 1} for one in powers]),
         "energy": {
-            name: _added([_energy(piece, whole, scale, span, now_ms) for piece, whole, scale in pieces])
-            for name, span, pieces in zip(_SPANS, spans, zip(*energies) if energies else ((),) * len(_SPANS))
+            name: _added([_energy(*pieces[i], spans[i], now_ms) for pieces in energies])
+            for i, name in enumerate(_SPANS)
         },
         **_trouble(gateway, now_ms),
     }

@@ -55,7 +55,7 @@ def build(board: str, folder: Path | None = None) -> Path:
     files = {name: path.read_bytes() for name, path in sources(board).items()}
     stamp = hashlib.sha256(repr((MPY_FLAGS, ROOTS)).encode())
     steps = idioms, shrink, private_names, firmware_names, flat_modules
-    for maker in (*(step.__file__ for step in steps), firmware_names.DATA):
+    for maker in (*(str(step.__file__) for step in steps), firmware_names.DATA):
         stamp.update(Path(maker).read_bytes())
     for name, data in files.items():
         stamp.update(name.encode() + b"\0" + data)
