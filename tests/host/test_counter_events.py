@@ -49,7 +49,7 @@ def test_an_exchanged_meter_and_a_jump_are_events_at_the_hub(tmp_path):
         jump.start_wh += 900_000.0
         park.wait(lambda: any("oven" in e["what"] for e in hub_events(park)), 30, "the jump is at the hub")
         jump.start_wh -= 900_000.0
-        park.wait(lambda: any("goes on" in e["what"] for e in hub_events(park)), 30, "its end is at the hub")
+        park.wait(lambda: any("continues from" in e["what"] for e in hub_events(park)), 30, "its end is at the hub")
         park.drain()
         told = [e["event"] for e in reversed(hub_events(park)) if e["kind"] == "counter"]
         told = [event for event in told if event[1] != "press-slow"]
@@ -86,10 +86,10 @@ def test_an_exchanged_meter_and_a_jump_are_events_at_the_hub(tmp_path):
         ([9, "press", "import_active_energy", 1, 4294967290, 3, [0, 3]], "rollover"),
         ([9, "press", "import_active_energy", 2, 90, 3, [0, 3]], "exchange"),
         ([9, "press", "import_active_energy", 3, 90, 3, [0, 3]], "glitch"),
-        ([9, "press", "import_active_energy", 4, 90, 93, [0, 3]], "goes on"),
+        ([9, "press", "import_active_energy", 4, 90, 93, [0, 3]], "continues from"),
         ([9, "press", "import_active_energy", 5, 90, 93, [0, 3]], "exchange undone"),
         ([9, "press", "import_active_energy", 6, 90, 3, [0, 3]], "the same meter"),
-        ([9, "press", "import_active_energy", 7, 90, 3, [0, 3]], "in another measure"),
+        ([9, "press", "import_active_energy", 7, 90, 3, [0, 3]], "another unit or scale"),
         ([9, "press", "import_active_energy", 8, 90, 3, [0, 3]], "not understand"),
         ([9, "press"], "not understand"),
         ([14, "press", "power_l2", 1, 1, 1800, 90, 1, [0, 3]], "wrong ratio: power of L2 is 180.0 W"),

@@ -55,7 +55,7 @@ def test_the_verb_scans_names_the_profile_and_hints(capsys):
     with Dlt645Line([SimulatedMeter("000006605518", dead=True)], baud=9600) as line:
         code = cli.main(["meters", "scan", line.device, "--protocol", "dlt645", "--line", "9600E"])
         assert code == 1
-        assert "it may speak Modbus" in capsys.readouterr().out
+        assert "it speaks Modbus" in capsys.readouterr().out
 
 
 def test_a_modbus_scan_says_who_speaks_dlt645(capsys):
