@@ -46,8 +46,7 @@ class ModbusBus:
         """Ask for a read of another shape than the last of these replies of one unit, which may be copies; whether it
         was answered. Then all older replies of a unit that answers in order have come, and its `doubles` tells of those
         that nobody had asked for. Replies of a unit that was late before, or is hardly known, may be out of order too:
-        they are waited for, a reply time-out and the guard longer. Such a unit may also lose a reply: what this returns
-        is then 2, for: ask for each doubtful reply once more. Without an answer the true replies are owed."""
+        they are waited for, a reply time-out and the guard longer. Without an answer the true replies are owed."""
         async with self._lock:
             client, last = self.client, doubtful[-1]
             unit = client.unit(last.unit_id)
@@ -57,7 +56,6 @@ class ModbusBus:
                     client.doubt(reply, self._ticks_us())
             elif unit.doubles or unit.statistics.late_frames or unit.statistics.ok < _TRUSTED_REPLIES:
                 await self._listen(last.unit_id, client.late_guard_us + unit.reply_timeout_us)
-                return 2
             return confirmed
 
     async def _confirm(self, unit_id, function, address, content):

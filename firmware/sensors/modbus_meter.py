@@ -8,7 +8,6 @@ from parkgate.reading import BAD_REPLY, TIMEOUT
 _ILLEGAL_ADDRESS, _ILLEGAL_VALUE = 2, 3  # Modbus Application Protocol V1.1b3, section 7
 _SILENCES_A_SAMPLE, _FAULTS_IN_A_ROW = 3, 3
 _WRITE_REGISTER = 6
-_ONCE_MORE = 2  # see ModbusBus.confirm
 _ASK_AGAIN_SAMPLES = 3600  # then registers that the meter refused are tried once more
 
 
@@ -20,9 +19,7 @@ class ModbusMeter:
     dies. If it is, the block is silent, and `silence` learns when to split it. At most 3 silent blocks are paid for in
     a sample, and 3 bad replies in a row end it. When a reply comes that nobody asked for, one may have been taken for
     another: the sample is given up. So it is when two answers have the same bytes and something that was no frame came
-    as well, or a request was not answered: the second may be a copy of the first, and its true answer destroyed. A
-    meter that was late before, or is hardly known, may also lose an answer: then what may be a copy is read once more,
-    and the new answer counts."""
+    as well, or a request was not answered: the second may be a copy of the first, and its true answer destroyed."""
 
     report = None
     taken_ms = None
@@ -114,34 +111,13 @@ class ModbusMeter:
         if again:
             # Where a copy was taken for an answer, the true answer comes before that to a newer read of another shape,
             # or within the guard.
-            sure = await self._bus.confirm(again)
-            unsure = not sure
-            if sure == _ONCE_MORE:
-                for reply in again:
-                    await self._ask_anew(plan, reply, values, qualities)
+            unsure = not await self._bus.confirm(again)
         if _unanswered(unit) != unanswered:
             unsure = unsure or bool(again) or unit.strange != strange
         elif again:
             unsure = unsure or unit.strange != strange
         if unsure or unit.doubles != doubles:
             for i in range(len(plan.blocks)):
-                plan.failed(i, BAD_REPLY, values, qualities)
-
-    async def _ask_anew(self, plan, doubtful, values, qualities):
-        """Read a block once more whose reply may have been a copy, now that no copy can follow: the new one counts."""
-        for i, block in enumerate(plan.blocks):
-            if doubtful.data and (block.function, block.address, block.count) == (
-                doubtful.function,
-                doubtful.address,
-                doubtful.count,
-            ):
-                try:
-                    reply = await self._ask(plan, i)
-                    if not reply.again or reply.data == doubtful.data:
-                        plan.decode(i, reply.data, values, qualities)
-                        return
-                except ModbusError:
-                    pass
                 plan.failed(i, BAD_REPLY, values, qualities)
 
     async def _ask(self, plan, index):

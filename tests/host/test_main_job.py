@@ -72,14 +72,21 @@ def test_values_at_the_hub_are_the_registers_to_the_last_digit(tmp_path, broker)
         assert park.at_hub()["readings_stored"] == len(rows)
         assert {row["quality"] for row in rows} == {"good"}
         assert {row["clock_trust"] for row in rows} == {"synchronised"}
-        pzem = [words for _, words in answers(park, 2)]
-        seen = samples(rows, "press")
-        assert len(seen) in (len(pzem), len(pzem) - 1)  # the last exchange may have met the kill
-        for words, sample in zip(pzem, seen):
-            assert sample["voltage"] == f"{Decimal(words[0]) / 10:.1f}"
-            assert sample["current"] == f"{Decimal(words[1] | words[2] << 16) / 1000:.3f}"
-            assert sample["active_power"] == f"{Decimal(words[3] | words[4] << 16) / 10:.1f}"
-            assert sample["import_active_energy"] == str(words[5] | words[6] << 16)
+        pzem = [words for _, words in answers(park, 2) if len(words) > 6]  # a read of less makes sure of one before
+        seen = [
+            [sample[name] for name in ("voltage", "current", "active_power", "import_active_energy")]
+            for sample in samples(rows, "press")
+        ]
+        told = [
+            [
+                f"{Decimal(words[0]) / 10:.1f}",
+                f"{Decimal(words[1] | words[2] << 16) / 1000:.3f}",
+                f"{Decimal(words[3] | words[4] << 16) / 10:.1f}",
+                str(words[5] | words[6] << 16),
+            ]
+            for words in pzem
+        ]
+        assert seen and in_order(seen, told)
         seen = samples(rows, "incomer")
         assert seen
         registers = {}
@@ -92,7 +99,13 @@ def test_values_at_the_hub_are_the_registers_to_the_last_digit(tmp_path, broker)
                 float_text(high, low, decimals, factor)
                 for high, low in zip(registers[address], registers[address + 1])
             ]
-            assert [sample[quantity] for sample in seen] == wanted[: len(seen)], quantity
+            assert in_order([sample[quantity] for sample in seen], wanted), quantity
+
+
+def in_order(values, answered):
+    """Whether `values` are among what was answered, in that order; an answer may have been asked for once more."""
+    left = iter(answered)
+    return all(value in left for value in values)
 
 
 def kept_in_journal(park, copy):

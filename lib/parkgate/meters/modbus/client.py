@@ -33,8 +33,7 @@ For (3) the client remembers what a unit still owes (debts.py). A request whose 
 Known limits. The reply to functions 5 and 6 equals the request: on an adapter that echoes, the echo looks like the
 reply until two echoes in a row have been seen (any reads show them). Another client's request that equals ours looks
 like our echo where the adapter echoes, or where a converter hands it over within two frame times and `frame_gap_us` of
-ours. As long as the adapter is not known to echo, a reply behind such bytes is doubtful: its `again` is set, as if it
-were a copy, and behind a probe the true reply is owed.
+ours.
 """
 
 from parkgate.clock import elapsed_us
@@ -290,9 +289,6 @@ class Client(Arrivals):
         self._remains = 0
         self._judge(start)
         again = unit.came(self._shape if not refused else (function | 0x80) << 8, crc, t_us, self.late_guard_us)
-        # What looked like our echo may be another client's request, and this the reply to it.
-        doubtful = self._echoed and not self.adapter_echoes
-        again = again or doubtful
         self._drop(length)
         if (unit.doubt(self._shape, refused) and not probe) or self._remains >= _REMAINS_MAX:
             # Another client asked the same while we waited (what came in front of this frame may be the remains of its
@@ -301,8 +297,6 @@ class Client(Arrivals):
             self._foreign_seen += 1
             return None
         unit.answered(self._shape, refused, self._sent_us, t_us, crc, again)
-        if doubtful and probe and not refused:  # nobody asks whether it was ours
-            unit.owe(self._shape, self._sent_us, t_us, AGAIN)
         self._finish(t_us)
         if refused:
             unit.probe_other = unit.probe_other or probe

@@ -5,9 +5,7 @@ another client that was seen on the line, or a second copy of a reply, from a un
 one debt for each such reply. It ends when
 
 - the owed frame arrives, during an exchange or between two: it is counted as late and never credited. What is drained
-  from a port arrived at an unknown moment since the last look: it pays debts first, and only then time ends any.
-  Nothing that was asked before it can follow, unless it may be the answer to another client: nobody knows when that
-  one asked, since a converter may have held its request back until ours went out;
+  from a port arrived at an unknown moment since the last look: it pays debts first, and only then time ends any;
 - the unit gives an unmistakable answer to a newer request of another shape (a probe), and `late_guard_us` has passed
   since the debt began. A meter answers in order, so nothing older can follow; the guard covers converters and bridges
   that do not keep the order;
@@ -25,10 +23,8 @@ the next request of its shape. If it comes later it may be taken for a reply; bu
 came less than `late_guard_us` and a reply time-out before, and the credited reply says so (`again`). The meter's reader
 then asks for something of another shape: the true reply comes before the answer to that, and counts as a double. If it
 is destroyed on the way, its remains count as `strange`, or the request that destroyed it gets no answer. In all three
-cases the sample is given up (sensors/modbus_meter.py); where nothing answers, the true reply is owed from then on. A
-unit that was late before, or is hardly known, may also lose a reply: what may be a copy is read from it once more, when
-no copy can follow any more, and the new reply counts. What remains: a first copy that comes later than that, or, of a
-unit that gave 100 replies and none of them late, one whose true reply is lost without a trace.
+cases the sample is given up (sensors/modbus_meter.py); where nothing answers, the true reply is owed from then on. What
+remains: a first copy that comes later than that, or whose true reply is lost without a trace.
 
 A reply of ours that comes after its time-out raises the unit's time-out, to 2.5 s at most; 250 prompt replies in a row
 bring it back.
@@ -138,14 +134,10 @@ class Unit(BusUnit):
                 self.debts.remove(debt)
                 self._wary = _COPY_REPLIES
                 return COPY
-        theirs = False  # when another client asked is not known: the line may have held its request back until ours
-        for debt in self.debts:
-            theirs = theirs or (debt[_SHAPE] == shape and debt[_WHOSE] == THEIRS)
         for i, debt in enumerate(self.debts):
             if debt[_SHAPE] == shape and debt[_WHOSE] != COPY:
                 self.debts.pop(i)
-                if not theirs:
-                    self.prove(debt[_ASKED])
+                self.prove(debt[_ASKED])
                 if debt[_WHOSE] == AGAIN:
                     self.unasked()  # so a copy had been credited
                 elif debt[_WHOSE] == OWN:
@@ -173,19 +165,17 @@ class Unit(BusUnit):
     def tried(self, asked_us, hold_off_us):
         """A request that was sent at `asked_us` was not answered: replies that were owed for so long had their chance
         to come out of any buffer that is emptied by the next request."""
-        self._probed(asked_us, asked_us)
+        self._probed(asked_us)
         self.debts = [
             debt
             for debt in self.debts
             if debt[_STATE] != _FRESH or debt[_WHOSE] == COPY or elapsed_us(asked_us, debt[_SINCE]) < hold_off_us
         ]
 
-    def _probed(self, asked_us, t_us):
-        """A request has gone out, and with it what a converter had held back: what may come of anything comes now. One
-        that went out before something was lost proves nothing: a converter may have begun to hold back since."""
-        first = self.debts[0] if self.debts else (None,)
-        if first[_SHAPE] == _ANY_SHAPE and first[_STATE] == _FRESH and elapsed_us(asked_us, first[_ASKED]) >= 0:
-            first[_STATE], first[_SINCE] = _TIMED, t_us
+    def _probed(self, t_us):
+        """A request has gone out, and with it what a converter had held back: what may come of anything comes now."""
+        if self.debts and self.debts[0][_SHAPE] == _ANY_SHAPE and self.debts[0][_STATE] == _FRESH:
+            self.debts[0][_STATE], self.debts[0][_SINCE] = _TIMED, t_us
 
     def doubt(self, shape, refused):
         """The oldest debt that a frame of this shape could pay; for a refusal, of this function. None without one."""
@@ -204,7 +194,7 @@ class Unit(BusUnit):
         function: then it proves the oldest of those only, and the reply to this request may still come.
         """
         doubtful = self.doubt(shape, refused)
-        self._probed(asked_us, t_us)
+        self._probed(t_us)
         if doubtful is not None and doubtful[_SHAPE] == _ANY_SHAPE:
             self.owe(shape, asked_us, t_us)
         elif doubtful is None:
