@@ -100,7 +100,7 @@ def test_from_a_bare_board_to_a_verified_reading(tmp_path, park):
 
 def _console(tmp_path, code):
     """The interactive console: history, completion, errors in words; what is locked, and the code."""
-    person = typed("console", "--port", tmp_path / "flash", HOME=str(tmp_path))
+    person = typed("console", "--port", tmp_path / "flash", HOME=str(tmp_path), XDG_STATE_HOME=str(tmp_path))
     person.expect("gateway>")
     person.send("settings show\r")
     person.expect("locked: unlock CODE first")

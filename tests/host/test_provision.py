@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from host_tools.base import keys
 from host_tools.broker.broker import Broker
 from host_tools.gateway import pull
 from host_tools.gateway import settings as settings_verb
@@ -172,7 +173,8 @@ def test_readings_travel_by_cable(tmp_path, bus, gateway):
     said = parkgate("provision", *words, "--no-code", check=False)
     assert "there is no hub in" in said and not folder.exists()
     folder.mkdir()
-    connect(folder).close()  # a hub that was started once
+    connect(folder).close()  # a hub that was started once: its database and its key
+    keys.hub_key(folder)
     parkgate("provision", *words, "--no-code")
     wait(lambda: gateway.status.get("held", 0) >= 2, 30, lambda: gateway.status)
     file, receipts = tmp_path / "pulled.jsonl", tmp_path / "receipts.jsonl"
