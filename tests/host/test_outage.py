@@ -218,7 +218,7 @@ def test_a_meter_away_the_whole_way(tmp_path):
         park.wait(lambda: instrument(park, "press")["state"] == "away", 30, "the press is away")
         time.sleep(6)
         found = instrument(park, "press")
-        assert abs(found["since_ms"] - away_ms) < 1500 and found["reason"] == "no answer"
+        assert abs(found["since_ms"] - away_ms) < 1500 and found["reason"] in ("no answer", "the bus is too busy")
         assert asked(park)["instruments_not_good"] == ["press"]
         assert park.gateway.status["away"] == 1 and park.gateway.status["missed"] > 8
         with page_of(browser, park.hub.page.rstrip("/"), viewport={"width": 1400, "height": 1100}) as page:
