@@ -61,7 +61,7 @@ def test_every_profile_is_recognised_among_all_others(name):
 
 def test_who_answers_at_which_baud_rate_and_as_what(capsys):
     with MeterBus(METERS, CURVE, strict_baud=True, seed=3) as bus:
-        words = ["meters", "scan", bus.device, "--units", "1-8", "--timeout-ms", "100"]
+        words = ["meters", "scan", bus.device, "--units", "1-8", "--timeout-ms", "300"]
         code = cli.main([*words, "--line", "9600", "--line", "2400N"])
         counts = bus.counts
     said = capsys.readouterr().out.splitlines()
@@ -83,7 +83,7 @@ def test_who_answers_at_which_baud_rate_and_as_what(capsys):
 
 def test_silence_is_said_with_what_to_do(capsys):
     with MeterBus([SimulatedMeter("pzem-004t", 9)], CURVE) as bus:
-        words = ["meters", "scan", bus.device, "--line", "9600", "--timeout-ms", "30", "--units"]
+        words = ["meters", "scan", bus.device, "--line", "9600", "--timeout-ms", "300", "--units"]
         assert cli.main([*words, "1-3"]) == 1
         assert "swap wires A and B" in capsys.readouterr().out
         assert cli.main([*words, "9", "--no-identify"]) == 0
