@@ -22,8 +22,9 @@ from pathlib import Path
 
 from host_tools.base import output, profile_files
 from host_tools.base.files import FileTrouble, read_text
-from host_tools.meters import new_profile, scan, test_meter
+from host_tools.meters import scan, test_meter
 from host_tools.meters.catalogue import compare, docs
+from host_tools.meters.new import interview
 from host_tools.meters.register_map import read_document
 from parkgate import quantities
 from parkgate.errors import ProfileError
@@ -53,7 +54,7 @@ def add_parser(subparsers):
     if "simulate" in sys.argv:
         # pymodbus is slow to import: only when it is needed.
         importlib.import_module("host_tools.meters.meter_simulator").add_arguments(simulate)
-    new_profile.add_arguments(verbs.add_parser("new", help="make a profile for a meter that has none yet"))
+    interview.add_arguments(verbs.add_parser("new", help="make a profile for a meter that has none yet"))
     for verb in verbs.choices.values():
         profile_files.add_argument(verb)
     return verbs
@@ -63,7 +64,7 @@ def run(args) -> int:
     """Run one of the verbs."""
     profile_files.use(args.meter_folders)
     if args.meters_verb == "new":
-        return new_profile.run(args)
+        return interview.run(args)
     if args.meters_verb == "list":
         return _list(args)
     if args.meters_verb == "show":

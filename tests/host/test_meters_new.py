@@ -11,8 +11,8 @@ from host_tools.base import profile_files
 from host_tools.base.paths import METER_PROFILES
 from host_tools.cli import main
 from host_tools.gateway.link import GatewayRefused, Link
-from host_tools.meters import word_orders
 from host_tools.meters.meter_simulator import MeterBus, SimulatedMeter
+from host_tools.meters.new import word_orders
 from host_tools.meters.register_map import encode
 from host_tools.sim.simulate import SimulatedGateway
 from parkgate.errors import ProfileError

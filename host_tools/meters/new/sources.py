@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from host_tools.base import files, profile_files
-from host_tools.meters import word_orders
+from host_tools.meters.new import word_orders
 from parkgate import quantities
 from parkgate.errors import ProfileError
 from parkgate.meters.profiles import split_name

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from host_tools.base import files, output, profile_files
 from host_tools.base.questions import ask, yes
-from host_tools.meters import profile_sources, word_orders
 from host_tools.meters.lines.opening import Bus, is_tcp, open_bus
+from host_tools.meters.new import sources, word_orders
 from parkgate import quantities
 from parkgate.errors import ModbusError, ProfileError
 from parkgate.meters import profiles
@@ -80,10 +80,10 @@ def run(args) -> int:
 
 
 def _run_dlt645(args, path: Path, baud: int, parity: str) -> int:
-    from host_tools.meters.dlt645 import new
+    from host_tools.meters.new import dlt645
 
     with output.talk(args):
-        document = new.run(args, path, baud, parity)
+        document = dlt645.run(args, path, baud, parity)
         write(path, document)
     output.show(args, _as_document(args, path, document))
     return 0
@@ -152,12 +152,12 @@ class Interview:
                 self.document = kept
                 return
         if self.args.csv:
-            self.document = profile_sources.from_csv(self.args.csv)
+            self.document = sources.from_csv(self.args.csv)
         elif self.args.copy:
-            self.document = profile_sources.from_profile(self.args.copy)
+            self.document = sources.from_profile(self.args.copy)
         elif self.args.from_scan and self.meter:
             print("Looking for registers that hold mains voltage, frequency or power; this takes a minute.", flush=True)
-            self.document = profile_sources.from_scan(self.meter.words)
+            self.document = sources.from_scan(self.meter.words)
             for row in self.document["registers"]:
                 print(f"  address {row[1]}: {row[5]}")
         self.document.setdefault("registers", [])
@@ -350,7 +350,7 @@ def live(document: dict, name: str, meter: Meter) -> list[str]:
             lines.append(f"{quantity:28} {' '.join(f'{word:04X}' for word in words)} is no {type_name}")
             continue
         value = found[0].number.scaleb(-decimals)
-        doubt = profile_sources.doubt(quantity, value, unit)
+        doubt = sources.doubt(quantity, value, unit)
         lines.append(f"{quantity:28} {value} {unit}" + (f"   ? {doubt}" if doubt else ""))
     return lines
 
