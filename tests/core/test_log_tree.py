@@ -139,13 +139,29 @@ def test_what_has_no_place_is_refused():
     raises(FormatError, tree.check_consistency, 2, 1, LEAVES[0], LEAVES[0], [])
 
 
+def view(nodes):
+    made = evidence.View()
+    made.add_nodes(nodes)
+    return made
+
+
 def test_other_histories_disagree_where_both_speak():
     size = 13
     one = evidence.inclusion_nodes(4, size, LEAVES[4], path(4, 0, size))
     other = dict(evidence.inclusion_nodes(9, size, LEAVES[9], path(9, 0, size)))
-    equal(evidence.disagreement(one, other), None)
+    equal(evidence.conviction(view(one), view(other)), None)
     other[(2, 0)] = LEAVES[0]
-    equal(evidence.disagreement(one, other), (2, 0))
+    equal(evidence.conviction(view(one), view(other)), "two hashes for the leaves from 0 on")
+
+
+def test_a_subtree_disagrees_with_the_leaves_that_another_view_holds():
+    held = {(0, n): LEAVES[n] for n in range(4)}
+    for level, index in ((1, 0), (1, 1), (2, 0)):
+        first = index << level
+        right = {(level, index): mth(first, first + (1 << level))}
+        equal(evidence.conviction(view(right), view(held)), None)
+        for one, other in (({(level, index): LEAVES[9]}, held), (held, {(level, index): LEAVES[9]})):
+            equal(evidence.conviction(view(one), view(other)), "two hashes for the leaves from %d on" % first)
 
 
 def test_a_frontier_is_the_tree():

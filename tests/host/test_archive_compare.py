@@ -51,14 +51,6 @@ def view(data):
     return made
 
 
-def judge(one, other):
-    """Why the two views convict, or None. What each can work out of the other's nodes is worked out first."""
-    for mine, theirs in ((one, other), (other, one)):
-        for node in list(theirs.nodes):
-            mine.node(*node)
-    return evidence.conviction(one, other)
-
-
 def two_views(seed):
     """(two archives, whether their histories differ in what both signed)."""
     rng = random.Random(seed)
@@ -83,7 +75,7 @@ def test_what_convicts_is_what_the_log_s_own_judge_convicts():
     for seed in range(300):
         both, differ = two_views(seed)
         said = reasons(compared(*both))
-        judged = judge(*map(view, both))
+        judged = evidence.conviction(*map(view, both))
         assert (said == ["two_histories"]) == (judged is not None), seed
         assert differ or judged is None, "nobody is convicted of one history"
         convicted += judged is not None

@@ -57,12 +57,6 @@ def frontier_count(size: int) -> int:
     return count
 
 
-def disagreement(one: dict, other: dict):
-    """The smallest (level, index) to which the two give different hashes, None when they agree or share nothing."""
-    differing = [node for node in one if node in other and one[node] != other[node]]
-    return min(differing) if differing else None
-
-
 def _nodes(level, at, index, size, first, path):
     """Walk up as the checks do, and note what is complete."""
     found = {(level, at): first}
@@ -144,9 +138,11 @@ def conviction(one: View, other: View):
     for size in one.roots:
         if other.roots.get(size, one.roots[size]) != one.roots[size]:
             return "two signed roots for %d leaves" % size
-    node = disagreement(one.nodes, other.nodes)
-    if node is not None:
-        return "two hashes for the leaves from %d on" % (node[1] << node[0])
+    for view, against in ((one, other), (other, one)):
+        for level, index in list(view.nodes):
+            found = against.node(level, index)  # what follows from what the other has, too
+            if found is not None and found != view.nodes[(level, index)]:
+                return "two hashes for the leaves from %d on" % (index << level)
     for view, against in ((one, other), (other, one)):
         for size, root in view.roots.items():
             found = against.root(size)
