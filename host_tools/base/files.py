@@ -103,6 +103,22 @@ def write(path: Path | str, data: str | bytes, mode: int | None = None) -> None:
         out.write(data.encode() if isinstance(data, str) else data)
 
 
+def write_once(path: Path | str, data: str | bytes, mode: int) -> None:
+    """Make a new file that holds `data`, whole or not at all. A file that is there already stays as it is: another
+    process was quicker. Raises FileTrouble."""
+    path = Path(path)
+    draft = _draft(path)
+    write(draft, data, mode)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise trouble("cannot make", path, error) from None
+    finally:
+        _forget(draft)
+
+
 @contextlib.contextmanager
 def writing(path: Path | str, mode: int | None = None) -> Iterator[BinaryIO]:
     """A binary file whose content becomes that of `path` when the block ends without an error. Raises FileTrouble for

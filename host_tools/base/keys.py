@@ -6,9 +6,7 @@ provisioned. The receipt key of a gateway is derived from both key pairs (SPEC 6
 cannot make it.
 """
 
-import contextlib
 import hmac
-import os
 import stat
 from pathlib import Path
 
@@ -190,17 +188,7 @@ def _make_private(path: Path) -> None:
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
-    files.write(draft, pem, 0o600)
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass  # another start was quicker: its key is the hub's
-    except OSError as error:
-        raise files.trouble("cannot make", path, error) from None
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink()
+    files.write_once(path, pem, 0o600)
 
 
 def _read_private(path: Path) -> HubKey:

@@ -6,8 +6,6 @@ file lies `log_public.key`: x and y in hexadecimal, then the two verifier keys o
 
 from __future__ import annotations
 
-import contextlib
-import os
 from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
@@ -94,17 +92,7 @@ def make(data_dir: Path) -> LogKey:
     """A new key in a file that is there whole or not at all, and never replaces another. Raises FileTrouble."""
     path = Path(data_dir) / KEY_FILE
     pem = LogKey(ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate()).pem
-    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
-    files.write(draft, pem, 0o600)
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass  # another start was quicker: its key is the log's
-    except OSError as error:
-        raise files.trouble("cannot make", path, error) from None
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink()
+    files.write_once(path, pem, 0o600)
     return read(data_dir)
 
 

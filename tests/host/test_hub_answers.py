@@ -8,22 +8,9 @@ import pytest
 
 from batches import FakeGateway
 from host_tools.hub.receiving import receive
-from hub_rig import NOW_MS, Rig
+from hub_rig import NOW_MS
 from parkgate.errors import FormatError, IntegrityError
 from parkgate.wire import receipt
-
-
-@pytest.fixture
-def gateway():
-    return FakeGateway(1)
-
-
-@pytest.fixture
-def rig(tmp_path, gateway):
-    rig = Rig(tmp_path)
-    rig.enrol(gateway)
-    yield rig
-    rig.store.close()
 
 
 def opened(rig, gateway, outcome):

@@ -2,26 +2,12 @@
 
 import pytest
 
-from batches import FakeGateway
 from host_tools.hub.receiving import present
 from host_tools.hub.receiving.accept import Held
-from hub_rig import NOW_MS, Rig
+from hub_rig import NOW_MS
 from parkgate.wire import receipt
 
 DAY_MS = 86_400_000
-
-
-@pytest.fixture
-def gateway():
-    return FakeGateway(1)
-
-
-@pytest.fixture
-def rig(tmp_path, gateway):
-    rig = Rig(tmp_path)
-    rig.enrol(gateway)
-    yield rig
-    rig.store.close()
 
 
 def wanted(rig, gateway, outcome):

@@ -121,8 +121,9 @@ def in_words(code: int) -> str:
 
 
 def _why(name, account) -> str:
-    """The reason of an outage in a person's words."""
-    if account and account.last:
+    """The reason of an outage in a person's words. `name` is the quality of the last reading: an instrument that was
+    asked and gave no answer is away, however busy its bus has become by asking it."""
+    if name != QUALITY_NAMES[TIMEOUT] and account and account.last:
         told = dict(zip(events.PERIOD_OUTCOMES, account.last))
         if told["bus busy"] > told["no answer"] + told["backed off"]:
             return "the bus is too busy"
