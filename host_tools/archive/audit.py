@@ -1807,7 +1807,8 @@ def line_words(verdict):
     """(name, state, sentence) of each of the four lines."""
     days = verdict["days"]
     batches = sum(gateway["batches"] for gateway in verdict["gateways"])
-    many = f"{batches} batches of {len(verdict['gateways'])} gateways"
+    count = len(verdict["gateways"])
+    many = f"{batches} batches of {count} gateway{'' if count == 1 else 's'}"
     lines, told = verdict["lines"], {}
     told["authentic"] = f"{many} are signed by keys that you trust"
     told["unaltered"] = f"{many}: no byte differs from what was signed, and each follows the one before"

@@ -51,17 +51,21 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--month", metavar="YYYY-MM", help="this month, in the park's time")
     parser.add_argument("--from", dest="begin", metavar="DATE", help="from this day (2026-10-01) or minute (…T08:00)")
     parser.add_argument("--to", dest="end", metavar="DATE", help="up to the beginning of this day, or this minute")
-    parser.add_argument("--zone", metavar="NAME", help="time zone, such as Asia/Phnom_Penh (default: this computer's)")
+    parser.add_argument(
+        "--zone", metavar="NAME", help="time zone, such as Asia/Phnom_Penh (default: the hub's, else this computer's)"
+    )
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the archive to write")
     output.add_json(parser)
 
 
 def run(args) -> int:
     """Raises ArchiveError, SettingsError, StoreError, FileTrouble."""
-    zone = zone_of(args.zone)
-    span = span_of(args, zone)
     if (args.data is None) == (args.messages is None):
         raise SettingsError("give --data (the hub's folder) or --messages (a file of `parkgate pull`)")
+    if args.zone is None and args.data is not None:
+        args.zone = _kept_zone(Path(args.data))
+    zone = zone_of(args.zone)
+    span = span_of(args, zone)
     if args.messages is not None and (not args.key or args.gateway or span != selection.Span(None, None)):
         raise SettingsError("--messages needs the gateway's --key, and takes everything that is in the file")
     if args.out.exists() or args.out.is_symlink():
@@ -125,8 +129,18 @@ def _write(args, span, zone):
     return taken._replace(left_out=left_out), unsigned
 
 
+def _kept_zone(path: Path) -> str | None:
+    """The time zone of the park, where the hub was started with --zone. Raises ArchiveError, StoreError."""
+    with contextlib.closing(_open(path)) as db:
+        row = db.execute("SELECT value FROM about WHERE name = 'setting zone'").fetchone()
+    return row[0] if row else None
+
+
 def _open(path: Path) -> sqlite3.Connection:
-    """The database of a hub's folder, or a file of it. Where nothing can be written, it is read as it lies there."""
+    """The database of a hub's folder, or a file of it. Where nothing can be written, it is read as it lies there.
+    Raises ArchiveError, StoreError."""
+    if not path.exists():
+        raise ArchiveError(f"there is no hub in {path}")
     folder = path if path.is_dir() else path.parent
     name = DATABASE_FILE if path.is_dir() else path.name
     return connect(folder, read_only=True, name=name)
