@@ -71,7 +71,7 @@ def bus(tmp_path):
 
 @pytest.fixture
 def gateway(tmp_path):
-    # `meters scan` at the console wants more than the usual heap leaves: README, "Honest limits".
+    # `meters scan` at the console wants more than the usual heap leaves: LIMITS.md.
     gateway = SimulatedGateway(tmp_path / "gateway", 600_000)
     gateway.bring_meters()
     gateway.start()
