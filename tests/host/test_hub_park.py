@@ -58,6 +58,19 @@ def test_power_and_energy_of_a_day_that_is_whole(rig, hall):
     assert found["halls"][0]["standing"] == "live"
 
 
+@pytest.mark.parametrize("minutes", [0, 1, 14, 15, 29])
+def test_the_first_minutes_of_a_day(rig, hall, minutes):
+    midnight = zone.begin("day", NOON, UTC)
+    now_ms = midnight + minutes * MINUTE
+    fill(rig, hall, midnight - 30 * zone.HOUR_MS, now_ms + MINUTE)
+    found = park(rig, hall, now_ms=now_ms)
+    by_now = minutes // 15 * 15 * MINUTE  # yesterday is compared by whole quarters of an hour
+    assert found["energy"]["yesterday_by_now"]["least_mwh"] == by_now * 6_000_000 // zone.HOUR_MS
+    assert found["energy"]["yesterday_by_now"]["exact"] == found["energy"]["yesterday"]["exact"] == 1
+    assert found["energy"]["yesterday"]["most_mwh"] == 144_000_000
+    assert found["halls"][0]["standing"] == "live"
+
+
 def test_a_day_that_began_late_is_not_called_exact(rig, hall):
     fill(rig, hall, NOON - 30 * zone.HOUR_MS, NOON + MINUTE)
     before = park(rig, hall)["energy"]["yesterday_by_now"]

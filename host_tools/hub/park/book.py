@@ -268,7 +268,7 @@ class Book:
 
     def ask(self, series: int, stretches: Sequence[tuple[int, int]]) -> list[tuple[Piece, bool]]:
         """Of each (begin, end), made of whole pieces: the sums, and whether they are all there. Where they are not,
-        some of the time is still due. Stretches touch and ascend."""
+        some of the time is still due. Stretches touch and ascend; in one that is empty nothing was used."""
         first, last = stretches[0][0] // PIECE_MS, -(-stretches[-1][1] // PIECE_MS)
         known = self._known(series)
         if known is None:
@@ -285,6 +285,9 @@ class Book:
                 found[piece.begin_ms // PIECE_MS] = piece
         answers = []
         for begin, end in stretches:
+            if begin == end:
+                answers.append((Piece(begin, end, grown=0, begin_open=False, end_open=False), True))
+                continue
             parts, whole = [], True
             for piece in range(begin // PIECE_MS, -(-end // PIECE_MS)):
                 there = found.get(piece)
