@@ -41,7 +41,7 @@ async def shake_hands(secured, timeout_ms, pause):
         over = changed
         changed = changed or record[0] == _CHANGE_CIPHER
         for message in (record,) if changed else messages(record):
-            costly = message[0] == _HANDSHAKE and message[5] in _COSTLY
+            costly = message[0] == _HANDSHAKE and not changed and message[5] in _COSTLY  # later ones are encrypted
             if costly and pause:
                 await pause()
             await _step(secured, message, costly)
