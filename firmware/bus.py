@@ -42,11 +42,12 @@ class ModbusBus:
         async with self._lock:
             return await self._exchange(unit_id, function, address, content)
 
-    async def confirm(self, doubtful):
+    async def confirm(self, doubtful, period_ms):
         """Ask for a read of another shape than the last of these replies of one unit, which may be copies; whether it
         was answered. Then all older replies of a unit that answers in order have come, and its `doubles` tells of those
-        that nobody had asked for. Replies of a unit that was late before, or is hardly known, may be out of order too:
-        they are waited for, a reply time-out and the guard longer. Without an answer the true replies are owed."""
+        that nobody had asked for. On a line where a unit was late before, or answered twice, replies may be out of
+        order too: they are waited for, a reply time-out and the guard longer; so are those of a unit that is hardly
+        known, where its `period_ms` has room for that. Without an answer the true replies are owed."""
         async with self._lock:
             client, last = self.client, doubtful[-1]
             unit = client.unit(last.unit_id)
@@ -54,8 +55,11 @@ class ModbusBus:
             if not confirmed:
                 for reply in doubtful:
                     client.doubt(reply, self._ticks_us())
-            elif unit.doubles or unit.statistics.late_frames or unit.statistics.ok < _TRUSTED_REPLIES:
-                await self._listen(last.unit_id, client.late_guard_us + unit.reply_timeout_us)
+            else:
+                wait_us = client.late_guard_us + unit.reply_timeout_us
+                known = unit.statistics.ok >= _TRUSTED_REPLIES or period_ms * 1000 < 2 * wait_us
+                if not known or any([u.doubles or u.statistics.late_frames for u in client.units.values()]):
+                    await self._listen(last.unit_id, wait_us)
             return confirmed
 
     async def _confirm(self, unit_id, function, address, content):

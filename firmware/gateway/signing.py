@@ -27,9 +27,7 @@ class Signing:
             await until_quiet(self._sampling)
             self._totals.write(self._mono_ms())  # its samples may leave the journal
         journal = self._journal
-        steps = batch.seal_steps(
-            self.signer, self._gateway_id, journal.epoch, journal.next_seq, payload, content_type
-        )
+        steps = batch.seal_steps(self.signer, self._gateway_id, journal.epoch, journal.next_seq, payload, content_type)
         sealed = await in_steps(steps)
         if is_batch:
             await until_quiet(self._sampling)  # what is given will be written to flash at once

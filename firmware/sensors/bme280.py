@@ -32,9 +32,7 @@ class Bme280(Sensor):
     machine.I2C; read() raises OSError when nobody answers."""
 
     def __init__(self, name, period_ms, i2c, address, sleep_ms):
-        super().__init__(
-            name, period_ms, "bme280", ("temperature", 2), ("relative_humidity", 1), ("air_pressure", 0)
-        )
+        super().__init__(name, period_ms, "bme280", ("temperature", 2), ("relative_humidity", 1), ("air_pressure", 0))
         self._i2c = i2c
         self._address = address
         self._sleep_ms = sleep_ms

@@ -165,7 +165,5 @@ def reporter(schema: list, report: dict):
     for name in report["deadbands"]:
         if name not in names:
             raise SettingsError("report.deadbands: it has no %s; there are %s" % (name, ", ".join(names)))
-    made = Reporter(
-        schema, report["reductions"], report["every"], report["heartbeat_s"] * 1000, report["deadbands"]
-    )
+    made = Reporter(schema, report["reductions"], report["every"], report["heartbeat_s"] * 1000, report["deadbands"])
     return made, reduced_schema(schema, report["reductions"])

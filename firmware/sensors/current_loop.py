@@ -21,9 +21,7 @@ class CurrentLoop(Sensor):
     """Channels: the loop's current, which always is what was measured, and the quantity that it stands for, on the
     line through `at_4ma` and `at_20ma` (in steps of the channel's scale). `i2c` as machine.I2C."""
 
-    def __init__(
-        self, name, period_ms, i2c, address, pin, shunt_mohm, quantity, scale, at_4ma, at_20ma, sleep_ms
-    ):
+    def __init__(self, name, period_ms, i2c, address, pin, shunt_mohm, quantity, scale, at_4ma, at_20ma, sleep_ms):
         profile = "ads1115 input %d, shunt %d mohm, %d..%d at 4..20 mA" % (pin, shunt_mohm, at_4ma, at_20ma)
         super().__init__(name, period_ms, profile, ("loop_current", 3), (quantity, scale))
         self._i2c = i2c

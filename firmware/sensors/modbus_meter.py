@@ -97,9 +97,7 @@ class ModbusMeter:
                     self._alive = self._alive and await self._answers(self._small(plan, i), False, again)
                     if not self._alive:
                         lost = TIMEOUT
-                    elif (
-                        asked and unit.statistics.late_frames == late and self.silence.silent(block) and plan.split(i)
-                    ):
+                    elif asked and unit.statistics.late_frames == late and self.silence.silent(block) and plan.split(i):
                         continue
             except ModbusError:
                 plan.failed(i, BAD_REPLY, values, qualities)
@@ -111,7 +109,7 @@ class ModbusMeter:
         if again:
             # Where a copy was taken for an answer, the true answer comes before that to a newer read of another shape,
             # or within the guard.
-            unsure = not await self._bus.confirm(again)
+            unsure = not await self._bus.confirm(again, self.period_ms)
         if _unanswered(unit) != unanswered:
             unsure = unsure or bool(again) or unit.strange != strange
         elif again:

@@ -1,6 +1,5 @@
 """What every instrument that is not a Modbus meter has in common."""
 
-
 STUCK_FRAMES = 1000
 
 

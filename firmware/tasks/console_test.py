@@ -331,7 +331,7 @@ _ADVICE = {
 def _decimal(value, scale):
     """`value` × 10^-scale as text."""
     if scale <= 0:
-        return str(value * 10 ** -scale)
+        return str(value * 10**-scale)
     text = str(abs(value))
     text = "0" * (scale + 1 - len(text)) + text
     return ("-" if value < 0 else "") + text[:-scale] + "." + text[-scale:]

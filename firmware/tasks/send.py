@@ -22,8 +22,19 @@ class Sender:
     signed heartbeat; `random(n)` is a whole number below n."""
 
     def __init__(
-        self, journal, make_session, topic_id, take_receipt, hub, make_beat, sending, take_time, take_log, random,
-        mono_ms, log
+        self,
+        journal,
+        make_session,
+        topic_id,
+        take_receipt,
+        hub,
+        make_beat,
+        sending,
+        take_time,
+        take_log,
+        random,
+        mono_ms,
+        log,
     ):
         self._journal = journal
         self._make_session = make_session

@@ -4,6 +4,7 @@ Times are board time: processor cycles at 125 MHz. The emulator does not reckon 
 `--cache` asks for its model of them; a real board lies between the two. Needs what tests/board/flash_image.py names.
 Writes build/bench-board.json.
 """
+
 import argparse
 import ast
 import csv
@@ -31,10 +32,14 @@ SCRIPT_TIMEOUT_S = 3600  # of the wall clock: on a machine that runs much else t
 
 SCRIPTS = {
     "library": "imports.py",
-    "columns": "columns.py", "sign": "sign.py", "seal": "seal.py", "journal": "journal.py",
+    "columns": "columns.py",
+    "sign": "sign.py",
+    "seal": "seal.py",
+    "journal": "journal.py",
     "sensing": "sensing.py",
     "gateway": "",  # the firmware itself: see gateway_share.py
-    "whole pico": "", "whole pico_w": "",  # the same with all around it: see whole_run.py
+    "whole pico": "",
+    "whole pico_w": "",  # the same with all around it: see whole_run.py
 }
 
 # What the design promises (lib/DESIGN.md).
@@ -132,8 +137,9 @@ def steel_columns() -> dict[str, list[int]]:
         return {}
     with file.open(newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))[STEEL_FIRST_ROW : STEEL_FIRST_ROW + ROWS]
-    columns = {f"steel {name}": [round(float(row[name]) * 100) for row in rows]
-               for name in ("kwh", "kvarh_lag", "pf_lag_pct")}
+    columns = {
+        f"steel {name}": [round(float(row[name]) * 100) for row in rows] for name in ("kwh", "kvarh_lag", "pf_lag_pct")
+    }
     total, counter = 123_456_789, []
     for value in columns["steel kwh"]:
         total += value
@@ -151,8 +157,11 @@ def columns_file(columns: dict[str, list[int]]) -> bytes:
 
 def board_files() -> dict[str, bytes]:
     """All that is on the board: the library compiled, the measuring code, the columns."""
-    files = {**compiled_tree(FIRMWARE), **compiled_tree(LIBRARY, "lib/parkgate"),
-             **compiled_tree(OTHERS_LIBRARIES, "lib")}
+    files = {
+        **compiled_tree(FIRMWARE),
+        **compiled_tree(LIBRARY, "lib/parkgate"),
+        **compiled_tree(OTHERS_LIBRARIES, "lib"),
+    }
     files.pop("main.mpy", None)  # it would start the gateway
     files["lib/measure.mpy"] = compiled(ON_BOARD / "measure.py")
     files["p256.tbl"] = b"".join(TABLES)
@@ -188,8 +197,9 @@ def measure(name: str, cache: bool) -> list[dict]:
         flash = pico.stats()["flash"]
     found = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     if name == "journal":
-        found.append({"name": "journal, flash programmed where not erased", "value": flash["not_erased"],
-                      "unit": "bytes"})
+        found.append(
+            {"name": "journal, flash programmed where not erased", "value": flash["not_erased"], "unit": "bytes"}
+        )
     return found
 
 

@@ -7,6 +7,7 @@ The plain Pico (emulator/, on rp2040js) is for figures: what a script measures o
 125 MHz, whatever the speed of this machine. The Pico W (emulator_w/, on rp2040py) is for the radio. Timeouts given
 here are in seconds of the wall clock; the emulators reach 0.15 and 0.03 to 0.12 of a real board.
 """
+
 import json
 import os
 import queue
@@ -91,8 +92,9 @@ class EmulatedPico:
     board: "pico" or "pico_w". The others are options of the emulators: see emulator/main.mjs.
     """
 
-    def __init__(self, *, board: str = "pico", files: dict[str, bytes] | None = None, flash: Path | None = None,
-                 **options):
+    def __init__(
+        self, *, board: str = "pico", files: dict[str, bytes] | None = None, flash: Path | None = None, **options
+    ):
         missing = missing_for(board)
         if missing:
             raise EmulatorError(missing)
@@ -104,9 +106,14 @@ class EmulatedPico:
         rom.write_bytes(boot_rom())
         options.update(flash=str(self.flash), boot_rom=str(rom))
         self._process = subprocess.Popen(
-            [*COMMANDS[board], json.dumps(options)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "RP2040JS": str(rp2040js_folder())}, cwd=REPOSITORY,
-            start_new_session=True)  # Ctrl-C at the terminal is for us; it ends when its standard input does
+            [*COMMANDS[board], json.dumps(options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "RP2040JS": str(rp2040js_folder())},
+            cwd=REPOSITORY,
+            start_new_session=True,
+        )  # Ctrl-C at the terminal is for us; it ends when its standard input does
         self.events: list[dict] = []
         self._lines: queue.Queue = queue.Queue()
         threading.Thread(target=self._read_lines, daemon=True).start()

@@ -4,6 +4,7 @@ No firmware image is in any package registry, so the tests take one by name: PIC
 the path separator, each for another board (official ones: https://micropython.org/download/RPI_PICO/ and
 .../RPI_PICO_W/). Which board an image is for is read from the image itself.
 """
+
 import importlib.util
 import os
 import shutil
@@ -88,8 +89,13 @@ def file_system(files: dict[str, bytes], size: int) -> bytes:
     from littlefs import LittleFS, UserContext
 
     context = UserContext(buffsize=size)
-    disk = LittleFS(context=context, block_size=ERASE_BYTES, block_count=size // ERASE_BYTES,
-                    prog_size=PAGE_BYTES, disk_version=LITTLEFS_DISK_VERSION)
+    disk = LittleFS(
+        context=context,
+        block_size=ERASE_BYTES,
+        block_count=size // ERASE_BYTES,
+        prog_size=PAGE_BYTES,
+        disk_version=LITTLEFS_DISK_VERSION,
+    )
     for name, content in files.items():
         folder = os.path.dirname(name)
         if folder:

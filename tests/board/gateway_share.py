@@ -33,8 +33,14 @@ MEASURED_S = 120  # board time: two batches
 SETTINGS = {
     "buses": [{"name": "rs485", "device": "rs485", "baud": 9600}],
     "instruments": [
-        {"name": f"meter{unit}", "profile": PROFILE, "bus": "rs485", "unit_id": unit, "period_ms": 1000,
-         "channels": CHANNELS}
+        {
+            "name": f"meter{unit}",
+            "profile": PROFILE,
+            "bus": "rs485",
+            "unit_id": unit,
+            "period_ms": 1000,
+            "channels": CHANNELS,
+        }
         for unit in UNITS
     ],
     "sealing": {"period_s": SEAL_PERIOD_S},

@@ -1,4 +1,5 @@
 """The flash file: UF2, board names, file system. These need no board and no firmware."""
+
 import struct
 
 import pytest
@@ -27,8 +28,10 @@ def test_what_is_no_uf2_is_taken_as_it_is(tmp_path):
     assert flash_image.firmware_bytes(file) == b"x" * 600
 
 
-@pytest.mark.parametrize("name, board", [
-    (b"Raspberry Pi Pico with RP2040", "pico"), (b"Raspberry Pi Pico W with RP2040", "pico_w"), (b"other", None)])
+@pytest.mark.parametrize(
+    "name, board",
+    [(b"Raspberry Pi Pico with RP2040", "pico"), (b"Raspberry Pi Pico W with RP2040", "pico_w"), (b"other", None)],
+)
 def test_the_board_is_read_from_the_firmware(name, board):
     assert flash_image.board_of(b"\0" * 100 + name + b"\0" * 100) == board
 

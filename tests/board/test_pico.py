@@ -2,6 +2,7 @@
 
 If these fail, figures and promises from the board mean nothing. They need a firmware image: PICO_IMAGE.
 """
+
 import re
 import socket
 import subprocess
@@ -35,8 +36,10 @@ def pico():
 
 
 def test_it_runs_micropython_with_our_files(pico):
-    output = pico.run("import sys, machine, hello\nprint(sys.implementation.version[:2] >= (1, 24), machine.freq())\n"
-                      "print(hello.greeting)")
+    output = pico.run(
+        "import sys, machine, hello\nprint(sys.implementation.version[:2] >= (1, 24), machine.freq())\n"
+        "print(hello.greeting)"
+    )
     assert output == "True 125000000\nhello\n"
 
 
@@ -46,8 +49,10 @@ def test_an_exception_on_the_board_is_told(pico):
 
 
 def test_time_is_counted_in_cycles(pico):
-    script = ("import time\ndef f():\n t = time.ticks_us()\n for i in range(10000): pass\n"
-              " return time.ticks_diff(time.ticks_us(), t)\nprint(f())")
+    script = (
+        "import time\ndef f():\n t = time.ticks_us()\n for i in range(10000): pass\n"
+        " return time.ticks_diff(time.ticks_us(), t)\nprint(f())"
+    )
     took_us = int(pico.run(script))
     assert 20_000 < took_us < 60_000
     assert abs(int(pico.run(script)) - took_us) < 200
@@ -87,8 +92,10 @@ def test_an_erase_takes_its_time_and_stops_interrupts(pico):
 
 def test_the_uart_keeps_its_baud_rate(pico):
     with pico.uart(1) as wire:
-        script = SETUP_UART + ("import time\nt = time.ticks_us()\nu.write(b'x' * 96)\nu.flush()\n"
-                               "print(time.ticks_diff(time.ticks_us(), t))")
+        script = SETUP_UART + (
+            "import time\nt = time.ticks_us()\nu.write(b'x' * 96)\nu.flush()\n"
+            "print(time.ticks_diff(time.ticks_us(), t))"
+        )
         took_us = int(pico.run(script))
         assert receive(wire, 96) == b"x" * 96
     assert 99_000 < took_us < 103_000
@@ -100,8 +107,10 @@ def test_a_file_written_during_a_reply_loses_bytes(pico):
     before = pico.stats()["uart"][1]
     with pico.uart(1) as wire:
         pico.enter_raw_repl()
-        pico.start_script("import rp2, time\nflash = rp2.Flash()\nwhile not u.any(): pass\n"
-                          "flash.ioctl(6, flash.ioctl(4, 0) - 1)\ntime.sleep_ms(200)\nprint(u.any())")
+        pico.start_script(
+            "import rp2, time\nflash = rp2.Flash()\nwhile not u.any(): pass\n"
+            "flash.ioctl(6, flash.ioctl(4, 0) - 1)\ntime.sleep_ms(200)\nprint(u.any())"
+        )
         wire.sendall(bytes(range(120)))
         output = pico.console.read_until(b"\x04", 60)
     overruns = pico.stats()["uart"][1]["overruns"] - before["overruns"]
@@ -155,8 +164,9 @@ def test_the_file_system_survives_cuts(torn, tmp_path):
         for operations in (3, 17, 40):
             last = cut(board, operations, torn)
             board.power_on()
-            content = board.run("import os\nprint(open('kept').read())\n"
-                                "print(open('whole').read() if 'whole' in os.listdir() else '')").split("\n")
+            content = board.run(
+                "import os\nprint(open('kept').read())\nprint(open('whole').read() if 'whole' in os.listdir() else '')"
+            ).split("\n")
             assert content[0] == "still here"
             if last:
                 number = int(content[1][:6])

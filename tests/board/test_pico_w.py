@@ -42,8 +42,10 @@ def test_it_reaches_this_machine_by_radio(pico):
         assert address == "10.0.0.2"
         assert int(free_bytes) > 180_000
         pico.enter_raw_repl()
-        pico.start_script(f"s = socket.socket()\ns.connect(('10.0.0.1', {server.getsockname()[1]}))\n"
-                          "s.send(b'ask')\nprint(s.recv(20))\ns.close()")
+        pico.start_script(
+            f"s = socket.socket()\ns.connect(('10.0.0.1', {server.getsockname()[1]}))\n"
+            "s.send(b'ask')\nprint(s.recv(20))\ns.close()"
+        )
         connection, _ = server.accept()
         with connection:
             connection.settimeout(300)

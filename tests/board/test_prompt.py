@@ -140,8 +140,10 @@ def test_a_fallen_program_waits_for_the_code_and_starts_again(pico, tmp_path):
         link.unlock(CODE)
         link.ask("repl", 60, repeat=False)
     pico.wait_for_event("reset", START_S)
-    pico.run("import os\nos.rename('/data/identity.key', '/data/k')\nf = open('/data/identity.key', 'wb')\n"
-             "f.write(b'x')\nf.close()")
+    pico.run(
+        "import os\nos.rename('/data/identity.key', '/data/k')\nf = open('/data/identity.key', 'wb')\n"
+        "f.write(b'x')\nf.close()"
+    )
     pico.power_off()
     pico.power_on()
     said = pico.console.read_until(b"repl [CODE]", START_S)

@@ -27,9 +27,7 @@ def configured(park: WholePark) -> dict:
     settings = park.settings()
     if park.network:
         settings["hub"] = {"public_key": park.hub.about["public_key"]}
-        settings["broker"].update(
-            host=THIS_MACHINE, port=park.broker.port, tls="on", ca=park.authority.setting
-        )
+        settings["broker"].update(host=THIS_MACHINE, port=park.broker.port, tls="on", ca=park.authority.setting)
         settings["network"]["ssid"] = ACCESS_POINT
     return settings
 

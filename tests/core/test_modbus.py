@@ -230,6 +230,7 @@ def test_an_answer_that_may_be_an_older_one_proves_nothing():
     equal(client.may_ask(1, 4, 2, 1400 * MS), True, "it is newer than the first request in any case")
     equal(client.may_ask(1, 4, 1, 1900 * MS), False)
     # An exception proves nothing either: it may refuse the second probe.
+    client.unit(1).probe_other = False
     client.request(1, 4, 0, 3, 2000 * MS, True)
     client.receive(frame(b"\x01\x84\x02"), 2020 * MS)
     equal(client.may_ask(1, 4, 1, 9999 * MS), False)

@@ -3,7 +3,7 @@
 from check import equal, true
 from parkgate.errors import ModbusForeign
 from parkgate.meters.modbus.client import Client, Reply
-from parkgate.meters.modbus.frame import encode_request, frame
+from parkgate.meters.modbus.frame import encode_request, frame, frame_length
 from test_modbus import MS, asked, reply
 
 
@@ -83,6 +83,15 @@ def test_a_port_that_ran_over_may_have_lost_a_request():
     equal(client.may_ask(1, 4, 2, 71001 * MS), True)
 
 
+def test_the_request_under_which_a_port_ran_over_is_no_probe():
+    """What was lost then may have an answer that a converter holds back until the next request."""
+    client = asked(1, 4, 0, 2)
+    client.receive(reply(9, 4, b"\x00\x01") * 80, 100 * MS)
+    client.poll(1000 * MS)
+    client.idle(b"", 60000 * MS)
+    equal(client.may_ask(1, 4, 3, 60000 * MS), False)
+
+
 def test_of_two_debts_the_older_is_paid_first():
     """What another client asked later, but was noted first, must not prove what we had asked before."""
     client = asked(1, 4, 0, 2)
@@ -91,6 +100,16 @@ def test_of_two_debts_the_older_is_paid_first():
     client.receive(reply(1, 4, b"\x00\x01\x00\x02"), 500 * MS)
     client.idle(b"", 600 * MS)
     equal([(debt[1], debt[4]) for debt in client.unit(1).debts], [(100 * MS, 0)])
+
+
+def test_the_answer_to_another_client_proves_nothing_of_ours():
+    """Its request may have been on the line before ours: a converter may hand it over only when ours goes out."""
+    client = asked(1, 4, 0, 2)
+    client.receive(encode_request(1, 4, 30, 1), 5 * MS)
+    client.poll(400 * MS)
+    client.receive(reply(1, 4, b"\x00\x01"), 500 * MS)
+    client.idle(b"", 60000 * MS)
+    equal(client.may_ask(1, 4, 2, 60000 * MS), False)
 
 
 def test_remains_of_a_reply_in_front_of_our_request_are_strange():
@@ -120,3 +139,48 @@ def test_a_second_client_before_us_is_waited_for():
     client.receive(reply(1, 4, b"\1\2\3\4"), 40 * MS)
     client.poll(60 * MS)
     equal(client.may_ask(1, 4, 2, 60 * MS), True)
+
+
+def test_a_reply_that_ends_in_zero_is_no_request():
+    """A CRC that fits still fits with a zero behind the frame, or without the zero that ends it."""
+    nine = b"\xc5\x04\x04\x00\x81\x00\x81\xee\x00"
+    equal(frame_length(nine, 0, 9), 9)
+    equal(frame_length(nine, 0, 8), 0, "33,024 registers are no request")
+    seven = reply(1, 4, b"\1\2")
+    equal(frame_length(seven + b"\x00", 0, 8), 7)
+    client = Client(9600)
+    client.unit(0xC5)
+    client.idle(nine, 0)
+    client.idle(b"", 50 * MS)
+    equal((client.unit(0xC5).doubles, client.unit(0xC5).debts), (1, []), "it was not asked for")
+
+
+def test_a_frame_that_is_a_reply_or_a_request_is_feared_as_both():
+    for word in range(0x10000):
+        both = frame(b"\x01\x04\x04\x02\x00" + bytes((word >> 8, word & 0xFF)))
+        if both[8] == 0 and word >> 8 == 2:
+            break  # two registers, or a request for two from address 1026 and a zero of noise
+    client = asked(1, 4, 0, 3)
+    client.poll(400 * MS)
+    client.idle(both, 500 * MS)
+    client.idle(b"", 550 * MS)
+    equal(client.unit(1).doubles, 1)
+    equal([client.may_ask(1, 4, count, 550 * MS) for count in (1, 2, 3)], [True, False, False])
+
+
+def test_a_reply_behind_what_may_be_no_echo_says_so():
+    """Another client's request that equals ours looks like our echo, and the reply to it like ours."""
+    client = Client(9600)
+    at = [0]
+
+    def ask(address, count, probe=False):
+        at[0] += 2000 * MS
+        client.idle(b"", at[0])
+        sent = client.request(1, 4, address, count, at[0], probe)
+        at[0] += 40 * MS
+        return client.receive(sent + frame(bytes((1, 4, 2 * count)) + bytes(2 * count)), at[0] - 20 * MS)
+
+    equal(ask(0, 2, True).again, True)
+    equal(client.may_ask(1, 4, 2, at[0]), False, "the reply to the probe itself may still come")
+    equal(ask(10, 3).again, False, "two echoes in a row: the adapter echoes")
+    equal(ask(20, 4).again, False)

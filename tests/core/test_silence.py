@@ -47,7 +47,7 @@ class Bus:
         data = b"".join([bytes((i >> 8, i & 255)) for i in range(address, address + count)])
         return Reply(data, address, count, address in self.again)
 
-    async def confirm(self, _doubtful):
+    async def confirm(self, _doubtful, _period_ms):
         self.confirmed += 1
         return True
 

@@ -101,8 +101,7 @@ def check(rig, gateway, rows, said):
         gw = readings.gateway_row(db, cose.thumbprint(gateway.xy).hex())
         middle = rows[len(rows) // 2][0]  # a question is answered with 20,000 points at most: asked twice
         shown = [
-            window.window(db, gw, [2], *span, None, 20_000)["series"][0]
-            for span in ((0, middle), (middle + 1, 2**50))
+            window.window(db, gw, [2], *span, None, 20_000)["series"][0] for span in ((0, middle), (middle + 1, 2**50))
         ]
         told = readings.recent_events(db, gw, 500)
     signed = []

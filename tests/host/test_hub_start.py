@@ -200,10 +200,7 @@ def test_each_cause_has_its_own_words(folder, monkeypatch):
 def test_a_read_only_folder_is_called_so(folder):
     """By a user who is not root, for whom nothing is read-only."""
     program = (
-        "import os, sys\n"
-        "from host_tools.hub.service import Hub\n"
-        "os.getuid() or os.setuid(65534)\n"
-        "Hub(sys.argv[1])\n"
+        "import os, sys\nfrom host_tools.hub.service import Hub\nos.getuid() or os.setuid(65534)\nHub(sys.argv[1])\n"
     )
     folder.chmod(0o555)
     for path in folder.iterdir():

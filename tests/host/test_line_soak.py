@@ -25,7 +25,7 @@ EXCHANGES = 12_000
 
 def test_no_value_is_wrong_in_the_short_form():
     result = soak(EXCHANGES, 1)
-    assert not result.bad(), result.wrong[:5]
+    assert not result.bad(), (result.wrong + result.lost)[:5]
     assert result.good > result.readings // 3
     assert min(result.late, result.doubled, result.foreign, result.echoes, result.collisions, result.refused) > 50
 
@@ -59,6 +59,12 @@ def time_ends_debts(monkeypatch):
     monkeypatch.setattr(debts, "_FRESH", -1)
 
 
+def owed_for_ever(monkeypatch):
+    """A read that is owed is never asked again, not even as a probe."""
+    monkeypatch.setattr(debts.Unit, "may_probe", lambda self, shape, *_: not self._owes(shape))
+    monkeypatch.setattr(debts, "_PROBE_COUNT_MAX", 4)
+
+
 def no_crc(monkeypatch):
     """A frame is taken by its head and length."""
     monkeypatch.setattr("parkgate.meters.modbus.client.crc16", lambda *_: 0)
@@ -74,11 +80,12 @@ def early_bytes_count(monkeypatch):
 
 
 def copies_are_not_noticed(monkeypatch):
-    """A reply frame that nobody asked for means nothing."""
+    """A reply frame that nobody asked for means nothing, nor do the bytes of a reply shortly before."""
     monkeypatch.setattr(debts.Unit, "unasked", lambda *_: None)
+    monkeypatch.setattr(debts.Unit, "came", lambda *_: False)
 
 
-@pytest.mark.parametrize("plant", [never_drained, no_debts, no_crc, copies_are_not_noticed])
+@pytest.mark.parametrize("plant", [never_drained, no_debts, no_crc, copies_are_not_noticed, owed_for_ever])
 def test_planted_faults_are_found(plant, monkeypatch):
     plant(monkeypatch)
     assert soak(EXCHANGES, 1, until_wrong=True).bad()
@@ -94,10 +101,11 @@ def main() -> int:
     print(f"seed {args.seed}", flush=True)
     began_s = time.perf_counter()
     result = soak(args.exchanges, args.seed, worlds=args.worlds)
-    for line in result.wrong[:20]:
+    for line in (result.wrong + result.lost)[:20]:
         print(line)
-    counted = ", ".join(f"{name} {value}" for name, value in vars(result).items() if name != "wrong")
-    print(f"{len(result.wrong)} wrong values; {counted}; {time.perf_counter() - began_s:.0f} s")
+    counted = ", ".join(f"{name} {value}" for name, value in vars(result).items() if not isinstance(value, list))
+    print(f"{len(result.wrong)} wrong values, {len(result.lost)} meters that never came back; {counted}")
+    print(f"{time.perf_counter() - began_s:.0f} s")
     return 1 if result.bad() else 0
 
 

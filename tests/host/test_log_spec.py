@@ -36,9 +36,7 @@ def the_receipt() -> bytes:
 def key() -> LogKey:
     p256 = int.from_bytes(sha256(b"SPEC 13: the log's P-256 key").digest(), "big")
     edwards = sha256(b"SPEC 13: the log's Ed25519 key").digest()
-    return LogKey(
-        ec.derive_private_key(p256, ec.SECP256R1()), ed25519.Ed25519PrivateKey.from_private_bytes(edwards)
-    )
+    return LogKey(ec.derive_private_key(p256, ec.SECP256R1()), ed25519.Ed25519PrivateKey.from_private_bytes(edwards))
 
 
 def test_the_hashes_of_the_example():

@@ -96,8 +96,7 @@ def test_values_at_the_hub_are_the_registers_to_the_last_digit(tmp_path, broker)
         for address, quantity, decimals in SDM630_FLOATS:
             factor = 1000 if quantity.endswith("_energy") else 1
             wanted = [
-                float_text(high, low, decimals, factor)
-                for high, low in zip(registers[address], registers[address + 1])
+                float_text(high, low, decimals, factor) for high, low in zip(registers[address], registers[address + 1])
             ]
             assert in_order([sample[quantity] for sample in seen], wanted), quantity
 

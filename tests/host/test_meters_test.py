@@ -45,9 +45,7 @@ def test_a_hall_is_diagnosed_in_words(hall, capsys):
     assert wrong[2] == [
         "WRONG: current transformer of L2 reversed: power is negative there, with as much current as elsewhere"
     ]
-    assert wrong[3] == [
-        "WRONG: L1 and L3 are swapped between voltage and current: the powers of the phases cancel out"
-    ]
+    assert wrong[3] == ["WRONG: L1 and L3 are swapped between voltage and current: the powers of the phases cancel out"]
     assert [line.split(" is ")[0] for line in wrong[4]] == [f"WRONG: wrong ratio: power of L{n}" for n in (1, 2, 3)]
     assert all(line.endswith("x 20, a transformer 100/5") for line in wrong[4])
     assert any(line.startswith("  voltage L1 ") and line.endswith(" V") for line in found[1])

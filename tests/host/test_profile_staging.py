@@ -56,9 +56,9 @@ def test_staging_refuses_by_name_and_line(gateway):
         with pytest.raises(GatewayRefused, match="there is no profile 'nowhere' here"):
             link.ask("settings set instruments.press.profile nowhere")
         with pytest.raises(GatewayRefused, match=r"instruments.0.channels: .* it has no 'voltage_l3'"):
-            link.ask('settings set instruments.press.channels voltage_l3')
+            link.ask("settings set instruments.press.channels voltage_l3")
         assert link.ask("settings diff") == ["nothing is staged"]
-        link.ask('settings set instruments.press.channels voltage')
+        link.ask("settings set instruments.press.channels voltage")
 
 
 @pytest.mark.parametrize(("notes_bytes", "fits"), [(0, True), (25_000, False)])

@@ -42,9 +42,7 @@ def test_core_as_boards_run_it(unix_port, as_on_boards, file):
 
 def _passes(server, file, optimise, root=ROOT):
     path = SEARCH_PATH if root == ROOT else [root / folder for folder in transformed.SEARCH]
-    finished = server.run(
-        root / "tests/core/run.py", [file], path=path, optimise=optimise, timeout_s=120, cwd=ROOT
-    )
+    finished = server.run(root / "tests/core/run.py", [file], path=path, optimise=optimise, timeout_s=120, cwd=ROOT)
     if finished.exit_code != 0:
         why = "ran out of time" if finished.timed_out else f"exit code {finished.exit_code}"
         pytest.fail(f"{file} on the Unix port, -O{optimise}: {why}\n{finished.output}", pytrace=False)
@@ -60,8 +58,7 @@ def test_a_failing_core_test_is_reported(unix_port, tmp_path, optimise):
     finished = _run_planted(
         unix_port,
         tmp_path,
-        "from check import equal\ndef test_good():\n    equal(1, 1)\n"
-        "def test_bad():\n    equal(1, 2, 'planted')\n",
+        "from check import equal\ndef test_good():\n    equal(1, 1)\ndef test_bad():\n    equal(1, 2, 'planted')\n",
         optimise=optimise,
     )
     assert finished.exit_code == 1
@@ -85,9 +82,7 @@ def test_a_core_file_without_tests_is_reported(unix_port, tmp_path):
 
 def test_an_endless_core_test_is_ended(unix_port, tmp_path):
     began_s = time.monotonic()
-    finished = _run_planted(
-        unix_port, tmp_path, "def test_endless():\n    while True:\n        pass\n", timeout_s=0.5
-    )
+    finished = _run_planted(unix_port, tmp_path, "def test_endless():\n    while True:\n        pass\n", timeout_s=0.5)
     assert finished.timed_out and finished.exit_code == -signal.SIGKILL
     assert time.monotonic() - began_s < 5
 
@@ -104,13 +99,9 @@ def test_a_run_that_dies_by_a_signal_is_reported(unix_port, tmp_path):
 
 def test_a_process_gets_arguments_path_heap_limit_and_optimisation(tmp_path):
     (tmp_path / "planted.py").write_text(
-        "import gc, sys\n"
-        "print(sys.argv[1:], gc.mem_alloc() + gc.mem_free() < 400_000, __debug__)\n"
-        "sys.exit(7)\n"
+        "import gc, sys\nprint(sys.argv[1:], gc.mem_alloc() + gc.mem_free() < 400_000, __debug__)\nsys.exit(7)\n"
     )
-    process = port.start(
-        "planted", ["a", "b"], path=[tmp_path], heapsize="390k", optimise=1, stdout=subprocess.PIPE
-    )
+    process = port.start("planted", ["a", "b"], path=[tmp_path], heapsize="390k", optimise=1, stdout=subprocess.PIPE)
     output, _ = process.communicate(timeout=100)
     assert output == b"['a', 'b'] True False\n"
     assert process.returncode == 7

@@ -70,7 +70,7 @@ def test_introduced_then_asked_every_two_hours(shown):
     again.signer.close()
     with Log.open(shown.rig.data_dir) as log:
         kept = {made.size: made.root for made in log.checkpoints()}
-    for data, in shown.rig.rows("SELECT event FROM event WHERE kind = 32"):
+    for (data,) in shown.rig.rows("SELECT event FROM event WHERE kind = 32"):
         _, size, root = cbor.decode(data)
         assert kept[size] == root, "the hub's signature for every claim is kept"
 

@@ -177,7 +177,6 @@ class Oracle:
 
     # What follows is private.
 
-
     def _is_empty(self, journal) -> bool:
         return journal.next_seq == 0 and not journal.counters.sampled
 

@@ -17,6 +17,9 @@ What a world may do, and up to which limits (those that lib/parkgate/meters/modb
 - damaged, cut and lost frames, noise, refusals;
 - an event loop that stands still for up to 0.7 s, pauses of many minutes, a clock that wraps, a port whose buffer of
   512 bytes overflows; a gateway that looks at the line while idle, or does not.
+
+At its end each world goes through an outage: its meters are silent for a while, polled at any pace. Then the line is
+sound, and each meter must give a good sample within two minutes: what is feared must not last for ever.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from parkgate.meters.modbus.client import Client
 from parkgate.meters.modbus.frame import characters_us, crc16, encode_request, frame
 from parkgate.meters.read_plan import ReadPlan
 from parkgate.meters.registers import layout
-from parkgate.reading import GOOD
+from parkgate.reading import GOOD, NOT_CONFIGURED
 from sensors.modbus_meter import ModbusMeter
 
 MS, S = 1000, 1000000
@@ -40,6 +43,7 @@ TIMEOUT_US, GUARD_US = 300 * MS, S
 LATEST_US = 9 * S
 WORDS = 65521
 PORT_BYTES = 512
+BACK_US = 120 * S
 
 
 @dataclass
@@ -59,12 +63,14 @@ class Result:
     echoes: int = 0
     collisions: int = 0
     refused: int = 0
+    lost: list[str] = field(default_factory=list)
 
     def add(self, world: World) -> None:
         self.worlds += 1
         self.readings += world.readings
         self.good += world.good
         self.wrong += world.wrong
+        self.lost += world.lost
         self.luck += world.luck
         self.copies += world.copies
         self.collisions += world.collisions
@@ -79,8 +85,8 @@ class Result:
         self.foreign += world.client.line.foreign_frames
 
     def bad(self) -> bool:
-        """Whether more values are wrong than the CRC let through."""
-        return len(self.wrong) > self.luck
+        """Whether more values are wrong than the CRC let through, or a meter never came back."""
+        return len(self.wrong) > self.luck or bool(self.lost)
 
 
 class Meter:
@@ -98,6 +104,9 @@ class Meter:
         self.damaged = dice.choice((0, 0, 0.01, 0.05))
         self.refuses = dice.choice((0, 0, 0, 0.02))
         self.no_single = dice.random() < 0.1  # refuses reads of one register
+        kind = random.Random(world.seed + unit_id).random()
+        self.one_function = kind < 0.4
+        self.exact = kind < 0.1  # refuses every read that goes beyond a block of the plan
         self.queues = dice.random() < 0.2
         self.copied = 0 if world.way == "held" else dice.choice((0, 0, 0, 0.02, 0.2, 1.0))
         self.copy_us = dice.choice((0, 3, 15, 40, 200, 900)) * MS
@@ -106,6 +115,13 @@ class Meter:
             world.second = False
             self.queues = True
         self.busy_us = 0
+        self.dead = False
+
+    def heal(self) -> None:
+        """From now on it answers every request at once."""
+        self.late = self.lost = self.damaged = self.refuses = self.copied = 0
+        self.base_us = min(self.base_us, 120 * MS)
+        self.dead = self.no_single = False
 
     def latency_us(self) -> int:
         dice = self.world.dice
@@ -117,7 +133,7 @@ class Meter:
     def take(self, request: bytes, end_us: int, number: int) -> None:
         """A request that has reached the meter whole."""
         world, dice = self.world, self.world.dice
-        if dice.random() < self.lost or (self.busy_us > end_us and not self.queues):
+        if self.dead or dice.random() < self.lost or (self.busy_us > end_us and not self.queues):
             return
         function, count = request[1], request[4] << 8 | request[5]
         start_us = max(end_us, self.busy_us) + self.latency_us()
@@ -125,7 +141,11 @@ class Meter:
             start_us = min(end_us + self.latency_us(), end_us + TIMEOUT_US + GUARD_US - 200 * MS)
         if start_us - end_us > LATEST_US - S - world.delay_us:
             return
-        if dice.random() < self.refuses or (self.no_single and count == 1):
+        first, last = request[3], request[3] + count
+        beyond = self.exact and not any(start <= first and last <= start + size for start, size in world.blocks)
+        if beyond or (self.one_function and function != 4):
+            answer = frame(bytes((self.unit_id, function | 0x80, 1)))
+        elif dice.random() < self.refuses or (self.no_single and count == 1):
             answer = frame(bytes((self.unit_id, function | 0x80, dice.choice((2, 4, 6)) if count == 1 else 6)))
         else:
             data = (number % WORDS).to_bytes(2, "big") * count
@@ -173,6 +193,7 @@ class World:
         self.hesitates = dice.choice((0, 0, 0.01, 0.05))
         self.pauses_ms = dice.choice(((5, 50), (100, 1000), (700, 1300), (1000, 10000), (10000, 1200000)))
         self.wrong: list[str] = []
+        self.lost: list[str] = []
         self.readings = self.good = self.luck = self.copies = self.collisions = 0
         self._arrivals: list = []
         self._tie = itertools.count()
@@ -187,6 +208,7 @@ class World:
         self.client = Client(BAUD, TIMEOUT_US)
         self.bus = ModbusBus(self, self.client, lambda: self.t_us & 0x3FFFFFFF)
         units = dice.sample(range(1, 256), dice.choice((1, 1, 2, 3)))
+        self.blocks: set[tuple[int, int]] = set()
         self.many_blocks = dice.random() < 0.7
         self.meters = {unit_id: Meter(self, unit_id) for unit_id in units}
         self.readers = [self._reader(unit_id) for unit_id in units]
@@ -195,6 +217,7 @@ class World:
         dice, entries, address = self.dice, [], 0
         sizes = dice.choice(((2, 2), (2, 2, 2), (4, 2, 2), (1, 1, 2), (10, 4, 10), (6, 2, 1)))
         for size in sizes if self.many_blocks else sizes[:1]:
+            self.blocks.add((address, size))
             entries += [(address + i, layout("uint16", function=4), 0) for i in range(size)]
             address += size + 8
         plan = ReadPlan(entries, 125)
@@ -207,7 +230,9 @@ class World:
             decode(index, data, values, qualities)
 
         plan.decode = noting
-        return ModbusMeter("m", unit_id, 1000, plan, self.bus, self.client.unit(unit_id)), unit_id
+        return ModbusMeter(
+            "m", unit_id, max(100, self.pauses_ms[0]), plan, self.bus, self.client.unit(unit_id)
+        ), unit_id
 
     # The port, with the calls of a board's Serial. Only here does time pass.
 
@@ -361,6 +386,23 @@ class World:
                 self._sample(reader, unit_id)
                 self._pause()
 
+    def outage(self) -> None:
+        """No meter answers for a while; then the line is sound. Notes which meter never came back."""
+        for meter in self.meters.values():
+            meter.dead = True
+        self.pauses_ms = self.dice.choice(((5, 50), (100, 300), (450, 550), (900, 1100), (3000, 10000)))
+        self.run(self.dice.choice((1, 2, 3, 5, 8, 20, 100)))
+        self.second, self.hesitates, self.reorders = False, 0, False
+        self.delay_us = min(self.delay_us, 16 * MS)
+        for meter in self.meters.values():
+            meter.heal()
+        began_us = self.t_us
+        waiting = list(self.readers)
+        while waiting and self.t_us - began_us < BACK_US:
+            waiting = [(reader, unit_id) for reader, unit_id in waiting if not self._sample(reader, unit_id)]
+            self._pause()
+        self.lost += [f"seed {self.seed}: unit {unit_id} never came back" for _, unit_id in waiting]
+
     def _pause(self) -> None:
         low, high = self.pauses_ms
         end_us = self.t_us + self.dice.randint(low, high) * MS
@@ -370,7 +412,8 @@ class World:
             if self.idles:
                 self.bus.idle()
 
-    def _sample(self, reader, unit_id) -> None:
+    def _sample(self, reader, unit_id) -> bool:
+        """Take one sample; whether all of it was good, but for what the meter had refused."""
         self.number_of.clear()
         values, qualities = run(reader.read())
         self.readings += len(values)
@@ -381,6 +424,7 @@ class World:
             number = self.number_of.get(i)
             if number is None or value != number % WORDS:
                 self.wrong.append(f"seed {self.seed}: unit {unit_id} channel {i}: {value} is not of request {number}")
+        return qualities is None or all(quality in (GOOD, NOT_CONFIGURED) for quality in qualities)
 
 
 def run(coroutine):
@@ -398,6 +442,7 @@ def soak(exchanges: int, seed: int, passes: int = 60, until_wrong: bool = False,
     while result.exchanges < exchanges if worlds is None else result.worlds < worlds:
         world = World(seed)
         world.run(passes)
+        world.outage()
         result.add(world)
         seed += 1
         if until_wrong and result.bad():

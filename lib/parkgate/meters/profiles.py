@@ -381,9 +381,7 @@ def _check_fields(document, name):
 
 
 def _is_pair(pair, low, high):
-    return (
-        type(pair) is list and len(pair) == 2 and all([type(part) is int and low <= part <= high for part in pair])
-    )
+    return type(pair) is list and len(pair) == 2 and all([type(part) is int and low <= part <= high for part in pair])
 
 
 def _check_writes(name, field, writes):
@@ -424,4 +422,4 @@ def _check_sunspec(document, name):
     models = document.get("sunspec", {})
     for model in models:
         if not model.isdigit() or (models[model] != "" and models[model] not in document.get("variants", {})):
-            raise ProfileError("%s: sunspec: %r is not a model's number with a variant (or \"\")" % (name, model))
+            raise ProfileError('%s: sunspec: %r is not a model\'s number with a variant (or "")' % (name, model))

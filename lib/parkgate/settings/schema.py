@@ -219,12 +219,9 @@ def _look_into_maps(settings):
                 family = item["family"]
                 if family not in sensors.FAMILIES:
                     raise SettingsError(
-                        "%s.family: there is no %r; there are %s"
-                        % (path, family, ", ".join(sensors.FAMILIES))
+                        "%s.family: there is no %r; there are %s" % (path, family, ", ".join(sensors.FAMILIES))
                     )
-                item["options"] = sensors.options(
-                    path + ".options", family, item["options"], _section, REQUIRED
-                )
+                item["options"] = sensors.options(path + ".options", family, item["options"], _section, REQUIRED)
             if item["report"]:
                 item["report"] = sensors.report(path + ".report", item["report"], _section)
 

@@ -104,9 +104,7 @@ class Slots:
             self._confirmed, self._rejected, self._starts, self._imported = mark[1:]
 
     def _write_mark(self):
-        self._files.write(
-            MARK, _wrap([_VERSION, self._confirmed, self._rejected, self._starts, self._imported])
-        )
+        self._files.write(MARK, _wrap([_VERSION, self._confirmed, self._rejected, self._starts, self._imported]))
 
     def _choose(self):
         """Settings of the slot to use, None when there is none; sets what is known of it."""

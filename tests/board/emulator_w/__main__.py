@@ -110,9 +110,7 @@ class Emulator:
                 servers[f"uart{index}"] = await wire.listen()
         tell({"event": "ready", "ports": {name: port for name, (_, port) in servers.items()}})
         commands = asyncio.StreamReader()
-        await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(commands), sys.stdin
-        )
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
         while line := await commands.readline():
             try:
                 tell({"ok": True, **self.do(json.loads(line))})

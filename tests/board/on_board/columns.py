@@ -1,4 +1,5 @@
 """Runs on the board: encoding time of each column in columns.bin (see tests/board/bench.py)."""
+
 import struct
 
 from measure import Steps, report

@@ -1,4 +1,5 @@
 """Runs on the board: measures in board time and reports one figure a line, as JSON."""
+
 import gc
 import json
 import time

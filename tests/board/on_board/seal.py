@@ -1,4 +1,5 @@
 """Runs on the board: one batch of 240 samples of 3 channels, from rows to sealed bytes."""
+
 import struct
 
 from measure import Steps, report
@@ -37,8 +38,15 @@ def table():
 p256.use_table(CombTable("p256.tbl").point)
 KEY = p256.key_from_entropy(bytes(range(40)))
 header = batch.Header(
-    prev=bytes(32), boot=7, cause=1, sampled=720, dropped=0, receipt_seq=3, settings_id=bytes(16),
-    schema=b"", with_schema=False,
+    prev=bytes(32),
+    boot=7,
+    cause=1,
+    sampled=720,
+    dropped=0,
+    receipt_seq=3,
+    settings_id=bytes(16),
+    schema=b"",
+    with_schema=False,
 )
 payload = Steps(batch.payload_steps(header, [table()], []))
 report("payload of 240 x 3 readings", payload.total_us / 1000, "ms")

@@ -3,6 +3,7 @@
 A poll is request, reply in two pieces and decoding of ten floats of 32 bit, as a meter with ten channels gives them.
 Twenty channels at 1 Hz are two such polls and two encoded samples a second.
 """
+
 from array import array
 
 from measure import Steps, once_us, report

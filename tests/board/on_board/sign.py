@@ -1,4 +1,5 @@
 """Runs on the board: what the public-key operations take."""
+
 from measure import Steps, once_us, report
 
 from hal.comb_table import CombTable
@@ -14,7 +15,6 @@ def told(name, steps):
     report(name + ", longest step", run.longest_us / 1000, "ms")
     report(name + ", heap used up", run.churn_bytes, "bytes")
     return run.result
-
 
 
 def table_in_memory():

@@ -186,9 +186,7 @@ def _limits(found, made):
 
 def rows(channels):
     """(quantity, unit, scale, step) of a profile's channels; a float's register has no step of its own."""
-    return [
-        (c.quantity, c.unit, c.scale, 1 if registers.kind(c.code) == registers.FLOAT else c.step) for c in channels
-    ]
+    return [(c.quantity, c.unit, c.scale, 1 if registers.kind(c.code) == registers.FLOAT else c.step) for c in channels]
 
 
 def build(name, channels, note, single=False):

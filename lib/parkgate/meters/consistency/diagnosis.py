@@ -129,7 +129,7 @@ def _text(value, scale):
     while scale > 4:
         value, scale = value // 10, scale - 1
     if scale <= 0:
-        return str(value * 10 ** -scale)
+        return str(value * 10**-scale)
     text = str(abs(value))
     text = "0" * (scale + 1 - len(text)) + text
     text = text[:-scale] + "." + text[-scale:]

@@ -38,7 +38,7 @@ def check_identifier(where, identifier, code):
     right = type(identifier) is str and len(identifier) == 8 and not identifier.strip("0123456789ABCDEF")
     if not right:
         raise ProfileError(
-            "%s: impossible identifier %r; it is text of 8 hexadecimal digits in capitals, such as \"02010100\""
+            '%s: impossible identifier %r; it is text of 8 hexadecimal digits in capitals, such as "02010100"'
             % (where, identifier)
         )
     if "FF" in (identifier[2:4], identifier[4:6], identifier[6:8]):

@@ -7,7 +7,7 @@ them; client.Client decides when, and takes the reply to its own request out fir
 from parkgate.meters.bus_client import CRC_OURS, DAMAGED, NOTHING, SHORT_OURS, BusClient
 
 from .debts import THEIRS, Unit
-from .frame import FRAME_BYTES_MAX, READ_BITS_MAX, WRITE_REGISTERS, frame_length, shape_of, silence_us
+from .frame import FRAME_BYTES_MAX, READ_BITS_MAX, WRITE_REGISTERS, frame_length, is_read_request, shape_of, silence_us
 
 _BUFFER_BYTES = 2 * FRAME_BYTES_MAX + 32
 _ECHOES_IN_A_ROW = 2  # then the adapter is known to echo
@@ -56,6 +56,8 @@ class Arrivals(BusClient):
         data, start, rest = self._buffer, 0, 0
         while start < self._length:
             length = frame_length(data, start, self._length)
+            if length == 8 and start + 8 == self._length and data[start + 1] <= 4 == data[start + 2]:
+                return self.frame_gap_us  # a zero more would make a reply of it
             start += length or 1
             rest = start if length else rest
         for i in range(max(rest, self._length - 7), self._length):
@@ -94,6 +96,8 @@ class Arrivals(BusClient):
         if unit is None:
             self._count_foreign()
             return
+        asked = is_read_request(data, start, self._length)  # even if it can be a reply too: both are feared
+        whose = None
         if function & 0x80:
             crc = data[start + length - 2] | data[start + length - 1] << 8
             unit.came(function << 8, crc, t_us, self.late_guard_us)
@@ -102,12 +106,11 @@ class Arrivals(BusClient):
             shape = function << 8 | data[start + 2]
             crc = data[start + length - 2] | data[start + length - 1] << 8
             unit.came(shape, crc, t_us, self.late_guard_us)
-            whose = unit.pay(shape, t_us, crc)
+            if length == 8 or not asked:
+                whose = unit.pay(shape, t_us, crc)
             if whose is None and length != 8:
                 unit.unasked()
-        else:
-            whose = None
-        if whose is None and function <= 4 and length == 8:
+        if whose is None and asked:
             self._owe_theirs(unit, shape_of(function, data[start + 4] << 8 | data[start + 5]))
         else:
             self._let_rest(unit, t_us)

@@ -33,7 +33,8 @@ For (3) the client remembers what a unit still owes (debts.py). A request whose 
 Known limits. The reply to functions 5 and 6 equals the request: on an adapter that echoes, the echo looks like the
 reply until two echoes in a row have been seen (any reads show them). Another client's request that equals ours looks
 like our echo where the adapter echoes, or where a converter hands it over within two frame times and `frame_gap_us` of
-ours.
+ours. As long as the adapter is not known to echo, a reply behind such bytes is doubtful: its `again` is set, as if it
+were a copy, and behind a probe the true reply is owed.
 """
 
 from parkgate.clock import elapsed_us
@@ -114,10 +115,10 @@ class Client(Arrivals):
         return self.other_read(unit_id, function, address, content, t_us)
 
     def other_read(self, unit_id, function, address, content, t_us):
-        """A short read of another shape than this request, of which none is owed; None when there is none."""
+        """A short read of another shape than this request (see debts.Unit.other_read); None when there is none."""
         unit = self.unit(unit_id)
         unit.forget(t_us, self.hold_off_us, self.late_guard_us)
-        return unit.other_read(function, address, shape_of(function, content))
+        return unit.other_read(function, address, shape_of(function, content), t_us, self.hold_off_us)
 
     def doubt(self, reply, t_us):
         """This reply may have been a copy, and nothing has shown the contrary: the true one is owed."""
@@ -145,7 +146,7 @@ class Client(Arrivals):
         unit = self.unit(unit_id)
         shape = shape_of(function, content)
         debt = self._debt(unit, shape, t_us)
-        if debt is not None and not (probe and (debt[0] == shape or unit.may_probe(shape))):
+        if debt is not None and not (probe and (debt[0] == shape or unit.may_probe(shape, t_us, self.hold_off_us))):
             raise ModbusError("unit %d may still send an older reply of this shape: probe it first" % unit_id)
         if function <= 4:
             self._reply_bytes = 5 + content_bytes(function, count)
@@ -179,6 +180,8 @@ class Client(Arrivals):
             self._line_used_us = t_us
         self._look_for_overflow(early, t_us)
         self._take(early, t_us)
+        if early and self.waiting:
+            self._look_for_echo(t_us)
         self._early = self._length
 
     def due_us(self, t_us):
@@ -237,8 +240,8 @@ class Client(Arrivals):
         unit.forget(t_us, self.hold_off_us, self.late_guard_us)
         return unit.debt(shape)
 
-    def _search(self, t_us):
-        """Look for our reply in what has come since our request had ended."""
+    def _look_for_echo(self, t_us):
+        """Where what comes behind the echo of our request begins in the buffer; 0 where no echo is seen."""
         start = 0
         sent = self._sent
         identical = self._head == sent[:6] and self._reply_bytes == len(sent)
@@ -251,8 +254,12 @@ class Client(Arrivals):
                 if not identical:
                     self._judge(start)  # the echo is gone: the same bytes once more are another client's
                     start = 0
-        start = max(start, self._early)
-        refusal = bytes((sent[0], sent[1] | 0x80))
+        return start
+
+    def _search(self, t_us):
+        """Look for our reply in what has come since our request had ended."""
+        start = max(self._look_for_echo(t_us), self._early)
+        refusal = bytes((self._sent[0], self._sent[1] | 0x80))
         while self.waiting:
             found = self._find(self._head, self._reply_bytes, start)
             refused = self._find(refusal, 5, start)
@@ -289,6 +296,9 @@ class Client(Arrivals):
         self._remains = 0
         self._judge(start)
         again = unit.came(self._shape if not refused else (function | 0x80) << 8, crc, t_us, self.late_guard_us)
+        # What looked like our echo may be another client's request, and this the reply to it.
+        doubtful = self._echoed and not self.adapter_echoes
+        again = again or doubtful
         self._drop(length)
         if (unit.doubt(self._shape, refused) and not probe) or self._remains >= _REMAINS_MAX:
             # Another client asked the same while we waited (what came in front of this frame may be the remains of its
@@ -296,10 +306,14 @@ class Client(Arrivals):
             unit.statistics.foreign_frames += 1
             self._foreign_seen += 1
             return None
-        unit.answered(self._shape, refused, self._sent_us, t_us, crc, again)
+        mistakable = unit.doubt(self._shape, refused) is not None
+        unit.answered(self._shape, refused, self._sent_us, t_us, crc, again, self.hold_off_us)
+        if doubtful and probe and not refused:  # nobody asks whether it was ours
+            unit.owe(self._shape, self._sent_us, t_us, AGAIN)
         self._finish(t_us)
         if refused:
-            unit.probe_other = unit.probe_other or probe
+            if probe:  # with the other function next, unless this refusal proves as much as an answer
+                unit.probe_other = not (unit.probe_other and mistakable)
             unit.statistics.count_exception(code)
             refusal = ModbusExceptionReply(code)
             if again:

@@ -5,12 +5,15 @@ another client that was seen on the line, or a second copy of a reply, from a un
 one debt for each such reply. It ends when
 
 - the owed frame arrives, during an exchange or between two: it is counted as late and never credited. What is drained
-  from a port arrived at an unknown moment since the last look: it pays debts first, and only then time ends any;
+  from a port arrived at an unknown moment since the last look: it pays debts first, and only then time ends any.
+  Nothing that was asked before it can follow, unless it may be the answer to another client: nobody knows when that
+  one asked, since a converter may have held its request back until ours went out;
 - the unit gives an unmistakable answer to a newer request of another shape (a probe), and `late_guard_us` has passed
   since the debt began. A meter answers in order, so nothing older can follow; the guard covers converters and bridges
   that do not keep the order;
-- a newer request was sent in vain `hold_off_us` after the debt began, or later. Time alone never ends a debt: a
-  converter may hold a reply back until the next request goes out.
+- a newer request was sent in vain `hold_off_us` after the debt began, or later, or was refused. Time alone never ends
+  a debt: a converter may hold a reply back until the next request goes out. So that there always is such a request, one
+  of a shape that has been owed for `hold_off_us` may be sent as a probe where all are owed.
 
 So a late frame ends as a count and never as a value: from a meter that answers in order, whatever its delay, as long as
 it answers a probe; out of order up to a delay of `reply_timeout_us + late_guard_us`; from a unit that answers no probe
@@ -31,7 +34,7 @@ bring it back.
 """
 
 from parkgate.clock import elapsed_us
-from parkgate.meters.bus_client import BusUnit
+from parkgate.meters.bus_client import LONG_US, BusUnit
 
 from .frame import shape_of
 
@@ -41,7 +44,7 @@ OWN, THEIRS, COPY, DAMAGED, AGAIN = 0, 1, 2, 3, 4
 
 _COPY_REPLIES = 1000  # so many replies without a copy: the unit is taken to send no copies any more
 _DEBTS_MAX = 16
-_PROBE_COUNTS = (1, 2, 3, 4)
+_PROBE_COUNT_MAX = _DEBTS_MAX + 2  # more than can be owed: one is always free
 _ANY_SHAPE = -1
 _SHAPE, _ASKED, _SINCE, _WHOSE, _STATE, _CRC = 0, 1, 2, 3, 4, 5  # places in a debt
 _FRESH, _TIMED, _PROVEN = 0, 1, 2  # states: it may come at any time; time ends it; the unit answered something newer
@@ -98,26 +101,35 @@ class Unit(BusUnit):
                 return debt
         return None
 
-    def other_read(self, function, address, own):
-        """(function, address, count) of a short read whose shape is not `own` and not owed; None when there is none."""
+    def other_read(self, function, address, own, t_us, hold_off_us):
+        """(function, address, count) of a short read whose shape is not `own` and not owed. Where all of them are owed,
+        one that has been owed for `hold_off_us`: sent in vain it ends its debt, and answered it is the newest debt of
+        its shape, so that a unit that was dead is asked again. None when there is neither."""
         if function > 4:
             function = 3
         if self.probe_other:
             function = ((function - 1) ^ 1) + 1  # 1 and 2, 3 and 4: an exception names the function, so it counts
         found = None
-        for n in _PROBE_COUNTS:
+        for n in range(1, _PROBE_COUNT_MAX + 1):
             count = n if function > 2 else 8 * n - 7  # replies of coils differ by whole bytes
             shape = shape_of(function, count)
-            if shape != own and address + count <= 0x10000 and self.may_probe(shape):
-                if not self._came_lately(shape):  # of which no copy can be on its way
+            if shape != own and address + count <= 0x10000 and self.may_probe(shape, t_us, hold_off_us):
+                if not self._owes(shape) and not self._came_lately(shape):  # of which nothing can be on its way
                     return function, address, count
                 found = found or (function, address, count)
         return found
 
-    def may_probe(self, shape):
-        """Whether a read of this shape may be sent as a probe."""
+    def _owes(self, shape):
+        return any([debt[_SHAPE] == shape for debt in self.debts])
+
+    def may_probe(self, shape, t_us, hold_off_us):
+        """Whether a read of this shape may be sent as a probe: nothing of it is owed, or all of that has been for
+        `hold_off_us`, and no answer has come since to say that it is over soon."""
+        owed = self._owes(shape)
         for debt in self.debts:
-            if debt[_SHAPE] == shape or (debt[_SHAPE] == _ANY_SHAPE and debt[_STATE] != _FRESH):
+            hinders = debt[_SHAPE] == shape or debt[_SHAPE] == _ANY_SHAPE
+            recent = debt[_STATE] != _FRESH or elapsed_us(t_us, debt[_SINCE]) < hold_off_us
+            if hinders and (debt[_STATE] != _FRESH if not owed else recent):
                 return False
         return True
 
@@ -134,10 +146,14 @@ class Unit(BusUnit):
                 self.debts.remove(debt)
                 self._wary = _COPY_REPLIES
                 return COPY
+        theirs = False  # when another client asked is not known: the line may have held its request back until ours
+        for debt in self.debts:
+            theirs = theirs or (debt[_SHAPE] == shape and debt[_WHOSE] == THEIRS)
         for i, debt in enumerate(self.debts):
             if debt[_SHAPE] == shape and debt[_WHOSE] != COPY:
                 self.debts.pop(i)
-                self.prove(debt[_ASKED])
+                if not theirs:
+                    self.prove(debt[_ASKED])
                 if debt[_WHOSE] == AGAIN:
                     self.unasked()  # so a copy had been credited
                 elif debt[_WHOSE] == OWN:
@@ -165,17 +181,22 @@ class Unit(BusUnit):
     def tried(self, asked_us, hold_off_us):
         """A request that was sent at `asked_us` was not answered: replies that were owed for so long had their chance
         to come out of any buffer that is emptied by the next request."""
-        self._probed(asked_us)
+        self._probed(asked_us, asked_us)
+        self._end_old(asked_us, hold_off_us)
+
+    def _end_old(self, asked_us, hold_off_us):
         self.debts = [
             debt
             for debt in self.debts
             if debt[_STATE] != _FRESH or debt[_WHOSE] == COPY or elapsed_us(asked_us, debt[_SINCE]) < hold_off_us
         ]
 
-    def _probed(self, t_us):
-        """A request has gone out, and with it what a converter had held back: what may come of anything comes now."""
-        if self.debts and self.debts[0][_SHAPE] == _ANY_SHAPE and self.debts[0][_STATE] == _FRESH:
-            self.debts[0][_STATE], self.debts[0][_SINCE] = _TIMED, t_us
+    def _probed(self, asked_us, t_us):
+        """A request has gone out, and with it what a converter had held back: what may come of anything comes now. One
+        that went out before something was lost proves nothing: a converter may have begun to hold back since."""
+        first = self.debts[0] if self.debts else (None,)
+        if first[_SHAPE] == _ANY_SHAPE and first[_STATE] == _FRESH and elapsed_us(asked_us, first[_ASKED]) >= 0:
+            first[_STATE], first[_SINCE] = _TIMED, t_us
 
     def doubt(self, shape, refused):
         """The oldest debt that a frame of this shape could pay; for a refusal, of this function. None without one."""
@@ -187,14 +208,14 @@ class Unit(BusUnit):
                 return debt
         return None
 
-    def answered(self, shape, refused, asked_us, t_us, crc, again=False):
+    def answered(self, shape, refused, asked_us, t_us, crc, again, hold_off_us):
         """A reply was credited to the request of this shape sent at `asked_us`: what it proves about older ones.
 
         It may be the reply to an older request where one of this shape is owed, or, for a refusal, one of this
         function: then it proves the oldest of those only, and the reply to this request may still come.
         """
         doubtful = self.doubt(shape, refused)
-        self._probed(t_us)
+        self._probed(asked_us, t_us)
         if doubtful is not None and doubtful[_SHAPE] == _ANY_SHAPE:
             self.owe(shape, asked_us, t_us)
         elif doubtful is None:
@@ -203,6 +224,7 @@ class Unit(BusUnit):
             if refused and self._wary:
                 self.owe(shape, asked_us, t_us)  # it may be a copy of the last refusal
         elif refused:
+            self._end_old(asked_us, hold_off_us)  # as good as sent in vain
             self.owe(shape, asked_us, t_us)
         else:
             self.prove(doubtful[_ASKED])
@@ -218,6 +240,13 @@ class Unit(BusUnit):
     def forget(self, t_us, hold_off_us, late_guard_us):
         """Drop the debts that cannot be paid any more."""
         if self.debts:
+            for debt in self.debts:
+                age_us = elapsed_us(t_us, debt[_SINCE])
+                if age_us > hold_off_us or age_us < -LONG_US:  # as old as counts: the clock wraps
+                    debt[_SINCE] = t_us - hold_off_us
+                age_us = elapsed_us(t_us, debt[_ASKED])
+                if age_us > 2 * hold_off_us or age_us < -LONG_US:
+                    debt[_ASKED] = t_us - 2 * hold_off_us
             self.debts = [debt for debt in self.debts if not self._is_over(debt, t_us, hold_off_us, late_guard_us)]
         if self.last_us is not None and elapsed_us(t_us, self.last_us) > late_guard_us + self.reply_timeout_us:
             self.last_us = None

@@ -129,8 +129,20 @@ def _pack_words(words):
     return packed
 
 
+def is_read_request(data, start, end):
+    """Whether the eight bytes at data[start] are a request to read: the CRC fits, and the count is allowed."""
+    if end - start < 8 or not 1 <= data[start + 1] <= 4 or crc16(data, start, start + 8):
+        return False
+    count = data[start + 4] << 8 | data[start + 5]
+    return 1 <= count <= (READ_BITS_MAX if data[start + 1] < 3 else READ_REGISTERS_MAX)
+
+
 def frame_length(data, start, end):
-    """Length of the whole, CRC-right frame that begins at data[start], or 0 if there is none before `end`."""
+    """Length of the whole, CRC-right frame that begins at data[start], or 0 if there is none before `end`.
+
+    A CRC that fits still fits with a zero behind the frame. So a reply of nine bytes that ends in zero begins with
+    eight that have the CRC of a request, and a reply of seven with a zero of noise behind it has it too. What can be a
+    reply is taken for one."""
     left = end - start
     if left < 5:
         return 0
@@ -139,16 +151,16 @@ def frame_length(data, start, end):
     if function & 0x80:
         first = 5
     elif 1 <= function <= 4:
-        first, second = 8, 5 + data[start + 2]
+        first = 5 + data[start + 2]
+        if is_read_request(data, start, end):
+            second = 8
     elif function in (5, 6, 8):
         first = 8
     elif function in (15, 16):
         first, second = 8, 9 + data[start + 6] if left > 6 else 0
     for length in (first, second):
-        if 5 <= length <= left:
-            crc = crc16(data, start, start + length - 2)
-            if data[start + length - 2] == crc & 0xFF and data[start + length - 1] == crc >> 8:
-                return length
+        if 5 <= length <= left and crc16(data, start, start + length) == 0:
+            return length
     return 0
 
 
@@ -173,7 +185,7 @@ class Reply:
     `data` holds the register or coil bytes of a read (b"" for writes), `t_us` when its last byte was
     handed over, `latency_us` the time since the end of our request. With `probe` set the data may
     belong to an older request and must not be used. `again`: the unit sent these very bytes a moment
-    before, so this may be a copy of that reply.
+    before, so this may be a copy of that reply; or it may answer another client's request that looks like our echo.
     """
 
     __slots__ = ("address", "again", "count", "data", "function", "latency_us", "probe", "t_us", "unit_id")

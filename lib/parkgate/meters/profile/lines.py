@@ -5,7 +5,6 @@ found again by what the message names: a row by its quantity and address, else b
 its name; each within the variant that the message names, where it names one.
 """
 
-
 from parkgate.meters.profiles import with_variant
 
 

@@ -1,12 +1,12 @@
 """Register types that few meters use: loaded with the first profile that has one (see meters/registers.py).
 
-    sign         the top bit is the sign, the others are the size (Deye inverters' meters)
-    mod10k       Schneider FA212766, modulo 10000: value = Σ register[i] × 10^(4 i), i = 0 the least significant; each
-                 is a number from -9999 to 9999, all of them with the same sign
-    time48       Schneider PowerLogic, 3 registers of two bytes: month, day; year since 1900, hour; minute, second
-    time64       Schneider TI081 (IEC 60870-5-4), 4 registers: year since 2000 in bits 0-6; month in bits 8-11, day in
-                 bits 0-4; hour in bits 8-12, minute in bits 0-5; milliseconds
-    text         two characters a register
+sign         the top bit is the sign, the others are the size (Deye inverters' meters)
+mod10k       Schneider FA212766, modulo 10000: value = Σ register[i] × 10^(4 i), i = 0 the least significant; each
+             is a number from -9999 to 9999, all of them with the same sign
+time48       Schneider PowerLogic, 3 registers of two bytes: month, day; year since 1900, hour; minute, second
+time64       Schneider TI081 (IEC 60870-5-4), 4 registers: year since 2000 in bits 0-6; month in bits 8-11, day in
+             bits 0-4; hour in bits 8-12, minute in bits 0-5; milliseconds
+text         two characters a register
 """
 
 from parkgate.reading import BAD_REPLY, NOT_CONFIGURED

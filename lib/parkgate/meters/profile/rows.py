@@ -151,7 +151,7 @@ def _rollover(document, where, quantity, options):
 
 def _check_options(document, where, options, auxiliary, modbus):
     if type(options) is not dict:
-        raise ProfileError("%s: options are an object, such as {\"order\": \"CDAB\"}" % where)
+        raise ProfileError('%s: options are an object, such as {"order": "CDAB"}' % where)
     known = _OF_AUXILIARIES if auxiliary else _OF_ROWS
     for option in options:
         if option not in known:

@@ -101,9 +101,7 @@ class Rules:
                     qualities[place] = SENSOR_FAULT
             if n is not None:
                 values[place] = _shifted(n * rule.numerator, d * rule.denominator, -rule.decimals)
-        if rule.absent is not None and (
-            place in self.absent or (qualities[place] == GOOD and values[place][0] == 0)
-        ):
+        if rule.absent is not None and (place in self.absent or (qualities[place] == GOOD and values[place][0] == 0)):
             values[place], qualities[place] = (rule.absent, 1), GOOD
 
     def _ratio(self, sides, values, qualities):

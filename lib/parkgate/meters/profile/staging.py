@@ -66,6 +66,4 @@ def _check_one(read, parse, path, item):
     names = [channel.quantity for channel in profile.channels]
     for quantity in item.get("report", {}).get("deadbands", ()):
         if quantity not in names:
-            raise SettingsError(
-                "%s.report.deadbands: it has no %s; there are %s" % (path, quantity, ", ".join(names))
-            )
+            raise SettingsError("%s.report.deadbands: it has no %s; there are %s" % (path, quantity, ", ".join(names)))
