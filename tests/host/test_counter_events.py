@@ -34,7 +34,7 @@ class TwoPeriods(Park):
 
 
 def test_an_exchanged_meter_and_a_jump_are_events_at_the_hub(tmp_path):
-    with TwoPeriods(tmp_path, METERS) as park:
+    with TwoPeriods(tmp_path, METERS, period_ms=500) as park:  # so slowly that the line has time for both
         park.gateway.heap_bytes = 600_000  # `meters scan` wants more beside two meters than a Pico W has
         park.start_gateway()
         with Link(str(park.gateway.folder), timeout_s=60) as link:

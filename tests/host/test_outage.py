@@ -207,7 +207,8 @@ def test_a_meter_away_the_whole_way(tmp_path):
     sync_api = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
-    with Park(tmp_path, METERS) as park, sync_api.sync_playwright() as playwright:
+    # At half a second two meters of a slow line leave no period out, so the statements are of the outage.
+    with Park(tmp_path, METERS, period_ms=500) as park, sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         park.start_gateway()
         park.wait(lambda: instrument(park, "press")["state"] == "good", 40, "the press is good")
