@@ -31,6 +31,7 @@ VERBS = {
     "demo": ("host_tools.sim.demo", "run gateways, meters, broker and hub on this computer"),
     "hub": ("host_tools.hub.verbs.hub", "receive, verify and store batches, answer with receipts, show them"),
     "enrol": ("host_tools.hub.verbs.enrol", "let the hub know a gateway's public key"),
+    "park": ("host_tools.hub.park.command", "say which meter stands behind which, so that none counts twice"),
     "log": ("host_tools.hub.verbs.log", "show the hub's log, prove what is in it, check it"),
     "operator": ("host_tools.hub.verbs.operators", "list, add and remove operators: who may enrol gateways over HTTP"),
     "simulate": ("host_tools.sim.simulate", "run one gateway on MicroPython's Unix port"),

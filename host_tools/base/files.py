@@ -236,7 +236,7 @@ def read_text(path: Path | str, bytes_max: int = READ_BYTES_MAX) -> str:
 
 
 def _kind(path: Path, target: Path) -> str:
-    """"file", "folder", "special" or "" for what is not there."""
+    """ "file", "folder", "special" or "" for what is not there."""
     try:
         mode = os.stat(target).st_mode
     except FileNotFoundError:

@@ -46,9 +46,7 @@ class OutputTrouble(ParkgateError):
 
 def add_json(parser) -> None:
     """The option --json."""
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON document for programs (host_tools/JSON.md)"
-    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document for programs (host_tools/JSON.md)")
 
 
 def wanted(args) -> bool:

@@ -209,6 +209,4 @@ def terminal_lines(text: str, blocks: bool, columns: int) -> list[str]:
         return ["".join("##" if module else "  " for module in row) for row in light]
     light = light + [[False] * size] * (len(light) % 2)
     signs = {(True, True): "█", (True, False): "▀", (False, True): "▄", (False, False): " "}
-    return [
-        "".join(signs[pair] for pair in zip(light[at], light[at + 1])) for at in range(0, len(light), 2)
-    ]
+    return ["".join(signs[pair] for pair in zip(light[at], light[at + 1])) for at in range(0, len(light), 2)]

@@ -139,8 +139,11 @@ class Registration:
             "known": checked.known,
             "hub_public_key": self.hub.key.xy.hex(),
             "broker": {
-                "host": _to_call(broker.hostname or "", reached_at), "port": broker.port,
-                "tls": broker.scheme == "mqtts", "ca": self.hub.broker_ca(), **self._account(kid[:16].hex()),
+                "host": _to_call(broker.hostname or "", reached_at),
+                "port": broker.port,
+                "tls": broker.scheme == "mqtts",
+                "ca": self.hub.broker_ca(),
+                **self._account(kid[:16].hex()),
             },
         }
         return JSONResponse(answer, 200 if checked.known or only_check else 201)

@@ -39,9 +39,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--port", default="auto", help="serial port; auto takes the only board on USB")
     parser.add_argument("--firmware", type=Path, metavar="FILE", help="MicroPython's image; kept for the next time")
     parser.add_argument("--sha256", metavar="HEX", help="the SHA-256 that the image must have")
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="files for /data: settings.json, meters/"
-    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="files for /data: settings.json, meters/")
     parser.add_argument(
         "--meters", metavar="NAME,…", default="",
         help="meter profiles to copy, if there is no room for all; also folders with your own",

@@ -135,9 +135,7 @@ def _compiled(folder: Path) -> dict[str, bytes]:
 
 def code_block(board: Board) -> bytes:
     """The code that runs in place on an RP2. Raises CompileError, MpyError."""
-    modules = {
-        path.removesuffix(".mpy"): data for path, data in _compiled(app_image.build(board.name)).items()
-    }
+    modules = {path.removesuffix(".mpy"): data for path, data in _compiled(app_image.build(board.name)).items()}
     return code_in_place.build(modules)
 
 
@@ -146,9 +144,7 @@ def _without_indent(text: str) -> bytes:
     return "\n".join(line.strip() for line in text.splitlines()).encode() + b"\n"
 
 
-def data_files(
-    folder: Path | None, room: int, notes: list[str], wanted: tuple[str, ...] = ()
-) -> dict[str, bytes]:
+def data_files(folder: Path | None, room: int, notes: list[str], wanted: tuple[str, ...] = ()) -> dict[str, bytes]:
     """What goes into /data: the files of `folder`, and the meter profiles that are wanted: all, where `room` bytes are
     enough, if none is named."""
     files = {}
@@ -184,9 +180,7 @@ def plan(
     to bring along, all if there is room and none is named. Raises FlashError, ImageError, CompileError."""
     if board.port == "unix":
         raise FlashError("this board is simulated: `parkgate simulate FOLDER` starts it")
-    made = (_plan_rp2 if board.port == "rp2" else _plan_esp32)(
-        board, firmware, _Data(data_folder, meters), keep_files
-    )
+    made = (_plan_rp2 if board.port == "rp2" else _plan_esp32)(board, firmware, _Data(data_folder, meters), keep_files)
     made.outputs["plan.json"] = json.dumps(made.describe(), indent=1).encode() + b"\n"
     return made
 

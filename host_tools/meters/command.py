@@ -42,9 +42,7 @@ def add_parser(subparsers):
     show.add_argument("profile", help="its name, as in the list; name+variant for a variant")
     output.add_json(show)
     check = verbs.add_parser("check", help="check profile files against the schema")
-    check.add_argument(
-        "files", nargs="*", type=Path, metavar="FILE.json", help="default: all that are included"
-    )
+    check.add_argument("files", nargs="*", type=Path, metavar="FILE.json", help="default: all that are included")
     output.add_json(check)
     compare.add_arguments(verbs.add_parser("compare", help="compare the profiles with facts from other sources"))
     docs.add_arguments(verbs.add_parser("docs", help="write the list of meters as a page"))

@@ -202,15 +202,19 @@ def _start_gateways(args, stack: ExitStack, hub: Hub, broker: Broker, authority:
         files.make_folder(folder)
         furnished = args.workshop and number == 1
         names = [meter[:3] for meter in workshop.METERS] if furnished else METERS
-        meters = workshop.meters(61.0 * number) if furnished else [
-            SimulatedMeter(
-                profile,
-                unit_id,
-                faults=Faults.noisy() if args.noisy else Faults(),
-                offset_s=float(61 * number + 7 * unit_id),
-            )
-            for _, profile, unit_id in METERS
-        ]
+        meters = (
+            workshop.meters(61.0 * number)
+            if furnished
+            else [
+                SimulatedMeter(
+                    profile,
+                    unit_id,
+                    faults=Faults.noisy() if args.noisy else Faults(),
+                    offset_s=float(61 * number + 7 * unit_id),
+                )
+                for _, profile, unit_id in METERS
+            ]
+        )
         bus = MeterBus(meters, curve, log=folder / "meters.jsonl", seed=number, started_s=_since_first_start(folder))
         stack.callback(bus.stop)
         device = bus.start()

@@ -206,6 +206,9 @@ def test_the_first_screen_says_what_a_manager_asks(server, browser):
         assert page.locator("#list .row .name").all_inner_texts()[0] == "press <b>line</b>"
         assert page.locator(".figure >> nth=0").bounding_box()["y"] < 200, "without scrolling"
         assert "null" not in page.locator("#park").inner_text()
+        assert page.locator(".contents summary").inner_text() == "The totals contain 2 meters"
+        page.click(".contents summary")
+        assert page.locator(".contents li").all_inner_texts() == ["paint shop: meter 1", "press <b>line</b>: meter 1"]
         page.click(".tile:has-text('paint shop')")
         page.wait_for_selector("#detail h2:has-text('paint shop')")
         page.wait_for_selector(".bar-one svg rect.sure, .bar-one svg rect.unknown")

@@ -32,6 +32,7 @@ CASES = {
     "operator": ["operator", "--data", "{tmp}/hub"],
     "operator NAME": ["operator", "--data", "{tmp}/hub", "anna"],
     "hub --status": ["hub", "--data", "{tmp}/hub", "--status"],
+    "park meters": ["park", "meters", "--data", "{tmp}/hub"],
     "export --list": ["export", "--data", "{tmp}/hub", "--list"],
 }
 

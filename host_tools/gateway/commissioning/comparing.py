@@ -47,7 +47,7 @@ def power(given: str, unit: str) -> int:
     """The power of ten from one unit to another: 3 from kW to W. Raises SettingsError for another kind of unit."""
     for prefix, exponent in {"": 0, **_PREFIXES}.items():
         for other, other_exponent in {"": 0, **_PREFIXES}.items():
-            if given == prefix + unit[len(other):] and unit.startswith(other) and (other == "" or len(unit) > 1):
+            if given == prefix + unit[len(other) :] and unit.startswith(other) and (other == "" or len(unit) > 1):
                 return exponent - other_exponent
     raise SettingsError(f"{given} is not a unit for this value; it is in {unit}")
 

@@ -1,7 +1,7 @@
 """What the first screen says: power now, energy today against yesterday, what is off, what needs a person. Each figure
 says how complete it is; nothing is called known that is not.
 
-Meters are added up as they are: where one meter stands behind another, its energy is in both.
+A total contains the meters that stand behind no other meter of that total (`meters`).
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import sqlite3
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
-from host_tools.hub.park import zone
+from host_tools.hub.park import meters, zone
 from host_tools.hub.park.book import Book
+from host_tools.hub.park.meters import Meter
 from host_tools.hub.park.sums import Piece
 from host_tools.hub.park.zone import DAY_MS, PIECE_MS
 from parkgate.reading import RELATIVE_ONLY
@@ -32,16 +33,23 @@ def overview(db: sqlite3.Connection, gateways: Sequence[dict], tz: ZoneInfo, now
     yesterday = zone.begin("day", today - 1, tz)
     so_far_ms = (now_ms - today) // PIECE_MS * PIECE_MS
     spans = (yesterday, min(yesterday + so_far_ms, today)), (yesterday, today), (today, max(now_ms, today + 1))
-    series = _series(db)
+    series, behind = _series(db), meters.load(db)
     book = Book(db)
-    halls = [_hall(book, gateway, series.get(gateway["id"], []), spans, now_ms) for gateway in gateways]
+    parts: dict[str, dict[Meter, list]] = {POWER: {}, ENERGY: {}}
+    halls = []
+    for gateway in gateways:
+        own = _parts(book, gateway, series.get(gateway["id"], []), spans, now_ms)
+        halls.append(_hall(gateway, own, behind, now_ms))
+        for quantity, found in own.items():
+            parts[quantity].update(found)
     halls.sort(key=lambda hall: (-hall["severity"], hall["name"].casefold(), hall["id"]))
+    names = {hall["id"]: hall["name"] for hall in halls}
     return {
         "zone": tz.key,
         "now_unix_ms": now_ms,
         "today_ms": today,
-        "power": _power([hall["power"] for hall in halls]),
-        "energy": {name: _added([hall["energy"][name] for hall in halls]) for name in _SPANS},
+        **_totals(parts, behind),
+        "meters": _contents(parts[ENERGY], behind, names),
         "off": [_of(hall, one) for hall in halls for one in hall["off"]],
         "needs": [_of(hall, one) for hall in halls for one in hall["needs"]],
         "halls": halls,
@@ -66,31 +74,65 @@ def _series(db) -> dict[str, list[tuple]]:
     return found
 
 
-def _hall(book: Book, gateway: dict, series: list[tuple], spans, now_ms: int) -> dict:
-    states = {one["instrument"]: one for one in gateway["instruments"] if one["state"] != "not in the settings"}
-    powers: list[tuple[int, int] | None] = []
-    energies: list[list[tuple[Piece, bool, int]]] = []
-    for number, instrument, quantity, scale, row_ms, last_ms, trust, quality, value in series:
-        if instrument not in states or gateway["revoked_unix_ms"]:
+def _parts(book: Book, gateway: dict, series: list[tuple], spans, now_ms: int) -> dict[str, dict[Meter, list]]:
+    """Quantity → meter → its parts of the totals: of power one figure a series, of energy three (one a span)."""
+    used = {one["instrument"] for one in gateway["instruments"] if one["state"] != "not in the settings"}
+    found: dict[str, dict[Meter, list]] = {POWER: {}, ENERGY: {}}
+    for number, instrument, quantity, scale, row_ms, last_ms, trust, quality, value in _current(series, spans[0][0]):
+        if instrument not in used or gateway["revoked_unix_ms"]:
             continue
+        parts = found[quantity].setdefault(Meter(gateway["id"], instrument), [])
         if quantity == POWER:
             old_ms = None if last_ms is None or trust == RELATIVE_ONLY else now_ms - last_ms
-            known = old_ms is not None and old_ms <= max(FRESH_MS, 3 * (row_ms or 0)) and quality == 0
-            powers.append((value, scale) if known and value is not None else None)
+            fresh = old_ms is not None and old_ms <= max(FRESH_MS, 3 * (row_ms or 0)) and quality == 0
+            known = fresh and value is not None
+            parts.append({"value_mw": _milli(value, scale) if known else 0, "known": int(known), "of": 1})
         else:
-            # Two questions: these stretches overlap, and a question's stretches touch.
-            of = [book.ask(number, [span])[0] for span in spans]
-            energies.append([(piece, whole, scale) for piece, whole in of])
+            # Separate questions: these stretches overlap, and a question's stretches touch.
+            parts.append([_energy(*book.ask(number, [span])[0], scale, span, now_ms) for span in spans])
+    return found
+
+
+def _current(series: list[tuple], from_ms: int) -> list[tuple]:
+    """Without those that ended before `from_ms` and are another's earlier self: the same channel of the same meter in
+    another unit or scale."""
+    newest = {(row[1], row[2]): row[0] for row in series}
+    return [row for row in series if row[0] == newest[row[1], row[2]] or (row[5] or 0) >= from_ms]
+
+
+def _hall(gateway: dict, parts: dict[str, dict[Meter, list]], behind, now_ms: int) -> dict:
     return {
         "id": gateway["id"],
         "name": gateway["name"],
         "standing": standing(gateway, now_ms),
-        "power": _power([{"value_mw": _milli(*one) if one else 0, "known": bool(one), "of": 1} for one in powers]),
-        "energy": {
-            name: _added([_energy(*pieces[i], spans[i], now_ms) for pieces in energies])
-            for i, name in enumerate(_SPANS)
-        },
+        **_totals(parts, behind),
+        "meters": _contents(parts[ENERGY], behind, {gateway["id"]: gateway["name"]}),
         **_trouble(gateway, now_ms),
+    }
+
+
+def _totals(parts: dict[str, dict[Meter, list]], behind) -> dict:
+    """Power and energy over the meters that stand behind no other of them."""
+    powers, energies = (
+        [part for meter in meters.contained(of, behind)[0] for part in of[meter]]
+        for of in (parts[POWER], parts[ENERGY])
+    )
+    return {
+        "power": _power(powers),
+        "energy": {name: _added([part[i] for part in energies]) for i, name in enumerate(_SPANS)},
+    }
+
+
+def _contents(of: dict[Meter, list], behind, names: dict[str, str]) -> dict:
+    """Which energy meters a total contains, and which it leaves out because of which."""
+
+    def plain(meter: Meter) -> dict:
+        return {"gateway": meter.gateway, "name": names.get(meter.gateway, ""), "instrument": meter.instrument}
+
+    inside, left_out = meters.contained(of, behind)
+    return {
+        "inside": [plain(meter) for meter in inside],
+        "left_out": [{**plain(meter), "behind": plain(main)} for meter, main in left_out.items()],
     }
 
 

@@ -200,9 +200,7 @@ class Book:
             self.db.execute(
                 f"{question} AND last_ms BETWEEN 0 AND ? ORDER BY last_ms DESC LIMIT 2", (series, begin_ms - 1)
             ),
-            self.db.execute(
-                f"{question} AND last_ms > ? AND good_ms >= 0 ORDER BY last_ms LIMIT 4", (series, end_ms)
-            ),
+            self.db.execute(f"{question} AND last_ms > ? AND good_ms >= 0 ORDER BY last_ms LIMIT 4", (series, end_ms)),
             self.db.execute(f"{question} AND last_ms > ? ORDER BY last_ms LIMIT 2", (series, end_ms)),
         ):
             blocks += [block for block in found if block[5] < TIME_LIMIT]

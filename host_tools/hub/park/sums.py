@@ -118,9 +118,7 @@ class _Register:
             self.noted[i] = (what == ROLLOVER, what in (EXCHANGE, RESET), lost)
 
 
-def pieces(
-    rows: Sequence[Row], edges: Sequence[int], jumps: Mapping[tuple[int, int], Jump] | None
-) -> list[Piece]:
+def pieces(rows: Sequence[Row], edges: Sequence[int], jumps: Mapping[tuple[int, int], Jump] | None) -> list[Piece]:
     """A Piece for each stretch between two of the ascending `edges`. `rows` stand in order of time; with them belong
     the row before the first edge, and the nearest good ones outside on both sides. `jumps` is None for a channel that
     is no counter."""

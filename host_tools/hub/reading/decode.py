@@ -222,9 +222,7 @@ def coverage(times: Sequence[int], trust: bytes, quality: bytes | None, row_ms: 
     row covers at most) by SPEC 5.7: a good row covers the time to the next one, or one cadence when that is further
     than 1.5 of it."""
     rows = [
-        (int(time_ms), not quality or not quality[i])
-        for i, time_ms in enumerate(times)
-        if trust[i] != RELATIVE_ONLY
+        (int(time_ms), not quality or not quality[i]) for i, time_ms in enumerate(times) if trust[i] != RELATIVE_ONLY
     ]
     rows.sort(key=lambda row: row[0])
     covered_ms = 0

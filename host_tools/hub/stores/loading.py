@@ -92,9 +92,7 @@ def _epochs(db, by_gw, part, damage) -> dict[int, Gateway]:
         if row is None:
             what = f"batch {head} of epoch {epoch.epoch.hex()} should be here and is not"
             damage.append((by_ep[ep], what))
-    for ep, first, last in db.execute(
-        f"SELECT ep, first_seq, last_seq FROM missing WHERE why = 'lost' AND {of_these}"
-    ):
+    for ep, first, last in db.execute(f"SELECT ep, first_seq, last_seq FROM missing WHERE why = 'lost' AND {of_these}"):
         epochs[ep].missing["lost"].add_range(first, last)
     for ep, first, last in kept.signed_gaps(db, f"event.{of_these}"):
         epochs[ep].missing["gap"].add_range(first, last)

@@ -1,9 +1,9 @@
 """`parkgate hub`: run the hub with its page until Ctrl-C or SIGTERM; back its data up, restore it, check it.
 
-    parkgate hub --data DIR                              run
-    parkgate hub backup --data DIR --to FOLDER           copy all of it into a new folder, while it runs
-    parkgate hub restore --data DIR --from FOLDER        make a hub's folder from a backup
-    parkgate hub check --data DIR                        read every stored batch: bytes, signature, chain
+parkgate hub --data DIR                              run
+parkgate hub backup --data DIR --to FOLDER           copy all of it into a new folder, while it runs
+parkgate hub restore --data DIR --from FOLDER        make a hub's folder from a backup
+parkgate hub check --data DIR                        read every stored batch: bytes, signature, chain
 """
 
 import argparse

@@ -51,9 +51,7 @@ def enrol(url: str, token: str | None, public_key: bytes, name: str, only_check:
         )
     request = urllib.request.Request(
         url.rstrip("/") + "/api/gateways",
-        json.dumps(
-            {"public_key": public_key.hex(), "name": name, **({"check": True} if only_check else {})}
-        ).encode(),
+        json.dumps({"public_key": public_key.hex(), "name": name, **({"check": True} if only_check else {})}).encode(),
         {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
     for turn in range(TRIES):

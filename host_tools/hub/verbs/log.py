@@ -1,10 +1,10 @@
 """`parkgate log`: look at the hub's log, prove that something is in it, find what is damaged, begin a new one.
 
-    parkgate log show --data DIR
-    parkgate log check --data DIR                          exit code 1 when something does not agree
-    parkgate log proof --data DIR --leaf N                 a C2SP tlog-proof; --cose FILE writes the RFC 9942 receipt
-    parkgate log proof --data DIR --batch GATEWAY EPOCH SEQ
-    parkgate log renew --data DIR --why TEXT               after a database was lost: a new log that names the old one
+parkgate log show --data DIR
+parkgate log check --data DIR                          exit code 1 when something does not agree
+parkgate log proof --data DIR --leaf N                 a C2SP tlog-proof; --cose FILE writes the RFC 9942 receipt
+parkgate log proof --data DIR --batch GATEWAY EPOCH SEQ
+parkgate log renew --data DIR --why TEXT               after a database was lost: a new log that names the old one
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """The log over plain HTTP, for anybody: C2SP's checkpoint, tiles and entry bundles, and proofs ready made.
 
-    /log/checkpoint                  the newest signed checkpoint (c2sp.org/tlog-checkpoint)
-    /log/tile/L/N[.p/W]              hashes (c2sp.org/tlog-tiles)
-    /log/tile/entries/N[.p/W]        entries: hashes of what was signed; never a reading
-    /log/key                         the log's public keys
-    /log/receipt/LEAF                COSE receipt of a leaf (RFC 9942)
-    /log/consistency/SIZE            COSE receipt that a tree of SIZE leaves is the beginning of the newest
-    /log/proof/LEAF                  c2sp.org/tlog-proof
-    /log/batch/GATEWAY/EPOCH/SEQ     which leaf a batch is, as JSON
+/log/checkpoint                  the newest signed checkpoint (c2sp.org/tlog-checkpoint)
+/log/tile/L/N[.p/W]              hashes (c2sp.org/tlog-tiles)
+/log/tile/entries/N[.p/W]        entries: hashes of what was signed; never a reading
+/log/key                         the log's public keys
+/log/receipt/LEAF                COSE receipt of a leaf (RFC 9942)
+/log/consistency/SIZE            COSE receipt that a tree of SIZE leaves is the beginning of the newest
+/log/proof/LEAF                  c2sp.org/tlog-proof
+/log/batch/GATEWAY/EPOCH/SEQ     which leaf a batch is, as JSON
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from host_tools.log.keys import LogError
 from host_tools.log.log import Log
 from host_tools.log.tree import WIDTH, tile_path
 
-RECEIPT_TYPE = "application/cose; cose-type=\"cose-sign1\""
+RECEIPT_TYPE = 'application/cose; cose-type="cose-sign1"'
 TEXT = "text/plain; charset=utf-8"
 _TILE = re.compile(r"(entries|[0-9]{1,2})/((?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?")
 _FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}

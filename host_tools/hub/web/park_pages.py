@@ -15,6 +15,7 @@ from host_tools.hub.reading import readings
 from host_tools.hub.service import Hub, now_unix_ms
 from host_tools.hub.stores.store import connect
 from host_tools.hub.web import guards
+from parkgate.errors import SettingsError
 
 KEPT_S = 3.0  # the park's answer is the same for all who ask within it
 SERIES_MAX = 16
@@ -43,6 +44,8 @@ class ParkPages:
                         self._kept = time.monotonic(), await run_in_threadpool(run)
                 except guards.Busy:
                     return _busy()
+                except SettingsError as error:
+                    return JSONResponse({"error": str(error)}, 500)
             return JSONResponse(self._kept[1])
 
     async def energy(self, request: Request) -> Response:

@@ -51,6 +51,7 @@ SUMS = (
     "backlog", "undecoded", "undecodable", "awaited_batches", "lost_batches", "unexplained_batches",
 )  # fmt: skip
 
+
 def make_app(hub: Hub, ready=None, names: Sequence[str] = ()) -> Starlette:
     """The web application; it starts the hub when it starts and stops it when it ends, then calls `ready`. `names` are
     those by which it is reached, besides addresses."""

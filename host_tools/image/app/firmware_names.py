@@ -74,7 +74,7 @@ def give(sources: dict[str, str], roots: tuple[str, ...] = ("main",)) -> tuple[d
 
 
 def functions(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
-    """"module:name" → what a function that has another name now was called; "one or other" where several have it."""
+    """ "module:name" → what a function that has another name now was called; "one or other" where several have it."""
     found: dict[str, set[str]] = defaultdict(set)
     for module, text in after.items():
         for old, new in zip(ast.walk(ast.parse(before[module])), ast.walk(ast.parse(text)), strict=True):

@@ -172,9 +172,7 @@ def _global_uses(tree: ast.AST) -> Iterator[tuple[ast.AST, frozenset[str]]]:
         else:
             inside = hidden
             if isinstance(node, COMPREHENSIONS):
-                inside = hidden | {
-                    n.id for g in node.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)
-                }
+                inside = hidden | {n.id for g in node.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)}
             for child in ast.iter_child_nodes(node):
                 yield from visit(child, inside)
 

@@ -164,9 +164,7 @@ def run(args, lines: list[tuple[int, str]]) -> int:
     print(f"{len(found)} meters answered, in {time.monotonic() - began_s:.0f} s")
     if found:
         item = found[0]
-        print(
-            f"the bus: settings add buses name=rs485 device=… protocol=dlt645 baud={item.baud} parity={item.parity}"
-        )
+        print(f"the bus: settings add buses name=rs485 device=… protocol=dlt645 baud={item.baud} parity={item.parity}")
         return 0
     print("what to do: swap wires A and B; check ground and the meter's supply; or it speaks Modbus (no --protocol)")
     return 1

@@ -315,9 +315,7 @@ class Dlt645Line(SimulatedLine):
     def _draw(self, faults: Faults, wire: bytes) -> tuple[str, bytes, float]:
         """(fate, bytes to send, delay in s) of one reply."""
         dice = self._random
-        return faults.draw(
-            dice, wire, lambda: self._damaged(wire), lambda: dice.randbytes(dice.randint(1, 6))
-        )
+        return faults.draw(dice, wire, lambda: self._damaged(wire), lambda: dice.randbytes(dice.randint(1, 6)))
 
     def _damaged(self, wire: bytes) -> bytes:
         at = self._random.randrange(wire.index(b"\x68"), len(wire))

@@ -116,5 +116,3 @@ def _add(document: dict, bus: Dlt645Bus | None, address: bytes, name: str) -> No
 
 def _decimals_fault(text: str) -> str | None:
     return None if text.isdigit() and int(text) <= 9 else "a whole number from 0 to 9"
-
-

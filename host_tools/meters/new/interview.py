@@ -411,5 +411,3 @@ def _shown_fault(text: str) -> str | None:
     except InvalidOperation:
         return "a number as the display shows it, such as 230.5"
     return None
-
-

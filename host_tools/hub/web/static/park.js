@@ -52,7 +52,9 @@ export class Park {
     this.figures = el("div", { class: "figures" });
     this.needs = el("section", { class: "panel card needs", "aria-label": "What needs attention" });
     this.grid = el("ul", { class: "tiles", "aria-label": "Gateways, trouble first" });
-    this.place.replaceChildren(this.figures, this.needs, this.grid);
+    this.contents = el("details", { class: "contents" });
+    this.contentsSaid = "";
+    this.place.replaceChildren(this.figures, this.contents, this.needs, this.grid);
     this.loaded = 0;
   }
 
@@ -83,8 +85,27 @@ export class Park {
       figure("Needs attention", count(park.needs.length), "",
         [park.needs.length ? "see below" : "nothing known to the hub"], park.needs.length ? "bad" : "good"),
     );
+    this.drawContents(park.meters);
     this.drawNeeds(park);
     this.drawTiles(park);
+  }
+
+  // Which meters the two totals contain: a meter behind another would count twice.
+  drawContents(found) {
+    const said = JSON.stringify(found);
+    if (said === this.contentsSaid) return;
+    this.contentsSaid = said;
+    const { inside, left_out: out } = found;
+    const name = (meter) => `${meter.name}: ${meter.instrument}`;
+    this.contents.hidden = !inside.length;
+    this.contents.replaceChildren(
+      el("summary", {}, `The totals contain ${inside.length === 1 ? "1 meter" : `${count(inside.length)} meters`}`
+        + (out.length ? `; ${count(out.length)} more ${out.length === 1 ? "stands" : "stand"} behind them and would count twice` : "")),
+      el("ul", {}, inside.map((meter) => el("li", {}, name(meter),
+        el("ul", {}, out.filter((one) => one.behind.gateway === meter.gateway && one.behind.instrument === meter.instrument)
+          .map((one) => el("li", { class: "quiet" }, `not counted: ${name(one)}, behind it`)))))),
+      el("p", { class: "quiet" }, "Is a meter in here that measures the same energy as another? ",
+        el("code", {}, "parkgate park behind"), " says so."));
   }
 
   offText(off) {
