@@ -5,7 +5,7 @@ import collections
 import pytest
 
 from batches import START_MS, FakeGateway
-from host_tools.hub.receiving import intake, verify
+from host_tools.hub.receiving import intake, periods, verify
 from host_tools.hub.verbs.enrol import enrol
 from parkgate import events
 from parkgate.wire import cbor
@@ -46,7 +46,7 @@ def test_lost_readings_without_end_fit_the_database(rig, gateway):
 
 
 def test_statements_without_end_do_not_stop_the_start(rig, gateway):
-    much = [intake.PERIODS_MAX - 1, 0, 0, 0, 0, 0]
+    much = [periods.NUMBER_MAX - 1, 0, 0, 0, 0, 0]
     for _ in range(9):
         told = [[events.PERIODS, "hall meter", [START_MS, 0], 1, much] for _ in range(128)]
         assert rig.batches(gateway, gateway.batch(rows=1, events=told))[0].receipt

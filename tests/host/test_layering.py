@@ -6,7 +6,7 @@
     firmware/app          → the rest of firmware (never hal), lib/parkgate
     firmware/start        → firmware/sensors, the other modules of firmware (never hal), lib/parkgate
     firmware/* otherwise  → lib/parkgate, each other (never hal: its objects are handed in)
-    host_tools            → lib/parkgate (never firmware, boards or tests); its rooms as HOST_ROOMS lists them
+    host_tools            → lib/parkgate (never firmware, boards or tests); no circle; rooms as HOST_ROOMS lists them
     lib/parkgate          → its own earlier modules (no circle), struct, hashlib, binascii, collections, array
 
 A floor has at most ROOMS_MAX rooms (folders and modules); folders of one kind (FLAT) are exempt.
@@ -85,8 +85,9 @@ def faults(root: Path) -> list[str]:
     files = [_read(root, path) for folder in FOLDERS for path in sorted((root / folder).rglob("*.py"))]
     names = _firmware_names(files)
     found = [fault for file in files for fault in _faults_of_file(root, file, names)]
-    found += _host_arrows([file for file in files if file.room == "host_tools"])
-    return found + _circles([file for file in files if file.room == "lib"]) + _full_floors(files)
+    host = [file for file in files if file.room == "host_tools"]
+    found += _host_arrows(host) + _circles("host_tools", host)
+    return found + _circles("lib/parkgate", [file for file in files if file.room == "lib"]) + _full_floors(files)
 
 
 def _read(root: Path, path: Path) -> File:
@@ -210,22 +211,25 @@ def _full_floors(files: list[File]) -> list[str]:
     ]
 
 
-def _lib_name(file: File) -> str:
-    """The dotted name of a module of lib."""
-    return ".".join(file.path.with_suffix("").parts[1:]).removesuffix(".__init__")
+def _module_name(file: File) -> str:
+    """The dotted name of a module of lib (a top level of Python's there) or of host_tools."""
+    parts = file.path.with_suffix("").parts
+    return ".".join(parts[1:] if file.room == "lib" else parts).removesuffix(".__init__")
 
 
-def _circles(files: list[File]) -> list[str]:
-    """Find a circle in the imports of lib/parkgate: each module may use only modules that come before it."""
-    arrows: dict[str, set[str]] = {_lib_name(file): set() for file in files}
+def _circles(part: str, files: list[File]) -> list[str]:
+    """Find a circle in the imports of a part of the tree, wherever in a file they stand (in a function, or only for the
+    types): each module may use only modules that come before it."""
+    arrows: dict[str, set[str]] = {_module_name(file): set() for file in files}
     for file in files:
+        own = _module_name(file)
         for _, name in _imports(file.tree):
-            whole = f"{_lib_name(file).rpartition('.')[0]}.{name[1:]}" if name.startswith(".") else name
-            arrows[_lib_name(file)] |= {whole, whole.rpartition(".")[0]} & arrows.keys()
+            whole = f"{own.rpartition('.')[0]}.{name[1:]}" if name.startswith(".") else name
+            arrows[own] |= {whole, whole.rpartition(".")[0]} & arrows.keys()
     try:
         TopologicalSorter(arrows).prepare()
     except CycleError as error:
-        return [f"lib/parkgate: imports in a circle: {' ← '.join(error.args[1])}"]
+        return [f"{part}: imports in a circle: {' ← '.join(error.args[1])}"]
     return []
 
 
@@ -255,6 +259,7 @@ GOOD = {
     "boards/unix/tty.py": "import termios\n",
     "boards/unix/board.py": "import os\nfrom hal.clock import Clock\n",
     "host_tools/hub/stores/store.py": "import tty\nfrom host_tools.base.keys import Key\nx = 1 / 2\n",
+    "host_tools/hub/stores/kept.py": "from host_tools.hub.stores.store import x\n",
     "tests/host/test_x.py": "from host_tools.hub import store\n",
 }
 
@@ -311,6 +316,13 @@ def test_a_tree_as_it_should_be_passes(tmp_path):
         ("boards/unix/board.py", "import subprocess\n", "board unix must not import subprocess"),
         ("host_tools/hub/stores/store.py", "from firmware import app\n", "host_tools must not import firmware.app"),
         ("host_tools/hub/stores/store.py", "import hal.clock\n", "host_tools must not import hal.clock"),
+        ("host_tools/hub/stores/store.py", "import host_tools.hub.stores.kept\n", "circle: "),
+        ("host_tools/hub/stores/store.py", "def f():\n    from host_tools.hub.stores import kept\n", "circle: "),
+        (
+            "host_tools/hub/stores/store.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from host_tools.hub.stores.kept import Kept\n",
+            "circle: ",
+        ),
         (
             "host_tools/hub/stores/store.py",
             "from boards.unix import board\n",
@@ -325,4 +337,4 @@ def test_a_tree_as_it_should_be_passes(tmp_path):
 )
 def test_a_planted_fault_is_found(tmp_path, path, text, fault):
     found = _plant(tmp_path, (path, text))
-    assert any(line.startswith(("lib/parkgate: ", path)) and fault in line for line in found), found
+    assert any(line.startswith(("lib/parkgate: ", "host_tools: ", path)) and fault in line for line in found), found

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from host_tools.hub.reading import availability
 from host_tools.hub.reading.decode import decode_stored
-from host_tools.hub.stores import kept
+from host_tools.hub.stores.damaged import Damaged
 from parkgate.errors import FormatError
 from parkgate.reading import RELATIVE_ONLY
 
@@ -27,7 +27,7 @@ def window(
     to_ms: int | None,
     last_s: int | None,
     points: int,
-    damaged: kept.Damaged | None = None,
+    damaged: Damaged | None = None,
 ):
     """For each wanted series of the gateway its readings in from_ms..to_ms: a dictionary with `times` (Unix
     ms) and `values` (integers at `scale`, None where a reading has no value). Without `to_ms` the window ends
@@ -50,7 +50,7 @@ def window(
         }
         for r in rows
     ]  # fmt: skip
-    damaged = kept.Damaged() if damaged is None else damaged
+    damaged = Damaged() if damaged is None else damaged
     points = max(2, min(points, POINTS_MAX // max(1, len(found))))
     if _are_few(db, found, from_ms, to_ms):
         blocks = {item["series"]: list(_blocks(db, item, from_ms, to_ms)) for item in found}

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from typing import TYPE_CHECKING
 
 from host_tools.hub.reading.decode import blocks, decode_group
+from host_tools.hub.receiving import periods
+from host_tools.hub.receiving.state import Gateway
 from host_tools.hub.stores import kept
+from host_tools.hub.stores.damaged import in_words
 from host_tools.hub.stores.schema import DECODED
+from host_tools.hub.stores.store import Store
 from parkgate.errors import FormatError
 from parkgate.wire.batch import Batch
-
-if TYPE_CHECKING:
-    from host_tools.hub.receiving.intake import Intake
-    from host_tools.hub.receiving.state import Gateway
 
 DAMAGE_NAMED = 5  # of one gateway, in its alarm; the log has all
 
@@ -24,9 +23,8 @@ log = logging.getLogger("parkgate.hub")
 class Derived:
     """The derived state of one hub. `damage` is (gateway, what) of stored batches that are not as they were."""
 
-    def __init__(self, intake: Intake):
-        self.intake = intake
-        self.store = intake.store
+    def __init__(self, store: Store):
+        self.store = store
         self.damage: list[tuple[Gateway, str]] = []
 
     def start(self, now_unix_ms: int) -> None:
@@ -62,7 +60,7 @@ class Derived:
                         batch = self.sound(gateway, epoch, seq, data, batch_hash)
                         if batch is None or batch.schema_id not in gateway.schemas:
                             continue
-                        self.intake.take_periods(gateway, epoch, seq, batch.events)
+                        periods.take(self.store, gateway, epoch, seq, batch.events)
                         places = gateway.schemas[batch.schema_id]
                         try:
                             found = blocks(decode_group([batch])[0], places)
@@ -127,7 +125,7 @@ class Derived:
             except FormatError as error:
                 self.note(gateway, f"batch {seq} of epoch {epoch.epoch.hex()[:8]} cannot be read: {error}")
                 return None
-        self.note(gateway, kept.of_damaged(epoch.epoch, seq))
+        self.note(gateway, in_words(epoch.epoch, seq))
         return None
 
     def note(self, gateway: Gateway, what: str) -> None:

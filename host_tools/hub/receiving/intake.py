@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from host_tools.hub.park import book
 from host_tools.hub.reading.decode import blocks, decode_group
-from host_tools.hub.receiving import accept, present, verify
+from host_tools.hub.receiving import accept, periods, present, verify
 from host_tools.hub.receiving.answer import answer_topic, make_answer, make_receipt, receipt_topic
 from host_tools.hub.receiving.derived import Derived
 from host_tools.hub.receiving.state import Gateway
@@ -30,7 +30,6 @@ from host_tools.log.record import Recorder
 from parkgate import events
 from parkgate.errors import FormatError
 from parkgate.log import statement
-from parkgate.reading import RELATIVE_ONLY
 from parkgate.wire.batch import Batch
 from parkgate.wire.cbor import UINT_LIMIT
 
@@ -84,7 +83,6 @@ class _Work:
 
 FAULTS_MAX = 3  # messages of one gateway in a group that the hub may fail on before it leaves that gateway's others
 HOLES_MAX = 4096  # ranges of seqs held of one chain: what a summary walks through
-PERIODS_MAX = 1 << 53  # of times and counts in a statement: what a reader of JSON can keep
 
 BEAT, STALE_BEAT, REFUSED = "beat", "stale beat", "refused"
 BEAT_LEAF_MS = 600_000  # so often a beat becomes a leaf, without more reason
@@ -99,7 +97,7 @@ class Intake:
         self.store = store
         self.key = key
         self.leaves = leaves
-        self.derived = Derived(self)
+        self.derived = Derived(store)
 
     def take(self, messages: list[Message], now_unix_ms: int) -> list[Outcome]:
         """The outcome of each message, after the commit. Raises sqlite3.Error: nothing was committed."""
@@ -318,7 +316,7 @@ class Intake:
         if places is not None:
             state, found = self._decode(gateway, batch, columns, places)
         self._gaps(gateway, epoch, batch)
-        self.take_periods(gateway, epoch, seq, batch.events)
+        periods.take(store, gateway, epoch, seq, batch.events)
         store.add_batch(gateway, epoch, batch, batch_hash, message.data, state)
         self.leaves.batch(batch_hash, epoch.ep, seq)
         held = held_by(batch.events)
@@ -386,17 +384,6 @@ class Intake:
                 self.store.add_missing(epoch, *sealed, "gap")
             where = f"batches {sealed[0]} to {sealed[1]}" if sealed else "before they were sealed"
             log.warning("%s: signed gap of %d readings, %s", gateway.name, readings, where)
-
-    def take_periods(self, gateway, epoch, seq, found):
-        """Take the statements of a batch about periods to account."""
-        for place, event in enumerate(found):
-            if event[0] != events.PERIODS:
-                continue
-            told = periods_told(event)
-            if told is None:
-                self.store.alarm(gateway, "event", f"seq {seq}: a statement of periods that cannot be interpreted")
-            else:
-                self.store.add_periods(gateway, epoch, seq, place, told)
 
     def _count_check(self, gateway, seq, before, this):
         fault = accept.counter_fault(before, this)
@@ -468,19 +455,3 @@ def _decode_safely(batches):
         if len(batches) > 1:
             return [_decode_safely([batch])[0] for batch in batches]
         return [FormatError(f"the hub failed on it: {type(error).__name__}: {error}")]
-
-
-def periods_told(event: list) -> tuple | None:
-    """(instrument, begin or None, period_ms, counts of the six outcomes) of a statement; counts of outcomes that are
-    not known here yet count as failed. None when its fields are not what they should be."""
-    if len(event) != 5:
-        return None
-    _, instrument, begin, period_ms, counts = event
-    if type(instrument) is not str or type(begin) is not list or len(begin) != 2 or type(counts) is not list:
-        return None
-    numbers = [*begin, period_ms, *counts]
-    if not 6 <= len(counts) <= 16 or any(type(n) is not int or not 0 <= n < PERIODS_MAX for n in numbers):
-        return None
-    if not period_ms or sum(counts) > PERIODS_MAX // period_ms:
-        return None
-    return instrument, None if begin[1] == RELATIVE_ONLY else begin[0], period_ms, [*counts[:5], sum(counts[5:])]

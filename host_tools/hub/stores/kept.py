@@ -3,10 +3,7 @@
 The bytes of a batch are checked against the hash under which it was stored, everywhere they are read: `whole`.
 """
 
-import contextlib
 import hashlib
-import sqlite3
-import time
 
 from parkgate import events
 from parkgate.errors import FormatError
@@ -15,66 +12,11 @@ from parkgate.wire.beat import Beat
 from parkgate.wire.cbor import UINT_LIMIT
 
 DAY_MS = 86_400_000
-NOT_THE_STORED_BYTES = "its bytes are not those that were stored"
 
 
 def whole(data: bytes, batch_hash: bytes) -> bool:
     """Whether these are the bytes that were stored under this hash."""
     return hashlib.sha256(data).digest() == batch_hash
-
-
-class Damaged:
-    """Batches that cannot be shown: the bytes in the database are not those that were stored, or they do not decode.
-    They are counted, and the first of them are named."""
-
-    NAMED = 20
-
-    def __init__(self):
-        self.count = 0
-        self.named: list[tuple[int, str, bytes, int, str]] = []  # gw, name, epoch, seq, what is wrong
-
-    def check(self, place: tuple[int, str, bytes, int], data: bytes, batch_hash: bytes) -> bool:
-        """Whether the bytes are whole; `place` is (gw, name of the gateway, epoch, seq)."""
-        if whole(data, batch_hash):
-            return True
-        self.leave_out(place, NOT_THE_STORED_BYTES)
-        return False
-
-    def leave_out(self, place: tuple[int, str, bytes, int], why: str) -> None:
-        """Note a batch that is not shown."""
-        self.count += 1
-        if len(self.named) < self.NAMED:
-            self.named.append((*place, why))
-
-    def lines(self) -> list[str]:
-        """A sentence for each that is named, and one for the rest."""
-        found = [f"{name}: {of_damaged(epoch, seq, why)}; it is left out" for _, name, epoch, seq, why in self.named]
-        rest = self.count - len(self.named)
-        return [*found, f"and {rest} more"] if rest else found
-
-    def alarm(self, data_dir) -> None:
-        """Have the hub show it. A database that cannot be written (a backup) is left as it is."""
-        from host_tools.hub.stores.database import StoreError, connect
-
-        if not self.named:
-            return
-        try:
-            with contextlib.closing(connect(data_dir)) as db:
-                for gw, _, epoch, seq, why in self.named:
-                    now_unix_ms = time.time_ns() // 1_000_000
-                    db.execute(
-                        "INSERT INTO alarm VALUES (?, 'damaged', ?, 1, ?, ?) ON CONFLICT (gw, kind) DO UPDATE SET"
-                        " count = count + 1, what = excluded.what, last_unix_ms = excluded.last_unix_ms"
-                        " WHERE what <> excluded.what",
-                        (gw, of_damaged(epoch, seq, why), now_unix_ms, now_unix_ms),
-                    )
-        except (StoreError, sqlite3.Error):
-            pass
-
-
-def of_damaged(epoch: bytes, seq: int, why: str = NOT_THE_STORED_BYTES) -> str:
-    """A damaged batch in words."""
-    return f"batch {seq} of epoch {epoch.hex()[:8]} is damaged: {why}"
 
 
 def rank(beat: Beat) -> tuple[int, int, int]:

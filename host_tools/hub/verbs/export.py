@@ -28,7 +28,7 @@ import cbor2
 
 from host_tools.base import files, output
 from host_tools.hub.reading.decode import decode_stored
-from host_tools.hub.stores import kept
+from host_tools.hub.stores.damaged import Damaged
 from host_tools.hub.stores.schema import DECODED
 from host_tools.hub.stores.store import connect, existing
 from host_tools.hub.verbs import export_account
@@ -104,7 +104,7 @@ def run(args) -> int:
     if args.out:
         files.check_target(args.out)
     db = connect(existing(args.data), read_only=True)
-    damaged = kept.Damaged()
+    damaged = Damaged()
     try:
         db.execute("BEGIN")  # one snapshot, whatever the hub does meanwhile
         if args.out:
@@ -159,12 +159,12 @@ def _list(args) -> int:
 
 
 def read(
-    db, names=None, from_ms: int | None = None, to_ms: int | None = None, damaged: kept.Damaged | None = None
+    db, names=None, from_ms: int | None = None, to_ms: int | None = None, damaged: Damaged | None = None
 ) -> Iterator[Rows]:
     """The readings of the named gateways (all without names), in the order of their chains. A reading whose
     time is only relative to a boot is in every span of time. A batch whose bytes are not those that were stored is
     left out and noted in `damaged`. Raises SettingsError."""
-    damaged = kept.Damaged() if damaged is None else damaged
+    damaged = Damaged() if damaged is None else damaged
     gateways = [find(db, name) for name in names] if names else None
     if gateways is None:
         gateways = db.execute("SELECT gw, kid, name FROM gateway ORDER BY name").fetchall()

@@ -35,7 +35,7 @@ from starlette.staticfiles import StaticFiles
 from host_tools.hub.reading import readings, window
 from host_tools.hub.register import Registration
 from host_tools.hub.service import Hub, now_unix_ms
-from host_tools.hub.stores import kept
+from host_tools.hub.stores.damaged import Damaged
 from host_tools.hub.stores.store import DATABASE_FILE, connect
 from host_tools.hub.web import connections, guards
 from host_tools.hub.web.log_pages import LogPages
@@ -187,7 +187,7 @@ class Pages:
         if points < 2 or any(n is not None and not 0 <= n < 1 << 53 for n in [*numbers.values(), *wanted]):
             return _wrong("a number is out of range")
 
-        damaged = kept.Damaged()
+        damaged = Damaged()
 
         def ask(db):
             gw = readings.gateway_row(db, request.path_params["id"])
