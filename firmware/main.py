@@ -41,6 +41,9 @@ def run():
     gc.threshold(32768)
     app = App(board, start)
     start = None
+    pack = sys.modules.get("pack")  # where the firmware lies in one file
+    if pack:
+        pack.mounted.rest()
     gc.collect()
     gc.threshold(gc.mem_free() // 4)  # the same later: what lives long must not spread over all of the heap
     asyncio.run(app.main())

@@ -58,6 +58,7 @@ except BaseException as e:
 """
 IN_PLACE = b"""        from in_place import install
         install()
+        rp2 = None  # of MicroPython's own start
 """
 NO_NETWORK = b"sys.modules['usocket'] = sys  # no network here: the MQTT encoder only wants the name\n"
 OLDEST_VERSION = (1, 24)  # .mpy files of version 6.3; ours are tested with 1.28

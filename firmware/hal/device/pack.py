@@ -20,6 +20,8 @@ _ENTRY_BYTES = 8
 _FOLDER_STAT = (0x4000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 _FILE_STAT = (0x8000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
+mounted = None
+
 
 class Pack:
     """A read-only file system with what `import` asks of one: stat and open. Raises OSError when there is no pack, or
@@ -37,6 +39,10 @@ class Pack:
         if crc32(self._index) != crc:
             raise OSError(5)  # EIO
 
+    def rest(self):
+        """Most is loaded: from now on the index is read from the file when somebody asks, and takes no memory else."""
+        self._index = None
+
     def mount(self, readonly, mkfs):
         """Nothing is to be done."""
 
@@ -47,10 +53,15 @@ class Pack:
         """Whether it is a folder or a file. Raises OSError. The search by CRC-32 stands here and not in a function of
         its own: imports nest deep, and each call takes of a stack of 8 kB."""
         wanted = crc32(path[1:].encode())
+        index = self._index
+        if index is None:
+            with open(self._path, "rb") as f:
+                f.seek(_HEAD_BYTES)
+                index = f.read(_ENTRY_BYTES * self._count)
         low, high = 0, self._count
         while low < high:
             middle = (low + high) // 2
-            crc, offset = struct.unpack_from("<II", self._index, _ENTRY_BYTES * middle)
+            crc, offset = struct.unpack_from("<II", index, _ENTRY_BYTES * middle)
             if crc == wanted:
                 self._found, self._offset = path, offset
                 return _FOLDER_STAT if offset == _IS_FOLDER else _FILE_STAT
@@ -71,5 +82,7 @@ class Pack:
 
 def mount():
     """Let modules be imported from the pack, before any other place."""
-    vfs.mount(Pack(PACK), FOLDER)
+    global mounted
+    mounted = Pack(PACK)
+    vfs.mount(mounted, FOLDER)
     sys.path.insert(0, FOLDER)

@@ -19,7 +19,10 @@ class Rp2Board(DeviceBoard):
 
     def comb_point(self):
         """Reader of the signing table: in place in flash, else from its file, None where it is frozen."""
-        return mapped_point() or super().comb_point()
+        point = mapped_point()
+        # MicroPython's module for the state machines takes 1.4 kB. It is loaded again where a pulse counter wants it.
+        sys.modules.pop("rp2", None)
+        return point or super().comb_point()
 
     def journal_flash(self):
         """The raw region of the journal, or files where the storage area is one file system."""

@@ -17,7 +17,6 @@ import struct
 import sys
 from binascii import crc32
 
-import rp2
 import uctypes
 from machine import mem32
 
@@ -167,6 +166,8 @@ class CodeInPlace:
 
 def code_in_place():
     """What lies in the gap, None when it is not whole."""
+    import rp2  # not kept: see Rp2Board.comb_point
+
     end = uctypes.addressof(rp2.Flash()) - TABLE_BYTES - HEAD_BYTES  # the storage area shows where flash is mapped
     tail = uctypes.bytearray_at(end - TAIL_BYTES, TAIL_BYTES)
     if tail[:16] != MAGIC:

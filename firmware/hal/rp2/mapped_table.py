@@ -11,7 +11,6 @@ A wrong table would make wrong signatures, and those can give a key away: withou
 
 from binascii import crc32
 
-import rp2
 import uctypes
 
 MAGIC = b"parkgate p256 comb table 1\0\0"
@@ -21,6 +20,8 @@ HEAD_BYTES = 32
 
 def mapped_point():
     """Reader for p256.use_table; None when there is no whole table in the gap."""
+    import rp2  # not kept: see Rp2Board.comb_point
+
     begin = uctypes.addressof(rp2.Flash()) - TABLE_BYTES  # the storage area shows where it is mapped
     head = uctypes.bytearray_at(begin - HEAD_BYTES, HEAD_BYTES)
     if head[:28] != MAGIC:
