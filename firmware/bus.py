@@ -63,9 +63,14 @@ class ModbusBus:
             return confirmed
 
     async def _confirm(self, unit_id, function, address, content):
-        self._sure = False
-        await self._probe(unit_id, self.client.other_read(unit_id, function, address, content, self._ticks_us()))
-        return self._sure
+        """Whether the unit answered a read of another shape. A refusal of this function may be the reply to the request
+        before: then the other function is tried."""
+        for _ in range(_PROBES):
+            self._sure = False
+            probe = self.client.other_read(unit_id, function, address, content, self._ticks_us())
+            if await self._probe(unit_id, probe) or probe[0] != function:
+                return self._sure
+        return False
 
     def idle(self):
         """Look what has come while nobody asks. Call it now and then."""
