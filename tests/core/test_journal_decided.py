@@ -1,29 +1,12 @@
 """What a start has decided stays decided, whatever cells read later; one wrong bit or one wrong read costs nothing."""
 
-from hashlib import sha256
-
 from check import equal, true
-from flash_sim import Chance, FlashSim, WeakFlash
+from flash_sim import FlashSim, WeakFlash
 from parkgate import events
-from parkgate.journal.journal import Journal
 from parkgate.wire import cbor
+from short_life import seal, started
 
 UNITS = (32, 256)
-
-
-def started(flash, seed=1):
-    chance = Chance(seed)
-    j = Journal(flash, lambda: chance.data(16))
-    return j, j.recover(1)
-
-
-def seal(j, size=0):
-    """Seal everything; gives (seq, bytes)."""
-    records = list(j.unsealed())
-    batch = b"".join([r.payload for r in records]) + bytes(size)
-    seq = j.next_seq
-    j.commit_batch(seq, batch, sha256(batch).digest(), records[-1].position, sum(r.readings for r in records))
-    return seq, batch
 
 
 def samples(j):

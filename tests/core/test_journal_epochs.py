@@ -1,26 +1,12 @@
 """What happens to a journal's identity: first start, re-flash, factory reset, loss, an old image, foreign sectors."""
 
-from hashlib import sha256
-
 from check import equal, true
 from flash_sim import Chance, FlashSim
 from parkgate import events
 from parkgate.journal.journal import Journal
 from parkgate.journal.space import FACTORY_RESET, FIRST_START, JOURNAL_LOST, RE_FLASH
 from parkgate.wire import cbor
-
-
-def started(flash, seed=1, reason=FIRST_START):
-    chance = Chance(seed)
-    j = Journal(flash, lambda: chance.data(16))
-    return j, j.recover(1, reason)
-
-
-def seal(j, size=0):
-    """Seal everything."""
-    records = list(j.unsealed())
-    batch = b"".join([r.payload for r in records]) + bytes(size)
-    j.commit_batch(j.next_seq, batch, sha256(batch).digest(), records[-1].position, sum(r.readings for r in records))
+from short_life import seal, started
 
 
 def test_epochs_and_their_reasons():

@@ -1,18 +1,11 @@
 """The journal where writes wait in a cache, as on a file system, and a flush fails: what was lost is counted."""
 
 from check import equal, raises
-from flash_sim import Chance, FlashSim
+from flash_sim import FlashSim
 from parkgate import events
 from parkgate.errors import FlashError
-from parkgate.journal.journal import Journal
 from parkgate.wire import cbor
-
-
-def started(flash, seed=1):
-    chance = Chance(seed)
-    j = Journal(flash, lambda: chance.data(16))
-    j.recover(1)
-    return j
+from short_life import journal_of
 
 
 def samples(j):
@@ -50,7 +43,7 @@ class Waiting(FlashSim):
 
 def test_what_a_failed_flush_took_is_counted_by_what_memory_knows():
     flash = Waiting(8)
-    j = started(flash)
+    j = journal_of(flash)
     j.append(j.SAMPLE, b"kept", 5)
     j.sync()
     j.append(j.SAMPLE, b"waits", 7)
@@ -61,13 +54,13 @@ def test_what_a_failed_flush_took_is_counted_by_what_memory_knows():
     equal(j.counters, (15, 0, 12, 3))
     equal(samples(j), [b"kept"])
     equal(told(j), 10)
-    equal(started(flash, 9).counters, (15, 0, 12, 3))
+    equal(journal_of(flash, 9).counters, (15, 0, 12, 3))
 
 
 def test_an_erase_does_not_hide_a_failed_flush():
     """The sync before an erase is the first to notice: that is no fault of the sector."""
     flash = Waiting(8)
-    j = started(flash)
+    j = journal_of(flash)
     j.append(j.SAMPLE, b"kept", 5)
     j.sync()
     while len(j.sectors.spares):

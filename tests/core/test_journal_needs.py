@@ -4,29 +4,13 @@ precaution is taken out (tests/planted)."""
 from hashlib import sha256
 
 from check import equal, true
-from flash_sim import Chance, FlashSim, WeakFlash
+from flash_sim import FlashSim, WeakFlash
 from parkgate import events
-from parkgate.journal.journal import Journal
 from parkgate.wire import cbor
+from short_life import journal_of, seal
 
 UNITS = (32, 256)
 RAW, SEALED, STATE, PART = 1, 2, 5, 16
-
-
-def started(flash, seed=1):
-    chance = Chance(seed)
-    j = Journal(flash, lambda: chance.data(16))
-    j.recover(1)
-    return j
-
-
-def seal(j, size=0, limit=None):
-    """Seal what is unsealed; gives (seq, bytes)."""
-    records = list(j.unsealed(limit))
-    batch = b"".join([r.payload for r in records]) + bytes(size)
-    seq = j.next_seq
-    j.commit_batch(seq, batch, sha256(batch).digest(), records[-1].position, sum(r.readings for r in records))
-    return seq, batch
 
 
 def samples(j):
@@ -75,7 +59,7 @@ def traced(flash, work, *arguments):
 def a_torn_sample(unit):
     """(flash with a torn sample, the program that was torn)."""
     flash = FlashSim(4096, 8, unit)
-    j = started(flash)
+    j = journal_of(flash)
     j.append(j.SAMPLE, b"kept", 5)
     before, operations = traced(flash, j.append, j.SAMPLE, b"torn" * 20, 17)
     return torn_copy(before, operations[0]), operations[0]
@@ -83,7 +67,7 @@ def a_torn_sample(unit):
 
 def test_a_torn_record_is_told_at_its_position():
     for unit in UNITS:
-        j = started(a_torn_sample(unit)[0])
+        j = journal_of(a_torn_sample(unit)[0])
         records = list(j.unsealed())
         equal([r.position for r in records], [0, 1, 2])
         equal(cbor.decode(records[2].payload), [events.TORN, 1])
@@ -94,12 +78,12 @@ def test_a_record_called_torn_stays_so_behind_a_start_that_was_cut():
     """Two starts find it torn; the first of them was cut in its BOOT. Then its cells read well."""
     for unit in UNITS:
         flash, whole = a_torn_sample(unit)
-        before, operations = traced(flash, started, flash)
+        before, operations = traced(flash, journal_of, flash)
         flash = torn_copy(before, operations[-1])
-        counters = started(flash).counters
+        counters = journal_of(flash).counters
         equal(counters.sampled, 5)
         flash.apply(whole)
-        j = started(flash)
+        j = journal_of(flash)
         equal((j.counters, samples(j)), (counters, [b"kept"]))
 
 
@@ -107,14 +91,14 @@ def test_the_newest_start_decides():
     """A start finds a record torn and is cut; the next finds it whole. Then the BOOT of the first reads well."""
     for unit in UNITS:
         flash, whole = a_torn_sample(unit)
-        before, operations = traced(flash, started, flash)
+        before, operations = traced(flash, journal_of, flash)
         flash = torn_copy(before, operations[-1])
         flash.apply(whole)
-        j = started(flash)
+        j = journal_of(flash)
         shown = (j.counters, samples(j))
         equal(len(shown[1]), 2)
         flash.apply(operations[-1])
-        j = started(flash)
+        j = journal_of(flash)
         equal((j.counters, samples(j)), shown)
 
 
@@ -122,18 +106,18 @@ def test_a_damaged_newest_record_stays_so_when_its_sector_is_full():
     """One cell of it reads wrong, and behind it is no room for the BOOT that says so. Then the cell reads well."""
     for unit in UNITS:
         flash = FlashSim(4096, 8, unit)
-        j = started(flash)
+        j = journal_of(flash)
         number, operations = 0, []
         while j.sectors.room(RAW) >= unit + 64:
             _, operations = traced(flash, j.append, j.SAMPLE, b"%d" % number, 2)
             number += 1
         sector, at = divmod(operations[0][0] + 16, 4096)
         flash.own(sector)[at] ^= 1
-        j = started(flash)
+        j = journal_of(flash)
         counters = j.counters
         equal((counters.sampled, len(samples(j))), (2 * number, number - 1))
         flash.own(sector)[at] ^= 1
-        j = started(flash)
+        j = journal_of(flash)
         equal((j.counters, len(samples(j))), (counters, number - 1))
         equal(sum(event[3] for event in told_events(j) if event[0] == events.GAP), 2)
 
@@ -142,7 +126,7 @@ def test_a_torn_header_is_gone_before_anything_else_is_written():
     """A sector was being begun while the one before it had room. The next start works on in that; then the torn header
     reads well, and would end the sector before it too early."""
     flash = FlashSim(4096, 8, 32)
-    j = started(flash)
+    j = journal_of(flash)
     while j.sectors.room(RAW) >= 316 + 400:
         j.append(j.SAMPLE, bytes(300), 1)
     while j.sectors.room(RAW) >= 320:
@@ -154,14 +138,14 @@ def test_a_torn_header_is_gone_before_anything_else_is_written():
     header = operations[-1]
     equal(header[0] % 4096, 0)
     flash = torn_copy(before, header)
-    j = started(flash)
+    j = journal_of(flash)
     for i in range(2):
         j.append(j.SAMPLE, b"small %d" % i, 1)
     shown = (j.counters, samples(j))
     sector = header[0] // 4096
     if flash.sectors[sector][:32] == header[1][:32]:  # else it was erased: its cells are blank and firm
         flash.apply(header)
-    j = started(flash)
+    j = journal_of(flash)
     equal((j.counters, samples(j)), shown)
 
 
@@ -171,7 +155,7 @@ def test_a_torn_header_that_cannot_be_erased_is_not_the_newest():
     turns = 0
     for erased in range(12):
         flash = WeakFlash(4096, 8, 32)
-        j = started(flash)
+        j = journal_of(flash)
         for _ in range(erased):
             while j.sectors.room(RAW) >= 1024:
                 j.append(j.SAMPLE, bytes(900), 1)
@@ -186,12 +170,12 @@ def test_a_torn_header_that_cannot_be_erased_is_not_the_newest():
         bad = copy_of(torn_copy(done(before, operations[:n]), header))
         sector = header[0] // 4096
         bad.erase_fails = {sector}
-        j = started(bad, 2)
+        j = journal_of(bad, 2)
         j.append(j.SAMPLE, b"behind it", 1)
         turns += j.sectors.tails[RAW].sector < sector
         shown = (j.counters, samples(j))
         bad.sectors[sector] = header[1] + bytes(b"\xff" * (4096 - len(header[1])))
-        j = started(bad, 3)
+        j = journal_of(bad, 3)
         equal((j.counters, samples(j)), shown)
     true(turns)
 
@@ -199,7 +183,7 @@ def test_a_torn_header_that_cannot_be_erased_is_not_the_newest():
 def test_the_open_sector_is_read_twice_before_its_newest_record_is_called_torn():
     for unit in UNITS:
         flash = WeakFlash(4096, 8, unit)
-        j = started(flash)
+        j = journal_of(flash)
         j.append(j.SAMPLE, b"first", 1)
         _, operations = traced(flash, j.append, j.SAMPLE, b"newest" * 5, 7)
         at = operations[0][0] % 4096
@@ -208,7 +192,7 @@ def test_the_open_sector_is_read_twice_before_its_newest_record_is_called_torn()
             image = copy_of(flash)
             image.err_bits = flash.err_bits
             image.err_in = n
-            j = started(image)
+            j = journal_of(image)
             equal((j.counters.sampled, samples(j)), (8, [b"first", b"newest" * 5]))
 
 
@@ -218,7 +202,7 @@ def test_a_torn_piece_of_a_batch_is_never_completed():
     length = 32 - 16 + 1
     for last in range(256):
         flash = FlashSim(4096, 8, 32)
-        j = started(flash)
+        j = journal_of(flash)
         j.append(j.SAMPLE, b"held", 1)
         seal(j)
         j.append(j.SAMPLE, b"x", 1)
@@ -227,7 +211,7 @@ def test_a_torn_piece_of_a_batch_is_never_completed():
         before, operations = traced(flash, j.commit_batch, 1, batch, sha256(batch).digest(), position, 1)
         n = [kind_of(operation) for operation in operations].index(PART)
         flash = torn_copy(done(before, operations[:n]), operations[n])
-        j = started(flash)
+        j = journal_of(flash)
         equal(j.next_seq, 1)
         seq, other = seal(j, 100)
         equal(j.read_batch(seq), other, "last byte %d" % last)
@@ -237,10 +221,10 @@ def test_batches_of_several_starts_share_a_sector():
     for unit in UNITS:
         flash = FlashSim(4096, 16, unit)
         for _ in range(4):
-            j = started(flash)
+            j = journal_of(flash)
             j.append(j.SAMPLE, b"x", 1)
             seal(j)
-        equal(len(started(flash).sectors.sealed), 1)
+        equal(len(journal_of(flash).sectors.sealed), 1)
 
 
 def test_nothing_is_written_to_a_sealed_sector_that_may_be_half_erased():
@@ -248,14 +232,14 @@ def test_nothing_is_written_to_a_sealed_sector_that_may_be_half_erased():
     leave the header whole."""
     for unit in UNITS:
         flash = FlashSim(4096, 8, unit)
-        j = started(flash)
+        j = journal_of(flash)
         j.append(j.SAMPLE, b"x", 1)
         seq, _ = seal(j)
         j.acknowledge(seq)
         j.save()
         sector = j.sectors.sealed[-1]
         flash.apply_cut((sector, None), 4)
-        j = started(flash)
+        j = journal_of(flash)
         equal(j.sectors.room(SEALED), 0)
         j.append(j.SAMPLE, b"y", 1)
         seq, batch = seal(j)
@@ -266,20 +250,20 @@ def test_a_witness_beyond_repair_frees_no_number():
     """The COMMIT alone says that the batch exists."""
     for unit in UNITS:
         flash = FlashSim(4096, 8, unit)
-        j = started(flash)
+        j = journal_of(flash)
         j.append(j.SAMPLE, b"x", 1)
         _, operations = traced(flash, seal, j)
         place = [operation[0] for operation in operations if kind_of(operation) == STATE][-1]
         for i in (0, 20, 40):
             flash.own(place // 4096)[place % 4096 + i] ^= 0x18
-        j = started(flash)
+        j = journal_of(flash)
         equal((j.next_seq, list(j.held()), samples(j)), (1, [0], []))
 
 
 def full(unit, count=8):
     """A journal without a hub in which every sector but one is taken, with gap records in most."""
     flash = WeakFlash(4096, count, unit)
-    j = started(flash)
+    j = journal_of(flash)
     for _ in range(count * 30):
         j.append(j.SAMPLE, bytes(100), 1)
     return flash, j
@@ -293,14 +277,14 @@ def test_one_sector_fails_and_the_power_goes():
         for _ in range(9):
             fill(j, 3)
             bad = copy_of(flash)
-            k = started(bad, 2)
+            k = journal_of(bad, 2)
             bad.erase_fails = {i for i in range(8) if k.sectors.is_free(i)}
             before, operations = traced(bad, fill, k, 25)
             for n in range(1, len(operations)):
                 if None in (operations[n][1], operations[n - 1][1]):
                     image = copy_of(done(before, operations[:n]))
                     image.erase_fails = bad.erase_fails
-                    check(started(image, 3))
+                    check(journal_of(image, 3))
 
 
 def copy_of(flash):
@@ -319,7 +303,7 @@ def test_what_was_erased_before_it_was_told_is_missed():
     """A journal of records without gaps among them, whose two free sectors fail at once."""
     for unit in UNITS:
         flash = WeakFlash(4096, 8, unit)
-        j = started(flash)
+        j = journal_of(flash)
         while j.sectors.free > 2 or j.sectors.room(RAW) >= 64 + unit:
             j.append(j.SAMPLE, bytes(40), 1)
         flash.erase_fails = {i for i in range(8) if j.sectors.is_free(i)}
@@ -327,14 +311,14 @@ def test_what_was_erased_before_it_was_told_is_missed():
         for n in range(1, len(operations)):
             image = copy_of(done(before, operations[:n]))
             image.erase_fails = flash.erase_fails
-            check(started(image, 3))
+            check(journal_of(image, 3))
 
 
 def test_a_wipe_touches_nothing_before_the_new_epoch_stands():
     """Not even when a sector of the old epoch is the least worn."""
     for unit in UNITS:
         flash = FlashSim(4096, 8, unit)
-        j = started(flash)
+        j = journal_of(flash)
         while j.sectors.free > 1:
             j.append(j.SAMPLE, bytes(100), 1)
         for i in range(8):
@@ -343,7 +327,7 @@ def test_a_wipe_touches_nothing_before_the_new_epoch_stands():
         epoch, counters = j.epoch, j.counters
         before, operations = traced(flash, j.wipe)
         for n in range(len(operations)):
-            k = started(done(before, operations[:n]), 50)
+            k = journal_of(done(before, operations[:n]), 50)
             if k.epoch == epoch:
                 equal(k.counters, counters)
                 equal(sum(r.readings for r in k.unsealed()), counters.buffered)
@@ -353,7 +337,7 @@ def test_a_call_that_drops_tells_before_it_returns():
     """Both free sectors fail while `maintain` begins one."""
     for unit in UNITS:
         flash = WeakFlash(4096, 8, unit)
-        j = started(flash)
+        j = journal_of(flash)
         while j.sectors.free > 2 or j.sectors.room(RAW) >= 1024:
             j.append(j.SAMPLE, bytes(900), 1)
             j.maintain()
@@ -370,7 +354,7 @@ def test_a_call_that_drops_tells_before_it_returns():
 
 def several_batches(flash, sizes, readings):
     """A journal with batches of these sizes and readings; gives (journal, {seq: bytes})."""
-    j = started(flash)
+    j = journal_of(flash)
     batches = {}
     for size, count in zip(sizes, readings):
         j.append(j.SAMPLE, b"x", count)
@@ -393,7 +377,7 @@ def test_a_receipt_is_kept_before_its_sector_is_erased():
         before, operations = traced(flash, j.maintain)
         true(operations[-1][1] is None)
         for n in range(len(operations) + 1):
-            k = started(done(before, operations[:n]))
+            k = journal_of(done(before, operations[:n]))
             for seq in k.held():
                 equal(k.read_batch(seq), batches[seq])
             equal(k.counters.dropped, 0, "the hub has it")
@@ -406,12 +390,12 @@ def test_receipts_can_be_kept_when_every_sector_is_in_use():
     for unit in UNITS:
         for batches in range(5, 12):
             flash = FlashSim(4096, 8, unit)
-            j = started(flash)
+            j = journal_of(flash)
             for _ in range(batches):
                 j.append(j.SAMPLE, b"x", 1)
                 seq, _ = seal(j, 3700)
                 j.acknowledge(seq)
-            j = started(flash)
+            j = journal_of(flash)
             taken += j.sectors.free == 0
             for seq in j.held():
                 j.acknowledge(seq)
@@ -457,10 +441,10 @@ def test_a_batch_is_read_without_the_pieces_of_one_that_was_cut_short():
         true(len(parts) > 1)
         for n in range(parts[0] + 1, parts[-1] + 1):
             image = done(before, operations[:n])
-            k = started(image)
+            k = journal_of(image)
             seq, batch = seal(k, 700)
             equal((seq, k.read_batch(seq)), (1, batch))
-            equal(started(image).read_batch(1), batch)
+            equal(journal_of(image).read_batch(1), batch)
 
 
 def test_a_gap_tells_exactly_the_batches_that_went():
@@ -494,7 +478,7 @@ def test_a_sector_with_a_blank_header_is_erased_before_it_is_used():
         fill(j, 40)
         j.save()
         flash.apply_cut((j.sectors.sealed[0], None), 1)
-        j = started(flash)
+        j = journal_of(flash)
         fill(j, 300)
         equal((j.flash_faults, j.sectors.writable()), (0, 8))
         check(j)

@@ -6,25 +6,17 @@ from check import equal, raises, true
 from flash_sim import Chance, FlashSim, WeakFlash
 from parkgate import events
 from parkgate.errors import JournalFull
-from parkgate.journal.journal import Journal
 from parkgate.wire import cbor
+from short_life import journal_of, seal
 
 UNITS = (32, 256)
 
 
-def started(flash, seed=1):
-    chance = Chance(seed)
-    j = Journal(flash, lambda: chance.data(16))
-    j.recover(1)
-    return j
-
-
-def seal(j, size=0, limit=None):
+def told_by_sealing(j, size=0, limit=None):
     """Seal what is unsealed; gives the readings that gap records in it tell."""
-    records = list(j.unsealed(limit))
-    batch = b"".join([r.payload for r in records]) + bytes(size)
-    j.commit_batch(j.next_seq, batch, sha256(batch).digest(), records[-1].position, sum(r.readings for r in records))
-    return sum(lost_in(r) for r in records if r.kind == j.EVENT)
+    lost = sum([lost_in(r) for r in j.unsealed(limit) if r.kind == j.EVENT])
+    seal(j, size, limit)
+    return lost
 
 
 def lost_in(record):
@@ -56,7 +48,7 @@ def test_the_one_free_sector_fails_when_the_journal_is_full():
         for count in (8, 40):
             for restart in (False, True):
                 flash = WeakFlash(4096, count, unit)
-                j = started(flash)
+                j = journal_of(flash)
                 fill(j, count * 30)
                 for _ in range(31 if count == 8 else 4):
                     fill(j, 1)
@@ -65,17 +57,17 @@ def test_the_one_free_sector_fails_when_the_journal_is_full():
                     bad = WeakFlash(4096, count, unit)
                     bad.sectors = [bytes(sector) for sector in flash.sectors]
                     bad.erase_fails = set(free)
-                    k = started(bad, 2) if restart else j
+                    k = journal_of(bad, 2) if restart else j
                     k.sectors.flash = bad
                     fill(k, 70)
                     k.maintain()
                     check(k)
                     for _ in range(3):
-                        k = started(bad, 3)
+                        k = journal_of(bad, 3)
                         fill(k, 5)
                         check(k)
                     if not restart:
-                        j = started(flash)
+                        j = journal_of(flash)
 
 
 def test_it_goes_on_with_two_sectors():
@@ -83,7 +75,7 @@ def test_it_goes_on_with_two_sectors():
     for unit in UNITS:
         for fails in ("erase_fails", "program_fails"):
             flash = WeakFlash(4096, 10, unit)
-            j = started(flash)
+            j = journal_of(flash)
             failing = getattr(flash, fails)
             told = 0
             chance = Chance(unit)
@@ -94,12 +86,12 @@ def test_it_goes_on_with_two_sectors():
                 j.maintain()
                 j.note_lost(3)
                 check(j, told)
-                j = started(flash, sector + 2)
+                j = journal_of(flash, sector + 2)
                 check(j, told)
             equal(j.sectors.count - len(failing), 2)
             for _ in range(3):
                 fill(j, 100)
-                j = started(flash, 20)
+                j = journal_of(flash, 20)
                 check(j, told)
             counters = j.counters
             list(j.unsealed())
@@ -111,13 +103,13 @@ def test_it_goes_on_with_two_sectors():
 def test_eight_sectors_hold_any_batch():
     for unit in UNITS:
         flash = FlashSim(4096, 8, unit)
-        j = started(flash)
+        j = journal_of(flash)
         told = 0
         for turn in range(12):
             fill(j, 7 + 20 * turn)
             for _ in range(6):
                 try:
-                    told += seal(j, 16384 - 5000 if turn % 2 else 1, 20)
+                    told += told_by_sealing(j, 16384 - 5000 if turn % 2 else 1, 20)
                     break
                 except JournalFull:
                     pass  # what was under it was dropped to make room; the rest is sealed
@@ -130,17 +122,17 @@ def test_losses_owed_are_all_told():
     """A gap record with a flipped bit, readings that could not be stored, and overflow, close together."""
     for unit in UNITS:
         flash = FlashSim(4096, 8, unit)
-        j = started(flash)
+        j = journal_of(flash)
         fill(j, 260)
         for _ in range(40):
             fill(j, 1)
             hurt = flash.copy()
-            k = started(hurt, 2)
+            k = journal_of(hurt, 2)
             hurt.trace = []
             k.note_lost(300)
             place, _ = [o for o in hurt.trace if o[1] is not None and o[1][6] == 3 and o[0] % 4096][-1]
             hurt.own(place // 4096)[place % 4096 + 20] ^= 1
-            k = started(hurt, 3)
+            k = journal_of(hurt, 3)
             k.note_lost(12)
             check(k)
             fill(k, 30)
@@ -154,7 +146,7 @@ def test_nothing_is_full_without_a_fault():
         for seed in range(24):
             chance = Chance(seed * 2 + unit)
             flash = FlashSim(4096, 8 + seed % 3, unit)
-            j = started(flash)
+            j = journal_of(flash)
             told = 0
             for _ in range(60):
                 what = chance.below(8)
@@ -163,7 +155,7 @@ def test_nothing_is_full_without_a_fault():
                 elif what < 5 and j.unsealed_records:
                     for _ in range(8):
                         try:
-                            told += seal(j, chance.below(9000), 30)
+                            told += told_by_sealing(j, chance.below(9000), 30)
                             break
                         except JournalFull:
                             pass
@@ -177,7 +169,7 @@ def test_nothing_is_full_without_a_fault():
                 elif chance.below(3):
                     j.maintain()
                 else:
-                    j = started(flash, seed)
+                    j = journal_of(flash, seed)
                 check(j, told)
 
 
@@ -185,7 +177,7 @@ def test_a_cut_inside_a_wipe_leaves_one_epoch_whole():
     """The old one with every batch and every sample, or the new one, empty; in a journal that is full."""
     for unit in UNITS:
         flash = FlashSim(4096, 8, unit)
-        j = started(flash)
+        j = journal_of(flash)
         for _ in range(3):
             fill(j, 4)
             seal(j, 3000)
@@ -207,7 +199,7 @@ def test_a_cut_inside_a_wipe_leaves_one_epoch_whole():
                     torn.apply(operation)
                 if n < len(flash.trace):
                     torn.apply_cut(flash.trace[n], way, n)
-                k = started(torn, 50)
+                k = journal_of(torn, 50)
                 if k.epoch != epoch:
                     new += 1
                     equal((k.counters.sampled, list(k.held())), (0, []))
