@@ -23,7 +23,7 @@ from host_tools.log import keys, signed, tables
 from host_tools.log.keys import LogError, LogKey
 from host_tools.log.tables import BATCH, STATEMENT
 from parkgate.log import statement
-from parkgate.wire import cose
+from parkgate.wire import cbor, cose
 
 
 class Recorder:
@@ -42,18 +42,20 @@ class Recorder:
         self.db.execute("INSERT INTO leaf VALUES (?, ?, ?, ?, ?)", (self.next, BATCH, entry, ep, seq))
         self.next += 1
 
-    def signed_bytes(self, kind: int, data: bytes) -> None:
-        """A beat or a fork, with the bytes as they were signed."""
-        self.db.execute("INSERT INTO leaf VALUES (?, ?, ?, NULL, NULL)", (self.next, kind, sha256(data).digest()))
+    def signed_bytes(self, kind: int, data: bytes) -> bytes:
+        """A beat or a fork, with the bytes as they were signed. Returns its entry."""
+        entry = sha256(data).digest()
+        self.db.execute("INSERT INTO leaf VALUES (?, ?, ?, NULL, NULL)", (self.next, kind, entry))
         self.db.execute("INSERT INTO statement VALUES (?, ?)", (self.next, data))
         self.next += 1
+        return entry
 
-    def statement(self, kind: str, facts: dict, by: str | None, now_unix_ms: int) -> None:
-        """What the hub itself says."""
+    def statement(self, kind: str, facts: dict, by: str | None, now_unix_ms: int) -> bytes:
+        """What the hub itself says. Returns its entry."""
         payload = statement.encode_payload(kind, now_unix_ms, by, facts)
         protected = statement.protected_header(self.key.kid, self.log_id, self.next)
         signature = self.key.sign(cose.sign1_digest(protected, payload))
-        self.signed_bytes(STATEMENT, cose.sign1_join(protected, payload, signature))
+        return self.signed_bytes(STATEMENT, cose.sign1_join(protected, payload, signature))
 
 
 def folder_of(db: sqlite3.Connection) -> Path:
@@ -79,7 +81,11 @@ def open_recorder(db: sqlite3.Connection) -> Recorder:
             f" {signed.RENEW}"
         )
     check_not_set_back(db, signed.Memory(data_dir, log_id).read())
-    return Recorder(db, key, log_id)
+    recorder = Recorder(db, key, log_id)
+    if db.execute("SELECT 1 FROM place_history WHERE entry IS NULL").fetchone():
+        with recording(db, recorder):
+            _places(recorder)
+    return recorder
 
 
 def check_not_set_back(db: sqlite3.Connection, last: signed.Signed) -> None:
@@ -156,6 +162,23 @@ def _enrolled(recorder: Recorder) -> None:
         recorder.statement(statement.ENROLLED, facts, None, now)
         if revoked is not None:
             recorder.statement(statement.REVOKED, {"gateway": kid, "name": name, "from_ms": revoked}, None, now)
+
+
+def _places(recorder: Recorder) -> None:
+    """What was done with places before there was a log to say it in."""
+    for row, pl, kind, by, facts in recorder.db.execute(
+        "SELECT rowid, pl, what, by, facts FROM place_history WHERE entry IS NULL ORDER BY rowid"
+    ).fetchall():
+        say_of_place(recorder, row, pl, kind, cbor.decode(facts), by, now_unix_ms())  # type: ignore[arg-type]
+
+
+def say_of_place(recorder: Recorder, row, pl: int, kind: str, facts: dict, by: str | None, unix_ms: int) -> None:
+    """The statement of one row of place_history. It names the place's statement before it."""
+    prior = recorder.db.execute(
+        "SELECT entry FROM place_history WHERE pl = ? AND rowid < ? ORDER BY rowid DESC LIMIT 1", (pl, row)
+    ).fetchone()
+    entry = recorder.statement(kind, {**facts, "prior": prior[0] if prior else None}, by, unix_ms)
+    recorder.db.execute("UPDATE place_history SET entry = ? WHERE rowid = ?", (entry, row))
 
 
 def add_unlogged(recorder: Recorder) -> int:

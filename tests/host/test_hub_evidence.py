@@ -108,7 +108,7 @@ def test_an_older_database_comes_along(rig, gateway, older):
     with contextlib.closing(connect(rig.data_dir)) as db:
         enrol.revoke(db, gateway.id.hex())
     rig.store.close()
-    for table in ("beats", "gateway_history", "sums", "sums_due"):
+    for table in ("beats", "gateway_history", "sums", "sums_due", "place_stay", "place_history", "exchange", "place"):
         write(rig, f"DROP TABLE {table}")
     if older == 1:
         write(rig, "DROP TABLE periods")

@@ -61,7 +61,9 @@ def test_what_the_hub_says_itself(rig, gateway):
     revoke(with_db, "another name", undo=True)
     with_db.close()
     said = statements(rig)
-    assert [kind for kind, _ in said] == ["log begun", "enrolled", "epoch seen", "renamed", "revoked", "restored"]
+    assert [kind for kind, _ in said] == [
+        "log begun", "enrolled", "place added", "epoch seen", "renamed", "revoked", "restored",
+    ]  # fmt: skip
     facts = dict(said)
     assert facts["log begun"]["key"] == keys.read(rig.data_dir).xy and facts["log begun"]["hub"] == rig.key.id
     assert facts["enrolled"] == {"gateway": gateway.id, "key": gateway.xy, "name": "gateway 0", "place": None}
@@ -163,7 +165,7 @@ def test_an_older_database_is_refused(rig, gateway, tmp_path):
     said = statements_of_new_log(rig)
     assert said.kind == "log begun" and said.facts["why"] == "set back"
     old_log, size, root = said.facts["before"]
-    assert [old_log.hex(), size, root.hex()] == begun["before"] and size == 5
+    assert [old_log.hex(), size, root.hex()] == begun["before"] and size == 6
     assert kinds(rig).count(tables.BATCH) == 1
     with Log.open(rig.data_dir) as log:
         assert log.size == tables.size(rig.store.db)

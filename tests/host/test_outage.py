@@ -172,10 +172,9 @@ def test_a_database_of_the_older_format_is_brought_up(rig, away):
         for table, columns in (("series", ("good_ms", "row_ms")), ("block", ("good_ms", "covered_ms", "tail_ms"))):
             for column in columns:
                 db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        db.execute("DROP TABLE beats")
-        db.execute("DROP TABLE gateway_history")
-        db.execute("DROP TABLE sums")
-        db.execute("DROP TABLE sums_due")
+        newer = ("beats", "gateway_history", "sums", "sums_due", "place_stay", "place_history", "exchange", "place")
+        for table in newer:
+            db.execute(f"DROP TABLE {table}")
         db.execute("PRAGMA user_version = 1")
     rig.open()
     rig.intake.derived.account_anew(rig.now_unix_ms)

@@ -100,6 +100,7 @@ class Gateway:
         self.gw, self.kid, self.public_key, self.name = gw, kid, public_key, name
         self.enrolled_unix_ms = enrolled_unix_ms
         self.revoked_unix_ms: int | None = None
+        self.place: tuple[bytes, str] | None = None  # id and name of where it stands now
         self.verifier: Verifier | None = None
         self.receipt_key: bytes | None = None
         self.forget()

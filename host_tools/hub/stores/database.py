@@ -4,8 +4,8 @@ import os
 import sqlite3
 from pathlib import Path
 
-from host_tools.hub.stores import kept
-from host_tools.hub.stores.schema import FORMAT, TABLES, TO_FORMAT_2, TO_FORMAT_3, TO_FORMAT_4
+from host_tools.hub.stores import kept, places
+from host_tools.hub.stores.schema import FORMAT, PLACES, TABLES, TO_FORMAT_2, TO_FORMAT_3, TO_FORMAT_4
 from parkgate.errors import ParkgateError
 
 DATABASE_FILE = "hub.sqlite"
@@ -75,6 +75,9 @@ def _bring_up(connection) -> None:
         kept.take_standing(connection)
     if before in (1, 2, 3):
         _run(connection, _tables("sums") + _tables("sums_due") + TO_FORMAT_4)
+    if before in (1, 2, 3, 4):
+        _run(connection, PLACES)
+        places.take_gateways(connection)
     connection.execute(f"PRAGMA user_version = {FORMAT}")
 
 

@@ -1,12 +1,14 @@
 """The rows of enrolled gateways: enrol, rename, revoke, clear alarms; each change with its line in the history and its
 leaf in the log."""
 
+import contextlib
 import getpass
 import sqlite3
 import time
 from typing import NamedTuple
 
-from host_tools.base.names import check_gateway_name
+from host_tools.base.names import check_gateway_name, place_name
+from host_tools.hub.stores import places
 from host_tools.log.record import recording
 from parkgate.errors import SettingsError
 from parkgate.log import statement
@@ -22,11 +24,14 @@ class Checked(NamedTuple):
     renames: bool
 
 
-def enrol(db: sqlite3.Connection, public_key: bytes, name: str | None = None, by: str | None = None) -> bytes:
+def enrol(
+    db: sqlite3.Connection, public_key: bytes, name: str | None = None, by: str | None = None, place: str | None = None
+) -> bytes:
     """Write the gateway with this key (x || y) to the hub's database and log; give it `name` if it is there already.
-    `by` is the operator who asked for it. Returns its id. Raises SettingsError when the name cannot be used; then
-    nothing has changed."""
-    checked = check(db, public_key, name, check_revoked=False)
+    `by` is the operator who asked for it. `place` is where it stands, by name or id: one that is not there is made.
+    None: where it stood, else a place of its own, with its name; NOWHERE: none yet. Returns its id. Raises
+    SettingsError when a name cannot be used; then nothing has changed."""
+    checked = check(db, public_key, name, check_revoked=False, place=place)
     now_unix_ms = int(time.time() * 1000)
     try:
         with recording(db) as leaves:
@@ -42,9 +47,35 @@ def enrol(db: sqlite3.Connection, public_key: bytes, name: str | None = None, by
                 facts |= {"before": before[0]} if before else {"key": public_key, "place": None}
                 kind = statement.RENAMED if before else statement.ENROLLED
                 leaves.statement(kind, facts, by or whoami(), now_unix_ms)
+            gw = db.execute("SELECT gw FROM gateway WHERE kid = ?", (checked.gateway_id,)).fetchone()[0]
+            _stand(db, leaves, (gw, checked.gateway_id, checked.name), place, by or whoami(), now_unix_ms)
     except sqlite3.IntegrityError:  # somebody else was quicker with the same name
         raise SettingsError(f"another gateway has the name {checked.name!r}") from None
     return checked.gateway_id
+
+
+def _stand(db, leaves, gateway: tuple[int, bytes, str], place: str | None, by: str, now_unix_ms: int) -> None:
+    """In the open transaction: the gateway stands at this place."""
+    gw, gateway_id, name = gateway
+    if place == places.NOWHERE:
+        return
+    if place is None:
+        if db.execute("SELECT 1 FROM place_stay WHERE gw = ?", (gw,)).fetchone() is None:
+            places.new(db, leaves, places.own_name(db, name, gateway_id), by, (gw, gateway_id))
+        return
+    if _is_place(db, place):
+        places.move(db, leaves, gateway, place, now_unix_ms, by)
+    elif db.execute("SELECT 1 FROM place_stay WHERE gw = ?", (gw,)).fetchone() is None:
+        places.new(db, leaves, place_name(place), by, (gw, gateway_id))
+    else:
+        places.new(db, leaves, place_name(place), by)
+        places.move(db, leaves, gateway, place_name(place), now_unix_ms, by)
+
+
+def _is_place(db: sqlite3.Connection, name_or_id: str) -> bool:
+    with contextlib.suppress(SettingsError):
+        return bool(places.find(db, name_or_id, in_use=True))
+    return False
 
 
 def whoami() -> str:
@@ -61,7 +92,10 @@ def _note(db: sqlite3.Connection, gateway_id: bytes, what: str, name: str, now_u
     db.execute(question, (now_unix_ms, what, name, gateway_id))
 
 
-def check(db: sqlite3.Connection, public_key: bytes, name: str | None = None, check_revoked: bool = True) -> Checked:
+def check(
+    db: sqlite3.Connection, public_key: bytes, name: str | None = None, check_revoked: bool = True,
+    place: str | None = None,
+) -> Checked:  # fmt: skip
     """Whether `enrol` would take this gateway, with nothing changed. Raises SettingsError that says why not."""
     gateway_id = cose.thumbprint(public_key)
     row = db.execute("SELECT name, revoked_unix_ms FROM gateway WHERE kid = ?", (gateway_id,)).fetchone()
@@ -77,6 +111,12 @@ def check(db: sqlite3.Connection, public_key: bytes, name: str | None = None, ch
     ).fetchone()
     if clash:
         raise SettingsError(f"another gateway ({clash[0].hex()[:8]}…) has the name {name!r}")
+    if place:
+        gw = db.execute("SELECT gw FROM gateway WHERE kid = ?", (gateway_id,)).fetchone()
+        if _is_place(db, place):
+            places.check_free(db, place, gw[0] if gw else None)
+        else:
+            places.alike(db, place_name(place))
     return Checked(gateway_id, name, row is not None, known_as not in (None, name))
 
 

@@ -8,7 +8,7 @@ Readings are not stored a second time. The signed bytes of each batch are the da
 by the primary key of its batch, and what is shown, exported and audited cannot differ.
 """
 
-FORMAT = 4
+FORMAT = 5
 
 DECODED, WAITS_FOR_SCHEMA, UNDECODABLE = 0, 1, 2  # batch.state
 
@@ -246,6 +246,49 @@ CREATE TABLE fork (
     PRIMARY KEY (ep, hash)
 ) WITHOUT ROWID;
 """
+
+PLACES = """
+-- Places (metering points): they outlive boards and keys.
+CREATE TABLE place (
+    pl INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,            -- 16 random bytes: how statements and archives call it
+    name TEXT NOT NULL,                 -- unique by look among those that are open (`places`)
+    closed_unix_ms INTEGER              -- null while it is in use
+);
+
+-- Which gateway stands where: its readings dated from_ms or later, and before to_ms, belong to the place. A gateway
+-- stands at one place at a time, and at a place stands one gateway.
+CREATE TABLE place_stay (
+    pl INTEGER NOT NULL REFERENCES place,
+    gw INTEGER NOT NULL REFERENCES gateway,
+    from_ms INTEGER NOT NULL,
+    to_ms INTEGER                       -- null while it stands there
+);
+CREATE INDEX place_stay_of ON place_stay (gw);
+CREATE INDEX place_stay_at ON place_stay (pl);
+
+-- Each change of a place: one row for each statement in the log. Only `entry` is written later: it is null until the
+-- statement is in the log.
+CREATE TABLE place_history (
+    pl INTEGER NOT NULL REFERENCES place,
+    unix_ms INTEGER NOT NULL,
+    what TEXT NOT NULL,                 -- kind of the statement (SPEC 13.5)
+    by TEXT,
+    facts BLOB NOT NULL,                -- of the statement, CBOR, without `prior`
+    entry BLOB                          -- SHA-256 of the statement
+);
+CREATE INDEX place_history_of ON place_history (pl);
+
+-- Exchanges of gateways of which the new one's first registers are not known yet.
+CREATE TABLE exchange (
+    pl INTEGER NOT NULL REFERENCES place,
+    old_gw INTEGER NOT NULL,
+    new_gw INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL
+);
+"""
+
+TABLES += PLACES
 
 # From format 1 to 2: what is new is filled from the signed bytes afterwards (`derived.Derived.account_anew`).
 TO_FORMAT_2 = """

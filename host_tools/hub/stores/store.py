@@ -12,7 +12,7 @@ import logging
 
 from host_tools.hub.park import book
 from host_tools.hub.receiving.state import Account, Channels, Epoch, Gateway, Series
-from host_tools.hub.stores import kept, loading
+from host_tools.hub.stores import kept, loading, places
 from host_tools.hub.stores.database import DATABASE_FILE as DATABASE_FILE
 from host_tools.hub.stores.database import StoreError as StoreError
 from host_tools.hub.stores.database import connect as connect
@@ -104,10 +104,11 @@ class Store:
 
     def _load_gateways(self) -> None:
         by_gw = {gateway.gw: gateway for gateway in self.by_topic.values()}
+        standing = places.of_gateways(self.db)
         rows = self.db.execute("SELECT gw, kid, public_key, name, enrolled_unix_ms, revoked_unix_ms FROM gateway")
         for gw, kid, public_key, name, enrolled, revoked in rows:
             gateway = by_gw.get(gw) or Gateway(gw, kid, public_key, name, enrolled)
-            gateway.name, gateway.revoked_unix_ms = name, revoked
+            gateway.name, gateway.revoked_unix_ms, gateway.place = name, revoked, standing.get(gw)
             self.by_topic[gateway.topic_name()] = gateway
 
     def refresh(self) -> bool:

@@ -71,6 +71,7 @@ def gateway_summary(gateway: Gateway) -> dict:
         "id": gateway.kid.hex(),
         "topic": gateway.topic_name(),
         "name": gateway.name,
+        "place": gateway.place and {"id": gateway.place[0].hex(), "name": gateway.place[1]},
         "enrolled_unix_ms": gateway.enrolled_unix_ms,
         "revoked_unix_ms": gateway.revoked_unix_ms,
         "last_seen_unix_ms": gateway.last_seen_unix_ms,

@@ -21,7 +21,16 @@ ENROLLED = "enrolled"  # {gateway, key, name, place or null}
 RENAMED = "renamed"  # {gateway, before, name}
 REVOKED = "revoked"  # {gateway, name, from_ms}: what it signed before stays valid
 RESTORED = "restored"  # {gateway, name}
-REPLACED = "replaced"  # {place, before, gateway, registers: [[instrument, quantity, before, after], …]}
+# Of places: each has `place` (16 bytes) and `prior`, the hash of the place's statement before it (null in the first).
+PLACE_ADDED = "place added"  # {name}, and {gateway, from_ms} where one stands there from the beginning
+PLACE_RENAMED = "place renamed"  # {before, name}
+PLACE_CLOSED = "place closed"  # {}
+PLACED = "gateway placed"  # {gateway, from_ms}: its readings from then on belong to the place
+TAKEN_AWAY = "gateway taken away"  # {gateway, to_ms}
+REPLACED = (
+    "replaced"  # {before, gateway, at_ms, registers: [[instrument, quantity, unit, scale, ms, before, ms, after]]}
+)
+EXCHANGE_READ = "exchange read"  # the same facts, when the new gateway's first registers are known
 ROTATED = "rotated"  # {gateway, key, next, by_old, by_new}
 ALARMS_CLEARED = "alarms cleared"  # {gateway, alarms: [[kind, count, what], …]}
 OPERATOR_ADDED, OPERATOR_REMOVED = "operator added", "operator removed"  # {operator}
@@ -34,7 +43,13 @@ _FACTS = {  # names and types of facts that a statement of this kind must have; 
     RENAMED: (("gateway", 32), ("before", str), ("name", str)),
     REVOKED: (("gateway", 32), ("from_ms", int), ("name", str)),
     RESTORED: (("gateway", 32), ("name", str)),
-    REPLACED: (("place", str), ("before", 32), ("gateway", 32), ("registers", list)),
+    PLACE_ADDED: (("place", 16), ("name", str)),
+    PLACE_RENAMED: (("place", 16), ("before", str), ("name", str)),
+    PLACE_CLOSED: (("place", 16),),
+    PLACED: (("place", 16), ("gateway", 32), ("from_ms", int)),
+    TAKEN_AWAY: (("place", 16), ("gateway", 32), ("to_ms", int)),
+    REPLACED: (("place", 16), ("before", 32), ("gateway", 32), ("at_ms", int), ("registers", list)),
+    EXCHANGE_READ: (("place", 16), ("before", 32), ("gateway", 32), ("at_ms", int), ("registers", list)),
     STAMPED: (("log", 16), ("size", int), ("root", 32), ("token", bytes)),
 }
 

@@ -1,0 +1,271 @@
+"""Places: names that people can tell apart, gateways that come and go, and a history that goes on."""
+
+import contextlib
+import hashlib
+import json
+
+import pytest
+
+from batches import METER, FakeGateway
+from host_tools import cli
+from host_tools.base.names import look, place_name, rough_look
+from host_tools.hub.stores import places
+from host_tools.hub.stores.gateways import enrol
+from host_tools.hub.stores.store import connect
+from host_tools.hub.verbs.place import replace
+from parkgate.errors import SettingsError
+from parkgate.log import statement
+
+DAY_MS = 1_790_000_000_000
+
+
+@contextlib.contextmanager
+def opened(rig):
+    with contextlib.closing(connect(rig.data_dir)) as db:
+        yield db
+
+
+def said_of_places(rig):
+    """The statements about places, in the order of the log, as (entry, Statement)."""
+    rows = rig.rows("SELECT entry, bytes FROM statement JOIN leaf USING (leaf) WHERE kind = 4 ORDER BY leaf")
+    found = [(entry, statement.Statement(data)) for entry, data in rows]
+    return [(entry, said) for entry, said in found if "prior" in said.facts]
+
+
+# Names.
+
+
+@pytest.mark.parametrize(
+    "text, name",
+    [
+        ("  Hall 3 ", "Hall 3"),
+        ("Hall   3", "Hall 3"),
+        ("Geba\u0308ude", "Geb\u00e4ude"),  # NFC
+        ("\u179f\u17b6\u179b \u17e3", "\u179f\u17b6\u179b \u17e3"),  # Khmer
+        ("3", "3"),
+    ],
+)
+def test_a_name_is_kept_in_one_form(text, name):
+    assert place_name(text) == name
+
+
+@pytest.mark.parametrize("text", ["", "   ", "x" * 65, "a\nb", "a\u200bb", "a\u202eb", "---", "\u3164", "\u2800"])
+def test_a_name_that_cannot_be_read_is_refused(text):
+    with pytest.raises(SettingsError):
+        place_name(text)
+
+
+@pytest.mark.parametrize(
+    "name, other",
+    [
+        ("Hall A", "Hall \u0410"),  # Cyrillic
+        ("Hall A", "hall a"),
+        ("HOPE", "\u041d\u041e\u0420\u0415"),
+        ("Hall 3", "Hall \uff13"),  # full width
+        ("Hall 3", "Hall\u00a03"),
+        ("x-1", "x\u20131"),
+        ("Hall", "Ha\ufe0fll"),
+        ("Oven", "\u039fven"),  # Greek
+    ],
+)
+def test_names_that_look_the_same(name, other):
+    assert look(name) == look(other)
+
+
+@pytest.mark.parametrize("name, other", [("Hall 1", "Hall l"), ("Hall O", "Hall 0"), ("Garn", "Gam"), ("Säge", "Sage")])
+def test_names_that_are_easily_taken_for_each_other(name, other):
+    assert look(name) != look(other) and rough_look(name) == rough_look(other)
+
+
+@pytest.mark.parametrize("name, other", [("Hall 1", "Hall 2"), ("Hall 1", "Hall 11"), ("\u179f\u17b6", "\u179f\u17b7")])
+def test_names_that_differ(name, other):
+    assert rough_look(name) != rough_look(other)
+
+
+def test_one_look_is_one_place(rig):
+    with opened(rig) as db:
+        places.add(db, "Hall A", "test")
+        with pytest.raises(SettingsError, match="looks the same"):
+            places.add(db, "hall \u0410", "test")
+        assert places.alike(db, "Hall 4") == []
+        places.add(db, "Hall 1", "test")
+        assert places.alike(db, "Hall l") == ["Hall 1"]  # a warning, no refusal
+        places.add(db, "Hall l", "test")
+        with pytest.raises(SettingsError, match="looks the same"):
+            places.rename(db, "Hall 1", "HALL A", "test")
+        assert [place.name for place in places.listed(db)] == ["Hall 1", "Hall A", "Hall l"]
+
+
+# What is done, and what the log says of it.
+
+
+def test_a_gateway_gets_a_place_of_its_own(rig, gateway):
+    with opened(rig) as db:
+        (place,) = places.listed(db)
+        assert (place.name, place.gateway) == ("gateway 0", "gateway 0")
+        assert [tuple(stay)[3:] for stay in places.stays(db, place.pl)] == [(0, None)]
+    rig.store.refresh()
+    assert rig.summary(gateway)["place"] == {"id": place.id.hex(), "name": "gateway 0"}
+    ((_, said),) = said_of_places(rig)
+    assert said.kind == "place added"
+    assert said.facts == {
+        "place": place.id, "name": "gateway 0", "gateway": gateway.id, "from_ms": 0, "prior": None,
+    }  # fmt: skip
+
+
+def test_each_statement_names_the_one_before_it(rig, gateway):
+    with opened(rig) as db:
+        places.rename(db, "gateway 0", "Hall 3", "test")
+        places.rename(db, "Hall 3", "Foundry", "test")
+        place = places.find(db, "foundry")  # by its look
+        kinds = [(kind, facts.get("before")) for _, kind, _, facts in places.history(db, place.pl)]
+        assert kinds == [("place added", None), ("place renamed", "gateway 0"), ("place renamed", "Hall 3")]
+    before = None
+    for entry, said in said_of_places(rig):
+        assert said.facts["prior"] == before
+        before = entry
+    rig.store.refresh()
+    assert rig.summary(gateway)["place"]["name"] == "Foundry"
+
+
+def test_enrolled_at_a_place(rig):
+    first, second = FakeGateway(1), FakeGateway(2)
+    with opened(rig) as db:
+        enrol(db, first.xy, "board 1", place="Hall 3")
+        with pytest.raises(SettingsError, match="--replaces"):
+            enrol(db, second.xy, "board 2", place="Hall 3")
+        with pytest.raises(SettingsError, match="looks the same"):
+            places.add(db, "H\u0430ll 3", "test")
+        assert db.execute("SELECT count(*) FROM gateway").fetchone() == (1,)
+        enrol(db, second.xy, "board 2", place=places.NOWHERE)
+        assert [place.gateway for place in places.listed(db)] == ["board 1"]
+        enrol(db, first.xy, "board 1", place="Hall 3")  # once more: nothing new
+        assert len(said_of_places(rig)) == 1
+        enrol(db, second.xy, "board 2", place="Hall 4")
+        assert [(place.name, place.gateway) for place in places.listed(db)] == [
+            ("Hall 3", "board 1"), ("Hall 4", "board 2"),
+        ]  # fmt: skip
+
+
+def test_a_gateway_that_moves(rig, gateway):
+    with opened(rig) as db:
+        places.add(db, "Hall 4", "test")
+        found = db.execute("SELECT gw, kid, name FROM gateway").fetchone()
+        places.put(db, found, "Hall 4", DAY_MS, "test")
+        place = places.find(db, "Hall 4")
+        assert [(stay.gateway, stay.from_ms, stay.to_ms) for stay in places.stays(db, place.pl)] == [
+            ("gateway 0", DAY_MS, None)
+        ]
+        # The place that was only made for it is closed, and its name is free again.
+        assert [(each.name, bool(each.closed_unix_ms)) for each in places.listed(db)] == [
+            ("Hall 4", False), ("gateway 0", True),
+        ]  # fmt: skip
+        places.add(db, "gateway 0", "test")
+    assert [said.kind for _, said in said_of_places(rig)] == [
+        "place added", "place added", "gateway taken away", "place closed", "gateway placed", "place added",
+    ]  # fmt: skip
+
+
+# An exchange.
+
+
+def metered(number, values, start_ms):
+    """A gateway with one meter whose register has these values, a minute apart; its batch is made by `fill`."""
+    gateway = FakeGateway(number, [METER])
+    rows = [(start_ms + 60_000 * n, 0, [2300, 900, value], None) for n, value in enumerate(values)]
+    return gateway, rows
+
+
+def fill(rig, gateway, rows):
+    rig.batches(gateway, gateway.batch(tables={0: rows}))
+
+
+def test_a_board_is_replaced(rig):
+    old, rows = metered(1, [100, 110, 120], DAY_MS)
+    new, _ = metered(2, [150, 160], DAY_MS + 3_600_000)
+    rig.enrol(old)
+    fill(rig, old, rows)
+    with opened(rig) as db:
+        enrol(db, new.xy, "board 2", place=places.NOWHERE)
+        before = places.listed(db)[0]
+        place = replace(db, "gateway 0", "board 2", by="test")
+        assert (place.id, place.name, place.gateway) == (before.id, before.name, "board 2")
+        with pytest.raises(SettingsError, match="stands at no place"):
+            replace(db, "gateway 0", "board 2")
+    said = said_of_places(rig)[-1][1]
+    assert said.kind == "replaced" and said.by == "test"
+    (line,) = said.facts["registers"]
+    assert line == ["meter 1", "import_active_energy", "Wh", 0, DAY_MS + 120_000, 120, None, None]
+    assert (said.facts["before"], said.facts["gateway"]) == (old.id, new.id)
+
+
+def test_the_moment_of_an_exchange_is_the_new_gateways_first_reading(rig):
+    old, rows = metered(1, [100, 110, 120], DAY_MS)
+    new, later = metered(2, [150, 160], DAY_MS + 3_600_000)
+    rig.enrol(old, new)
+    fill(rig, old, rows)
+    fill(rig, new, later)
+    with opened(rig) as db:
+        place = replace(db, "gateway 0", "gateway 1")
+        stays = [(stay.gateway, stay.from_ms, stay.to_ms) for stay in places.stays(db, place.pl)]
+    at_ms = DAY_MS + 3_600_000
+    assert stays == [("gateway 0", 0, at_ms), ("gateway 1", at_ms, None)]
+    facts = said_of_places(rig)[-1][1].facts
+    assert facts["registers"] == [
+        ["meter 1", "import_active_energy", "Wh", 0, DAY_MS + 120_000, 120, at_ms, 150],
+    ]
+    assert rig.rows("SELECT * FROM exchange") == []
+
+
+def test_boards_that_ran_at_the_same_time(rig):
+    old, rows = metered(1, [100, 110, 120], DAY_MS)
+    new, later = metered(2, [101, 111, 121, 131], DAY_MS + 1000)
+    rig.enrol(old, new)
+    fill(rig, old, rows)
+    fill(rig, new, later)
+    with opened(rig) as db:
+        replace(db, "gateway 0", "gateway 1")
+    (line,) = said_of_places(rig)[-1][1].facts["registers"]
+    assert line[4:] == [DAY_MS + 120_000, 120, DAY_MS + 121_000, 121]
+
+
+# Hubs that are older.
+
+
+def test_an_older_hub_gets_places(rig, gateway):
+    rig.batches(gateway, gateway.batch())
+    rig.store.close()
+    with opened(rig) as db:
+        for table in ("place_stay", "place_history", "exchange", "place"):
+            db.execute(f"DROP TABLE {table}")
+        db.execute("PRAGMA user_version = 4")
+    rig.open()
+    with opened(rig) as db:
+        assert [(place.name, place.gateway) for place in places.listed(db)] == [("gateway 0", "gateway 0")]
+    said = said_of_places(rig)
+    assert [one.kind for _, one in said] == ["place added", "place added"]  # the older hub's, and this one's
+    assert rig.rows("SELECT entry FROM place_history") == [(said[-1][0],)]
+    assert hashlib.sha256(rig.rows("SELECT bytes FROM statement ORDER BY leaf DESC")[0][0]).digest() == said[-1][0]
+
+
+# The verb.
+
+
+def test_the_verb(rig, gateway, capsys):
+    def run(*words):
+        assert cli.main(["place", *words, "--data", str(rig.data_dir)]) == 0
+        return capsys.readouterr().out
+
+    run("add", "Hall 3")
+    assert "looks much like" in run("add", "Hall3")
+    run("rename", "Hall 3", "Foundry")
+    run("put", "Foundry", "gateway 0")
+    shown = json.loads(run("show", "Foundry", "--json"))
+    assert [each["name"] for each in shown["gateways"]] == ["gateway 0"]
+    assert [each["kind"] for each in shown["history"]] == ["place added", "place renamed", "gateway placed"]
+    assert "Hall 3 became Foundry" in run("show", "Foundry")
+    names = {each["name"]: each["gateway"] for each in json.loads(run("list", "--json"))["places"]}
+    assert names == {"Foundry": "gateway 0", "Hall3": None, "gateway 0": None}
+    run("close", "Hall3")
+    assert cli.main(["place", "close", "Foundry", "--data", str(rig.data_dir)]) == 2
+    assert "stands at" in capsys.readouterr().err
