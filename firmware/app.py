@@ -36,7 +36,7 @@ class App:
         self.settings, self.settings_id, self.schema = start.settings, start.settings_id, start.schema
         self.buses, self.mono_ms = start.buses, board.clock.mono_ms
         mono_ms = self.mono_ms
-        self.sender = self.sealer = self.uplink = self.receipt_ms = None
+        self.sender = self.sealer = self.uplink = self.receipt_ms = self.floor = None
         self.sampling = []  # the samplers, from the moment on at which they run
         board.use_network(self.settings["network"], self.settings["broker"]["tls"] == "on")
         cause = self.cause = board.reset_cause()
@@ -118,6 +118,10 @@ class App:
         from gateway.meaning import settle
 
         drop(("gateway.meaning",))
+        if self.settings["stations"]:
+            from sensors.floor import Floor  # before older samples are sealed: it looks through the unsealed events
+
+            self.floor = Floor(self)
         may_sample = await settle(self)
         self.account.begin()
         if may_sample:
@@ -133,6 +137,8 @@ class App:
             access = Access(code, lambda data: kept_twice.write(files, "access.code", data))
             task = ConsoleTask(line, self, access)
             start("console", task.run, task, TASK_MS)
+        if self.floor:
+            self.floor.start()
         for sampler in self.sampling:
             start("sample", sampler.run, sampler, TASK_MS)
         if self.hub and self.uplink:

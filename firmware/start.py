@@ -18,6 +18,7 @@ from parkgate.reading import SYNCHRONISED
 from parkgate.wire import batch
 
 _SETTINGS = ("parkgate.settings.schema", "parkgate.settings.slots", "parkgate.settings.sensors")
+_SETTINGS += ("parkgate.settings.stations",)
 _PROFILES = ("parkgate.meters.profiles", "parkgate.meters.profile.staging", "parkgate.meters.profile.lines")
 _PROFILES += ("parkgate.meters.profile.rows", "parkgate.meters.profile.compiling", "parkgate.quantities")
 _BUILDERS = ("sensors.build", "parkgate.meters.counters", "parkgate.meters.consistency.compiling")

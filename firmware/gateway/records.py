@@ -15,6 +15,7 @@ class Records:
         self._totals = totals
         self._log = log
         self.lost = 0  # readings that the journal could not even count yet
+        self.heard = None  # told of each sample that is durable, as `record` is
 
     def record(self, instrument, values, qualities, taken_ms):
         """Make one sample durable that was acquired at `taken_ms`."""
@@ -26,6 +27,8 @@ class Records:
             raise
         self.append(self._journal.SAMPLE, payload, len(values))
         self._totals.note(instrument.name, time_ms, trust, values, qualities)
+        if self.heard:
+            self.heard(instrument, values, qualities, taken_ms)
 
     def note(self, event: list):
         """Make one event durable."""

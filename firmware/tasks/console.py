@@ -15,6 +15,7 @@ _REQUEST_MS_MAX = 120000
 _WRITE_MS_MAX = 3000
 _BY_COMMAND = ("parkgate.settings.schema", "parkgate.settings.edit", "parkgate.settings.slots")
 _BY_COMMAND += ("parkgate.settings.sensors", "parkgate.meters.profile.staging", "parkgate.meters.profile.lines")
+_BY_COMMAND += ("parkgate.settings.stations",)
 _BY_COMMAND += ("parkgate.meters.profiles", "parkgate.meters.identify", "parkgate.meters.profile.rows")
 _BY_COMMAND += ("parkgate.meters.profile.compiling", "parkgate.meters.profile.sunspec")
 _BY_COMMAND += ("parkgate.quantities", "tasks.console_look", "tasks.console_change", "tasks.console_test")
@@ -108,7 +109,7 @@ class ConsoleTask:
 
     def _handler(self, request):
         first = request.name.split()[0]
-        if first in ("upload", "commission") or request.name == "meters keep":
+        if first in ("upload", "commission", "floor") or request.name == "meters keep":
             from tasks.console_upload import Upload
 
             commands = Upload(self._gateway)

@@ -9,7 +9,7 @@ from parkgate.errors import SettingsError
 _SHOWN_CHARACTERS = 64  # to a person; a program gets all
 _FACTORY_RESET = 2  # index into events.EPOCH_REASONS
 _SETTINGS = ("parkgate.settings.schema", "parkgate.settings.edit", "parkgate.settings.slots")
-_SETTINGS += ("parkgate.settings.sensors",)
+_SETTINGS += ("parkgate.settings.sensors", "parkgate.settings.stations")
 _PROFILES = ("parkgate.meters.profile.staging", "parkgate.meters.profile.lines")
 _PROFILES += ("parkgate.meters.profiles", "parkgate.meters.profile.rows", "parkgate.meters.profile.compiling")
 _PROFILES += ("parkgate.quantities",)

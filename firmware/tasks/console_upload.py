@@ -1,4 +1,5 @@
-"""Console commands that take bytes from the host: a meter profile into service, a commissioning record into the chain.
+"""Console commands that take something into the gateway or its chain: a meter profile into service, a commissioning
+record and entries of the floor into the chain.
 
 `upload AT BASE64` stages bytes in a file, piece by piece; `meters keep` and `commission sign` use what is staged when
 its SHA-256 is what the host says, and forget it. Until then nothing has changed.
@@ -84,6 +85,35 @@ class Upload:
         gateway.note([events.COMMISSIONED, list(gateway.clock.date(gateway.mono_ms()))] + record)
         self._files.remove(_STAGED)
         await say("signed = %s" % record[0])
+
+    # The floor. Its modules are there only where the settings have stations.
+
+    def _floor(self):
+        floor = self._gateway.floor
+        if floor is None:
+            raise SettingsError("this gateway has no stations: settings add stations name=…")
+        return floor
+
+    async def floor_show(self, _request, say):
+        for line in self._floor().lines():
+            await say(line)
+
+    async def floor_enter(self, request, say):
+        from parkgate.sensing.scans import WORDS
+
+        floor = self._floor()
+        name, word, body = request.args
+        station = floor.station(name)
+        if station is None:
+            raise SettingsError("there is no such station: floor show")
+        if word not in WORDS:
+            raise SettingsError("KIND is one of " + ", ".join(sorted(WORDS)))
+        await say(floor.enter(station, WORDS[word], body) or "nothing: the same was entered just now")
+
+    async def floor_correct(self, request, say):
+        floor = self._floor()
+        number = whole_number(request.args[0], "NUMBER", 1)
+        await say(floor.correct(number, *floor.meant(request.args[1], request.args[2:])))
 
 
 def _is_name(name):

@@ -5,7 +5,7 @@ import asyncio
 from gateway.waiting import in_steps
 from parkgate import reading
 from parkgate.errors import FormatError, JournalError
-from parkgate.events import PERIODS
+from parkgate.events import PERIODS, PRODUCTION
 from parkgate.wire import batch, cbor
 
 POLL_MS = 200
@@ -145,9 +145,12 @@ class Sealer:
         return taken
 
     def _dated(self, event, boot):
-        """A statement of periods, dated now if it could not be when it was made."""
-        if event[0] == PERIODS and boot == self._journal.boot:
-            event[2] = list(self._clock.date_later(*event[2]))
+        """A statement of periods or an entry of the floor, dated now if it could not be when it was made."""
+        if boot == self._journal.boot:
+            if event[0] == PERIODS:
+                event[2] = list(self._clock.date_later(*event[2]))
+            elif event[0] == PRODUCTION:
+                event[4:6] = self._clock.date_later(event[4], event[5])
         return event
 
     def _add(self, taken, record):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parkgate.settings import DEFAULT, KIND, MEANING, NAME, sensors
 from parkgate.settings.edit import shown
-from parkgate.settings.schema import BUSES, INSTRUMENTS, LISTS, REQUIRED, SENSORS, TABLE
+from parkgate.settings.schema import BUSES, INSTRUMENTS, LISTS, REQUIRED, SENSORS, STATIONS, TABLE
 
 TEXT = {
     "gateway": "",
@@ -12,6 +12,10 @@ TEXT = {
     BUSES: "A list, at most {}: the serial lines with meters.",
     INSTRUMENTS: "A list, at most {}: the meters, each on a bus. `parkgate meters list` shows the profiles.",
     SENSORS: "A list, at most {}: what is wired to the board itself. `options` depends on the family, see below.",
+    STATIONS: (
+        "A list, at most {}: the machines and workplaces where lots are made (SPEC 15). Stations may share a scanner;\n"
+        "then the machine's tag is scanned first. Scanner, console and rules write entries into the gateway's chain."
+    ),
 }
 HEAD = """# Settings
 
@@ -48,6 +52,13 @@ name = "gas"
 family = "pulses"
 port = "s0_1"
 options = { quantity = "gas_volume", numerator = 10, denominator = 1 }
+
+[[stations]]
+name = "press"
+scanner = "rs485_b"    # a serial port without a bus
+registers = ["press.import_active_energy"]
+shift_ends = "06:00 14:00 22:00"
+utc_offset_min = 420
 ```
 """
 

@@ -22,6 +22,8 @@ CRASH = 17  # [17, task, text, mono_ms]: a fault of the program, the end of what
 HUB, NTP, PERSON = 0, 1, 2  # sources of time
 
 CHECKPOINT_HELD = 32  # [32, size, root]: the newest checkpoint of the hub's log that this gateway verified
+# [33, what, station, number, time_ms, trust, job, detail, age, *registers]: an entry of the floor (sensing/jobs.py)
+PRODUCTION = 33
 
 NAMES = {
     RESET: "reset",
@@ -39,6 +41,7 @@ NAMES = {
     OFF: "off",
     COMMISSIONED: "commissioned",
     CHECKPOINT_HELD: "checkpoint held",
+    PRODUCTION: "production",
     CLOCK_DISPUTED: "clock disputed",
     TASK_STALLED: "task stalled",
     CRASH: "crash",

@@ -150,9 +150,31 @@ def describe(event: list) -> str:
             return _describe_counter(*event[1:])
         if kind == events.CONSISTENCY:
             return _describe_consistency(*event[1:])
+        if kind == events.PRODUCTION:
+            return _describe_production(*event[1:8])
     except (ValueError, IndexError, KeyError, TypeError, AttributeError):
         return "fields that this hub does not understand"
     return "a kind that this hub does not know"
+
+
+def _describe_production(what, station, number, _time_ms, _trust, job, detail) -> str:
+    """An entry of the floor (SPEC 15.2)."""
+    words = (
+        lambda: f"station {detail[0]}, with the registers {', '.join(detail[1]) or 'none'}",
+        lambda: f"lot {job} was started",
+        lambda: f"job {job} was stopped{('', ' by rule: the shift ended', ' by rule: nothing was entered')[detail]}",
+        lambda: f"{detail} pieces of job {job}",
+        lambda: f"{detail[1]} pieces of job {job} are scrap, reason {detail[0]}",
+        lambda: f"lot {detail} went into job {job}",
+        lambda: f"lot {detail} came out of job {job}",
+        lambda: f"operator {detail}",
+        lambda: f"shift {detail} begins",
+        lambda: (
+            f"entry {job} is corrected: {('void', 'pieces', 'lot', 'time')[detail[0]]}"
+            + "".join(f" {value}" for value in detail[1:])
+        ),
+    )
+    return f"entry {number}, station {station}: {words[what]()}"
 
 
 def commissioned(event: list) -> dict:

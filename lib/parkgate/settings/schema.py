@@ -24,6 +24,8 @@ GATEWAY = "gateway"
 BUSES = "buses"
 INSTRUMENTS = "instruments"
 SENSORS = "sensors"
+STATIONS = "stations"
+_BAUDS = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
 TABLE = {
     GATEWAY: (("name", "text", "gateway", 1, 32, "characters", "name on labels and at the hub"),),
     "hub": (("public_key", "hex", "", 64, 64, "bytes", "P-256 public key of the hub, x and y; empty until enrolled"),),
@@ -61,7 +63,7 @@ TABLE = {
     BUSES: (
         ("name", "text", REQUIRED, 1, 16, "characters", "name of the bus"),
         ("device", "text", REQUIRED, 1, 128, "characters", "serial port as the board names it, or tcp:ADDRESS[:PORT]"),
-        ("baud", "choice", 9600, 0, (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200), "baud", "speed"),
+        ("baud", "choice", 9600, 0, _BAUDS, "baud", "speed"),
         ("parity", "choice", "N", 0, ("N", "E", "O"), "", "parity"),
         ("stop_bits", "choice", 1, 0, (1, 2), "", "stop bits"),
         ("reply_timeout_ms", "int", 300, 20, 5000, "ms", "longest wait for the first byte of a reply"),
@@ -89,8 +91,26 @@ TABLE = {
         ("options", "map", {}, 0, 16, "", "what this family needs: settings help sensors.FAMILY"),
         ("report", "map", {}, 0, 4, "", "how samples are reduced; empty: each is kept"),
     ),
+    STATIONS: (
+        ("name", "text", REQUIRED, 1, 16, "characters", "name of the machine or workplace where lots are made"),
+        ("scanner", "text", "", 0, 128, "characters", "serial port of the barcode scanner; empty for none"),
+        ("baud", "choice", 9600, 0, _BAUDS, "baud", "speed of the scanner"),
+        ("registers", "names", (), 0, 3, "registers", "what each entry holds, as press.import_active_energy"),
+        (
+            "counts",
+            "choice",
+            "hand",
+            0,
+            ("hand", "machine"),
+            "",
+            "who counts pieces: people, or a register named above",
+        ),
+        ("idle_min", "int", 0, 0, 1440, "min", "a job is closed without entry or count for so long; 0: never"),
+        ("shift_ends", "text", "", 0, 48, "", "times that close all jobs, rising: 06:00 14:00 22:00; empty: none"),
+        ("utc_offset_min", "int", 0, -720, 840, "min", "local time of shift_ends less UTC; Phnom Penh: 420"),
+    ),
 }
-LISTS = {BUSES: 4, INSTRUMENTS: MAX_INSTRUMENTS, SENSORS: MAX_INSTRUMENTS}
+LISTS = {BUSES: 4, INSTRUMENTS: MAX_INSTRUMENTS, SENSORS: MAX_INSTRUMENTS, STATIONS: 4}
 
 
 def check_field(path: str, kind: str, low: int, high, value):
@@ -168,6 +188,10 @@ def validate(given: dict) -> dict:
         raise SettingsError("broker.ca: is missing: without it anybody could be the broker; or set broker.tls to off")
     _check_buses(settings)
     _look_into_maps(settings)
+    if settings[STATIONS]:
+        from . import stations  # only where there are any
+
+        stations.check(settings)
     return settings
 
 
