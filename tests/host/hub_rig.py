@@ -11,6 +11,7 @@ from host_tools.hub.web.summary import gateway_summary
 from host_tools.log.record import open_recorder
 
 NOW_MS = 1_800_000_000_000
+MINUTE, HOUR_MS = 60_000, 3_600_000
 
 
 class Rig:
@@ -80,3 +81,25 @@ class Rig:
             "epoch": self.rows("SELECT epoch, batches, readings, sampled, dropped FROM epoch ORDER BY 1"),
             "held": self.rows("SELECT first_seq, last_seq FROM held ORDER BY ep, 1"),
         }
+
+
+def meters_schema(names):
+    """A schema of meters with these names."""
+    return [
+        [name, "SDM630; every 60 s", [["active_power", "W", 1], ["import_active_energy", "Wh", 0]]] for name in names
+    ]
+
+
+def fill_meters(rig, gateway, watts, from_ms, to_ms, steps=1, counted_from_ms=None):
+    """Meters that count `watts` exactly, a row a minute, an hour a batch; `steps` of the register are one Wh, and it
+    stood at 0 at `counted_from_ms` (or from_ms)."""
+    zero_ms = from_ms if counted_from_ms is None else counted_from_ms
+    for at in range(from_ms, to_ms, HOUR_MS):
+        times = range(at, min(at + HOUR_MS, to_ms), MINUTE)
+        tables = {
+            i: [(ms, 0, [watt * 10, (ms - zero_ms) // MINUTE * watt * steps // 60], [0, 0]) for ms in times]
+            for i, watt in enumerate(watts)
+        }
+        rig.now_unix_ms = times[-1] + 1000
+        new = at == from_ms
+        assert rig.take((gateway.batch_topic(), gateway.batch(tables=tables, with_schema=new)))[0].receipt

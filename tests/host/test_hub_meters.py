@@ -11,9 +11,10 @@ from host_tools import cli
 from host_tools.hub.park import answers, meters, zone
 from host_tools.hub.park.meters import Meter, contained
 from host_tools.hub.stores.store import connect
+from hub_rig import fill_meters, meters_schema
 from parkgate.errors import SettingsError
 from parkgate.log import statement
-from test_hub_park import MINUTE, NOON, fill_meters, meters_schema
+from test_hub_park import MINUTE, NOON
 
 NAMES = ("main", "press", "mill")
 A, B, C, D = (Meter("aa", name) for name in ("a", "b", "c", "d"))

@@ -32,26 +32,6 @@ def fill(rig, gateway, from_ms, to_ms, watt=6000, bad=lambda _ms: False):
         at += zone.HOUR_MS
 
 
-def meters_schema(names):
-    """A schema of meters with these names."""
-    return [
-        [name, "SDM630; every 60 s", [["active_power", "W", 1], ["import_active_energy", "Wh", 0]]] for name in names
-    ]
-
-
-def fill_meters(rig, gateway, watts, from_ms, to_ms, steps=1):
-    """Meters that count `watts` exactly, a row a minute, an hour a batch; `steps` of the register are one Wh."""
-    for at in range(from_ms, to_ms, zone.HOUR_MS):
-        times = range(at, min(at + zone.HOUR_MS, to_ms), MINUTE)
-        tables = {
-            i: [(ms, 0, [watt * 10, (ms - from_ms) // MINUTE * watt * steps // 60], [0, 0]) for ms in times]
-            for i, watt in enumerate(watts)
-        }
-        rig.now_unix_ms = times[-1] + 1000
-        new = at == from_ms
-        assert rig.take((gateway.batch_topic(), gateway.batch(tables=tables, with_schema=new)))[0].receipt
-
-
 @pytest.fixture
 def hall(rig):
     gateway = FakeGateway(1, SCHEMA)

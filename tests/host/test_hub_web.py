@@ -11,10 +11,12 @@ import pytest
 import uvicorn
 
 from batches import FakeGateway
+from host_tools.hub.park.meters import Meter, put
 from host_tools.hub.service import Hub
+from host_tools.hub.stores.store import connect
 from host_tools.hub.web import connections
 from host_tools.hub.web.server import make_app
-from hub_rig import Rig
+from hub_rig import Rig, fill_meters, meters_schema
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WAIT_S = 100
@@ -162,7 +164,7 @@ def browser():
 
 
 @contextlib.contextmanager
-def page_of(browser, url, **fields):
+def page_of(browser, url, path="/", **fields):
     """A page that fails the test for any error it prints and any request that leaves the hub."""
     context = browser.new_context(**fields)
     page = context.new_page()
@@ -170,7 +172,7 @@ def page_of(browser, url, **fields):
     page.on("console", lambda message: message.type in ("error", "warning") and troubles.append(message.text))
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("request", lambda request: request.url.startswith(url) or troubles.append(request.url))
-    page.goto(url + "/")
+    page.goto(url + path)
     yield page
     context.close()
     assert troubles == []
@@ -236,4 +238,83 @@ def test_the_page_when_the_hub_ends(filled, browser):
     assert page.locator("#list .row").count() == 3, "what was known stays"
     assert page.locator("body.gone").count() == 1 and "may be out of date" in page.locator("#gone").inner_text()
     assert "grayscale" in page.locator("main").evaluate("node => getComputedStyle(node).filter"), "and is grey"
+    context.close()
+
+
+@pytest.fixture
+def hall(tmp_path):
+    """A hall with a main meter and a press behind it, three days long, without readings for some hours of yesterday."""
+    rig = Rig(tmp_path)
+    gateway = FakeGateway(1, meters_schema(["main", "press"]))
+    gateway.name = "hall 3"
+    rig.enrol(gateway)
+    now_ms = time.time_ns() // 1_000_000 // 900_000 * 900_000
+    gap = now_ms - 30 * 3_600_000
+    fill_meters(rig, gateway, [6000, 1000], now_ms - 72 * 3_600_000, gap)
+    fill_meters(
+        rig, gateway, [6000, 1000], gap + 4 * 3_600_000, now_ms + 60_000, counted_from_ms=now_ms - 72 * 3_600_000
+    )
+    with contextlib.closing(connect(tmp_path)) as db:
+        put(db, *(Meter(gateway.id.hex(), name) for name in ("press", "main")))
+    rig.store.set_setting("zone", "Asia/Phnom_Penh")
+    rig.store.close()
+    with Server(tmp_path) as server:
+        server.place = f"/place?id={gateway.id.hex()}"
+        server.now_ms = now_ms
+        yield server
+
+
+def test_from_a_month_to_the_registers_of_an_hour(hall, browser):
+    with page_of(browser, hall.url, hall.place + "&span=month") as page:
+        page.wait_for_selector(".columns button")
+        assert "% of the time read" in page.locator("#headline").inner_text()
+        assert page.locator("#meters .chip").all_inner_texts() == ["Total", "main", "press (behind)"]
+        page.click(".columns button:not([disabled]) >> nth=-1")
+        page.wait_for_selector("#proof .registers")
+        assert "The difference of the registers is this sum" in page.locator("#proof").inner_text()
+        assert page.locator("#proof .registers > div").count() == 2, "the total's meter, not the one behind it"
+        page.click("#proof .go")
+        page.wait_for_selector(".chip[aria-pressed=true]:has-text('Day')")
+        page.wait_for_selector(".columns button >> nth=23")
+        here = page.url
+        page.click("#back")
+        page.wait_for_selector("#forward:enabled")
+        assert page.locator(".columns button").count() == 24
+        page.go_back()
+        page.wait_for_selector("#forward:disabled")
+        assert page.url == here, "the address is the state"
+        page.focus(".columns button:not([disabled])")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#proof .registers")
+        proofs = page.locator("#proof a").evaluate_all("links => links.map(link => link.href)")
+        assert any("/log/proof/" in href for href in proofs) and any("/batches/" in href for href in proofs)
+        for href in proofs[:2]:
+            assert httpx.get(href).status_code in (200, 404), "404: not under a checkpoint yet"
+
+
+def test_a_gap_is_drawn_as_a_gap(hall, browser):
+    day = time.strftime("%Y-%m-%d", time.gmtime(hall.now_ms / 1000 - 28 * 3600 + 7 * 3600))
+    with page_of(browser, hall.url, f"{hall.place}&span=day&at={day}") as page:
+        page.wait_for_selector(".columns .perhaps")
+        assert page.locator(".share .none").count() >= 2
+        labels = page.locator(".columns button").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
+        assert any("0.00 … " in label and "0 % of the time read" in label for label in labels), labels
+        assert page.locator("#power polyline").count() == 2, "the line of the mean is broken"
+
+
+def test_the_place_on_a_phone_and_on_paper(hall, browser):
+    with page_of(browser, hall.url, hall.place, viewport={"width": 360, "height": 740}, color_scheme="dark") as page:
+        page.wait_for_selector(".columns button")
+        page.click("#headline button")
+        page.wait_for_selector("#proof .registers")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.emulate_media(media="print")
+        assert not page.locator("#spans").is_visible() and page.locator("#bars").is_visible()
+
+
+def test_the_page_of_a_place_that_is_not_there(hall, browser):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(hall.url + "/place?id=00")
+    page.wait_for_selector("text=no such gateway")
     context.close()

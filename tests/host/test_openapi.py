@@ -68,6 +68,15 @@ def test_every_answer_is_as_described(server, filled):  # noqa: F811
         for channel in check("/api/gateways/{id}", start)["channels"][:2]:
             check("/api/gateways/{id}/readings", f"{start}/readings?series={channel['series']}&points=2")
     check("/api/gateways/{id}/energy", f"/api/gateways/{filled[1].id.hex()}/energy?unit=day")
+    start = f"/api/gateways/{filled[1].id.hex()}"
+    for span in ("year", "month", "week", "day", "hour"):
+        check("/api/gateways/{id}/view", f"{start}/view?span={span}&at=2023-11-14T22:13:20Z".replace("Z", "%2B00:00"))
+    check("/api/gateways/{id}/view", f"{start}/view?span=age", "400")
+    check("/api/gateways/{id}/view", f"{start}/view?at=x", "400")
+    hour = 1_699_999_200_000
+    check("/api/gateways/{id}/proof", f"{start}/proof?series=3&from={hour}&to={hour + 3_600_000}")
+    check("/api/gateways/{id}/proof", f"{start}/proof?series=99&from=0&to=900000", "404")
+    check("/api/gateways/{id}/proof", f"{start}/proof?series=3&from=1&to=900000", "400")
     check("/api/gateways/{id}", "/api/gateways/zz", "404")
 
 

@@ -49,7 +49,7 @@ def overview(db: sqlite3.Connection, gateways: Sequence[dict], tz: ZoneInfo, now
         "now_unix_ms": now_ms,
         "today_ms": today,
         **_totals(parts, behind),
-        "meters": _contents(parts[ENERGY], behind, names),
+        "meters": contents(parts[ENERGY], behind, names),
         "off": [_of(hall, one) for hall in halls for one in hall["off"]],
         "needs": [_of(hall, one) for hall in halls for one in hall["needs"]],
         "halls": halls,
@@ -86,10 +86,10 @@ def _parts(book: Book, gateway: dict, series: list[tuple], spans, now_ms: int) -
             old_ms = None if last_ms is None or trust == RELATIVE_ONLY else now_ms - last_ms
             fresh = old_ms is not None and old_ms <= max(FRESH_MS, 3 * (row_ms or 0)) and quality == 0
             known = fresh and value is not None
-            parts.append({"value_mw": _milli(value, scale) if known else 0, "known": int(known), "of": 1})
+            parts.append({"value_mw": milli(value, scale) if known else 0, "known": int(known), "of": 1})
         else:
             # Separate questions: these stretches overlap, and a question's stretches touch.
-            parts.append([_energy(*book.ask(number, [span])[0], scale, span, now_ms) for span in spans])
+            parts.append([energy_of(*book.ask(number, [span])[0], scale, span, now_ms) for span in spans])
     return found
 
 
@@ -106,7 +106,7 @@ def _hall(gateway: dict, parts: dict[str, dict[Meter, list]], behind, now_ms: in
         "name": gateway["name"],
         "standing": standing(gateway, now_ms),
         **_totals(parts, behind),
-        "meters": _contents(parts[ENERGY], behind, {gateway["id"]: gateway["name"]}),
+        "meters": contents(parts[ENERGY], behind, {gateway["id"]: gateway["name"]}),
         **_trouble(gateway, now_ms),
     }
 
@@ -119,11 +119,11 @@ def _totals(parts: dict[str, dict[Meter, list]], behind) -> dict:
     )
     return {
         "power": _power(powers),
-        "energy": {name: _added([part[i] for part in energies]) for i, name in enumerate(_SPANS)},
+        "energy": {name: added([part[i] for part in energies]) for i, name in enumerate(_SPANS)},
     }
 
 
-def _contents(of: dict[Meter, list], behind, names: dict[str, str]) -> dict:
+def contents(of: dict[Meter, list], behind, names: dict[str, str]) -> dict:
     """Which energy meters a total contains, and which it leaves out because of which."""
 
     def plain(meter: Meter) -> dict:
@@ -136,7 +136,7 @@ def _contents(of: dict[Meter, list], behind, names: dict[str, str]) -> dict:
     }
 
 
-def _milli(value: int, scale: int) -> int:
+def milli(value: int, scale: int) -> int:
     """In thousandths of the unit, rounded to the nearest where the channel is finer."""
     if scale <= 3:
         return value * 10 ** (3 - scale)
@@ -153,12 +153,12 @@ def _power(parts: list[dict]) -> dict:
     }
 
 
-def _energy(piece: Piece, whole: bool, scale: int, span, now_ms: int) -> dict:
+def energy_of(piece: Piece, whole: bool, scale: int, span, now_ms: int) -> dict:
     found = piece.energy()
     until_ms = min(span[1], now_ms)
     return {
-        "least_mwh": _milli(found[0], scale) if found else 0,
-        "most_mwh": _milli(found[1], scale) if found else 0,
+        "least_mwh": milli(found[0], scale) if found else 0,
+        "most_mwh": milli(found[1], scale) if found else 0,
         "known": int(found is not None),
         "exact": int(found is not None and whole and not piece.begin_width and not piece.end_width
                      and not piece.begin_open and not piece.unexplained),
@@ -168,7 +168,7 @@ def _energy(piece: Piece, whole: bool, scale: int, span, now_ms: int) -> dict:
     }  # fmt: skip
 
 
-def _added(parts: list[dict]) -> dict:
+def added(parts: list[dict]) -> dict:
     """Sums of energies: milliwatt-hours at least and at most, how many meters are known, exact, and there at all, and
     the share of the time that good readings cover."""
     names = "least_mwh", "most_mwh", "known", "exact", "of", "good_ms", "time_ms"

@@ -4,7 +4,8 @@
     catch_up(db)     by the hub's writer, a little at a time: makes what is due from the signed bytes
     Book(db).ask(…)  hours, days, months of one series; what is not made yet is made for the answer, or said to be due
 
-A piece is a function of the readings that are held (`sums`), so it does not matter in which order they came.
+A piece is a function of the readings that are held (`sums`), so it does not matter in which order they came. The pieces
+of a whole day (UTC) are kept merged as well, under the number -1 - day: a year is 365 rows then and not 35,000.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from host_tools.hub.park import sums
 from host_tools.hub.park.sums import Jump, Piece, Row
@@ -30,6 +32,7 @@ from parkgate.wire.batch import decode_schema
 TIME_LIMIT = 1 << 53  # what is dated beyond it is no time
 UNDO_MS = 8 * 86_400_000  # an exchange can be undone for so long, and then what it counted changes
 CHUNK_PIECES = 96  # made together
+DAY_PIECES = 96  # merged into one row
 BATCHES_KEPT = 64  # decoded, in memory
 MADE_FOR_ANSWER = 7 * 96  # pieces made while somebody waits; more are due
 
@@ -84,7 +87,8 @@ def _changed(db, series, first_ms, last_ms) -> tuple[int, int]:
 def forget(db: sqlite3.Connection, series: int, first_ms: int, last_ms: int) -> None:
     """The pieces of the series from first_ms to last_ms are due."""
     first, last = first_ms // PIECE_MS - 1, last_ms // PIECE_MS + 1
-    db.execute("DELETE FROM sums WHERE series = ? AND piece BETWEEN ? AND ?", (series, first, last))
+    for low, high in ((first, last), (_day_row(last // DAY_PIECES), _day_row(first // DAY_PIECES))):
+        db.execute("DELETE FROM sums WHERE series = ? AND piece BETWEEN ? AND ?", (series, low, high))
     db.execute(
         "INSERT INTO sums_due VALUES (?, ?, ?) ON CONFLICT (series) DO UPDATE SET first = min(first, excluded.first),"
         " last = max(last, excluded.last)", (series, first, last),
@@ -121,6 +125,15 @@ def _told(event: list) -> tuple | None:
 # Making.
 
 
+class Placed(NamedTuple):
+    """A row and where it was signed: the `n`-th dated row of its channel in batch `seq` of the chain `ep`."""
+
+    ep: int
+    seq: int
+    n: int
+    row: Row
+
+
 class Book:
     """Reads and makes the sums of a database. `db` may be read-only for `ask`."""
 
@@ -132,7 +145,7 @@ class Book:
         """Make some of what is due and keep it, within the caller's transaction. Returns how many pieces."""
         row = self.db.execute("SELECT series, first, last FROM sums_due LIMIT 1").fetchone()
         if row is None:
-            return 0
+            return self._merge_days_of_before()
         series, first, last = row
         known = self._known(series)
         if known is not None:
@@ -143,7 +156,8 @@ class Book:
         first = self._skip(series, first, last)
         begin = max(first, last - pieces_max + 1)  # the newest first: that is what is looked at
         for piece in self.make(series, begin * PIECE_MS, (last + 1) * PIECE_MS):
-            self._keep(series, piece)
+            self._keep(series, piece.begin_ms // PIECE_MS, piece)
+        self._merge_days(series, begin // DAY_PIECES, last // DAY_PIECES)
         if begin == first:
             self.db.execute("DELETE FROM sums_due WHERE series = ?", (series,))
         else:
@@ -158,12 +172,40 @@ class Book:
         ).fetchone()
         return first if row is None else max(first, min(last, row[0] // PIECE_MS - CHUNK_PIECES))
 
-    def _keep(self, series, piece) -> None:
+    def _keep(self, series, number, piece) -> None:
         fields = list(piece)[2:]
         while fields and fields[-1] in (0, None, True, False) and fields[-1] == list(Piece(0, 0))[2:][len(fields) - 1]:
             fields.pop()
         text = json.dumps(fields, separators=(",", ":"))
-        self.db.execute("INSERT OR REPLACE INTO sums VALUES (?, ?, ?)", (series, piece.begin_ms // PIECE_MS, text))
+        self.db.execute("INSERT OR REPLACE INTO sums VALUES (?, ?, ?)", (series, number, text))
+
+    def _merge_days(self, series, first_day, last_day) -> None:
+        """Keep each of these days as one row, where all of its pieces are there."""
+        rows = self.db.execute(
+            "SELECT piece, fields FROM sums WHERE series = ? AND piece BETWEEN ? AND ? ORDER BY piece",
+            (series, first_day * DAY_PIECES, (last_day + 1) * DAY_PIECES - 1),
+        ).fetchall()
+        days: dict[int, list[Piece]] = {}
+        for number, text in rows:
+            days.setdefault(number // DAY_PIECES, []).append(_piece(number, json.loads(text)))
+        for day, pieces in days.items():
+            if len(pieces) == DAY_PIECES:
+                self._keep(series, _day_row(day), sums.merge(pieces))
+
+    def _merge_days_of_before(self) -> int:
+        """For a database whose days were not merged: those of one series at a time. Returns 0 when none is left."""
+        row = self.db.execute("SELECT value FROM about WHERE name = ?", (_DAYS_MERGED,)).fetchone()
+        after = -1 if row is None else row[0]
+        if after is None:
+            return 0
+        found = self.db.execute("SELECT min(series) FROM sums WHERE series > ?", (after,)).fetchone()[0]
+        if found is not None:
+            question = "SELECT min(piece), max(piece) FROM sums WHERE series = ? AND piece >= 0"
+            first, last = self.db.execute(question, (found,)).fetchone()
+            if first is not None:
+                self._merge_days(found, first // DAY_PIECES, last // DAY_PIECES)
+        self.db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (_DAYS_MERGED, found))
+        return 0 if found is None else DAY_PIECES
 
     def _known(self, series) -> tuple[int, int] | None:
         """(first, last) time of the series' dated rows."""
@@ -184,7 +226,24 @@ class Book:
         edges = list(range(begin_ms, end_ms + 1, step_ms))
         return sums.pieces(self._rows(series, begin_ms, end_ms, span_ms), edges, jumps)
 
+    def near(self, series: int, edge_ms: int) -> tuple[Placed | None, Placed | None]:
+        """The series' last good reading at or before this moment, and its first good one after it."""
+        span_ms = self.db.execute("SELECT span_ms FROM series WHERE series = ?", (series,)).fetchone()[0]
+        good = [one for one in self._placed(series, edge_ms, edge_ms, span_ms) if one.row.good]
+        good = [one for one in good if one.row.value is not None]
+        before = [one for one in good if one.row.time_ms <= edge_ms]
+        behind = [one for one in good if one.row.time_ms > edge_ms]
+        return (before[-1] if before else None), (behind[0] if behind else None)
+
+    def rows(self, series: int, begin_ms: int, end_ms: int) -> list[Row]:
+        """The series' dated rows in that time, with the nearest ones outside it, in order of time."""
+        span_ms = self.db.execute("SELECT span_ms FROM series WHERE series = ?", (series,)).fetchone()[0]
+        return self._rows(series, begin_ms, end_ms, span_ms)
+
     def _rows(self, series, begin_ms, end_ms, span_ms) -> list[Row]:
+        return [one.row for one in self._placed(series, begin_ms, end_ms, span_ms)]
+
+    def _placed(self, series, begin_ms, end_ms, span_ms) -> list[Placed]:
         """The series' dated rows in that time, with the nearest rows and good rows outside it."""
         question = "SELECT ep, seq, instrument, channel, first_ms, last_ms, good_ms FROM block WHERE series = ?"
         inside = self.db.execute(
@@ -206,9 +265,9 @@ class Book:
             blocks += [block for block in found if block[5] < TIME_LIMIT]
         rows = []
         for ep, seq, table, channel, *_ in dict.fromkeys(blocks):
-            rows += [(row.time_ms, ep, seq, n, row) for n, row in enumerate(self._of_block(ep, seq, table, channel))]
-        rows.sort(key=lambda row: row[:4])
-        return [row[4] for row in rows]
+            rows += [Placed(ep, seq, n, row) for n, row in enumerate(self._of_block(ep, seq, table, channel))]
+        rows.sort(key=lambda one: (one.row.time_ms, *one[:3]))
+        return rows
 
     def _of_block(self, ep, seq, table, channel) -> list[Row]:
         found = self._batch(ep, seq)
@@ -252,15 +311,19 @@ class Book:
         return found
 
     def _jumps(self, gw, instrument, quantity) -> dict[tuple[int, int], Jump]:
-        told = []
-        for (data,) in self.db.execute(
-            "SELECT event FROM event JOIN epoch USING (ep) WHERE gw = ? AND kind = ? ORDER BY ep, seq, place",
+        return sums.jumps([one[2:5] for one in self.told(gw, instrument, quantity)])
+
+    def told(self, gw: int, instrument: str, quantity: str) -> list[tuple]:
+        """What the gateway signed of this counter, in the order of its chains: (ep, seq, what, before, value, time)."""
+        found = []
+        for ep, seq, data in self.db.execute(
+            "SELECT ep, seq, event FROM event JOIN epoch USING (ep) WHERE gw = ? AND kind = ? ORDER BY ep, seq, place",
             (gw, events.COUNTER),
         ):
             one = _told(cbor.decode(data))  # type: ignore[arg-type]
             if one is not None and one[:2] == (instrument, quantity):
-                told.append(one[2:5])
-        return sums.jumps(told)
+                found.append((ep, seq, *one[2:]))
+        return found
 
     # Answers.
 
@@ -271,41 +334,88 @@ class Book:
         known = self._known(series)
         if known is None:
             return [(Piece(begin, end), True) for begin, end in stretches]
-        rows = self.db.execute(
-            "SELECT piece, fields FROM sums WHERE series = ? AND piece BETWEEN ? AND ?", (series, first, last)
-        ).fetchall()
-        fields = json.loads(f"[{','.join(text for _, text in rows)}]")  # a year has 35,000: parsed at once
-        found = {piece: _piece(piece, each) for (piece, _), each in zip(rows, fields)}
+        days = self._days(series, stretches)
         low, high = max(first, known[0] // PIECE_MS), min(last - 1, known[1] // PIECE_MS)
-        wanted = [piece for piece in range(low, high + 1) if piece not in found]
+        found: dict[int, Piece] = {}
+        for begin, end in _without_days(first, last, days):
+            rows = self.db.execute(
+                "SELECT piece, fields FROM sums WHERE series = ? AND piece BETWEEN ? AND ?", (series, begin, end - 1)
+            ).fetchall()
+            fields = json.loads(f"[{','.join(text for _, text in rows)}]")  # thousands of them: parsed at once
+            found.update((piece, _piece(piece, each)) for (piece, _), each in zip(rows, fields))
+        wanted = [piece for piece in range(low, high + 1) if piece not in found and piece // DAY_PIECES not in days]
         for begin, end in _runs(wanted[-MADE_FOR_ANSWER:]):
             for piece in self.make(series, begin * PIECE_MS, end * PIECE_MS):
                 found[piece.begin_ms // PIECE_MS] = piece
-        answers = []
+        return [self._answer(begin, end, found, days, low, high) for begin, end in stretches]
+
+    def _days(self, series, stretches) -> dict[int, Piece]:
+        """The days that are kept merged and lie whole within a stretch."""
+        inside: list[tuple[int, int]] = []
         for begin, end in stretches:
-            if begin == end:
-                answers.append((Piece(begin, end, grown=0, begin_open=False, end_open=False), True))
-                continue
-            parts, whole = [], True
-            for piece in range(begin // PIECE_MS, -(-end // PIECE_MS)):
-                there = found.get(piece)
-                if there is None:
-                    there = Piece(piece * PIECE_MS, (piece + 1) * PIECE_MS, begin_open=piece <= low)
-                    whole = whole and not low <= piece <= high
-                parts.append(there)
-            answers.append((sums.merge(parts), whole))
-        return answers
+            first, last = -(-begin // _DAY_MS), end // _DAY_MS
+            if first < last:
+                inside.append((first, last))
+        if not inside:
+            return {}
+        rows = self.db.execute(
+            "SELECT piece, fields FROM sums WHERE series = ? AND piece BETWEEN ? AND ?",
+            (series, _day_row(inside[-1][1] - 1), _day_row(inside[0][0])),
+        ).fetchall()
+        wanted = {day for first, last in inside for day in range(first, last)}
+        kept_days = {-1 - number: text for number, text in rows}
+        return {
+            day: _piece(day * DAY_PIECES, json.loads(text), _DAY_MS) for day, text in kept_days.items() if day in wanted
+        }
+
+    @staticmethod
+    def _answer(begin, end, found, days, low, high) -> tuple[Piece, bool]:
+        if begin == end:
+            return Piece(begin, end, grown=0, begin_open=False, end_open=False), True
+        parts, whole = [], True
+        piece, last = begin // PIECE_MS, -(-end // PIECE_MS)
+        while piece < last:
+            day = days.get(piece // DAY_PIECES) if not piece % DAY_PIECES and piece + DAY_PIECES <= last else None
+            there = found.get(piece) if day is None else day
+            step = 1 if day is None else DAY_PIECES
+            if there is None:
+                # Before the first reading and behind the last one there is nothing, however long.
+                step = 1 if low <= piece <= high else min(low, last) - piece if piece < low else last - piece
+                there = Piece(piece * PIECE_MS, (piece + step) * PIECE_MS, begin_open=piece <= low)
+                whole = whole and not low <= piece <= high
+            parts.append(there)
+            piece += step
+        return sums.merge(parts), whole
+
+
+_DAYS_MERGED = "sums days merged"  # in `about`: up to which series, None when all are
+_DAY_MS = DAY_PIECES * PIECE_MS
+
+
+def _day_row(day: int) -> int:
+    """The number under which the pieces of a day (since 1970, UTC) are kept as one row."""
+    return -1 - day
+
+
+def _without_days(first: int, last: int, days) -> list[tuple[int, int]]:
+    """(begin, end) of the pieces from first to last that no day of `days` contains."""
+    found, at = [], first
+    for day in sorted(days):
+        if at < day * DAY_PIECES:
+            found.append((at, day * DAY_PIECES))
+        at = (day + 1) * DAY_PIECES
+    return [*found, (at, last)] if at < last else found
 
 
 _FIRST, _LAST = Piece._fields.index("first") - 2, Piece._fields.index("last") - 2
 
 
-def _piece(piece: int, fields: list) -> Piece:
+def _piece(piece: int, fields: list, span_ms: int = PIECE_MS) -> Piece:
     """As `_keep` wrote it."""
     for at in (_FIRST, _LAST):
         if len(fields) > at and fields[at] is not None:
             fields[at] = tuple(fields[at])
-    return Piece(piece * PIECE_MS, (piece + 1) * PIECE_MS, *fields)
+    return Piece(piece * PIECE_MS, piece * PIECE_MS + span_ms, *fields)
 
 
 def _usual_ms(columns) -> int:

@@ -31,10 +31,10 @@ def begin(unit: str, moment_ms: int, tz: ZoneInfo) -> int:
         offset_ms = int(local.utcoffset() / timedelta(milliseconds=1))  # type: ignore[operator]
         return (moment_ms + offset_ms) // HOUR_MS * HOUR_MS - offset_ms
     day = local.date()
-    return _midnight(day.replace(day=1) if unit == "month" else day, tz)
+    return midnight(day.replace(day=1) if unit == "month" else day, tz)
 
 
-def _midnight(day: date, tz: ZoneInfo) -> int:
+def midnight(day: date, tz: ZoneInfo) -> int:
     """The first moment of a local day. Where clocks skip midnight, the day begins when they have."""
     wall = datetime(day.year, day.month, day.day, tzinfo=tz)
     moment_ms = int(wall.timestamp() * 1000)
@@ -49,20 +49,20 @@ def spans(unit: str, from_ms: int, to_ms: int, tz: ZoneInfo) -> Iterator[tuple[i
     """(begin, end) of each unit that reaches into from_ms..to_ms, whole."""
     at = begin(unit, from_ms, tz)
     while at < to_ms:
-        end = _next(unit, at, tz)
+        end = next_begin(unit, at, tz)
         yield at, end
         at = end
 
 
-def _next(unit: str, begin_ms: int, tz: ZoneInfo) -> int:
+def next_begin(unit: str, begin_ms: int, tz: ZoneInfo) -> int:
     if unit == "minute":
         return begin_ms + MINUTE_MS
     if unit == "hour":
         return begin_ms + HOUR_MS if begin("hour", begin_ms + HOUR_MS, tz) > begin_ms else begin_ms + 2 * HOUR_MS
     day = datetime.fromtimestamp(begin_ms / 1000, tz).date()
     if unit == "day":
-        return _midnight(day + timedelta(days=1), tz)
-    return _midnight((day.replace(day=1) + timedelta(days=32)).replace(day=1), tz)
+        return midnight(day + timedelta(days=1), tz)
+    return midnight((day.replace(day=1) + timedelta(days=32)).replace(day=1), tz)
 
 
 def label(moment_ms: int, tz: ZoneInfo) -> str:

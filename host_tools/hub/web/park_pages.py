@@ -10,7 +10,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from host_tools.hub.park import answers, zone
+from host_tools.hub.park import answers, place, proof, zone
+from host_tools.hub.park.book import Book
+from host_tools.hub.park.zone import PIECE_MS
 from host_tools.hub.reading import readings
 from host_tools.hub.service import Hub, now_unix_ms
 from host_tools.hub.stores.store import connect
@@ -78,6 +80,53 @@ class ParkPages:
             return _wrong(str(error))
         except guards.Busy:
             return _busy()
+
+    async def view(self, request: Request) -> Response:
+        """GET /api/gateways/ID/view."""
+        query = request.query_params
+        span = query.get("span", "day")
+        if span not in place.UNITS:
+            return _wrong(f"span is one of {', '.join(place.UNITS)}")
+        now_ms = now_unix_ms()
+        try:
+            at_ms = place.moment(query["at"], self.hub.zone) if "at" in query else now_ms
+        except SettingsError as error:
+            return _wrong(str(error))
+
+        def ask(db, gw, gateway_id):
+            summary = self.hub.board.get(gateway_id)
+            used = [each["instrument"] for each in summary["instruments"]] if summary else []
+            return place.view(db, gw, span, at_ms, self.hub.zone, now_ms, used)
+
+        return await self._of_gateway(request, ask)
+
+    async def proof(self, request: Request) -> Response:
+        """GET /api/gateways/ID/proof."""
+        try:
+            series, from_ms, to_ms = (int(request.query_params.get(name, "")) for name in ("series", "from", "to"))
+        except ValueError:
+            return _wrong("series, from and to are integers")
+        if not 0 <= series < 1 << 47 or not 0 <= from_ms < to_ms < 1 << 47 or from_ms % PIECE_MS or to_ms % PIECE_MS:
+            return _wrong("from is before to, and both are multiples of 15 minutes in ms")
+        return await self._of_gateway(request, lambda db, gw, _: proof.proof(Book(db), gw, series, from_ms, to_ms))
+
+    async def _of_gateway(self, request: Request, ask) -> Response:
+        def run():
+            with contextlib.closing(connect(self.hub.data_dir, read_only=True)) as db:
+                gw = readings.gateway_row(db, request.path_params["id"])
+                kid = db.execute("SELECT kid FROM gateway WHERE gw = ?", (gw,)).fetchone()[0]
+                return ask(db, gw, kid.hex())
+
+        try:
+            async with self.questions:
+                answer = await run_in_threadpool(run)
+        except readings.UnknownGateway:
+            return JSONResponse({"error": "no such gateway"}, 404)
+        except SettingsError as error:
+            return JSONResponse({"error": str(error)}, 500)
+        except guards.Busy:
+            return _busy()
+        return JSONResponse({"error": "no such series"}, 404) if answer is None else JSONResponse(answer)
 
     async def healthz(self, _request: Request) -> Response:
         """Whether the process lives: its writer goes round."""

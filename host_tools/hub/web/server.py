@@ -1,12 +1,15 @@
 """The hub's page and its JSON, read only but for enrolment: one process with the receiver, started and stopped with it.
 
     /                                  the page
+    /place?id=ID                       the page of one gateway's place
     /api/summary                       the hub, totals, every gateway
     /api/gateways?since=REV            gateways that changed after REV, and the newest REV
     POST /api/gateways                 enrol one, by an operator with a token (register)
     /api/gateways/ID                   one gateway with its channels, chains, events and refused messages
     /api/gateways/ID/readings          ?series=1,2 &from=MS &to=MS &last_s=S &points=N
     /api/gateways/ID/energy            ?unit=hour|day|month|minute &from=MS &to=MS &series=1,2 (park_pages)
+    /api/gateways/ID/view              ?span=year|month|week|day|hour &at=2026-11-28: one stretch of time (park_pages)
+    /api/gateways/ID/proof             ?series=1 &from=MS &to=MS: the registers that a sum rests on
     /api/gateways/ID/batches/EPOCH/SEQ the signed bytes of a batch
     /api/park                          power now, energy today, what is off and what needs a person
     /healthz, /readyz                  for whatever watches the process
@@ -78,12 +81,15 @@ def make_app(hub: Hub, ready=None, names: Sequence[str] = ()) -> Starlette:
         middleware=middleware,
         routes=[
             Route("/", pages.index),
+            Route("/place", pages.place),
             Route("/api/summary", pages.summary),
             Route("/api/gateways", pages.gateways),
             Route("/api/gateways", Registration(hub).post, methods=["POST"]),
             Route("/api/gateways/{id}", pages.gateway),
             Route("/api/gateways/{id}/readings", pages.readings),
             Route("/api/gateways/{id}/energy", park.energy),
+            Route("/api/gateways/{id}/view", park.view),
+            Route("/api/gateways/{id}/proof", park.proof),
             Route("/api/park", park.overview),
             Route("/healthz", park.healthz),
             Route("/readyz", park.readyz),
@@ -103,6 +109,9 @@ class Pages:
 
     async def index(self, _request: Request) -> Response:
         return FileResponse(STATIC / "index.html")
+
+    async def place(self, _request: Request) -> Response:
+        return FileResponse(STATIC / "place.html")
 
     async def summary(self, _request: Request) -> Response:
         rev, gateways = self.hub.board.since(0)

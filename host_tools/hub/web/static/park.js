@@ -5,7 +5,7 @@ import { STANDING_WORDS, clock, count, duration, el, moment, now } from "./show.
 const ASK_MS = 5000;
 
 const thin = (text) => text.replaceAll(",", " ");
-function decimals(value, places) {
+export function decimals(value, places) {
   return thin(new Intl.NumberFormat("en", { minimumFractionDigits: places, maximumFractionDigits: places }).format(value));
 }
 
