@@ -13,7 +13,6 @@ The file appears under its name when it is complete. A file that exists is not r
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import time
 from datetime import datetime, timedelta, tzinfo
@@ -87,9 +86,8 @@ def run(args) -> int:
 
 
 def _write(args, span, zone):
-    draft = args.out.with_name(f".{args.out.name}.{os.getpid()}.new")
     try:
-        with open(draft, "xb") as out, contextlib.closing(Archive(out)) as archive:
+        with files.creating(args.out) as out, contextlib.closing(Archive(out)) as archive:
             for name, path in (("README.txt", "README.md"), ("audit.py", "audit.py"), ("verify.html", "verify.html")):
                 archive.add(name, [files.read_bytes(HERE / path)])
             if args.messages is not None:
@@ -116,16 +114,10 @@ def _write(args, span, zone):
                 days(span, taken, zone), others, [*left_out, SETTINGS_LEFT_OUT], list(CANNOT_SHOW),
             )  # fmt: skip
             archive.finish(coverage, taken.gateways, key, log_xy)
-            out.flush()
-            os.fsync(out.fileno())
-        os.link(draft, args.out)  # unlike a rename, it never replaces a file
     except FileExistsError:
         raise ArchiveError(f"{args.out} exists already; it is not replaced") from None
     except OSError as error:
         raise files.trouble("cannot write", args.out, error) from None
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink()
     return taken._replace(left_out=left_out), unsigned
 
 

@@ -106,15 +106,27 @@ def write(path: Path | str, data: str | bytes, mode: int | None = None) -> None:
 def write_once(path: Path | str, data: str | bytes, mode: int) -> None:
     """Make a new file that holds `data`, whole or not at all. A file that is there already stays as it is: another
     process was quicker. Raises FileTrouble."""
-    path = Path(path)
-    draft = _draft(path)
-    write(draft, data, mode)
     try:
-        os.link(draft, path)
+        with creating(Path(path), mode) as out:
+            out.write(data.encode() if isinstance(data, str) else data)
     except FileExistsError:
         pass
     except OSError as error:
         raise trouble("cannot make", path, error) from None
+
+
+@contextlib.contextmanager
+def creating(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """A binary file that appears as `path` when the block has ended well; unlike a rename, it never replaces a file.
+    Raises FileExistsError when there is one by then, OSError."""
+    draft = _draft(path)
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode & ~_umask())
+        with open(descriptor, "wb") as out:
+            yield out
+            out.flush()
+            os.fsync(descriptor)
+        os.link(draft, path)
     finally:
         _forget(draft)
 
