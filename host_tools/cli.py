@@ -47,6 +47,10 @@ VERBS = {
     "pull": ("host_tools.gateway.pull", "fetch a gateway's journal by cable"),
     "import": ("host_tools.hub.verbs.import_messages", "store pulled batches at a hub"),
     "export": ("host_tools.hub.verbs.export", "write a hub's readings as SenML or CSV"),
+    "lot": (
+        "host_tools.hub.production.command",
+        "show, recall and print lots: what was made, with its time and energy",
+    ),
     "archive": ("host_tools.archive.command", "write a file of signed readings that anybody can check alone"),
     "bench": ("host_tools.bench.command", "measure what the wire format costs for your data"),
     "libraries": (
