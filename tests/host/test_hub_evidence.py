@@ -4,14 +4,14 @@ import contextlib
 import csv
 import io
 import sqlite3
-from types import SimpleNamespace
 
 import pytest
 
 from batches import FakeGateway
+from host_tools.cli import main
 from host_tools.hub.reading import window
 from host_tools.hub.stores.store import DATABASE_FILE, connect
-from host_tools.hub.verbs import enrol, export
+from host_tools.hub.verbs import enrol
 from parkgate.wire.beat import Beat
 
 DAY_MS = 86_400_000
@@ -24,10 +24,9 @@ def write(rig, question, *values):
         db.execute(question, values)
 
 
-def exported(rig, **fields):
-    arguments = {"data": str(rig.data_dir), "format": "csv", "gateway": None, "from_ms": None, "to_ms": None}
+def exported(rig):
     out = rig.data_dir / "out"
-    code = export.run(SimpleNamespace(**{**arguments, "out": str(out), **fields}))
+    code = main(["export", "--data", str(rig.data_dir), "--format", "csv", "--out", str(out)])
     return code, list(csv.DictReader(io.StringIO(out.read_text())))
 
 
@@ -129,7 +128,9 @@ def test_a_damaged_batch_is_named_and_the_rest_goes_out(rig, gateway, capsys):
     write(rig, "UPDATE batch SET bytes = ? WHERE seq = 1", bytes(data))
     code, rest = exported(rig)
     assert (whole_code, code) == (0, 1)
-    assert rest == [row for row in everything if row["seq"] != "1"]
+    faults = [row for row in rest if row["quality"].startswith("damaged")]
+    assert [(row["seq"], row["value"]) for row in faults] == [("1", "")]
+    assert [row for row in rest if row["seq"] != "1"] == [row for row in everything if row["seq"] != "1"]
     assert "gateway 0: batch 1 of epoch" in capsys.readouterr().err
     with contextlib.closing(connect(rig.data_dir, read_only=True)) as db:
         shown = window.window(db, 1, [1], None, None, None, 1000)

@@ -87,9 +87,10 @@ def test_an_outage_counts_as_time_however_few_rows_it_has(rig, away):
 
 def test_the_export_tells_time_not_rows(rig, away, tmp_path):
     rig.batches(away, away.batch(tables={0: rows(427, 527)}, events=[told(300, 0, 7, 120)]))
+    start = f"gateway 0,{away.id.hex()},press"
     for form, row in (
-        ("availability", f"gateway 0,press,active_power,{START_MS},{START_MS + 526_000},399000,526000,75.85"),
-        ("outages", f"gateway 0,press,{START_MS + 300_000},{START_MS + 427_000},1000,0,7,120,0,0,0"),
+        ("availability", f"{start},active_power,{START_MS},{START_MS + 526_000},399000,526000,75.85"),
+        ("outages", f"{start},{START_MS + 300_000},{START_MS + 427_000},1000,0,7,120,0,0,0"),
     ):
         path = tmp_path / f"{form}.csv"
         assert main(["export", "--data", str(rig.data_dir), "--format", form, "--out", str(path)]) == 0

@@ -87,18 +87,15 @@ def recent_events(db: sqlite3.Connection, gw: int, limit: int) -> list[dict]:
     )
     found = []
     for epoch, seq, data, received in rows:
-        event: list = cbor.decode(data)  # type: ignore[assignment]
-        found.append(
-            {
-                "epoch": epoch.lower(),
-                "seq": seq,
-                "received_unix_ms": received,
-                "kind": events.NAMES.get(event[0], f"kind {event[0]}"),
-                "what": describe(event),
-                "event": _plain(event),
-            }
-        )
+        found.append({"epoch": epoch.lower(), "seq": seq, "received_unix_ms": received, **plain_event(data)})
     return found
+
+
+def plain_event(data: bytes) -> dict:
+    """A stored event: its kind, what it says in words, and its fields."""
+    event: list = cbor.decode(data)  # type: ignore[assignment]
+    kind = events.NAMES.get(event[0], f"kind {event[0]}")
+    return {"kind": kind, "what": describe(event), "event": _plain(event)}
 
 
 def describe(event: list) -> str:

@@ -156,3 +156,14 @@ class Gateway:
         """`series` has a new newest reading."""
         if series.last_ms is not None:
             self.last_reading_ms, self.last_trust = series.last_ms, series.last_trust
+
+
+def unlike(taken: set[str], name: str) -> str:
+    """`name`, with a number behind it where it is taken: nothing forbids a gateway to use a name twice. What comes out
+    is taken from then on."""
+    found, number = name, 1
+    while found in taken:
+        number += 1
+        found = f"{name} #{number}"
+    taken.add(found)
+    return found

@@ -11,7 +11,7 @@ import json
 import logging
 
 from host_tools.hub.park import book
-from host_tools.hub.receiving.state import Account, Channels, Epoch, Gateway, Series
+from host_tools.hub.receiving.state import Account, Channels, Epoch, Gateway, Series, unlike
 from host_tools.hub.stores import kept, loading, places
 from host_tools.hub.stores.database import DATABASE_FILE as DATABASE_FILE
 from host_tools.hub.stores.database import StoreError as StoreError
@@ -288,13 +288,13 @@ class Store:
             or len(gateway.series) + sum(len(part[2]) for part in schema) > SERIES_MAX
         ):
             return False
-        names: dict[str, int] = {}
+        names: set[str] = set()
         places = []
         for name, profile, channels in schema:
-            instrument = _unlike(names, name)
-            quantities: dict[str, int] = {}
+            instrument = unlike(names, name)
+            quantities: set[str] = set()
             of_instrument = Channels(
-                self._series(gateway, instrument, _unlike(quantities, quantity), unit, scale, profile)
+                self._series(gateway, instrument, unlike(quantities, quantity), unit, scale, profile)
                 for quantity, unit, scale in channels
             )
             of_instrument.instrument, of_instrument.profile = instrument, profile
@@ -440,9 +440,3 @@ class Store:
             (gateway.gw, kind, what, alarm["count"], alarm["first_unix_ms"], self.now_unix_ms),
         )
         self._touched[gateway.gw] = gateway
-
-
-def _unlike(names: dict[str, int], name: str) -> str:
-    """`name`, with a number behind it when it stood before: nothing forbids a gateway to use a name twice."""
-    names[name] = names.get(name, 0) + 1
-    return name if names[name] == 1 else f"{name} #{names[name]}"

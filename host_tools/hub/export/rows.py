@@ -1,0 +1,244 @@
+"""Readings out of the stored batches, a channel of a batch at a time: only the batches that can hold what is wanted are
+read and decoded, however long the chains are.
+
+The index is the table `block`, which says for each channel of each batch from when to when it reaches. Memory holds one
+group of batches.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from host_tools.hub.reading.decode import Columns, decode_stored
+from host_tools.hub.receiving.state import unlike
+from host_tools.hub.stores.damaged import NOT_THE_STORED_BYTES, Damaged
+from host_tools.hub.stores.gateways import find
+from host_tools.hub.stores.kept import whole
+from host_tools.hub.stores.schema import DECODED
+from parkgate.reading import RELATIVE_ONLY
+from parkgate.wire.batch import decode_schema
+
+GROUP = 64  # batches decoded together
+GROUP_READINGS = 100_000  # … and no more readings than that, where a batch holds many
+
+
+class Gateway(NamedTuple):
+    """One that is exported: its number in the database, its id, its name."""
+
+    gw: int
+    id: bytes
+    name: str
+
+
+class Choice(NamedTuple):
+    """What is wanted. A reading without a date is in no span of time: with `undated` only those are wanted, without a
+    span all are. Empty sets of instruments and quantities are all of them."""
+
+    gateways: tuple[Gateway, ...]
+    from_ms: int | None = None
+    to_ms: int | None = None
+    undated: bool = False
+    instruments: frozenset[str] = frozenset()
+    quantities: frozenset[str] = frozenset()
+
+    def has_span(self) -> bool:
+        """Whether it is of some time only."""
+        return self.from_ms is not None or self.to_ms is not None
+
+    def span(self) -> tuple[int, int]:
+        """(from, to), the open ends far away."""
+        return self.from_ms or 0, (1 << 62) if self.to_ms is None else self.to_ms
+
+
+class Tally:
+    """What became of an export: what was `written`, and what was `left_out` because the form has no place for it."""
+
+    def __init__(self):
+        self.written = self.left_out = 0
+        self.damaged = Damaged()
+
+
+class Channel(NamedTuple):
+    """What a column of a batch is, by its schema."""
+
+    instrument: str
+    quantity: str
+    unit: str
+    scale: int
+
+
+class Rows(NamedTuple):
+    """Readings of one channel in one batch. `values` has an entry a row, None where there is no value. A batch that is
+    damaged comes with `channel` None and no rows; `fault` says what is wrong."""
+
+    gateway: Gateway
+    epoch: bytes
+    seq: int
+    channel: Channel | None
+    times: Sequence[int]
+    trust: bytes
+    values: Sequence[int | None]
+    quality: bytes
+    fault: str = ""
+
+
+class _Stored(NamedTuple):
+    seq: int
+    data: bytes
+    hash: bytes
+    schema_id: bytes
+    readings: int
+
+
+def gateways(db: sqlite3.Connection, names: Sequence[str] = ()) -> tuple[Gateway, ...]:
+    """Those that are named (each once), else all, by name. Raises SettingsError."""
+    rows = [find(db, name) for name in names] or db.execute("SELECT gw, kid, name FROM gateway ORDER BY name")
+    return tuple(dict.fromkeys(Gateway(*row) for row in rows))
+
+
+def count_undated(db: sqlite3.Connection, choice: Choice) -> int:
+    """How many readings of the wanted channels have no date."""
+    found = 0
+    for gateway in choice.gateways:
+        for instrument, quantity, undated in db.execute(
+            "SELECT instrument, quantity, undated FROM series WHERE gw = ?", (gateway.gw,)
+        ):
+            found += undated if _is_wanted(choice, instrument, quantity) else 0
+    return found
+
+
+def read(db: sqlite3.Connection, choice: Choice, tally: Tally) -> Iterator[Rows]:
+    """The wanted readings of each gateway, in the order of its chains. A batch whose bytes are not those that were
+    stored has no readings: it is noted in `tally.damaged`."""
+    for gateway in choice.gateways:
+        schemas: dict[bytes, list[list[Channel]]] = {}
+        for ep, epoch in db.execute("SELECT ep, epoch FROM epoch WHERE gw = ? ORDER BY ep", (gateway.gw,)).fetchall():
+            for group in _groups(_batches(db, choice, gateway, ep)):
+                yield from _of_group(db, choice, tally, gateway, epoch, group, schemas)
+
+
+def _of_group(db, choice, tally, gateway, epoch, group, schemas) -> Iterator[Rows]:
+    sound = [one for one in group if whole(one.data, one.hash)]
+    decoded = dict(zip((one.seq for one in sound), decode_stored([one.data for one in sound])))
+    for one in group:
+        tables = decoded.pop(one.seq, NOT_THE_STORED_BYTES)
+        if isinstance(tables, list):
+            if one.schema_id not in schemas:
+                schemas[one.schema_id] = _channels(db, gateway.gw, one.schema_id)
+            for table in tables:
+                yield from _of_table(choice, gateway, epoch, one.seq, table, schemas[one.schema_id])
+        else:
+            fault = str(tables)
+            tally.damaged.leave_out((gateway.gw, gateway.name, epoch, one.seq), fault)
+            yield Rows(gateway, epoch, one.seq, None, (), b"", (), b"", fault)
+
+
+def _of_table(choice, gateway, epoch, seq, table: Columns, schema) -> Iterator[Rows]:
+    wanted = [
+        (i, channel)
+        for i, channel in enumerate(schema[table.instrument])
+        if _is_wanted(choice, channel.instrument, channel.quantity)
+    ]
+    if not wanted:
+        return
+    times, trust = [int(time_ms) for time_ms in table.times], bytes(table.trust)
+    at = _chosen(choice, times, trust)
+    if at is not None:
+        if not at:
+            return
+        times, trust = [times[i] for i in at], bytes(trust[i] for i in at)
+    for i, channel in wanted:
+        quality, values = table.rows_of(i)
+        if at is not None:
+            quality, values = bytes(quality[i] for i in at), [values[i] for i in at]
+        yield Rows(gateway, epoch, seq, channel, times, trust, values, quality)
+
+
+def _chosen(choice: Choice, times: list[int], trust: bytes) -> list[int] | None:
+    """The rows that are wanted, None for all of them."""
+    if choice.undated:
+        return [i for i, code in enumerate(trust) if code == RELATIVE_ONLY]
+    if not choice.has_span():
+        return None
+    low, high = choice.span()
+    if RELATIVE_ONLY not in trust and low <= min(times) and max(times) < high:
+        return None
+    return [i for i, (t, code) in enumerate(zip(times, trust)) if code != RELATIVE_ONLY and low <= t < high]
+
+
+def _is_wanted(choice: Choice, instrument: str, quantity: str) -> bool:
+    return (not choice.instruments or instrument in choice.instruments) and (
+        not choice.quantities or quantity in choice.quantities
+    )
+
+
+def _channels(db, gw, schema_id) -> list[list[Channel]]:
+    """instrument → channel, by the names under which the hub shows them: no two are the same."""
+    data = db.execute("SELECT bytes FROM schema WHERE gw = ? AND schema_id = ?", (gw, schema_id)).fetchone()[0]
+    found: list[list[Channel]] = []
+    names: set[str] = set()
+    for name, _, channels in decode_schema(data):
+        instrument = unlike(names, name)
+        quantities: set[str] = set()
+        found.append([
+            Channel(instrument, unlike(quantities, quantity), unit, scale) for quantity, unit, scale in channels
+        ])  # fmt: skip
+    return found
+
+
+def _groups(batches: Iterator[_Stored]) -> Iterator[list[_Stored]]:
+    group: list[_Stored] = []
+    readings = 0
+    for one in batches:
+        group.append(one)
+        readings += one.readings
+        if len(group) == GROUP or readings >= GROUP_READINGS:
+            yield group
+            group, readings = [], 0
+    if group:
+        yield group
+
+
+_COLUMNS = f"SELECT seq, bytes, hash, schema_id, readings FROM batch WHERE ep = ? AND state = {DECODED}"
+
+
+def _batches(db, choice: Choice, gateway: Gateway, ep: int) -> Iterator[_Stored]:
+    """The batches of a chain that can hold what is wanted, in its order."""
+    index = seqs(db, choice, gateway, ep)
+    if index is None:
+        for row in db.execute(f"{_COLUMNS} ORDER BY seq", (ep,)):
+            yield _Stored(*row)
+        return
+    while found := index.fetchmany(GROUP):
+        marks = ",".join("?" * len(found))
+        for row in db.execute(f"{_COLUMNS} AND seq IN ({marks}) ORDER BY seq", (ep, *(seq for (seq,) in found))):
+            yield _Stored(*row)
+
+
+def seqs(db: sqlite3.Connection, choice: Choice, gateway: Gateway, ep: int) -> sqlite3.Cursor | None:
+    """The seqs of a chain's batches that can hold what is wanted, in order, from the index; None: all of them can. The
+    database sorts them: memory does not grow with their number."""
+    series = db.execute(
+        "SELECT series, instrument, quantity, undated, span_ms FROM series WHERE gw = ?", (gateway.gw,)
+    ).fetchall()
+    wanted = [row for row in series if _is_wanted(choice, row[1], row[2])]
+    part = f"series IN ({','.join(str(row[0]) for row in wanted)})"  # our own integers
+    if choice.undated:
+        whole_blocks = "SELECT {} FROM block WHERE " + part + " AND last_ms = -1"
+        counted = db.execute(whole_blocks.format("coalesce(sum(readings), 0)")).fetchone()[0]
+        if counted != sum(row[3] for row in wanted):
+            return None  # some stand in a batch among dated ones
+        return db.execute(whole_blocks.format("DISTINCT seq") + " AND ep = ? ORDER BY seq", (ep,))
+    if not choice.has_span():
+        return db.execute(f"SELECT DISTINCT seq FROM block WHERE {part} AND ep = ? ORDER BY seq", (ep,)) if (
+            len(wanted) < len(series)
+        ) else None  # fmt: skip
+    low, high = choice.span()
+    reach_ms = max((row[4] for row in wanted), default=0)  # a block begins at most so long before its own end
+    return db.execute(
+        f"SELECT DISTINCT seq FROM block WHERE {part} AND last_ms BETWEEN ? AND ? AND first_ms < ? AND ep = ?"
+        " ORDER BY seq",
+        (low, min(high + reach_ms, (1 << 63) - 1), high, ep),
+    )
