@@ -20,8 +20,12 @@ With several archives, of other months or from other people, each is checked, an
 showed different histories to different people is found by that: two checkpoints under its own signature contradict
 each other. So is a gateway whose key signed two different batches for one place.
 
+Readings belong to places, which outlive gateways: the hub signed which gateway stood where, and when one took the place
+of another. The energy between the last register of the one and the first of the other is the place's too.
+
 Exit code: 0 all four are yes, 1 something is wrong, 3 something is not shown, 2 the file cannot be read.
-The format and every check are written down in Parkgate's lib/SPEC.md, section 14.
+The format and every check are written down in Parkgate's lib/SPEC.md, section 14. This is one file on purpose: whoever
+checks an archive carries, reads and trusts this file and Python, and nothing else.
 """
 
 # What strangers' bytes decode to may be of any type. `need` looks, which a type checker does not see.
@@ -105,6 +109,9 @@ REASONS = {
     "not_in_log": (WITNESSED, WRONG, "A batch, or a statement of the hub, is not in the log."),
     "hub_statement_malformed": (WITNESSED, WRONG, "A statement of the hub is not in the one form that is allowed."),
     "hub_statement_signature": (WITNESSED, WRONG, "A statement of the hub is not signed by the hub's log key."),
+    "place_conflict": (WITNESSED, WRONG, "What the hub signed about places contradicts itself."),
+    "place_unlinked": (WITNESSED, NOT_SHOWN, "A statement of the hub about a place is missing between two others."),
+    "exchange_differs": (WITNESSED, WRONG, "The hub's record of an exchange differs from what the gateways signed."),
     "claim_differs": (WITNESSED, WRONG, "A gateway confirmed another log than this one."),
     "no_witness": (WITNESSED, NOT_SHOWN, "No gateway has confirmed this log yet."),
 }
@@ -116,7 +123,7 @@ COMPARED = {
 }
 CHECKS = (
     "form", "statement", "members", "keys", "signatures", "chain", "counters", "gaps", "beats", "forks", "columns",
-    "energy", "log", "hub statements",
+    "energy", "log", "hub statements", "places",
 )  # fmt: skip
 
 
@@ -900,6 +907,7 @@ class Audit:
         self.gateways, self.energy, self.witnesses = [], [], []
         self.skipped: dict[str, str] = {}
         self.log: Any = None
+        self.places = Places(self)
         try:
             self.zip = Zip(file)
             need("statement.cbor" in self.zip.places, "no statement")
@@ -920,6 +928,7 @@ class Audit:
         self._log()
         for gateway in self.told["gateways"]:
             self._gateway(gateway)
+        self.places.finish()
         self._absent()
         self._witnessed()
         self.skipped["columns"] = "of batches that begin or end no day, gap or chain: the energy does not need them"
@@ -987,11 +996,13 @@ class Audit:
     def _log(self):
         if not any(name.startswith("log/") for name in self.zip.places):
             self.fault("no_log", "")
-            self.skipped["log"] = self.skipped["hub statements"] = "the archive carries no log"
+            self.skipped.update(dict.fromkeys(("log", "hub statements", "places"), "the archive carries no log"))
             return
         if LogPart.STATEMENTS not in self.zip.places:
             self.skipped["hub statements"] = "the archive carries none"
         self.log = LogPart(self)
+        if not self.places.known:
+            self.skipped["places"] = "the archive carries none"
 
     def _witnessed(self):
         if self.log:
@@ -1038,6 +1049,7 @@ class Audit:
             "gateways": [gateway.summary() for gateway in self.gateways],
             "energy": self.energy[:ENERGY_ROWS_MAX],
             "hub_statements": self.log.says if self.log else [],
+            "places": self.places.summary(),
         }
 
 
@@ -1056,6 +1068,9 @@ class GatewayAudit:
         self.folder = f"gateways/{self.id.hex()}/"
         self.chains, self.schemas, self.beats, self.series, self.counter_events = [], {}, {}, {}, {}
         self.batches = self.readings = self.forks = self.beat_count = 0
+        self.stays = [stay for stay in audit.places.stays if stay[1] == self.id]
+        moments = {moment for stay in self.stays for moment in stay[2:] if moment is not None}
+        self.edges = sorted({*audit.told["days"], *moments})
         last = told["history"][-1] if told["history"] else None
         self.revoked_ms = last[0] if last and last[1] == "revoked" else None
 
@@ -1082,6 +1097,18 @@ class GatewayAudit:
                     break
         for series in self.series.values():
             self.audit.energy += series.rows(self)
+
+    def register(self, key, time):
+        """The series of one register at the place where the gateway stood at that time."""
+        stay = self.stay(time)
+        found = self.series.get((key, stay and id(stay)))
+        if found is None:
+            found = self.series[key, stay and id(stay)] = Series(key, self.audit.told["days"], stay)
+        return found
+
+    def stay(self, time):
+        """Where it stood at a time: its stay (place, gateway, from, to), or None."""
+        return next((s for s in self.stays if s[2] <= time and (s[3] is None or time < s[3])), None)
 
     def _beats_alone(self):
         """What beats say without any batch: two histories, or a chain of which nothing is here."""
@@ -1230,7 +1257,7 @@ class ChainAudit:
             if audit.kept is not None:
                 audit.kept[gateway.id, self.epoch, batch.seq] = batch.hash
             time_ms = self._take(batch, before, time_ms)
-            now = None if time_ms is None else bisect_right(audit.told["days"], time_ms)
+            now = None if time_ms is None else bisect_right(gateway.edges, time_ms)
             edge = self.last is None or batch.seq != self.last.seq + 1 or now != day
             if edge:
                 self._decode_boundary()
@@ -1342,13 +1369,9 @@ class ChainAudit:
             name, channels = schema[instrument]
             for (quantity, unit, scale), (codes, values) in zip(channels, said):
                 if quantity in ENERGY and unit in WATT_HOURS:
-                    key = name, quantity, unit, scale
-                    series = self.gateway.series.get(key)
-                    if series is None:
-                        series = self.gateway.series[key] = Series(key, self.audit.told["days"])
                     for time, how, code, value in zip(times, trust, codes, values):
                         if how < 3 and code == 0:
-                            series.add(time, value)
+                            self.gateway.register((name, quantity, unit, scale), time).add(time, value)
 
     # What is missing.
 
@@ -1487,6 +1510,7 @@ class LogPart:
                 self.said[digest] = index if must else None, row
                 if len(self.says) < HUB_STATEMENTS_MAX:
                     self.says.append(row)
+                self.audit.places.take(place, digest, kind, time_ms, facts)
                 continue
             self.audit.fault(reason, f"#{place}")
             faults += 1
@@ -1688,6 +1712,117 @@ def _fold(stack):
     return node
 
 
+# Places (SPEC 13.9, 14.5).
+
+_PLACE_FACTS = {
+    "place added": {"name": str}, "place renamed": {"before": str, "name": str}, "place closed": {},
+    "gateway placed": {"gateway": 32, "from_ms": int}, "gateway taken away": {"gateway": 32, "to_ms": int},
+    "replaced": {"before": 32, "gateway": 32, "at_ms": int, "registers": list},
+    "exchange read": {"before": 32, "gateway": 32, "at_ms": int, "registers": list},
+}  # fmt: skip
+_REGISTER = (str, str, str, int, int, int)
+
+
+class Places:
+    """What the hub's statements say of places: `take` each in its order, then `stays`; `finish` behind the gateways."""
+
+    def __init__(self, audit):
+        self.audit = audit
+        self.known: dict[bytes, Any] = {}  # place → its names, and the hash of its last statement
+        self.stays: list[list] = []  # [place, gateway, from, to or None]
+        self.exchanges: list[tuple] = []  # (place, old gateway, new gateway, at, lines, where)
+
+    def take(self, number, digest, kind, time_ms, facts):
+        if kind not in _PLACE_FACTS:
+            return
+        self.where = f"statement #{number}"
+        if not self._has_form(kind, facts):
+            self._conflict()
+            return
+        place, prior = facts["place"], facts["prior"]
+        known = self.known.setdefault(place, {"last": None, "names": [], "new": True})
+        if kind == "place added" and not known["new"]:
+            self._conflict()
+        elif prior != known["last"] or kind != "place added" and known["new"]:
+            self.audit.fault("place_unlinked", self.where)
+        known.update(last=digest, new=False)
+        if "name" in facts:
+            known["names"].append({"unix_ms": time_ms, "name": facts["name"]})
+        if kind in ("gateway taken away", "replaced"):
+            self._end(place, facts.get("before", facts["gateway"]), facts["to_ms" if "to_ms" in facts else "at_ms"])
+        if kind == "replaced" or kind != "exchange read" and "from_ms" in facts:
+            self._stand(place, facts["gateway"], facts["from_ms" if "from_ms" in facts else "at_ms"])
+        if "registers" in facts:
+            self.exchanges.append((place, facts["before"], facts["gateway"], facts["at_ms"], facts["registers"],
+                                   self.where, kind == "replaced"))  # fmt: skip
+
+    def _conflict(self):
+        self.audit.fault("place_conflict", self.where)
+
+    def _has_form(self, kind, facts):
+        wanted = {"place": 16, **_PLACE_FACTS[kind]}
+        if kind == "place added" and "gateway" in facts:
+            wanted.update(gateway=32, from_ms=int)
+        for name, form in wanted.items():
+            fact = facts.get(name)
+            if not (
+                is_bytes(fact, form) if type(form) is int else is_uint(fact) if form is int else type(fact) is form
+            ):
+                return False
+        for line in facts.get("registers", ()):
+            if type(line) is not list or len(line) != 8 or any(type(a) is not b for a, b in zip(line, _REGISTER)):
+                return False
+            if not is_uint(line[4]) or not (line[6:] == [None, None] or is_uint(line[6]) and type(line[7]) is int):
+                return False
+        prior = facts.get("prior", 0)
+        return prior is None or is_bytes(prior, 32)
+
+    def _stand(self, place, gateway, from_ms):
+        for stay in self.stays:
+            if place == stay[0] and (stay[3] is None or from_ms < stay[3]) or gateway == stay[1] and stay[3] is None:
+                self._conflict()
+                return
+        self.stays.append([place, gateway, from_ms, None])
+
+    def _end(self, place, gateway, to_ms):
+        for stay in self.stays:
+            if stay[:2] == [place, gateway] and stay[3] is None and to_ms >= stay[2]:
+                stay[3] = to_ms
+                return
+        self._conflict()
+
+    def finish(self):
+        """The registers of exchanges against those that the gateways signed, and the energy between the two."""
+        gateways = {gateway.id: gateway for gateway in self.audit.gateways}
+        for place, before, after, at_ms, lines, where, first in self.exchanges:
+            old, new = gateways.get(before), gateways.get(after)
+            ended = {s.key: s for s in old.series.values() if s.is_at(place, 3, at_ms)} if old else {}
+            begun = {s.key: s for s in new.series.values() if s.is_at(place, 2, at_ms)} if new else {}
+            for *key, last_ms, last, first_ms, value in lines:
+                one, other = ended.get(tuple(key)), begun.get(tuple(key))
+                if (
+                    one
+                    and one.last[0] == last_ms
+                    and one.last[1] != last
+                    or (other and other.first[0] == first_ms and other.first[1] != value)
+                ):
+                    self.audit.fault("exchange_differs", f"{where} {key[0]} {key[1]}")
+            for key, one in ended.items() if first else ():
+                if key in begun and begun[key].first[0] > one.last[0]:
+                    self.audit.energy.append(begun[key].row(one.last, begun[key].first, new, old))
+
+    def summary(self):
+        return [
+            {
+                "id": place.hex(), "names": known["names"],
+                "stays": [{"gateway": g.hex(), "from_ms": a, "to_ms": b} for p, g, a, b in self.stays if p == place],
+                "exchanges": [{"before": one.hex(), "gateway": other.hex(), "at_ms": at}
+                              for p, one, other, at, _, _, first in self.exchanges if p == place and first],
+            }
+            for place, known in self.known.items()
+        ]  # fmt: skip
+
+
 # Energy from meter registers (SPEC 14.5).
 
 ENERGY = ("import_active_energy", "export_active_energy")
@@ -1697,11 +1832,15 @@ WATT_HOURS = ("Wh", "kWh", "MWh")
 class Series:
     """One register of one meter: what it read nearest before each midnight, first and last."""
 
-    def __init__(self, key, days):
-        self.key, self.days = key, days
+    def __init__(self, key, days, stay):
+        self.key, self.days, self.stay = key, days, stay
         self.first: Any = None
         self.last: Any = None
         self.before = {}  # place in days → (time, value)
+
+    def is_at(self, place, end, moment):
+        """Whether it is of a stay at this place that begins (end = 2) or ends (3) at this moment."""
+        return self.stay is not None and self.stay[0] == place and self.stay[end] == moment
 
     def add(self, time, value):
         if self.first is None or time < self.first[0]:
@@ -1719,18 +1858,18 @@ class Series:
         marks = [self.first]
         marks += [mark for day, mark in sorted(self.before.items()) if self.days[day] - mark[0] <= NEAR_MS]
         marks.append(self.last)
-        instrument, quantity, unit, scale = self.key
-        events = gateway.counter_events.get((instrument, quantity), ())
-        found = []
-        for (start, before), (end, value) in pairwise(marks):
-            if end <= start:
-                continue
-            whole = value >= before and not any(start < time <= end for time in events)
-            found.append({
-                "gateway": gateway.id.hex(), "instrument": instrument, "quantity": quantity, "unit": unit,
-                "from_ms": start, "to_ms": end, "energy": decimal(value - before, scale) if whole else None,
-            })  # fmt: skip
-        return found
+        return [self.row(one, other, gateway) for one, other in pairwise(marks) if other[0] > one[0]]
+
+    def row(self, first, last, gateway, old=None):
+        """The energy between two readings (time, value); `old` signed the first one, if that was another gateway."""
+        (start, before), (end, value), (instrument, quantity, unit, scale) = first, last, self.key
+        events = [t for g in (gateway, old) if g for t in g.counter_events.get((instrument, quantity), ())]
+        whole = value >= before and not any(start < time <= end for time in events)
+        return {
+            "gateway": gateway.id.hex(), "before": old and old.id.hex(), "place": self.stay and self.stay[0].hex(),
+            "instrument": instrument, "quantity": quantity, "unit": unit,
+            "from_ms": start, "to_ms": end, "energy": decimal(value - before, scale) if whole else None,
+        }  # fmt: skip
 
 
 def decimal(value, scale):
@@ -1858,9 +1997,13 @@ def as_text(verdict):
     names = {gateway["id"]: gateway["name"] for gateway in verdict["gateways"]}
     for row in verdict["energy"]:
         energy = "not shown: the register began again" if row["energy"] is None else f"{row['energy']} {row['unit']}"
-        what = f"{clean(names[row['gateway']])}, {clean(row['instrument'])}, {row['quantity']}"
+        who = names[row["gateway"]]
+        who = f"between {names[row['before']]} and {who}" if row["before"] else who
+        who = f"{place_name(verdict, row['place'])} ({who})" if verdict["places"] else who
+        what = f"{clean(who)}, {clean(row['instrument'])}, {row['quantity']}"
         out.append(f"  {clock(row['from_ms'], days)} to {clock(row['to_ms'], days)}  {what}: {energy}")
     for title, lines in (
+        ("Places, as the hub signed them:", list(place_lines(verdict))),
         ("What the hub itself signed:", statement_lines(verdict)),
         ("Left out:", verdict["left_out"]), ("This archive cannot show:", verdict["cannot_show"]),
     ):  # fmt: skip
@@ -1871,6 +2014,25 @@ def as_text(verdict):
     if verdict["hub"]:
         out += ["", f"The hub that made it, by the id of its log key: {verdict['hub']}"]
     return out
+
+
+def place_lines(verdict):
+    """Where which gateway stood, a line each."""
+    days, names = verdict["days"], {gateway["id"]: gateway["name"] for gateway in verdict["gateways"]}
+    for place in verdict["places"]:
+        called = ", before that ".join(repr(name["name"]) for name in reversed(place["names"]))
+        yield f"{called or 'a place whose name is not shown'} (id {place['id']})"
+        for stay in place["stays"]:
+            begin = clock(stay["from_ms"], days) if stay["from_ms"] else "its first reading"
+            end = "now" if stay["to_ms"] is None else clock(stay["to_ms"], days)
+            who = names.get(stay["gateway"], f"a gateway that is not in this archive ({stay['gateway'][:16]})")
+            yield f"    from {begin} to {end}: {who}"
+
+
+def place_name(verdict, place):
+    """The newest name of a place, for people."""
+    names = next((each["names"] for each in verdict["places"] if each["id"] == place), [])
+    return names[-1]["name"] if names else "no place" if place is None else place[:8]
 
 
 def statement_lines(verdict):
@@ -1986,16 +2148,19 @@ def as_html(verdict, name):
             out.append("</ul>")
     if verdict["energy"]:
         out.append("<h2>Energy, as differences of the meters' own registers</h2><table>")
-        out.append("<tr><th>from<th>to<th>gateway<th>meter<th>register<th>energy")
+        out.append("<tr><th>from<th>to<th>place<th>gateway<th>meter<th>register<th>energy")
     names = {gateway["id"]: gateway["name"] for gateway in verdict["gateways"]}
     for row in verdict["energy"]:
         energy = "not shown" if row["energy"] is None else f"{row['energy']} {e(row['unit'])}"
+        who = f"from {names[row['before']]} to {names[row['gateway']]}" if row["before"] else names[row["gateway"]]
         out.append(
-            f"<tr><td>{clock(row['from_ms'], days)}<td>{clock(row['to_ms'], days)}<td>{e(clean(names[row['gateway']]))}"
+            f"<tr><td>{clock(row['from_ms'], days)}<td>{clock(row['to_ms'], days)}"
+            f"<td>{e(clean(place_name(verdict, row['place'])))}<td>{e(clean(who))}"
             f"<td>{e(clean(row['instrument']))}<td>{e(row['quantity'].replace('_', ' '))}<td class=n>{energy}"
         )
     out.append("</table>" if verdict["energy"] else "")
     for title, lines in (
+        ("Places, as the hub signed them", list(place_lines(verdict))),
         ("What the hub itself signed", statement_lines(verdict)),
         ("Left out", verdict["left_out"]), ("This archive cannot show", verdict["cannot_show"]),
     ):  # fmt: skip

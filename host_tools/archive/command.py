@@ -24,6 +24,7 @@ from host_tools.archive.writer import Archive, ArchiveError, Coverage
 from host_tools.base import files, output
 from host_tools.base.keys import read_public
 from host_tools.base.messages import read_messages
+from host_tools.hub.stores import places
 from host_tools.hub.stores.database import DATABASE_FILE, connect
 from host_tools.hub.verbs.enrol import find
 from host_tools.log.keys import KEY_FILE, read
@@ -47,6 +48,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--messages", type=Path, metavar="FILE", help="use a file of `parkgate pull` instead of --data")
     parser.add_argument("--key", metavar="PUBKEY_FILE|HEX", help="with --messages: the gateway's public key")
     parser.add_argument("--gateway", action="append", metavar="NAME|ID", help="only this one (may be given again)")
+    parser.add_argument("--place", metavar="NAME|ID", help="only this place: each gateway that stood there, and when")
     parser.add_argument("--month", metavar="YYYY-MM", help="this month, in the park's time")
     parser.add_argument("--from", dest="begin", metavar="DATE", help="from this day (2026-10-01) or minute (…T08:00)")
     parser.add_argument("--to", dest="end", metavar="DATE", help="up to the beginning of this day, or this minute")
@@ -65,8 +67,10 @@ def run(args) -> int:
         args.zone = _kept_zone(Path(args.data))
     zone = zone_of(args.zone)
     span = span_of(args, zone)
-    if args.messages is not None and (not args.key or args.gateway or span != selection.Span(None, None)):
+    if args.messages is not None and (not args.key or args.gateway or args.place or span != selection.Span(None, None)):
         raise SettingsError("--messages needs the gateway's --key, and takes everything that is in the file")
+    if args.gateway and args.place:
+        raise SettingsError("give either --gateway or --place")
     if args.out.exists() or args.out.is_symlink():
         raise ArchiveError(f"{args.out} exists already; it is not replaced")
     files.check_target(args.out)
@@ -99,10 +103,10 @@ def _write(args, span, zone):
                 source = Path(args.data)
                 with contextlib.closing(_open(source)) as db:
                     db.execute("BEGIN")  # one snapshot, whatever the hub does meanwhile
-                    chosen, others = _gateways(db, args.gateway)
-                    taken = selection.from_database(db, chosen, span, archive)
+                    place, chosen, others, spans = _chosen(db, args, span)
+                    taken = selection.from_database(db, chosen, spans, archive)
                     folder = source if source.is_dir() else source.parent
-                    log_xy, not_logged = log_part.add(db, folder, taken.gateways, archive, span.to_ms is None)
+                    log_xy, not_logged = log_part.add(db, folder, taken.gateways, archive, span.to_ms is None, place)
                 key, unsigned = signing_key(source)
                 if key is not None and log_xy and key.xy != log_xy:
                     raise ArchiveError(f"the log key in {source} is not that of the log in its database")
@@ -136,6 +140,21 @@ def _open(path: Path) -> sqlite3.Connection:
     folder = path if path.is_dir() else path.parent
     name = DATABASE_FILE if path.is_dir() else path.name
     return connect(folder, read_only=True, name=name)
+
+
+def _chosen(db, args, span):
+    """(id of the place or None, gateways, ids of the others, gw → its span)."""
+    if not args.place:
+        chosen, others = _gateways(db, args.gateway)
+        return None, chosen, others, {gw: span for gw, _, _ in chosen}
+    place = places.find(db, args.place)
+    times = places.times(db, place.pl, span.from_ms, span.to_ms)
+    if not times:
+        raise SettingsError(f"no gateway stood at {place.name!r} in that time")
+    everyone = db.execute("SELECT gw, kid, name FROM gateway ORDER BY kid").fetchall()
+    chosen = [row for row in everyone if row[0] in times]
+    spans = {gw: selection.Span(*time) for gw, time in times.items()}
+    return place.id, chosen, [row[1] for row in everyone if row[0] not in times], spans
 
 
 def _gateways(db, names):

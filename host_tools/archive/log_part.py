@@ -24,9 +24,13 @@ PIECE = 4096  # entries read at a time
 WHOLE_BELOW = 1024  # a part that would begin before this leaf begins with the log: the enrolments are then in it
 
 
-def add(db: sqlite3.Connection, folder: Path, gateways: list[Gateway], archive: Archive, newest: bool):
-    """Write `log/…` for the batches of these gateways, up to the newest checkpoint or the first one that has them all.
-    Returns the log's public key (x || y), and lines about what is left out."""
+def add(
+    db: sqlite3.Connection, folder: Path, gateways: list[Gateway], archive: Archive, newest: bool,
+    place: bytes | None = None,
+):  # fmt: skip
+    """Write `log/…` for the batches of these gateways, up to the newest checkpoint or the first one that has them all;
+    of places, what was said of `place`, or else of all where they stood. Returns the log's public key (x || y), and
+    lines about what is left out."""
     try:
         log = Log(db, folder)
     except LogError as error:
@@ -48,7 +52,7 @@ def add(db: sqlite3.Connection, folder: Path, gateways: list[Gateway], archive: 
         archive.add("log/frontier.bin", log.frontier(first))
     archive.add("log/entries.bin", _entries(log, first, made.size))
     left_out: list[str] = []
-    archive.add("log/statements.cbor", _statements(db, gateways, first, made.size, left_out))
+    archive.add("log/statements.cbor", _statements(db, gateways, place, first, made.size, left_out))
     return log.key_xy, left_out
 
 
@@ -75,9 +79,12 @@ def _entries(log: Log, first: int, size: int) -> Iterator[bytes]:
         yield b"".join(leaf.entry for leaf in log.leaves(at, min(at + PIECE, size) - 1))
 
 
-def _statements(db, gateways, first: int, size: int, left_out: list[str]) -> Iterator[bytes]:
-    """What the hub signed of these gateways since the log began, and of itself in this part of the log."""
+def _statements(db, gateways, place, first: int, size: int, left_out: list[str]) -> Iterator[bytes]:
+    """What the hub signed of these gateways and their places since the log began, and of itself in this part of the
+    log."""
     ids = {gateway.id for gateway in gateways}
+    stays = db.execute("SELECT kid, id FROM place_stay JOIN place USING (pl) JOIN gateway USING (gw)")
+    places = {place} if place else {place_id for kid, place_id in stays if kid in ids}
     rows = db.execute(
         "SELECT leaf, entry, bytes FROM leaf JOIN statement USING (leaf) WHERE kind = ? AND leaf < ? ORDER BY leaf",
         (STATEMENT, size),
@@ -89,6 +96,10 @@ def _statements(db, gateways, first: int, size: int, left_out: list[str]) -> Ite
                 said = statement.Statement(data)
         if said is None:
             left_out.append(f"statement {leaf} of the hub: it is damaged in the hub's database")
+            continue
+        if said.kind in statement.OF_PLACES:
+            if said.facts["place"] in places:
+                yield data
             continue
         about = {said.facts[name] for name in ("gateway", "before") if type(said.facts.get(name)) is bytes}
         if about & ids or not about and (leaf >= first or leaf == 0):

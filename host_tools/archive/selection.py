@@ -39,10 +39,11 @@ class Taken(NamedTuple):
     last_ms: int | None
 
 
-def from_database(db: sqlite3.Connection, gateways: list[tuple], span: Span, archive: Archive) -> Taken:
-    """Write the members of these gateways (gw, id, name), as `find` gives them."""
+def from_database(db: sqlite3.Connection, gateways: list[tuple], spans: dict[int, Span], archive: Archive) -> Taken:
+    """Write the members of these gateways (gw, id, name), as `find` gives them; `spans` says from when to when."""
     taken, batches, left_out, times = [], 0, [], []
     for gw, gateway_id, name in gateways:
+        span = spans[gw]
         key = db.execute("SELECT public_key FROM gateway WHERE gw = ?", (gw,)).fetchone()[0]
         question = "SELECT unix_ms, what, name FROM gateway_history WHERE gw = ? ORDER BY rowid"
         history = [tuple(row) for row in db.execute(question, (gw,))]

@@ -18,6 +18,7 @@ def archives():
     import archive_example
     import crooked
     from archives import Parts, Plant
+    from crooked_log import with_exchange
 
     yield "good_by_cable", archive_example.archive(), [archive_example.GATEWAY.id.hex()]
     rng, parts = random.Random(1), crooked.parts_of(1)
@@ -33,7 +34,11 @@ def archives():
         data, trust, _ = crooked.KINDS[kind](0)
         yield f"bad_{kind}", data, trust
     yield "good_hub_statements", *crooked.with_log(random.Random(2), crooked.parts_of(2))
-    for kind in ("a_statement_of_another_place", "a_statement_of_somebody"):
+    key = crooked.parts_of(3).key
+    yield "good_exchange", with_exchange(key), [key.id.hex()]
+    places = ("two_gateways_at_one_place", "a_statement_of_a_place_left_out")
+    places += ("registers_of_an_exchange_that_nobody_read",)
+    for kind in ("a_statement_of_another_place", "a_statement_of_somebody", *places):
         data, trust, _ = crooked.KINDS[kind](0)
         yield f"bad_{kind}", data, trust
 
@@ -47,7 +52,7 @@ def main():
             continue
         (FOLDER / f"{name}.zip").write_bytes(data)
         said = load_audit().Audit(io.BytesIO(data), trust).verdict()
-        judged = ("overall", "lines", "reasons", "energy", "hub_statements")
+        judged = ("overall", "lines", "reasons", "energy", "hub_statements", "places")
         kept = {"trust": trust, **{name: said[name] for name in judged}}
         (FOLDER / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")
 

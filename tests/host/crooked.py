@@ -5,6 +5,7 @@ import functools
 import hashlib
 import random
 
+import crooked_places
 from archives import HubKey, Parts, Plant, digest, rewritten, runs
 from batches import FakeGateway, sign
 from crooked_log import with_log
@@ -474,3 +475,6 @@ def a_statement_flipped(rng, parts, honest):
 @kind("hub_statement_signature")
 def a_statement_of_somebody(rng, parts, honest):
     return with_log(rng, parts, change=lambda log: log.say("hub stopped", {}, key=HubKey(96)))
+
+
+crooked_places.register(kind)

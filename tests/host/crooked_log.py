@@ -71,3 +71,33 @@ def with_log(rng, parts, change=None, claim=True, **fields):
         change(log)
     made.members.update(log.members(**{k: v for k, v in fields.items() if k != "claimed"}))
     return made.write(), [parts.key.id.hex()]
+
+
+PLACE = bytes(range(100, 116))
+
+
+def with_exchange(key, change=None, first=0):
+    """An archive in which one gateway took the place of another, with the facts of each statement as `change` leaves
+    them: (archive, statements as [kind, facts])."""
+    old, new = Plant(86, 6), Plant(87, 6, start_ms=START_MS + 6 * 900_000)
+    made = Parts([old, new], key)
+    at_ms = START_MS + 6 * 900_000
+    register = ["press", "import_active_energy", "kWh", 2]
+    last = [old.time_ms - 300_000, old.energy - 17]
+    behind = [at_ms, 100_000 * 87]
+    told = [
+        ["place added", {"name": "Hall 3", "gateway": old.gateway.id, "from_ms": 0}],
+        ["place renamed", {"before": "Hall 3", "name": "Foundry"}],
+        ["replaced", {"before": old.gateway.id, "gateway": new.gateway.id, "at_ms": at_ms,
+                      "registers": [[*register, *last, None, None]]}],
+        ["exchange read", {"before": old.gateway.id, "gateway": new.gateway.id, "at_ms": at_ms,
+                           "registers": [[*register, *last, *behind]]}],
+    ]  # fmt: skip
+    if change:
+        change(told)
+    log, prior = Log(made, first), None
+    for kind, facts in told:
+        log.say(kind, {"place": PLACE, "prior": prior, **facts})
+        prior = log.entries[-1]
+    made.members.update(log.members())
+    return made.write()

@@ -9,6 +9,7 @@ import cbor2
 
 from independent_columns import Refused, need, read_table
 from independent_energy import energy
+from independent_places import Places, check_exchanges
 from independent_statement import (
     Stop,
     cut_apart,
@@ -27,7 +28,7 @@ LINES = ("authentic", "unaltered", "complete", "witnessed")
 ROWS = re.findall(rf"^\| `(\w+)` \| ({'|'.join(LINES)}) \| (no|not shown) \|$", SPEC, re.MULTILINE)  # the list of 14.6
 CHECKS = (
     "form", "statement", "members", "keys", "signatures", "chain", "counters", "gaps", "beats", "forks", "columns",
-    "energy", "log", "hub statements",
+    "energy", "log", "hub statements", "places",
 )  # fmt: skip
 
 
@@ -35,7 +36,7 @@ class Verifier:
     def __init__(self, data, named):
         self.named, self.notes, self.skipped, self.told = [n.lower() for n in named], [], {}, None
         self.gateways, self.energy, self.claims, self.witnesses, self.logged, self.entries = [], [], [], [], [], None
-        self.hub_says = []
+        self.hub_says, self.all_gateways, self.places = [], [], Places()
         try:
             self.files = members(data)
         except Stop:
@@ -79,16 +80,20 @@ class Verifier:
             self.read_log()
         else:
             self.note("no_log", "")
-            self.skipped["log"] = self.skipped["hub statements"] = "the archive carries no log"
+            for check in ("log", "hub statements", "places"):
+                self.skipped[check] = "the archive carries no log"
         if "log" not in self.skipped and "log/statements.cbor" not in self.files:
             self.skipped["hub statements"] = "the archive carries none"
+        if "places" not in self.skipped and not self.places.by_id:
+            self.skipped["places"] = "the archive carries none"
         for gateway in told["gateways"]:
             label = gateway["id"].hex()[:16]
             if not self.named or kid is None and not self.is_named(gateway["id"]):
                 self.note("no_trusted_id", label)
             elif not self.is_named(gateway["id"]) and not (good and self.is_named(kid)):
                 self.note("foreign_key", label)
-            Gateway(self, gateway, label)
+            self.all_gateways.append(Gateway(self, gateway, label))
+        check_exchanges(self)
         there = [g["id"].hex() for g in told["gateways"]] + [thumbprint(told["key"]).hex() if told["key"] else ""]
         for name in self.named:
             if not any(kid.startswith(name) for kid in there):
@@ -122,7 +127,7 @@ class Verifier:
             said = None
             try:
                 need(message is not None and message not in seen, "", "")
-                said, kid, signed, signature = hub_statement(message)
+                said, facts, kid, signed, signature = hub_statement(message)
             except Refused:
                 reason = "hub_statement_malformed"
             else:
@@ -131,6 +136,8 @@ class Verifier:
             if reason is None:
                 seen.append(message)
                 self.hub_says.append((sha(message), said))
+                for fault in self.places.read(sha(message), place, said, facts):
+                    self.note(fault, f"statement #{place}")
                 continue
             self.note(reason, f"#{place}")
             faults += 1
@@ -213,7 +220,7 @@ class Verifier:
             "zone": told.get("zone"), "days": told["days"], "left_out": told["left_out"],
             "cannot_show": told["cannot_show"], "others": [other.hex() for other in told["others"]],
             "gateways": self.gateways, "energy": self.energy,
-            "hub_statements": [said for _, said in self.hub_says][:5000],
+            "hub_statements": [said for _, said in self.hub_says][:5000], "places": self.places.summary(),
         }  # fmt: skip
 
 
@@ -250,9 +257,10 @@ class Gateway:
             "readings": sum(b["readings"] for c in chains for b in c.batches), "beats": len(beats),
             "forks": len(forks), "chains": [c.summary() for c in chains],
         })  # fmt: skip
-        for register, read in self.registers.items():
+        for (register, stay), read in self.registers.items():
+            place = None if stay is None else all_of_it.places.stays[stay]["place"].hex()
             for row in energy(register, read, all_of_it.told["days"], self.counter_events):
-                all_of_it.energy.append({"gateway": told["id"].hex(), **row})
+                all_of_it.energy.append({"gateway": told["id"].hex(), "before": None, "place": place, **row})
 
     def read_schemas(self, name):
         rest = self.all.files[name]
@@ -336,7 +344,8 @@ class Chain:  # 14.4, 5 to 9
             self.all.logged.append((batch["hash"], f"{self.label} {batch['seq']}"))
             self.take(batch, before)
             time = batch["base_ms"] if batch["base_ms"] >= 10**12 else time
-            now = None if time is None else sum(d <= time for d in self.all.told["days"])
+            edges = {*self.all.told["days"], *self.all.places.edges(gateway.told["id"])}
+            now = None if time is None else sum(d <= time for d in edges)
             edge = not newest or batch["seq"] != newest["seq"] + 1 or now != day
             batch["edge"] = edge
             if edge:
@@ -412,9 +421,10 @@ class Chain:  # 14.4, 5 to 9
             for (quantity, unit, scale), (marks, values) in zip(schema[instrument][2], channels):
                 known = quantity in ("import_active_energy", "export_active_energy") and unit in ("Wh", "kWh", "MWh")
                 good = [(t, v) for t, how, m, v in zip(times, trust, marks, values) if how < 3 and m == 0]
-                if known and good:
-                    key = schema[instrument][0], quantity, unit, scale
-                    self.gateway.registers.setdefault(key, []).extend(good)
+                for when, value in good if known else ():
+                    stay = self.all.places.where(self.gateway.told["id"], when)
+                    key = (schema[instrument][0], quantity, unit, scale), stay
+                    self.gateway.registers.setdefault(key, []).append((when, value))
 
     def completeness(self):
         seqs = [batch["seq"] for batch in self.batches]

@@ -142,7 +142,7 @@ def cut_apart(data):
 
 
 def hub_statement(data):  # 13.5
-    """(what is said, as 14.6 shows it, kid, the signed bytes, signature) or Refused."""
+    """(what is said, as 14.6 shows it, its facts, kid, the signed bytes, signature) or Refused."""
     need(len(data) <= 16384, "", "")
     kinds = range(-7, -6), range(65106, 65107), 32, [16, UINT]
     head, payload, signed, signature = opened(data, b"\xd2", "Signature1", 64, *kinds)
@@ -151,7 +151,8 @@ def hub_statement(data):  # 13.5
     need(all(type(name) is str for name in fields[4]), "", "")
     (log, index), (_, kind, time_ms, by, facts) = head[-65537], fields
     said = {"log": log.hex(), "index": index, "unix_ms": time_ms, "kind": kind, "by": by, "in_log": False}
-    return {**said, "facts": {name: shown(fact) for name, fact in facts.items()}}, head[4], signed, signature
+    said["facts"] = {name: shown(fact) for name, fact in facts.items()}
+    return said, facts, head[4], signed, signature
 
 
 def shown(item):

@@ -222,7 +222,9 @@ def test_statements_about_gateways_that_are_not_in_it_stay_out(park, tmp_path, m
     about = [each["facts"].get("gateway") for each in said["hub_statements"]]
     assert set(about) == {None, park.plants[1].gateway.id.hex()}
     kinds = [(each["kind"], each["in_log"]) for each in said["hub_statements"]]
-    assert kinds == [("log begun", False), ("enrolled", False), ("epoch seen", False)], "they stand before its batches"
+    wanted = "log begun", "enrolled", "place added", "epoch seen"
+    assert kinds == [(kind, False) for kind in wanted], "they stand before its batches"
+    assert [place["names"][0]["name"] for place in said["places"]] == ["hall 2"]
 
 
 def test_a_damaged_statement_of_the_hub_is_left_out_and_named(park, tmp_path):

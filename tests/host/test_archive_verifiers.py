@@ -132,8 +132,18 @@ def test_archives_of_earlier_versions_are_judged_as_they_were(path):
     kept = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     for judge in (by_audit, by_the_other):
         said = judge(path.read_bytes(), kept["trust"])
-        assert {key: said[key] for key in kept if key != "trust"} == {k: v for k, v in kept.items() if k != "trust"}
-    assert path.stem.startswith("good") == (kept["overall"] != "failure" and "tail" not in path.stem)
+        assert agrees({key: value for key, value in kept.items() if key != "trust"}, said)
+    incomplete = path.stem in ("bad_the_tail_cut_by_the_hub", "bad_a_statement_of_a_place_left_out")
+    assert path.stem.startswith("good") == (kept["overall"] != "failure" and not incomplete)
+
+
+def agrees(kept, said):
+    """Whether a verdict of today says all that was kept. It may say more: a map may have new keys."""
+    if isinstance(kept, dict):
+        return all(key in said and agrees(kept[key], said[key]) for key in kept)
+    if isinstance(kept, list):
+        return len(kept) == len(said) and all(map(agrees, kept, said))
+    return kept == said
 
 
 def test_the_example_of_spec():

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from archives import load_audit
 from batches import METER, FakeGateway
 from host_tools import cli
 from host_tools.base.names import look, place_name, rough_look
@@ -13,6 +14,8 @@ from host_tools.hub.stores import places
 from host_tools.hub.stores.gateways import enrol
 from host_tools.hub.stores.store import connect
 from host_tools.hub.verbs.place import replace
+from host_tools.log import keys
+from host_tools.log.signer import Signer
 from parkgate.errors import SettingsError
 from parkgate.log import statement
 
@@ -227,6 +230,38 @@ def test_boards_that_ran_at_the_same_time(rig):
         replace(db, "gateway 0", "gateway 1")
     (line,) = said_of_places(rig)[-1][1].facts["registers"]
     assert line[4:] == [DAY_MS + 120_000, 120, DAY_MS + 121_000, 121]
+
+
+def test_the_history_of_a_place_goes_on(rig, tmp_path, capsys):
+    """Export and archive by place: both boards, and the energy between them, to the last digit."""
+    old, rows = metered(1, [100, 110, 120], DAY_MS)
+    new, later = metered(2, [150, 160, 175], DAY_MS + 3_600_000)
+    other, others = metered(3, [1, 2, 3], DAY_MS)
+    rig.enrol(old, new, other)
+    for gateway, read in ((old, rows), (new, later), (other, others)):
+        fill(rig, gateway, read)
+        rig.beat(gateway, buffered=0)
+    with opened(rig) as db:
+        place = replace(db, "gateway 0", "gateway 1")
+        places.rename(db, place.name, "Hall 3", "test")
+    signer = Signer(rig.intake.leaves)
+    signer.sign(rig.now_unix_ms)
+    signer.close()
+    words = ["--data", str(rig.data_dir), "--place", "hall 3"]
+    assert cli.main(["export", "--format", "csv", *words]) == 0
+    lines = [line.split(",") for line in capsys.readouterr().out.splitlines() if "import_active_energy" in line]
+    assert [line[-2] for line in lines] == ["100", "110", "120", "150", "160", "175"]
+    assert cli.main(["archive", *words, "--out", str(tmp_path / "hall.zip")]) == 0
+    with open(tmp_path / "hall.zip", "rb") as file:
+        said = load_audit().Audit(file, [keys.read(rig.data_dir).id.hex()]).verdict()
+    assert [gateway["name"] for gateway in said["gateways"]].count("gateway 2") == 0
+    assert [reason["reason"] for reason in said["reasons"]] == ["no_witness"]
+    (told,) = said["places"]
+    assert [name["name"] for name in told["names"]] == ["gateway 0", "Hall 3"]
+    assert [stay["to_ms"] for stay in told["stays"]] == [DAY_MS + 3_600_000, None]
+    energy = {(row["from_ms"] - DAY_MS, row["energy"]) for row in said["energy"]}
+    assert energy == {(0, "20"), (120_000, "30"), (3_600_000, "25")}  # 175 - 100 in all
+    assert {row["place"] for row in said["energy"]} == {place.id.hex()}
 
 
 # Hubs that are older.

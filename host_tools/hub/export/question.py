@@ -11,12 +11,14 @@ import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timezone
+from itertools import chain
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from host_tools.hub.export import csv_text, rows, senml, time_tables
-from host_tools.hub.export.rows import Choice, Tally
+from host_tools.hub.export.rows import Choice, Gateway, Tally
 from host_tools.hub.park import zone
+from host_tools.hub.stores import places
 from parkgate.errors import SettingsError
 
 FORMATS = ("senml-json", "senml-cbor", "csv", *time_tables.FORMATS)
@@ -34,6 +36,7 @@ class Question(NamedTuple):
     zone: ZoneInfo
     excel: bool = False
     decimal_comma: bool = False
+    stays: tuple[Choice, ...] = ()  # of one place: of each gateway the time in which it stood there
 
     def media_type(self) -> str:
         """What the answer is, as HTTP names it."""
@@ -63,7 +66,25 @@ def ask(
         rows.gateways(db, names.get("gateway") or ()), *span, undated,
         frozenset(names.get("instrument") or ()), frozenset(names.get("quantity") or ()),
     )  # fmt: skip
-    return Question(form, choice, tz, "excel" in flags, "decimal-comma" in flags)
+    stays = _stays(db, names, choice, form) if names.get("place") else ()
+    return Question(form, choice, tz, "excel" in flags, "decimal-comma" in flags, stays)
+
+
+def _stays(db, names, choice: Choice, form: str) -> tuple[Choice, ...]:
+    """What is wanted of each gateway that stood at the named place, in the order of time. A reading without a date
+    belongs to a place only where its gateway stood at no other. Raises SettingsError."""
+    if names.get("gateway") or len(names["place"]) > 1 or choice.undated or form in time_tables.FORMATS:
+        raise SettingsError("one place is for readings that have a date, without a gateway: give one or the other")
+    place = places.find(db, names["place"][0])
+    found = []
+    for stay in places.stays(db, place.pl):
+        begin, end = max(stay.from_ms, choice.from_ms or 0), choice.to_ms
+        if stay.to_ms is not None:
+            end = stay.to_ms if end is None else min(end, stay.to_ms)
+        if end is None or begin < end:
+            whose = (Gateway(stay.gw, stay.gateway_id, stay.gateway),)
+            found.append(choice._replace(gateways=whose, from_ms=begin or None, to_ms=end))
+    return tuple(found)
 
 
 def answer(db: sqlite3.Connection, question: Question, tally: Tally) -> Iterator[bytes]:
@@ -72,7 +93,7 @@ def answer(db: sqlite3.Connection, question: Question, tally: Tally) -> Iterator
     style = csv_text.Style(question.zone, question.decimal_comma) if question.excel else None
     if question.form in time_tables.FORMATS:
         return time_tables.answer(question.form, db, choice, tally, style)
-    parts = rows.read(db, choice, tally)
+    parts = chain.from_iterable(rows.read(db, each, tally) for each in question.stays or (choice,))
     if question.form == "csv":
         return csv_text.answer(parts, tally, style)
     return senml.answer(question.form, parts, tally)

@@ -80,6 +80,19 @@ def stays(db: sqlite3.Connection, pl: int) -> list[Stay]:
     return [Stay(*row) for row in rows]
 
 
+def times(db: sqlite3.Connection, pl: int, from_ms: int | None, to_ms: int | None) -> dict[int, tuple]:
+    """gw → (from, to) of each gateway that stood at this place within a span of time: from the beginning of its first
+    stay there to the end of its last, no longer than the span. None is no end."""
+    found: dict[int, tuple] = {}
+    for stay in stays(db, pl):
+        begin, end = max(stay.from_ms, from_ms or 0), stay.to_ms
+        if to_ms is not None:
+            end = to_ms if end is None else min(end, to_ms)
+        if end is None or begin < end:
+            found[stay.gw] = found[stay.gw][0] if stay.gw in found else begin or None, end
+    return found
+
+
 def of_gateways(db: sqlite3.Connection) -> dict[int, tuple[bytes, str]]:
     """gw → (id, name) of the place where it stands now."""
     rows = db.execute("SELECT gw, id, name FROM place_stay JOIN place USING (pl) WHERE to_ms IS NULL")

@@ -31,6 +31,7 @@ REPLACED = (
     "replaced"  # {before, gateway, at_ms, registers: [[instrument, quantity, unit, scale, ms, before, ms, after]]}
 )
 EXCHANGE_READ = "exchange read"  # the same facts, when the new gateway's first registers are known
+OF_PLACES = (PLACE_ADDED, PLACE_RENAMED, PLACE_CLOSED, PLACED, TAKEN_AWAY, REPLACED, EXCHANGE_READ)
 ROTATED = "rotated"  # {gateway, key, next, by_old, by_new}
 ALARMS_CLEARED = "alarms cleared"  # {gateway, alarms: [[kind, count, what], …]}
 OPERATOR_ADDED, OPERATOR_REMOVED = "operator added", "operator removed"  # {operator}
