@@ -30,8 +30,9 @@ from host_tools.broker import certificates
 from host_tools.gateway import label
 from host_tools.gateway.link import GatewayRefused, Link, add_port_argument
 from host_tools.gateway.settings import active, changes, check_whole, commit, discard, read_file, stage
+from host_tools.hub.park import exchange
 from host_tools.hub.stores.store import connect, existing
-from host_tools.hub.verbs import enrol, hub_client
+from host_tools.hub.verbs import hub_client
 from parkgate.errors import FormatError, ParkgateError, SettingsError
 from parkgate.settings.schema import validate
 
@@ -78,7 +79,12 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--wifi", metavar="SSID", help="Wi-Fi; asks for the password (or PARKGATE_WIFI_PASSWORD)")
     parser.add_argument("--settings", type=Path, metavar="FILE.toml", help="buses, instruments and the rest")
     parser.add_argument("--name", help="name of the gateway, 1 to 32 characters")
-    parser.add_argument("--place", default="", help="where it is mounted, in your own words, for the label")
+    parser.add_argument(
+        "--place", default="", metavar="NAME", help="the place where it stands, also on the label; a new name makes one"
+    )
+    parser.add_argument(
+        "--replaces", metavar="NAME|ID", help="the gateway whose place it takes: the history of the place goes on"
+    )
     parser.add_argument("--label", type=Path, metavar="FILE.svg|.pdf", help="write the label, for tape of 62 mm")
     parser.add_argument("--code-file", type=Path, metavar="FILE", help="write the console's code there too, mode 0600")
     parser.add_argument("--no-code", action="store_true", help="set no code: anybody with a cable can use the console")
@@ -264,7 +270,7 @@ def _ask_hub(args, given: Given, public_key: bytes, name: str) -> Hub:
     if not args.hub:
         return Hub(known or b"", {}, False)
     if given.folder is None:
-        answer = hub_client.enrol(args.hub, _token(args), public_key, name, only_check=True)
+        answer = hub_client.enrol(args.hub, _token(args), public_key, name, True, args.place, args.replaces)
         broker = {"host": answer.broker_host, "port": answer.broker_port, "tls": "on" if answer.broker_tls else "off"}
         if answer.broker_tls and answer.broker_ca:
             broker["ca"] = answer.broker_ca
@@ -273,7 +279,7 @@ def _ask_hub(args, given: Given, public_key: bytes, name: str) -> Hub:
         hub = Hub(answer.hub_xy, broker, answer.known)
     else:
         with contextlib.closing(connect(given.folder)) as database:
-            checked = enrol.check(database, public_key, name)
+            checked = exchange.check(database, public_key, name, args.place or None, args.replaces)
         key = hub_key(given.folder, make=False)
         hub = Hub(key.xy, _broker_of(given.folder, key, checked.gateway_id.hex()[:32]), checked.known)
     if known not in (None, hub.xy):
@@ -285,9 +291,9 @@ def _enrol(args, given: Given, public_key: bytes, name: str) -> None:
     """Have the hub take it; twice does no harm."""
     if given.folder is not None:
         with contextlib.closing(connect(given.folder)) as database:
-            enrol.enrol(database, public_key, name)
+            exchange.enrol(database, public_key, name, None, args.place or None, args.replaces)
     elif args.hub:
-        hub_client.enrol(args.hub, _token(args), public_key, name)
+        hub_client.enrol(args.hub, _token(args), public_key, name, False, args.place, args.replaces)
 
 
 def _token(args) -> str | None:

@@ -1,7 +1,10 @@
 """Enrolment over HTTP: `POST /api/gateways` by an operator with a token, for `parkgate provision --hub URL`.
 
     Authorization: Bearer TOKEN
-    {"public_key": "128 hexadecimal digits", "name": "hall-3"}
+    {"public_key": "128 hexadecimal digits", "name": "hall-3", "place": "Hall 3"}
+
+"place" is where the gateway stands (without it, the gateway gets a place of its own); "replaces" instead names the
+gateway whose place it takes.
 
 With "check": true in the body nothing is written: the answer (200) says whether this gateway would be taken, and
 `known`, whether the hub has it already.
@@ -32,8 +35,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from host_tools.base.keys import parse_public
+from host_tools.hub.park import exchange
 from host_tools.hub.service import Hub
-from host_tools.hub.stores.gateways import check, enrol
 from host_tools.hub.stores.store import connect
 from host_tools.hub.web import operators
 from host_tools.log.keys import LogError
@@ -101,28 +104,33 @@ class Registration:
         try:
             given = json.loads(body)
             public_key, name, only = given["public_key"], given.get("name"), given.get("check", False)
+            stands = given.get("place") or None, given.get("replaces") or None
             if not isinstance(public_key, str) or not isinstance(name, str | None) or not isinstance(only, bool):
+                raise TypeError
+            if not all(isinstance(text, str | None) for text in stands):
                 raise TypeError
             xy = parse_public(public_key)
         except (ValueError, KeyError, TypeError, AttributeError):
-            return _refuse(400, "public_key is 128 hexadecimal digits, name is text, check is true or false")
+            why = "public_key is 128 hexadecimal digits; name, place and replaces are text; check is true or false"
+            return _refuse(400, why)
         except FormatError as error:
             return _refuse(400, str(error))
-        return self._enrol(operator, xy, name, only, reached_at)
+        return self._enrol(operator, xy, name, stands, only, reached_at)
 
     def _account(self, topic: str) -> dict:
         if not self.hub.has_accounts:
             return {}
         return {"user": topic, "password": self.hub.key.broker_password(topic)}
 
-    def _enrol(self, operator, xy: bytes, name: str | None, only_check: bool, reached_at: str) -> Response:
+    def _enrol(self, operator, xy: bytes, name: str | None, stands, only_check: bool, reached_at: str) -> Response:
         with contextlib.closing(connect(self.hub.data_dir)) as db:
             try:
-                checked = check(db, xy, name)
-                if not operator.may(operators.RENAME if checked.renames else operators.ENROL):
+                checked = exchange.check(db, xy, name, *stands)
+                changes = checked.renames or checked.known and any(stands)
+                if not operator.may(operators.RENAME if changes else operators.ENROL):
                     return _refuse(403, f"the token of {operator.name} is not for that: `parkgate operator --may`")
                 if not only_check:
-                    enrol(db, xy, name, f"operator {operator.name}")
+                    exchange.enrol(db, xy, name, f"operator {operator.name}", *stands)
             except SettingsError as error:
                 return _refuse(409, str(error))
             except LogError as error:

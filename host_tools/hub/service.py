@@ -16,7 +16,7 @@ from pathlib import Path
 from host_tools.base import files, folder_lock
 from host_tools.base.keys import hub_key
 from host_tools.broker import certificates
-from host_tools.hub.park import zone
+from host_tools.hub.park import exchange, zone
 from host_tools.hub.park.book import Book
 from host_tools.hub.receiving.intake import Intake, Message
 from host_tools.hub.receiving.receive import Receiver
@@ -37,6 +37,7 @@ STOP_TIMEOUT_S = 20.0
 LOCK_FILE = "hub.lock"
 SIGN_EVERY_S = 1.0
 STUCK_S = 60.0  # a writer that has not gone round for so long is stuck
+EXCHANGES_EVERY_S = 10.0
 SUMS_EVERY_S, SUMS_BUSY_S, SUMS_IDLE_S = 2.0, 0.02, 0.25
 RUNNING = "running"  # in the table about: 1 while a hub runs, 0 after it ended in order
 
@@ -73,7 +74,7 @@ class Hub:
                 self._log_started = False
                 self.board = Board(now_unix_ms())
                 self._book = Book(self.store.db)
-                self._sums_due_s = 0.0
+                self._sums_due_s = self._exchanges_due_s = 0.0
                 self._receiver: Receiver | None = None
                 if broker_url is not None:
                     self.use_broker(broker_url, ca_file, cert_file, key_file)
@@ -204,6 +205,7 @@ class Hub:
                 else:
                     self._look_for_enrolments()
                 self._sum_up(not group)
+                self._complete_exchanges()
                 self._sign()
             except Exception:
                 # A fault of our own must not end the hub. The group is not acknowledged: all of it comes again.
@@ -269,6 +271,17 @@ class Hub:
                         break
         except sqlite3.Error as error:
             log.error("cannot store sums: %s", error)
+
+    def _complete_exchanges(self) -> None:
+        """Have the log say what new gateways read first, where one took the place of another."""
+        now_s = time.monotonic()
+        if now_s < self._exchanges_due_s:
+            return
+        self._exchanges_due_s = now_s + EXCHANGES_EVERY_S
+        try:
+            exchange.complete(self.store.db, self.intake.leaves, now_unix_ms())
+        except (ParkgateError, sqlite3.Error) as error:
+            log.error("the registers of an exchange are not written: %s", error)
 
     def _look_for_enrolments(self) -> None:
         try:

@@ -15,6 +15,7 @@ from host_tools.base.secret import secret
 from host_tools.broker.certificates import Authority
 from host_tools.hub import register
 from host_tools.hub.receiving.receive import AddressError, Receiver, parse_address
+from host_tools.hub.stores import places
 from host_tools.hub.stores.store import connect
 from host_tools.hub.verbs import hub_client
 from host_tools.hub.web import operators
@@ -58,6 +59,20 @@ def test_an_operator_enrols_a_gateway(server, token, tmp_path):
     with connect(tmp_path) as db:
         db.execute("UPDATE gateway SET revoked_unix_ms = 1")
     assert post(server, token, public_key=xy.hex()).status_code == 409, "revoked stays revoked"
+
+
+def test_a_place_and_who_stood_there(server, token, tmp_path):
+    old, fresh = new_key(), new_key()
+    assert post(server, token, public_key=old.hex(), name="board 1", place="Hall 3").status_code == 201
+    assert post(server, token, public_key=fresh.hex(), name="board 2", place="Hall 3").status_code == 409
+    assert post(server, token, public_key=fresh.hex(), name="board 2", place=3).status_code == 400
+    for check in (True, False):
+        answer = post(server, token, public_key=fresh.hex(), name="board 2", replaces="board 1", check=check)
+        assert answer.status_code == (200 if check else 201), answer.text
+    with connect(tmp_path) as db:
+        assert [(place.name, place.gateway) for place in places.listed(db)] == [("Hall 3", "board 2")]
+        assert [stay.gateway for stay in places.stays(db, places.find(db, "Hall 3").pl)] == ["board 1", "board 2"]
+    assert post(server, token, public_key=fresh.hex(), name="board 2", replaces="nobody").status_code == 409
 
 
 def test_nobody_else_does(server, token, tmp_path):

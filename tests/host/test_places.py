@@ -10,10 +10,10 @@ from archives import load_audit
 from batches import METER, FakeGateway
 from host_tools import cli
 from host_tools.base.names import look, place_name, rough_look
+from host_tools.hub.park.exchange import complete, replace
 from host_tools.hub.stores import places
 from host_tools.hub.stores.gateways import enrol
 from host_tools.hub.stores.store import connect
-from host_tools.hub.verbs.place import replace
 from host_tools.log import keys
 from host_tools.log.signer import Signer
 from parkgate.errors import SettingsError
@@ -200,6 +200,15 @@ def test_a_board_is_replaced(rig):
     (line,) = said.facts["registers"]
     assert line == ["meter 1", "import_active_energy", "Wh", 0, DAY_MS + 120_000, 120, None, None]
     assert (said.facts["before"], said.facts["gateway"]) == (old.id, new.id)
+    # The first registers of the new one follow when they are there: `at_ms` was the moment of the verb.
+    rig.store.refresh()
+    assert complete(rig.store.db, rig.intake.leaves, said.facts["at_ms"]) == 0
+    later = [(said.facts["at_ms"] + 60_000 * n, 0, [2300, 900, value], None) for n, value in enumerate((150, 160))]
+    fill(rig, new, later)
+    assert complete(rig.store.db, rig.intake.leaves, said.facts["at_ms"]) == 1
+    facts = said_of_places(rig)[-1][1].facts
+    assert facts["registers"] == [line[:6] + [said.facts["at_ms"], 150]]
+    assert complete(rig.store.db, rig.intake.leaves, said.facts["at_ms"]) == 0
 
 
 def test_the_moment_of_an_exchange_is_the_new_gateways_first_reading(rig):

@@ -37,9 +37,12 @@ def is_address(text: str) -> bool:
     return text.startswith(("http://", "https://"))
 
 
-def enrol(url: str, token: str | None, public_key: bytes, name: str, only_check: bool = False) -> Enrolled:
-    """`only_check`: ask whether the hub would take it, and change nothing there. Raises SettingsError when the hub
-    refuses, LinkError when it cannot be asked."""
+def enrol(
+    url: str, token: str | None, public_key: bytes, name: str, only_check: bool = False, place: str | None = None,
+    replaces: str | None = None,
+) -> Enrolled:  # fmt: skip
+    """`place` is where it stands, `replaces` the gateway whose place it takes. `only_check`: ask whether the hub would
+    take it, and change nothing there. Raises SettingsError when the hub refuses, LinkError when it cannot be asked."""
     token = token or os.environ.get("PARKGATE_TOKEN")
     if not token:
         raise SettingsError("--token-file or PARKGATE_TOKEN must give a token: `parkgate operator NAME` makes one")
@@ -49,9 +52,12 @@ def enrol(url: str, token: str | None, public_key: bytes, name: str, only_check:
             f"{url}: the token and the hub's key must not travel in the open: take https, "
             "or a tunnel (ssh -L 8080:127.0.0.1:8080 HUB) and http://127.0.0.1:8080"
         )
+    asked = {
+        "public_key": public_key.hex(), "name": name, "check": only_check, "place": place, "replaces": replaces,
+    }  # fmt: skip
     request = urllib.request.Request(
         url.rstrip("/") + "/api/gateways",
-        json.dumps({"public_key": public_key.hex(), "name": name, **({"check": True} if only_check else {})}).encode(),
+        json.dumps({key: value for key, value in asked.items() if value}).encode(),
         {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
     for turn in range(TRIES):

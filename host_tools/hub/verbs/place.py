@@ -24,7 +24,7 @@ from datetime import datetime, timezone
 from zoneinfo import ZoneInfo
 
 from host_tools.base import output
-from host_tools.hub.reading import registers
+from host_tools.hub.park import exchange
 from host_tools.hub.stores import places
 from host_tools.hub.stores.gateways import find as find_gateway
 from host_tools.hub.stores.gateways import whoami
@@ -151,20 +151,9 @@ def _put(args, db, name, gateway) -> int:
 
 
 def _replace(args, db, old, fresh) -> int:
-    place = replace(db, old, fresh, _moment(args, db))
+    place = exchange.replace(db, old, fresh, _moment(args, db))
     _done(args, place, f"gateway {find_gateway(db, fresh)[2]} stands at {place.name} now; its history goes on")
     return 0
-
-
-def replace(db, old: str, fresh: str, at_ms: int | None = None, by: str | None = None) -> places.Place:
-    """Gateway `fresh` (name or id) takes the place of `old`, with the meters' registers as they are known. Returns the
-    place as it stands now. Raises SettingsError; then nothing has changed."""
-    before, after = find_gateway(db, old), find_gateway(db, fresh)
-    places.check_replace(db, before, after[1])
-    at_ms = at_ms or registers.moment(db, before[0], after[0], _now())
-    lines = registers.exchange(db, before[0], after[0], at_ms)
-    place = places.replace(db, before, after, at_ms, lines, by or whoami())
-    return places.find(db, place.id.hex())
 
 
 def _close(args, db, name) -> int:
