@@ -2,8 +2,11 @@
 
 import contextlib
 import json
+import os
 import random
+import subprocess
 
+import httpx
 import pytest
 
 from batches import START_MS, FakeGateway
@@ -15,6 +18,8 @@ from host_tools.hub.stores.store import connect
 from parkgate import events
 from parkgate.errors import SettingsError
 from parkgate.sensing import jobs, scans
+from test_hub_web import Server
+from test_openapi import described, faults
 
 SCHEMA = [
     ["mill", "SDM630", [["import_active_energy", "kWh", 2]]],
@@ -212,3 +217,37 @@ def test_a_chain_of_many_lots_needs_no_recursion():
     count = 20_000
     made = Genealogy(links(*[(f"L{i}", f"L{i + 1}") for i in range(count)], (f"L{count}", "L0")))
     assert len(made.refused) == 1 and len(made.forward("L0")) == count
+
+
+def test_the_api_is_as_described(park):
+    park.store.close()
+    with Server(park.data_dir) as server:
+
+        def check(address, query="", status="200"):
+            answer = httpx.get(server.url + address + query)
+            assert str(answer.status_code) == status
+            assert faults(answer.json(), described(address, status)) == []
+            return answer.json()
+
+        assert [lot["lot"] for lot in check("/api/lots")["lots"]] == ["SHIRT-2", "SHIRT-1", "CUT-1"]
+        assert check("/api/lots/one", "?lot=SHIRT-1&rule=count")["pieces"] == 234
+        assert len(check("/api/lots/recall", "?lot=CLOTH-7")["forward"]) == 2
+        check("/api/lots/one", "?lot=NONE", "404")
+        check("/api/lots/recall", "?lot=", "404")
+        check("/api/lots", "?rule=best", "400")
+        page = httpx.get(server.url + "/lots").text
+        assert "/static/lots.js" in page and '<a href="/lots">' in httpx.get(server.url + "/").text
+        shot = os.environ.get("PARKGATE_SHOTS")  # a folder: pictures of the page, for people
+        for name, query, width in (
+            ("lots", "", 1200),
+            ("lot", "?lot=SHIRT-1", 1200),
+            ("lot-phone", "?lot=SHIRT-1", 400),
+        ):
+            if shot:
+                command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},1100"]
+                command += [
+                    "--virtual-time-budget=4000",
+                    f"--screenshot={shot}/{name}.png",
+                    f"{server.url}/lots{query}",
+                ]
+                subprocess.run(command, check=True, capture_output=True, timeout=100)

@@ -12,6 +12,7 @@
     /api/gateways/ID/proof             ?series=1 &from=MS &to=MS: the registers that a sum rests on
     /api/gateways/ID/batches/EPOCH/SEQ the signed bytes of a batch
     /api/park                          power now, energy today, what is off and what needs a person
+    /lots, /api/lots…                  what the workshops made (lot_pages)
     /healthz, /readyz                  for whatever watches the process
     /log/…                             the log: checkpoint, tiles, proofs (log_pages)
 
@@ -42,6 +43,7 @@ from host_tools.hub.stores.damaged import Damaged
 from host_tools.hub.stores.store import DATABASE_FILE, connect
 from host_tools.hub.web import connections, guards
 from host_tools.hub.web.log_pages import LogPages
+from host_tools.hub.web.lot_pages import LotPages
 from host_tools.hub.web.park_pages import ParkPages
 from parkgate import VERSION
 from parkgate.errors import SettingsError
@@ -94,6 +96,7 @@ def make_app(hub: Hub, ready=None, names: Sequence[str] = ()) -> Starlette:
             Route("/healthz", park.healthz),
             Route("/readyz", park.readyz),
             Route("/api/gateways/{id}/batches/{epoch}/{seq:int}", pages.batch),
+            *LotPages(hub.data_dir, pages.questions, STATIC / "lots.html").routes(),
             *LogPages(hub.data_dir).routes(),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
