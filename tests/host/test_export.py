@@ -1,6 +1,7 @@
 """Exports: every reading, exact, in forms that other libraries read."""
 
 import argparse
+import contextlib
 import csv
 import gzip
 import io
@@ -19,6 +20,8 @@ from hypothesis import strategies as st
 from batches import METER, ROOM, START_MS, FakeGateway
 from host_tools.cli import main
 from host_tools.hub.export import csv_text, question, rows, senml
+from host_tools.hub.stores import places
+from host_tools.hub.stores.store import connect
 from host_tools.hub.verbs import export
 from parkgate.errors import SettingsError
 
@@ -90,7 +93,7 @@ def test_the_text_is_what_the_meter_said(rig, gateway):
     rig.batches(gateway, gateway.batch(tables={2: [sample(0), sample(1, kwh=100)]}))
     lines = run(rig, "csv").decode().splitlines()
     assert lines[0] == ",".join(csv_text.HEADER)
-    start = f"gateway 0,{gateway.id.hex()},{gateway.epoch.hex()},0,old meter,import_active_energy,kWh"
+    start = f"gateway 0,{gateway.id.hex()},gateway 0,{gateway.epoch.hex()},0,old meter,import_active_energy,kWh"
     assert lines[1] == f"{start},{START_MS},,synchronised,1234.56,good"
     assert lines[2] == f"{start},{START_MS + 250},,synchronised,1.00,good"
     text = run(rig, "senml-json").decode()
@@ -281,6 +284,32 @@ def test_undated_batches_alone_are_found_by_the_index(rig, gateway, monkeypatch)
     assert len(table(rig, "--undated")) == 2 and sum(decoded) == 1
 
 
+# Places.
+
+
+def test_a_reading_belongs_to_the_place_where_it_was_read(rig, gateway):
+    rig.enrol(gateway)
+    tables = {2: [sample(n) for n in range(8)] + [(4711, 3, [1, 1], None)]}
+    rig.batches(gateway, gateway.batch(tables=tables))
+    with contextlib.closing(connect(rig.data_dir)) as db, db:
+        first = places.find(db, "gateway 0")
+        places.add(db, "hall 2", "test")
+        second = places.find(db, "hall 2")
+        moved_ms = START_MS + 250 * 3
+        db.execute("UPDATE place_stay SET to_ms = ? WHERE pl = ?", (moved_ms, first.pl))
+        db.execute("INSERT INTO place_stay VALUES (?, ?, ?, NULL)", (second.pl, first.gw, moved_ms))
+    for row in table(rig):
+        dated = row["time_unix_ms"]
+        expected = "" if not dated else "gateway 0" if int(dated) < moved_ms else "hall 2"
+        assert row["place"] == expected
+    assert len(table(rig, "--place", "hall 2")) == 5 * 2
+    assert len(table(rig, "--place", second.id.hex(), "--excel")) == 5 * 2
+    assert len(table(rig, "--place", "gateway 0", "--to", START_MS + 250)) == 2
+    assert len(from_json(run(rig, "senml-json", "--place", "hall 2", "--place", "gateway 0"))) == 8 * 2
+    with pytest.raises(SettingsError, match="no place"):
+        run(rig, "csv", "--place", "hall 3")
+
+
 # Spreadsheets.
 
 
@@ -289,7 +318,7 @@ def test_a_spreadsheet_reads_names_times_and_numbers(rig, gateway):
     rig.enrol(gateway)
     rig.batches(gateway, gateway.batch(tables={2: [sample(1), (4711, 3, [-5, 7], None)]}))
     raw = run(rig, "csv", "--excel", "--zone", "Asia/Phnom_Penh")
-    assert raw.startswith(b"\xef\xbb\xbfgateway,") and raw.endswith(b"\r\n")
+    assert raw.startswith(b"\xef\xbb\xbfplace,") and raw.endswith(b"\r\n")
     dated, undated = table(rig, "--excel", "--zone", "Asia/Phnom_Penh", "--quantity", "import_active_energy")
     assert dated["gateway"] == "រោងចក្រ" and dated["value"] == "1234.56"
     assert (dated["time_local"], dated["offset"]) == ("2023-11-15 05:13:20.250", "UTC+07:00")

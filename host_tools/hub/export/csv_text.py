@@ -20,9 +20,9 @@ from host_tools.hub.export.rows import Rows, Tally
 from host_tools.hub.web.summary import decimal_text
 from parkgate.reading import QUALITY_NAMES, RELATIVE_ONLY, TRUST_NAMES
 
-HEADER = ("gateway", "gateway_id", "epoch", "seq", "instrument", "quantity", "unit", "time_unix_ms",
+HEADER = ("gateway", "gateway_id", "place", "epoch", "seq", "instrument", "quantity", "unit", "time_unix_ms",
           "time_since_boot_ms", "clock_trust", "value", "quality")  # fmt: skip
-EXCEL_HEADER = ("gateway", "instrument", "quantity", "unit", "time_local", "value", "quality", "clock_trust",
+EXCEL_HEADER = ("place", "gateway", "instrument", "quantity", "unit", "time_local", "value", "quality", "clock_trust",
                 "time_unix_ms", "time_since_boot_ms", "offset", "gateway_id", "epoch", "seq")  # fmt: skip
 SHEET_ROWS_MAX = 1_048_576  # of a spreadsheet
 PIECE_BYTES = 64 * 1024
@@ -73,7 +73,7 @@ def _plain(parts: Iterator[Rows], tally: Tally) -> Iterator[str]:
     yield line(HEADER)
     for part in parts:
         gateway, channel = part.gateway, part.channel
-        start = (gateway.name, gateway.id.hex(), part.epoch.hex(), part.seq)
+        start = (gateway.name, gateway.id.hex(), part.place, part.epoch.hex(), part.seq)
         if channel is None:
             yield line((*start, *[""] * 7, f"damaged: {part.fault}"))
             continue
@@ -94,9 +94,13 @@ def _excel(parts: Iterator[Rows], tally: Tally, style: Style) -> Iterator[str]:
         gateway, channel = part.gateway, part.channel
         end = line((gateway.id.hex(), part.epoch.hex(), part.seq), style)
         if channel is None:
-            yield line((gateway.name, *[""] * 5, f"damaged: {part.fault}", *[""] * 4), style)[:-2] + sign + end
+            yield (
+                line((part.place, gateway.name, *[""] * 5, f"damaged: {part.fault}", *[""] * 4), style)[:-2]
+                + sign
+                + end
+            )
             continue
-        begin = line((gateway.name, *channel[:3]), style)[:-2]
+        begin = line((part.place, gateway.name, *channel[:3]), style)[:-2]
         for time_ms, trust, value, quality in zip(part.times, part.trust, part.values, part.quality):
             number = "" if value is None else (decimal_text(value, channel.scale) or "").replace(".", point)
             wall, offset = ("", "") if trust == RELATIVE_ONLY else clock.local(time_ms)

@@ -11,14 +11,12 @@ import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timezone
-from itertools import chain
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from host_tools.hub.export import csv_text, rows, senml, time_tables
-from host_tools.hub.export.rows import Choice, Gateway, Tally
+from host_tools.hub.export.rows import Choice, Tally
 from host_tools.hub.park import zone
-from host_tools.hub.stores import places
 from parkgate.errors import SettingsError
 
 FORMATS = ("senml-json", "senml-cbor", "csv", *time_tables.FORMATS)
@@ -36,7 +34,6 @@ class Question(NamedTuple):
     zone: ZoneInfo
     excel: bool = False
     decimal_comma: bool = False
-    stays: tuple[Choice, ...] = ()  # of one place: of each gateway the time in which it stood there
 
     def media_type(self) -> str:
         """What the answer is, as HTTP names it."""
@@ -47,7 +44,7 @@ def ask(
     db: sqlite3.Connection, words: Mapping[str, str | None], names: Mapping[str, Sequence[str]], flags: Sequence[str]
 ) -> Question:
     """The question that a person put: `words` has format, from, to, day, month, zone (those that were given), `names`
-    gateway, instrument, quantity; `flags` some of undated, excel, decimal-comma. Raises SettingsError."""
+    gateway, instrument, quantity, place; `flags` some of undated, excel, decimal-comma. Raises SettingsError."""
     form = words.get("format") or ("csv" if "excel" in flags else None)
     if form not in FORMATS:
         raise SettingsError(f"the format is one of {', '.join(FORMATS)}")
@@ -60,31 +57,18 @@ def ask(
     undated = "undated" in flags
     if undated and (span != (None, None) or form in MEDIA_TYPES or form in time_tables.FORMATS):
         raise SettingsError("undated is for CSV of readings, without a span of time: what it writes has no date")
-    if form in time_tables.FORMATS and (names.get("instrument") or names.get("quantity")):
-        raise SettingsError(f"{form} is of whole gateways: it takes no instrument and no quantity")
+    if form in time_tables.FORMATS and any(names.get(name) for name in ("instrument", "quantity", "place")):
+        raise SettingsError(f"{form} is of whole gateways: it takes no instrument, quantity or place")
+    gateways, places = rows.gateways(db, names.get("gateway") or (), names.get("place") or ())
     choice = Choice(
-        rows.gateways(db, names.get("gateway") or ()), *span, undated,
-        frozenset(names.get("instrument") or ()), frozenset(names.get("quantity") or ()),
-    )  # fmt: skip
-    stays = _stays(db, names, choice, form) if names.get("place") else ()
-    return Question(form, choice, tz, "excel" in flags, "decimal-comma" in flags, stays)
-
-
-def _stays(db, names, choice: Choice, form: str) -> tuple[Choice, ...]:
-    """What is wanted of each gateway that stood at the named place, in the order of time. A reading without a date
-    belongs to a place only where its gateway stood at no other. Raises SettingsError."""
-    if names.get("gateway") or len(names["place"]) > 1 or choice.undated or form in time_tables.FORMATS:
-        raise SettingsError("one place is for readings that have a date, without a gateway: give one or the other")
-    place = places.find(db, names["place"][0])
-    found = []
-    for stay in places.stays(db, place.pl):
-        begin, end = max(stay.from_ms, choice.from_ms or 0), choice.to_ms
-        if stay.to_ms is not None:
-            end = stay.to_ms if end is None else min(end, stay.to_ms)
-        if end is None or begin < end:
-            whose = (Gateway(stay.gw, stay.gateway_id, stay.gateway),)
-            found.append(choice._replace(gateways=whose, from_ms=begin or None, to_ms=end))
-    return tuple(found)
+        gateways,
+        *span,
+        undated,
+        frozenset(names.get("instrument") or ()),
+        frozenset(names.get("quantity") or ()),
+        places,
+    )
+    return Question(form, choice, tz, "excel" in flags, "decimal-comma" in flags)
 
 
 def answer(db: sqlite3.Connection, question: Question, tally: Tally) -> Iterator[bytes]:
@@ -93,7 +77,7 @@ def answer(db: sqlite3.Connection, question: Question, tally: Tally) -> Iterator
     style = csv_text.Style(question.zone, question.decimal_comma) if question.excel else None
     if question.form in time_tables.FORMATS:
         return time_tables.answer(question.form, db, choice, tally, style)
-    parts = chain.from_iterable(rows.read(db, each, tally) for each in question.stays or (choice,))
+    parts = rows.read(db, choice, tally)
     if question.form == "csv":
         return csv_text.answer(parts, tally, style)
     return senml.answer(question.form, parts, tally)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from host_tools.hub.reading.decode import Columns, decode_stored
 from host_tools.hub.receiving.state import unlike
+from host_tools.hub.stores import places
 from host_tools.hub.stores.damaged import NOT_THE_STORED_BYTES, Damaged
 from host_tools.hub.stores.gateways import find
 from host_tools.hub.stores.kept import whole
@@ -21,6 +22,7 @@ from parkgate.reading import RELATIVE_ONLY
 from parkgate.wire.batch import decode_schema
 
 GROUP = 64  # batches decoded together
+_FOR_EVER = 1 << 62
 GROUP_READINGS = 100_000  # … and no more readings than that, where a batch holds many
 
 
@@ -34,7 +36,7 @@ class Gateway(NamedTuple):
 
 class Choice(NamedTuple):
     """What is wanted. A reading without a date is in no span of time: with `undated` only those are wanted, without a
-    span all are. Empty sets of instruments and quantities are all of them."""
+    span all are. Empty sets of instruments, quantities and places are all of them."""
 
     gateways: tuple[Gateway, ...]
     from_ms: int | None = None
@@ -42,6 +44,7 @@ class Choice(NamedTuple):
     undated: bool = False
     instruments: frozenset[str] = frozenset()
     quantities: frozenset[str] = frozenset()
+    places: frozenset[bytes] = frozenset()  # their ids
 
     def has_span(self) -> bool:
         """Whether it is of some time only."""
@@ -49,7 +52,7 @@ class Choice(NamedTuple):
 
     def span(self) -> tuple[int, int]:
         """(from, to), the open ends far away."""
-        return self.from_ms or 0, (1 << 62) if self.to_ms is None else self.to_ms
+        return self.from_ms or 0, _FOR_EVER if self.to_ms is None else self.to_ms
 
 
 class Tally:
@@ -70,10 +73,12 @@ class Channel(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Readings of one channel in one batch. `values` has an entry a row, None where there is no value. A batch that is
-    damaged comes with `channel` None and no rows; `fault` says what is wrong."""
+    """Readings of one channel in one batch, all of one place ("" where it is not known). `values` has an entry a row,
+    None where there is no value. A batch that is damaged comes with `channel` None and no rows; `fault` says what is
+    wrong."""
 
     gateway: Gateway
+    place: str
     epoch: bytes
     seq: int
     channel: Channel | None
@@ -92,10 +97,19 @@ class _Stored(NamedTuple):
     readings: int
 
 
-def gateways(db: sqlite3.Connection, names: Sequence[str] = ()) -> tuple[Gateway, ...]:
-    """Those that are named (each once), else all, by name. Raises SettingsError."""
+def gateways(
+    db: sqlite3.Connection, names: Sequence[str] = (), at_places: Sequence[str] = ()
+) -> tuple[tuple[Gateway, ...], frozenset[bytes]]:
+    """(those that are named, each once, else all, by name; ids of the places). With `at_places` only those that ever
+    stood at one of these, in the order of time. Raises SettingsError."""
     rows = [find(db, name) for name in names] or db.execute("SELECT gw, kid, name FROM gateway ORDER BY name")
-    return tuple(dict.fromkeys(Gateway(*row) for row in rows))
+    found = tuple(dict.fromkeys(Gateway(*row) for row in rows))
+    if not at_places:
+        return found, frozenset()
+    wanted = [places.find(db, name) for name in at_places]
+    stood = dict.fromkeys(stay.gw for place in wanted for stay in places.stays(db, place.pl))
+    by_gw = {one.gw: one for one in found}
+    return tuple(by_gw[gw] for gw in stood if gw in by_gw), frozenset(place.id for place in wanted)
 
 
 def count_undated(db: sqlite3.Connection, choice: Choice) -> int:
@@ -114,12 +128,14 @@ def read(db: sqlite3.Connection, choice: Choice, tally: Tally) -> Iterator[Rows]
     stored has no readings: it is noted in `tally.damaged`."""
     for gateway in choice.gateways:
         schemas: dict[bytes, list[list[Channel]]] = {}
+        stays = Stays(db, gateway, choice)
+        part = stays.clipped(choice)
         for ep, epoch in db.execute("SELECT ep, epoch FROM epoch WHERE gw = ? ORDER BY ep", (gateway.gw,)).fetchall():
-            for group in _groups(_batches(db, choice, gateway, ep)):
-                yield from _of_group(db, choice, tally, gateway, epoch, group, schemas)
+            for group in _groups(_batches(db, part, gateway, ep)):
+                yield from _of_group(db, part, tally, gateway, epoch, group, schemas, stays)
 
 
-def _of_group(db, choice, tally, gateway, epoch, group, schemas) -> Iterator[Rows]:
+def _of_group(db, choice, tally, gateway, epoch, group, schemas, stays) -> Iterator[Rows]:
     sound = [one for one in group if whole(one.data, one.hash)]
     decoded = dict(zip((one.seq for one in sound), decode_stored([one.data for one in sound])))
     for one in group:
@@ -128,14 +144,14 @@ def _of_group(db, choice, tally, gateway, epoch, group, schemas) -> Iterator[Row
             if one.schema_id not in schemas:
                 schemas[one.schema_id] = _channels(db, gateway.gw, one.schema_id)
             for table in tables:
-                yield from _of_table(choice, gateway, epoch, one.seq, table, schemas[one.schema_id])
+                yield from _of_table(choice, gateway, epoch, one.seq, table, schemas[one.schema_id], stays)
         else:
             fault = str(tables)
             tally.damaged.leave_out((gateway.gw, gateway.name, epoch, one.seq), fault)
-            yield Rows(gateway, epoch, one.seq, None, (), b"", (), b"", fault)
+            yield Rows(gateway, "", epoch, one.seq, None, (), b"", (), b"", fault)
 
 
-def _of_table(choice, gateway, epoch, seq, table: Columns, schema) -> Iterator[Rows]:
+def _of_table(choice, gateway, epoch, seq, table: Columns, schema, stays: Stays) -> Iterator[Rows]:
     wanted = [
         (i, channel)
         for i, channel in enumerate(schema[table.instrument])
@@ -144,16 +160,56 @@ def _of_table(choice, gateway, epoch, seq, table: Columns, schema) -> Iterator[R
     if not wanted:
         return
     times, trust = [int(time_ms) for time_ms in table.times], bytes(table.trust)
-    at = _chosen(choice, times, trust)
-    if at is not None:
-        if not at:
-            return
-        times, trust = [times[i] for i in at], bytes(trust[i] for i in at)
-    for i, channel in wanted:
+    parts = stays.parts(_chosen(choice, times, trust), times, trust)
+    for i, channel in wanted if parts else ():
         quality, values = table.rows_of(i)
-        if at is not None:
-            quality, values = bytes(quality[i] for i in at), [values[i] for i in at]
-        yield Rows(gateway, epoch, seq, channel, times, trust, values, quality)
+        for place, at in parts:
+            if at is None:
+                yield Rows(gateway, place, epoch, seq, channel, times, trust, values, quality)
+            else:
+                yield Rows(
+                    gateway, place, epoch, seq, channel, [times[i] for i in at], bytes(trust[i] for i in at),
+                    [values[i] for i in at], bytes(quality[i] for i in at),
+                )  # fmt: skip
+
+
+class Stays:
+    """Where a gateway stood when: readings belong to the place of their time (`stores.places`)."""
+
+    def __init__(self, db: sqlite3.Connection, gateway: Gateway, choice: Choice):
+        self._stays = db.execute(
+            f"SELECT from_ms, coalesce(to_ms, {_FOR_EVER}), place.id, place.name FROM place_stay JOIN place USING (pl)"
+            " WHERE gw = ? ORDER BY from_ms",
+            (gateway.gw,),
+        ).fetchall()
+        self._wanted = choice.places
+
+    def clipped(self, choice: Choice) -> Choice:
+        """`choice` without the time in which the gateway stood at none of the wanted places."""
+        own = [stay for stay in self._stays if stay[2] in choice.places]
+        begin = max(choice.from_ms or 0, min((stay[0] for stay in own), default=0))
+        ends = [choice.to_ms, max((stay[1] for stay in own), default=_FOR_EVER)]
+        end = min(end for end in ends if end is not None)
+        return choice if not own else choice._replace(from_ms=begin or None, to_ms=None if end == _FOR_EVER else end)
+
+    def parts(self, at: list[int] | None, times: list[int], trust: bytes) -> list[tuple[str, list[int] | None]]:
+        """(name of the place, rows of it; None: all) of the rows `at` of a table."""
+        if len(self._stays) == 1 and self._stays[0][:2] == (0, _FOR_EVER):  # it never moved
+            _, _, place_id, name = self._stays[0]
+            return [(name, at)] if (at is None or at) and (not self._wanted or place_id in self._wanted) else []
+        found: dict[tuple[bytes, str], list[int]] = {}
+        for i in range(len(times)) if at is None else at:
+            found.setdefault(self._place(times[i], trust[i]), []).append(i)
+        return [
+            (name, rows) for (place_id, name), rows in found.items() if not self._wanted or place_id in self._wanted
+        ]
+
+    def _place(self, time_ms: int, trust: int) -> tuple[bytes, str]:
+        if trust != RELATIVE_ONLY:
+            for from_ms, to_ms, place_id, name in self._stays:
+                if from_ms <= time_ms < to_ms:
+                    return place_id, name
+        return b"", ""
 
 
 def _chosen(choice: Choice, times: list[int], trust: bytes) -> list[int] | None:

@@ -50,7 +50,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--list", action="store_true", help="only list the gateways and what there is of each")
     output.add_json(parser)
     parser.add_argument("--gateway", action="append", metavar="NAME|ID", help="only this one (may be given again)")
-    parser.add_argument("--place", metavar="NAME|ID", help="only this place, whichever gateway stood there")
+    parser.add_argument("--place", action="append", metavar="NAME|ID", help="only what was read at this place")
     parser.add_argument("--instrument", action="append", metavar="NAME", help="only this one (may be given again)")
     parser.add_argument("--quantity", action="append", metavar="NAME", help="only this one (may be given again)")
     parser.add_argument("--day", metavar="YYYY-MM-DD", help="only this day, in the park's time zone")
@@ -96,10 +96,7 @@ def _question(db, args) -> question.Question:
         "format": args.format, "from": args.begin, "to": args.end, "day": args.day, "month": args.month,
         "zone": args.zone,
     }  # fmt: skip
-    names = {
-        "gateway": args.gateway, "instrument": args.instrument, "quantity": args.quantity,
-        "place": [args.place] if args.place else None,
-    }  # fmt: skip
+    names = {"gateway": args.gateway, "instrument": args.instrument, "quantity": args.quantity, "place": args.place}
     flags = {"undated": args.undated, "excel": args.excel, "decimal-comma": args.decimal_comma}
     if not args.format and not args.excel:
         raise SettingsError(f"--format: one of {', '.join(question.FORMATS)}; or --excel, or --list")

@@ -18,6 +18,7 @@ ANSWER_S = 60.0  # from there to the end of the answer, with the request's body
 HEAD_BYTES_MAX = 16 * 1024
 ACCEPTED_TOGETHER = 16  # asyncio accepts as many as the listener's backlog before it looks at any
 GRACE_S = 3
+PROGRESS = "parkgate.progress"  # in a request's scope: call it when a part of a long answer has gone out
 DESCRIPTORS_SPARED = 256  # for the broker, the database and the files of the page
 
 
@@ -42,6 +43,16 @@ class LimitedProtocol(H11Protocol):
         was_idle = self.is_idle()
         super().data_received(data)
         if was_idle and not self.is_idle():
+            self._set_timer(ANSWER_S)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        if self.cycle is not None:
+            self.cycle.scope.setdefault(PROGRESS, self._went_on)
+
+    def _went_on(self) -> None:
+        """A part of the answer is on its way: the next has ANSWER_S again. Who reads nothing gets nothing more."""
+        if not self.is_idle():
             self._set_timer(ANSWER_S)
 
     def on_response_complete(self) -> None:

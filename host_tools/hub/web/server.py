@@ -13,6 +13,7 @@
     /api/gateways/ID/batches/EPOCH/SEQ the signed bytes of a batch
     /api/park                          power now, energy today, what is off and what needs a person
     /lots, /api/lots…                  what the workshops made (lot_pages)
+    /api/export                        readings as a file: as `parkgate export` (export_pages)
     /healthz, /readyz                  for whatever watches the process
     /log/…                             the log: checkpoint, tiles, proofs (log_pages)
 
@@ -42,6 +43,7 @@ from host_tools.hub.service import Hub, now_unix_ms
 from host_tools.hub.stores.damaged import Damaged
 from host_tools.hub.stores.store import DATABASE_FILE, connect
 from host_tools.hub.web import connections, guards
+from host_tools.hub.web.export_pages import ExportPages
 from host_tools.hub.web.log_pages import LogPages
 from host_tools.hub.web.lot_pages import LotPages
 from host_tools.hub.web.park_pages import ParkPages
@@ -93,6 +95,7 @@ def make_app(hub: Hub, ready=None, names: Sequence[str] = ()) -> Starlette:
             Route("/api/gateways/{id}/view", park.view),
             Route("/api/gateways/{id}/proof", park.proof),
             Route("/api/park", park.overview),
+            Route("/api/export", ExportPages(hub).export),
             Route("/healthz", park.healthz),
             Route("/readyz", park.readyz),
             Route("/api/gateways/{id}/batches/{epoch}/{seq:int}", pages.batch),
