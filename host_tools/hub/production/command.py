@@ -4,6 +4,7 @@
     parkgate lot show LOT --data DIR               its jobs, pieces, scrap, machine time, energy, proofs
     parkgate lot recall LOT --data DIR             what it went into, and what it was made of, to the last step
     parkgate lot balance --data DIR                of each register: lots + idle + unassigned = meter
+    parkgate lot export LOT --data DIR --base URL  an EPCIS 2.0 document; URL is the hub's address
     parkgate lot print LOT --out FILE.html         a traveller to print, with the lot's code
     parkgate lot tag KIND TEXT --out FILE.html     a tag: station NAME, scrap REASON, operator TAG, count N, in, out
 
@@ -16,18 +17,23 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
+import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
 from host_tools.base import files, output
-from host_tools.hub.production import document, traveller
+from host_tools.hub.production import document, epcis, traveller
 from host_tools.hub.production.allocation import RULES
 from host_tools.hub.production.floor import Floor
+from host_tools.hub.production.jobs import Job
 from host_tools.hub.stores.store import connect, existing
+from host_tools.log.keys import LogError
+from host_tools.log.log import Log
 from parkgate.errors import SettingsError
 
-_NAMES = {"list": 0, "show": 1, "recall": 1, "balance": 0, "print": 1, "tag": 2}
+_NAMES = {"list": 0, "show": 1, "recall": 1, "balance": 0, "export": 1, "print": 1, "tag": 2}
 _RULES = {rule.replace(" ", "-"): rule for rule in RULES}
 
 
@@ -44,6 +50,10 @@ def add_parser(subparsers) -> None:
         "--rule", choices=tuple(_RULES), default="equal", help="how registers are shared by jobs at the same time"
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="where to write it")
+    parser.add_argument("--base", default="", metavar="URL", help="for export: the address at which the hub is reached")
+    parser.add_argument(
+        "--lot-uri", default="", metavar="URI", help="for export: what a lot is called outside, with {lot} for its name"
+    )
     parser.add_argument("--lang", choices=traveller.LANGUAGES, default="en", help="language of the print")
     parser.add_argument("--paper", choices=tuple(traveller.PAPERS), default="a4", help="a4, or a roll of 58 mm")
     output.add_json(parser)
@@ -59,6 +69,8 @@ def run(args) -> int:
         raise SettingsError("name the hub's data directory: --data DIR")
     with contextlib.closing(connect(existing(args.data), read_only=True)) as db:
         floor = Floor(db, _RULES[args.rule])
+    if args.action == "export":
+        return _export(args, floor)
     made = {
         "list": lambda: {"lots": document.lots(floor)},
         "show": lambda: document.lot(floor, args.names[0]),
@@ -67,6 +79,25 @@ def run(args) -> int:
     }[args.action]()
     lines = {"list": _list, "show": _show, "recall": _recall, "balance": _balance}[args.action](made)
     output.show(args, made, lines)
+    return 0
+
+
+def _export(args, floor: Floor) -> int:
+    with Log.open(args.data) as log:
+
+        def leaf(job: Job, seq: int) -> int | None:
+            try:
+                return log.find_batch(job.chain.gateway_id, job.chain.epoch, seq).leaf_index
+            except LogError:
+                return None
+
+        exporter = epcis.Exporter(floor, args.base, args.lot_uri, leaf)
+        made = exporter.lot(args.names[0], time.time_ns() // 1_000_000)
+    text = json.dumps(made, indent=1, ensure_ascii=False)
+    if args.out is not None:
+        files.write(args.out, text + "\n")
+    where = [f"written to {args.out}"] if args.out is not None else text.split("\n")
+    output.show(args, {"document": made}, where)
     return 0
 
 
