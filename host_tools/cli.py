@@ -33,6 +33,8 @@ VERBS = {
     "enrol": ("host_tools.hub.verbs.enrol", "let the hub know a gateway's public key"),
     "park": ("host_tools.hub.park.command", "say which meter stands behind which, so that none counts twice"),
     "place": ("host_tools.hub.verbs.place", "list, add, rename places; replace the gateway of a place"),
+    "tariff": ("host_tools.hub.park.money.command_tariff", "check tariff files"),
+    "bill": ("host_tools.hub.park.money.command_bill", "write what a gateway's month costs, line by line"),
     "log": ("host_tools.hub.verbs.log", "show the hub's log, prove what is in it, check it"),
     "operator": ("host_tools.hub.verbs.operators", "list, add and remove operators: who may enrol gateways over HTTP"),
     "simulate": ("host_tools.sim.simulate", "run one gateway on MicroPython's Unix port"),

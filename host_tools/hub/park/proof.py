@@ -32,12 +32,12 @@ def proof(book: Book, gw: int, series: int, begin_ms: int, end_ms: int) -> dict 
     (piece, whole) = book.ask(series, [(begin_ms, end_ms)])[0]
     begin, end = (book.near(series, edge) for edge in (begin_ms, end_ms))
     start, stop = begin[0] or begin[1], end[0]
-    told = _jumps(book, gw, instrument, quantity, start, stop)
+    told = jumps(book, gw, instrument, quantity, start, stop)
     found = piece.energy()
     return {
         "series": series, "instrument": instrument, "quantity": quantity, "unit": unit, "scale": scale,
         "from_ms": begin_ms, "to_ms": end_ms,
-        "begin": _edge(book.db, begin_ms, *begin), "end": _edge(book.db, end_ms, *end),
+        "begin": edge(book.db, begin_ms, *begin), "end": edge(book.db, end_ms, *end),
         "jumps": told,
         "energy": None if found is None else {"least": found[0], "most": found[1]},
         "exact": piece.is_exact() and whole,
@@ -45,7 +45,7 @@ def proof(book: Book, gw: int, series: int, begin_ms: int, end_ms: int) -> dict 
     }  # fmt: skip
 
 
-def _edge(db, edge_ms: int, before: Placed | None, behind: Placed | None) -> dict:
+def edge(db, edge_ms: int, before: Placed | None, behind: Placed | None) -> dict:
     holds = before is not None and 2 * (edge_ms - before.row.time_ms) <= 3 * before.row.row_ms
     return {
         "at_ms": edge_ms, "holds": holds, "before": _reading(db, before),
@@ -58,12 +58,12 @@ def _reading(db: sqlite3.Connection, one: Placed | None) -> dict | None:
     if one is None:
         return None
     row = db.execute(
-        "SELECT epoch, hash, received_unix_ms FROM batch JOIN epoch USING (ep) WHERE ep = ? AND seq = ?",
+        "SELECT epoch, hash FROM batch JOIN epoch USING (ep) WHERE ep = ? AND seq = ?",
         (one.ep, one.seq),
     ).fetchone()
     return {
         "time_ms": one.row.time_ms, "value": one.row.value, "row": one.n, "epoch": row[0].hex(), "seq": one.seq,
-        "hash": row[1].hex(), "received_unix_ms": row[2], "leaf": _leaf(db, one.ep, one.seq),
+        "hash": row[1].hex(), "leaf": _leaf(db, one.ep, one.seq),
     }  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def _leaf(db: sqlite3.Connection, ep: int, seq: int) -> int | None:
     return row[0] if row else None
 
 
-def _jumps(book: Book, gw, instrument, quantity, start: Placed | None, stop: Placed | None) -> list[dict]:
+def jumps(book: Book, gw, instrument, quantity, start: Placed | None, stop: Placed | None) -> list[dict]:
     """The signed jumps of the register between the two readings, with what it grew over each (None: nobody can say)."""
     if start is None or stop is None:
         return []

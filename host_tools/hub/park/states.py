@@ -1,8 +1,8 @@
 """What a machine did: its states over a stretch of time, and for how long each, as far as good readings say so.
 
 A quarter of an hour in which one state held throughout is known from its sums. One with several states is decoded,
-the newest first and DECODED_MAX of them; what is left over is called "several". What no good reading covers is
-unknown, so the share of the time that the machine ran is an interval.
+the newest first and DECODED_MAX of them (fewer in a long time); what is left over is called "several". What no good
+reading covers is unknown, so the share of the time that the machine ran is an interval.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from host_tools.hub.park.zone import DAY_MS, PIECE_MS
 from parkgate.quantities import STATES
 
 SPAN_MS_MAX = 32 * DAY_MS
-DECODED_MAX = 96
+DECODED_MAX, DECODED_MAX_LONG = 96, 32
+LONG_MS = 8 * DAY_MS
 SEVERAL = "several"
 RUN = "run"
 
@@ -33,7 +34,8 @@ def timeline(book: Book, series: int, begin_ms: int, end_ms: int) -> dict:
         piece.begin_ms for piece, whole in asked if piece.good_count and whole
         and (piece.least != piece.most or piece.good_ms < PIECE_MS)
     ]  # fmt: skip
-    runs = dict(_runs(mixed[-DECODED_MAX:]))
+    limit = DECODED_MAX_LONG if end_ms - begin_ms > LONG_MS else DECODED_MAX
+    runs = dict(_runs(mixed[-limit:]))
     found: list[list] = []
     done_ms = 0
     for piece, whole in asked:
