@@ -4,6 +4,7 @@
 GATEWAYS ?= 1
 DURATION ?=
 SIZE ?= 1
+SEEDS ?= 10
 JOBS ?= 3
 ARGS ?=
 
@@ -11,7 +12,7 @@ BIN := build/venv/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 LOCK_FLAGS := --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet
 
-.PHONY: agreement audit-campaign help setup demo demo-board test test-quick check bench bench-board cuts lives soak broker fuzz lock log clean
+.PHONY: agreement audit-campaign help setup demo demo-board test test-quick check bench bench-board cuts lives soak broker sim fuzz lock log clean
 
 help: ## show these targets
 	@echo "Parkgate. Variables in brackets are optional."
@@ -57,6 +58,9 @@ soak: build/venv.ready ## read lines on which everything goes wrong, SIZE x 100,
 
 broker: build/venv.ready ## a broker that drops, replays, forges and holds back, SIZE x 100,000 actions [SIZE=1 ARGS='--seed 2']
 	@$(BIN)/python -m tests.host.hostile_broker --actions $(SIZE)00000 $(ARGS)
+
+sim: build/venv.ready build/device_lib.ready ## live whole systems in virtual time, one a seed, a day each [SEEDS=10 JOBS=3 ARGS='--seed 7']
+	@$(BIN)/python -m tests.sim.whole --seeds $(SEEDS) --jobs $(JOBS) $(ARGS)
 
 agreement: build/venv.ready ## lives of sound and faulty meters: false alarms, faults that are found and named [SIZE=1, 100 is full]
 	@$(BIN)/python -m tests.agreement --size $(SIZE) $(ARGS)
