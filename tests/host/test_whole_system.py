@@ -6,7 +6,7 @@ import sys
 
 from tests.sim.whole import ROOT
 
-SEEDS = 6
+SEEDS = 4
 
 
 def lived(*arguments):
