@@ -139,8 +139,11 @@ class Meter:
         start_us = max(end_us, self.busy_us) + self.latency_us()
         if world.reorders:
             start_us = min(end_us + self.latency_us(), end_us + TIMEOUT_US + GUARD_US - 200 * MS)
-        if start_us - end_us > LATEST_US - S - world.delay_us:
-            return
+        latest_us = end_us + LATEST_US - S - world.delay_us
+        if start_us > latest_us:
+            if not self.copied:
+                return
+            start_us = latest_us  # where replies come twice, none is lost
         first, last = request[3], request[3] + count
         beyond = self.exact and not any(start <= first and last <= start + size for start, size in world.blocks)
         if beyond or (self.one_function and function != 4):
@@ -260,10 +263,10 @@ class World:
             self._arrive(end_us)
             if self.deaf:
                 del self._buffer[before:]
-            if self.echo:
+            if self.echo and not self.delay_us:
                 self._buffer += data
             early = self.drain()
-        elif self.echo:
+        if self.echo and (self.delay_us or not self.board):
             self._schedule(end_us, data)
         meter = self.meters.get(data[0])
         if meter and not hurt:

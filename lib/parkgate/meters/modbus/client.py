@@ -313,7 +313,7 @@ class Client(Arrivals):
         self._finish(t_us)
         if refused:
             if probe:  # with the other function next, unless this refusal proves as much as an answer
-                unit.probe_other = not (unit.probe_other and mistakable)
+                unit.probe_other = not (unit.probe_other and (mistakable or again))
             unit.statistics.count_exception(code)
             refusal = ModbusExceptionReply(code)
             if again:
