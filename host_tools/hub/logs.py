@@ -6,9 +6,11 @@ repeats is written BURST times a minute, then counted; the count stands in the n
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
+from datetime import datetime, timezone
 
 from host_tools.base.output import plain
 
@@ -16,6 +18,7 @@ BURST = 10
 PERIOD_S = 60.0
 KINDS_MAX = 1024
 TEXT_MAX = 4000
+FORMATS = ("text", "json")
 FORM = "%(asctime)s %(levelname)s %(message)s"
 
 
@@ -61,10 +64,24 @@ class SafeFormatter(logging.Formatter):
         return "\n".join(f"  {plain(line)}" for line in super().formatException(ei).split("\n"))
 
 
-def prepare(level: int) -> None:
-    """Have everything in this process log so, to standard error."""
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (UTC), level, logger, message; kept_back and exception where there are any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
+        entry: dict = {"time": moment, "level": record.levelname, "logger": record.name}
+        entry["message"] = plain(record.getMessage()[:TEXT_MAX])
+        if kept_back := getattr(record, "kept_back", 0):
+            entry["kept_back"] = kept_back
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry)  # ASCII: nothing in it that a terminal obeys
+
+
+def prepare(level: int, form: str = "text") -> None:
+    """Have everything in this process log so, to standard error. `form` is one of FORMATS."""
     handler = logging.StreamHandler()
-    handler.setFormatter(SafeFormatter(FORM))
+    handler.setFormatter(JsonFormatter() if form == "json" else SafeFormatter(FORM))
     handler.addFilter(KindLimit())
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -89,6 +89,7 @@ class Hub:
         self.started_unix_ms = now_unix_ms()
         self.storage_fault: str | None = None
         self.groups = self.messages = self.faults = 0
+        self.taking_s = 0.0  # spent on verifying, decoding and committing
         self.zone = zone.zone(self.store.setting("zone") or zone.local_zone_name())
         self.has_accounts = False  # whether each gateway has an account at the broker
         self._turned_s = time.monotonic()
@@ -217,6 +218,7 @@ class Hub:
         messages = [Message(_topic(message), bytes(message.payload)) for _, message in group]
         delay_s = RETRY_S_MIN
         while True:
+            began_s = time.monotonic()
             try:
                 outcomes = self.intake.take(messages, now_unix_ms())
                 break
@@ -227,6 +229,7 @@ class Hub:
                     return
                 delay_s = min(delay_s * 2, RETRY_S_MAX)
         self.storage_fault = None
+        self.taking_s += time.monotonic() - began_s
         for outcome in outcomes:
             if outcome.receipt is not None and outcome.receipt_topic is not None:
                 self.receiver.publish(outcome.receipt_topic, outcome.receipt)

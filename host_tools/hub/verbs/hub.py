@@ -12,6 +12,7 @@ import ipaddress
 import json
 import logging
 import os
+import re
 from pathlib import Path
 
 from host_tools.base import files, output
@@ -23,7 +24,8 @@ from host_tools.hub.receiving.receive import parse_address
 from host_tools.hub.service import LOCK_FILE, Hub
 from host_tools.hub.stores.store import connect, existing
 from host_tools.hub.verbs import hub_keep
-from host_tools.hub.web.server import HUB_FILE, serve
+from host_tools.hub.web import connections
+from host_tools.hub.web.server import HUB_FILE, Address, serve
 from parkgate.errors import SettingsError
 
 
@@ -80,6 +82,16 @@ def add_parser(subparsers) -> None:
         help="a file with the password for the broker (or set PARKGATE_BROKER_PASSWORD); every user of this computer "
         "can see a password in the URL",
     )  # fmt: skip
+    parser.add_argument(
+        "--http-cert", metavar="FILE", help="serve the page by TLS: certificate, with its chain, in PEM"
+    )
+    parser.add_argument("--http-key", metavar="FILE", help="key of that certificate, in PEM, without a passphrase")
+    parser.add_argument(
+        "--base-path", metavar="PATH", default="", help="the path under which a reverse proxy shows the page: /parkgate"
+    )
+    parser.add_argument(
+        "--log-format", choices=logs.FORMATS, default="text", help="one line or one JSON object an entry"
+    )
     parser.add_argument("--status", action="store_true", help="show the state of the hub of this folder, and end")
     output.add_json(parser)
     parser.add_argument("--quiet", action="store_true", help="log warnings and errors only")
@@ -92,7 +104,7 @@ def run(args) -> int:
         return hub_keep.run(args)
     if args.status or output.wanted(args):
         return _status(args)
-    logs.prepare(logging.WARNING if args.quiet else logging.INFO)
+    logs.prepare(logging.WARNING if args.quiet else logging.INFO, args.log_format)
     host, port = _address("--http", args.http)
     with contextlib.ExitStack() as stack:
         place = _address("--own-broker", args.own_broker) if args.own_broker else None
@@ -106,7 +118,7 @@ def run(args) -> int:
                 "the hub: add --accounts, or use 127.0.0.1"
             )
         password = secret("the broker's password", args.broker_password, "PARKGATE_BROKER_PASSWORD")
-        proxy = _one_address(args.proxy)
+        address = Address(host, port, _one_address(args.proxy), args.name, _base_path(args.base_path), _tls(args))
         hub = Hub(args.data)  # the lock, the key and the database are ours before anything else is touched
         stack.callback(hub.stop)
         if args.zone:
@@ -115,7 +127,7 @@ def run(args) -> int:
         if place:
             url, password = _own_broker(stack, hub, place, args.accounts, password)
         hub.use_broker(url, args.ca, args.cert, args.cert_key, password)
-        return serve(hub, host, port, _tell, proxy, args.name)
+        return serve(hub, address, _tell)
 
 
 def _status(args) -> int:
@@ -176,6 +188,22 @@ def _one_address(text: str | None) -> str | None:
         return None if text is None else str(ipaddress.ip_address(text))
     except ValueError:
         raise SettingsError(f"--proxy {text!r} is not an address: it looks like 127.0.0.1") from None
+
+
+def _tls(args) -> tuple[str, str] | None:
+    if not args.http_cert and not args.http_key:
+        return None
+    if not args.http_cert or not args.http_key:
+        raise SettingsError("--http-cert and --http-key belong together")
+    connections.check_tls(args.http_cert, args.http_key)
+    return args.http_cert, args.http_key
+
+
+def _base_path(text: str) -> str:
+    path = text.rstrip("/")
+    if path and not re.fullmatch(r"(/[A-Za-z0-9][A-Za-z0-9._~-]*)+", path):
+        raise SettingsError(f"--base-path {text!r} is no path: it looks like /parkgate")
+    return path
 
 
 def _tell(hub: Hub, url: str) -> None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import ssl
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from parkgate.errors import SettingsError
 
 CONNECTIONS_MAX = 128  # beyond it the one that has been idle longest is closed
 REQUEST_S = 10.0  # from the connection, or the end of the answer before, to the end of a request's head
@@ -83,9 +86,9 @@ class LimitedProtocol(H11Protocol):
             self._timer = self.loop.call_later(after_s, self.give_up)
 
 
-def config(app, proxy: str | None = None) -> uvicorn.Config:
+def config(app, proxy: str | None = None, tls: tuple[str, str] | None = None) -> uvicorn.Config:
     """How uvicorn serves the page. `proxy` is the address of the one proxy whose X-Forwarded-For is believed; nobody
-    else's is."""
+    else's is. `tls` are the files of certificate and key."""
     return uvicorn.Config(
         app,
         log_level="warning",
@@ -101,7 +104,24 @@ def config(app, proxy: str | None = None) -> uvicorn.Config:
         proxy_headers=proxy is not None,
         forwarded_allow_ips=proxy or "",
         server_header=False,
+        ssl_certfile=tls[0] if tls else None,
+        ssl_keyfile=tls[1] if tls else None,
     )
+
+
+def check_tls(cert_file: str, key_file: str) -> None:
+    """Raise SettingsError where these two files cannot serve TLS, before anything is started."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # A key with a passphrase is refused: nobody is there to type it when the computer starts.
+        context.load_cert_chain(cert_file, key_file, password=lambda: "")
+    except ssl.SSLError as error:
+        why = error.reason or error
+        raise SettingsError(
+            f"{cert_file} and {key_file} are no certificate and its key, both in PEM and without a passphrase: {why}"
+        ) from None
+    except OSError as error:
+        raise SettingsError(f"{cert_file} and {key_file} cannot be read: {error.strerror}") from None
 
 
 def raise_descriptor_limit() -> None:

@@ -8,7 +8,7 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -64,6 +64,26 @@ class OwnHost:
             return True
         except ValueError:
             return False
+
+
+class BasePath:
+    """ASGI middleware: the hub under a path of its own behind a proxy, such as /parkgate. A proxy may leave the path in
+    front or take it away; the page's own addresses are relative."""
+
+    def __init__(self, app, path: str):
+        """`path` begins with a slash and does not end with one."""
+        self.app = app
+        self.path = path
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "http":
+            asked = scope["path"]
+            if asked == self.path:  # without the slash at its end, relative addresses would lead beside it
+                await RedirectResponse(f"{self.path}/", 308)(scope, receive, send)
+                return
+            if asked.startswith(f"{self.path}/"):
+                scope = {**scope, "path": asked[len(self.path) :], "raw_path": scope["raw_path"][len(self.path) :]}
+        await self.app(scope, receive, send)
 
 
 def host_part(host: str) -> str:

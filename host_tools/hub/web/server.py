@@ -14,7 +14,7 @@
     /api/park                          power now, energy today, what is off and what needs a person
     /lots, /api/lots…                  what the workshops made (lot_pages)
     /api/export                        readings as a file: as `parkgate export` (export_pages)
-    /healthz, /readyz                  for whatever watches the process
+    /healthz, /readyz, /metrics        for whatever watches the process
     /log/…                             the log: checkpoint, tiles, proofs (log_pages)
 
 Nothing comes from another host, and the content security policy forbids it. Only requests that name the hub by an
@@ -26,6 +26,7 @@ import signal
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import uvicorn
 from starlette.applications import Starlette
@@ -46,6 +47,7 @@ from host_tools.hub.web import connections, guards
 from host_tools.hub.web.export_pages import ExportPages
 from host_tools.hub.web.log_pages import LogPages
 from host_tools.hub.web.lot_pages import LotPages
+from host_tools.hub.web.metrics import Metrics
 from host_tools.hub.web.park_pages import ParkPages
 from parkgate import VERSION
 from parkgate.errors import SettingsError
@@ -59,9 +61,9 @@ SUMS = (
 )  # fmt: skip
 
 
-def make_app(hub: Hub, ready=None, names: Sequence[str] = ()) -> Starlette:
+def make_app(hub: Hub, ready=None, names: Sequence[str] = (), base_path: str = "") -> Starlette:
     """The web application; it starts the hub when it starts and stops it when it ends, then calls `ready`. `names` are
-    those by which it is reached, besides addresses."""
+    those by which it is reached, besides addresses; `base_path` is where a proxy shows it."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_app):
@@ -79,6 +81,7 @@ def make_app(hub: Hub, ready=None, names: Sequence[str] = ()) -> Starlette:
         Middleware(guards.SafeHeaders),
         Middleware(guards.OwnHost, names=names),
         Middleware(GZipMiddleware, minimum_size=2000),
+        *([Middleware(guards.BasePath, path=base_path)] if base_path else []),
     ]
     return Starlette(
         lifespan=lifespan,
@@ -96,6 +99,7 @@ def make_app(hub: Hub, ready=None, names: Sequence[str] = ()) -> Starlette:
             Route("/api/gateways/{id}/proof", park.proof),
             Route("/api/park", park.overview),
             Route("/api/export", ExportPages(hub).export),
+            Route("/metrics", Metrics(hub).metrics),
             Route("/healthz", park.healthz),
             Route("/readyz", park.readyz),
             Route("/api/gateways/{id}/batches/{epoch}/{seq:int}", pages.batch),
@@ -254,10 +258,23 @@ def _size(path: Path) -> int:
         return 0
 
 
-def serve(hub: Hub, host: str, port: int, ready, proxy: str | None = None, names: Sequence[str] = ()) -> int:
-    """Run hub and page until SIGINT or SIGTERM, then end both in order. `proxy` is the address of a proxy that may say
-    who asks, `names` by what names the page is reached besides addresses. Raises SettingsError when the address cannot
-    be listened on."""
+class Address(NamedTuple):
+    """Where and how the page is served. `proxy` is the address of a proxy that may say who asks, `names` are those by
+    which the page is reached besides addresses, `base_path` is where a proxy shows it, `tls` are the files of
+    certificate and key."""
+
+    host: str
+    port: int
+    proxy: str | None = None
+    names: Sequence[str] = ()
+    base_path: str = ""
+    tls: tuple[str, str] | None = None
+
+
+def serve(hub: Hub, address: Address, ready) -> int:
+    """Run hub and page until SIGINT or SIGTERM, then end both in order. Raises SettingsError when the address cannot be
+    listened on."""
+    host, port = address.host, address.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     try:
@@ -268,12 +285,13 @@ def serve(hub: Hub, host: str, port: int, ready, proxy: str | None = None, names
         listener.close()
         raise SettingsError(f"the page cannot be at {host}:{port}: {error.strerror or error}") from None
     port = listener.getsockname()[1]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-    app = make_app(hub, lambda: ready(hub, url), names)
+    scheme = "https" if address.tls else "http"
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{address.base_path}/"
+    app = make_app(hub, lambda: ready(hub, url), address.names, address.base_path)
     connections.raise_descriptor_limit()
     # uvicorn ends in order on these and then raises them again; by then all is done and the exit code is 0.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    server = uvicorn.Server(connections.config(app, proxy))
+    server = uvicorn.Server(connections.config(app, address.proxy, address.tls))
     server.run(sockets=[listener])
     return 0 if server.started else 1

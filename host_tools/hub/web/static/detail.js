@@ -51,7 +51,7 @@ export class Detail {
     this.loadedAt = Date.now();
     const id = this.id;
     try {
-      const answer = await fetch(`/api/gateways/${id}`);
+      const answer = await fetch(`api/gateways/${id}`);
       if (!answer.ok || id !== this.id) return;
       const detail = await answer.json();
       if (id !== this.id) return;
@@ -98,7 +98,7 @@ export class Detail {
     this.head.replaceChildren(
       el("div", { class: "title" }, el("h2", {}, g.name), el("span", { class: `tag ${s}` }, STANDING_WORDS[s]),
         el("span", { class: "quiet" }, "heard ", when(g.last_seen_unix_ms)),
-        el("a", { class: "button", href: `/place?id=${g.id}` }, "Energy over time, and its proof")),
+        el("a", { class: "button", href: `place?id=${g.id}` }, "Energy over time, and its proof")),
       el("p", { class: "ids" }, el("span", {}, "id ", copyable(g.id, `${g.id.slice(0, 16)}…`)),
         el("span", {}, "topics ", copyable(`tele/${g.topic}/batch`, `tele/${g.topic.slice(0, 8)}…/batch`)),
         g.epoch && el("span", {}, "epoch ", copyable(g.epoch, `${g.epoch.slice(0, 8)}…`), g.epochs > 1 ? ` (${g.epochs} so far)` : ""),

@@ -16,7 +16,7 @@ async function json(address) {
 }
 
 const time = (ms) => (ms === null ? "not known" : new Date(ms).toLocaleString());
-const link = (lot) => el("a", { href: `/lots?lot=${encodeURIComponent(lot)}` }, lot);
+const link = (lot) => el("a", { href: `lots?lot=${encodeURIComponent(lot)}` }, lot);
 
 function figure(f) {
   const notes = [f.basis === "measured" ? "" : f.basis, ...f.shared_by.map((rule) => SHARED[rule] || rule)].filter(Boolean);
@@ -71,7 +71,7 @@ function drawLot(lot, recall) {
 
 function proof(job) {
   const { epoch, first_seq: first, last_seq: last } = job.proof;
-  const batch = (seq) => el("a", { href: `/log/batch/${job.gateway_id}/${epoch}/${seq}` }, `batch ${seq}`);
+  const batch = (seq) => el("a", { href: `log/batch/${job.gateway_id}/${epoch}/${seq}` }, `batch ${seq}`);
   return first === last ? batch(first) : el("span", {}, batch(first), " to ", batch(last));
 }
 
@@ -79,9 +79,9 @@ async function load() {
   try {
     if (lotName) {
       const name = encodeURIComponent(lotName);
-      const [lot, recall] = await Promise.all([json(`/api/lots/one?lot=${name}`), json(`/api/lots/recall?lot=${name}`)]);
+      const [lot, recall] = await Promise.all([json(`api/lots/one?lot=${name}`), json(`api/lots/recall?lot=${name}`)]);
       drawLot(lot, recall);
-    } else drawAll(await json("/api/lots"));
+    } else drawAll(await json("api/lots"));
     byId("gone").hidden = true;
   } catch (error) {
     byId("gone").hidden = false;

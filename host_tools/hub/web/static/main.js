@@ -121,7 +121,7 @@ function gone(isGone) {
 
 async function ask() {
   try {
-    const answer = await fetch(`/api/gateways?since=${rev}`, { signal: AbortSignal.timeout(ASK_TIMEOUT_MS) });
+    const answer = await fetch(`api/gateways?since=${rev}`, { signal: AbortSignal.timeout(ASK_TIMEOUT_MS) });
     if (!answer.ok) throw new Error(`the hub answered ${answer.status}`);
     take(await answer.json());
     misses = 0;

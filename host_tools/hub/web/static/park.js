@@ -62,7 +62,7 @@ export class Park {
     if (Date.now() - this.loaded < ASK_MS) return;
     this.loaded = Date.now();
     try {
-      const answer = await fetch("/api/park", { signal: AbortSignal.timeout(8000) });
+      const answer = await fetch("api/park", { signal: AbortSignal.timeout(8000) });
       if (answer.ok) this.draw(await answer.json());
     } catch (error) { /* the page greys itself when the hub is gone */ }
   }
@@ -216,7 +216,7 @@ export class Bars {
     this.loaded = Date.now();
     const { gateway, unit } = this;
     try {
-      const answer = await fetch(`/api/gateways/${gateway}/energy?unit=${unit}`);
+      const answer = await fetch(`api/gateways/${gateway}/energy?unit=${unit}`);
       if (!answer.ok) return;
       const found = await answer.json();
       if (gateway === this.gateway && unit === this.unit) this.draw(found);

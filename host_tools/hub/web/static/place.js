@@ -27,7 +27,7 @@ function go(changes, replace = false) {
     if (value === null) q.delete(name);
     else q.set(name, value);
   }
-  history[replace ? "replaceState" : "pushState"](null, "", `/place?${q}`);
+  history[replace ? "replaceState" : "pushState"](null, "", `place?${q}`);
   return load();
 }
 
@@ -43,7 +43,7 @@ async function load() {
   const { id, span, at } = state();
   const mine = ++asked;
   try {
-    const found = await json(`/api/gateways/${encodeURIComponent(id)}/view?span=${span}${at ? `&at=${encodeURIComponent(at)}` : ""}`);
+    const found = await json(`api/gateways/${encodeURIComponent(id)}/view?span=${span}${at ? `&at=${encodeURIComponent(at)}` : ""}`);
     if (mine !== asked) return;
     shown = found;
     setHubClock(found.now_ms);
@@ -64,7 +64,7 @@ function gone(why, isGone = false) {
 
 async function loadGateway() {
   try {
-    gateway = await json(`/api/gateways/${encodeURIComponent(state().id)}`);
+    gateway = await json(`api/gateways/${encodeURIComponent(state().id)}`);
     byId("name").textContent = gateway.name;
     document.title = `${gateway.name} · Parkgate hub`;
     const how = standing(gateway);
@@ -314,7 +314,7 @@ async function drawProof() {
   }
   if (!box.childElementCount) box.replaceChildren(head, el("p", { class: "quiet" }, "…"));
   try {
-    const found = await Promise.all(wanted.map((one) => json(`/api/gateways/${id}/proof?series=${one.series}&from=${from}&to=${to}`)));
+    const found = await Promise.all(wanted.map((one) => json(`api/gateways/${id}/proof?series=${one.series}&from=${from}&to=${to}`)));
     if (box.dataset.of === mine) box.replaceChildren(head, ...found.map((one) => proofOf(one, id)));
   } catch (error) { box.replaceChildren(head, el("p", {}, error.message)); }
 }
@@ -323,9 +323,9 @@ function proofOf(one, id) {
   const shownAs = (value) => `${decimals(value / 10 ** one.scale / 1000, Math.max(0, one.scale) + 3)} kWh`;
   const energy = one.energy && (one.energy.least === one.energy.most ? shownAs(one.energy.least) : `${shownAs(one.energy.least)} to ${shownAs(one.energy.most)}`);
   const reading = (found) => (found ? [el("p", {}, el("b", {}, shownAs(found.value)), ` at ${at(found.time_ms)}`),
-    el("p", { class: "quiet" }, el("a", { href: `/api/gateways/${id}/batches/${found.epoch}/${found.seq}`, download: `batch-${found.seq}.cose` }, `signed batch ${found.seq}`),
+    el("p", { class: "quiet" }, el("a", { href: `api/gateways/${id}/batches/${found.epoch}/${found.seq}`, download: `batch-${found.seq}.cose` }, `signed batch ${found.seq}`),
       `, row ${found.row + 1}, SHA-256 `, copyable(found.hash, `${found.hash.slice(0, 12)}…`), ", ",
-      found.leaf === null ? "not in the log yet" : el("a", { href: `/log/proof/${found.leaf}`, target: "_blank", rel: "noopener" }, `the log's proof of leaf ${found.leaf}`))] : []);
+      found.leaf === null ? "not in the log yet" : el("a", { href: `log/proof/${found.leaf}`, target: "_blank", rel: "noopener" }, `the log's proof of leaf ${found.leaf}`))] : []);
   const edge = (words, found) => el("div", {}, el("h4", {}, `${words} ${at(found.at_ms)}`), ...reading(found.before),
     found.holds ? "" : el("p", { class: "quiet" }, found.before && found.behind ? "No reading holds here. The next one:" : found.behind ? "No reading before. The first one:" : "No reading behind it yet."),
     ...(found.holds ? [] : reading(found.behind)));
@@ -333,7 +333,7 @@ function proofOf(one, id) {
   return el("div", {}, el("p", {}, el("b", {}, one.instrument), `: ${energy || "not known"}${one.exact ? ", exact to the step." : "."}${verdict}`),
     el("div", { class: "registers" }, edge("Register at", one.begin), edge("Register at", one.end)),
     one.jumps.length ? el("ul", { class: "jumps" }, one.jumps.map((jump) => el("li", {}, `${jump.what} at ${at(jump.time_ms)}: from ${shownAs(jump.before)} to ${shownAs(jump.value)}, counted as ${jump.grown === null ? "unknown" : shownAs(jump.grown)} (`,
-      el("a", { href: `/api/gateways/${id}/batches/${jump.epoch}/${jump.seq}`, download: `batch-${jump.seq}.cose` }, `signed in batch ${jump.seq}`), ")"))) : "");
+      el("a", { href: `api/gateways/${id}/batches/${jump.epoch}/${jump.seq}`, download: `batch-${jump.seq}.cose` }, `signed in batch ${jump.seq}`), ")"))) : "");
 }
 
 // What is known of the meters themselves.

@@ -54,7 +54,7 @@ export class Plot {
     const { gateway, series } = this;
     if (!gateway || !series.length) { this.draw(null); return; }
     const points = Math.max(400, Math.round(this.box.clientWidth * 2));
-    let question = `/api/gateways/${gateway}/readings?series=${series.map((s) => s.series).join()}&points=${points}`;
+    let question = `api/gateways/${gateway}/readings?series=${series.map((s) => s.series).join()}&points=${points}`;
     if (this.lastSeconds) question += `&last_s=${this.lastSeconds}`;
     try {
       const answer = await fetch(question);
