@@ -7,17 +7,20 @@ gives it out.
 
 from __future__ import annotations
 
+import ast
 import binascii
 import hashlib
+import io
 import json
 import re
 import struct
+import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from host_tools.base import profile_files
 from host_tools.image import esp_image, littlefs_image, pack, rp2_firmware, uf2
-from host_tools.image.app import app_image, code_in_place
+from host_tools.image.app import app_image, code_in_place, names_in_place
 from host_tools.image.boards import CHIPS, Board
 from parkgate.errors import ParkgateError
 
@@ -35,15 +38,15 @@ sys.path.insert(0, '/lib')  # before what MicroPython has frozen
 # While `parkgate flash --app-only` writes, and after a cut in the middle of it, nothing runs that is not whole.
 HELD = b"""try:
     with open('/data/repl') as f:
-        held = f.read()
+        unfinished = f.read()
 except OSError:
-    held = ''
+    unfinished = ''
 """
 RUN = b"""try:
-    if held:
+    if unfinished:
         print('the firmware is not whole: run parkgate flash --app-only again')
     else:
-        import pack
+%s        import pack
         pack.mount()
 %s        import main
 except BaseException as e:
@@ -56,11 +59,19 @@ except BaseException as e:
     except OSError:
         pass
 """
+NAMES_IN_PLACE = b"""        try:
+            from names_in_place import use_names
+            use_names()
+        except Exception as e:  # names come into the heap then
+            sys.print_exception(e)
+"""
 IN_PLACE = b"""        from in_place import install
         install()
-        rp2 = None  # of MicroPython's own start
+        rp2 = use_names = None  # rp2: of MicroPython's own start
 """
 NO_NETWORK = b"sys.modules['usocket'] = sys  # no network here: the MQTT encoder only wants the name\n"
+BEFORE_PACK = ("pack.mpy", "names_in_place.mpy")  # what is imported before the pack is mounted
+HEAP_END = {"rp2040": 0x20040000, "rp2350": 0x20080000}  # of MicroPython on these chips
 OLDEST_VERSION = (1, 24)  # .mpy files of version 6.3; ours are tested with 1.28
 OWN_BUILD = b"Parkgate on "  # begins the board name of a firmware that was built with one of our folders
 
@@ -121,11 +132,12 @@ def app_files(board: Board, table_in_flash: bool) -> dict[str, bytes]:
     """The compiled firmware as it lies on the board's file system. Raises CompileError."""
     folder = app_image.build(board.name)
     modules = _compiled(folder)
-    files = {"lib/pack.mpy": modules.pop("pack.mpy"), "lib/app.pak": pack.build(modules)}
+    files = {f"lib/{name}": modules.pop(name) for name in BEFORE_PACK if name in modules}
+    files["lib/app.pak"] = pack.build(modules)
     if not table_in_flash:
         files[f"lib/{app_image.TABLE_FILE}"] = (folder / app_image.TABLE_FILE).read_bytes()
     files["main.py"] = MAIN + (b"" if board.data["links"] else NO_NETWORK)
-    files["main.py"] += HELD + RUN % (IN_PLACE if board.port == "rp2" else b"")
+    files["main.py"] += HELD + RUN % ((NAMES_IN_PLACE, IN_PLACE) if board.port == "rp2" else (b"", b""))
     return files
 
 
@@ -136,8 +148,43 @@ def _compiled(folder: Path) -> dict[str, bytes]:
 
 def code_block(board: Board) -> bytes:
     """The code that runs in place on an RP2. Raises CompileError, MpyError."""
-    modules = {path.removesuffix(".mpy"): data for path, data in _compiled(app_image.build(board.name)).items()}
-    return code_in_place.build(modules)
+    return code_in_place.build(_modules(board))
+
+
+def _modules(board: Board) -> dict[str, bytes]:
+    """Name of each module → .mpy file."""
+    return {path.removesuffix(".mpy"): data for path, data in _compiled(app_image.build(board.name)).items()}
+
+
+def names_block(board: Board, flash: bytes, code: bytes, end: int) -> bytes:
+    """The table of names in front of the block `code`, which begins at offset `end`, for the MicroPython whose image is
+    `flash`: with what else it can hold, if there is room behind the image. b"" where there is no room even for the
+    names, or where that image has its names in a way that is not known. Raises CompileError, MpyError."""
+    rom = names_in_place.of_image(flash)
+    if rom is None:
+        return b""
+    modules = {name: code_in_place.parse(data) for name, data in _modules(board).items()}
+    paths = [f"/app/{name}.mpy".encode() for name in modules]
+    before = {name for name in modules["names_in_place"].names if isinstance(name, bytes)}
+    before |= _words(app_files(board, True)["main.py"])
+    names = names_in_place.table(modules.values(), paths, rom, before)
+    places = code_in_place.places(code, uf2.FLASH_BASE + end + len(code))
+    image = names_in_place.Image(rom, names_in_place.types_of_image(flash, rom))
+    leaving_at_times, seldom = app_image.leaving(app_image.build(board.name))
+    for leaving in leaving_at_times, leaving_at_times | seldom, set(modules):
+        firmware = names_in_place.Code(modules, places, leaving)
+        block = names_in_place.build(firmware, names, image, uf2.FLASH_BASE + end, HEAP_END[board.chip])
+        if len(flash) <= (end - len(block)) // uf2.SECTOR_BYTES * uf2.SECTOR_BYTES:
+            return block
+    return b""
+
+
+def _words(source: bytes) -> set[bytes]:
+    """All that MicroPython may take for a name in a source."""
+    tokens = list(tokenize.tokenize(io.BytesIO(source).readline))
+    found = {token.string for token in tokens if token.type == tokenize.NAME}
+    found |= {str(ast.literal_eval(token.string)) for token in tokens if token.type == tokenize.STRING}
+    return {word.encode() for word in found}
 
 
 def _without_indent(text: str) -> bytes:
@@ -257,7 +304,13 @@ def _plan_rp2(board: Board, firmware: bytes, data: _Data, keep_files: bool) -> P
         made.writes.append((offset - len(table), table, "signing table"))
         code = code_block(board)
         if len(flash) <= offset - -(-(len(table) + len(code)) // uf2.SECTOR_BYTES) * uf2.SECTOR_BYTES:
-            made.writes.append((offset - len(table) - len(code), code, "code that runs in place"))
+            begin = offset - len(table) - len(code)
+            made.writes.append((begin, code, "code that runs in place"))
+            names = names_block(board, flash, code, begin)
+            if names:
+                made.writes.append((begin - len(names), names, "names of the code"))
+            else:
+                made.notes.append("no table of names for this MicroPython, or no room: names will be in the heap")
         else:
             made.notes.append("no room for the code beside MicroPython: it will be copied into the heap")
     if made.own_build:

@@ -119,7 +119,11 @@ def test_a_uf2_holds_firmware_table_and_files(tmp_path, board, storage, size):
     files = _mounted(flash_at(storage, size), 256)
     _check_files(files, plan)
     assert files["main.py"].startswith(b"try:\n    from micropython import kbd_intr")
-    assert {path for path in files if path.startswith("lib/")} == {"lib/pack.mpy", "lib/app.pak"}
+    assert {path for path in files if path.startswith("lib/")} == {
+        "lib/pack.mpy",
+        "lib/names_in_place.mpy",
+        "lib/app.pak",
+    }
     assert files["lib/pack.mpy"][:2] == b"M\x06"
     app = opened(files["lib/app.pak"], tmp_path)
     for path in ("main.mpy", "journal.mpy", "rp2_board.mpy", "in_place.mpy"):

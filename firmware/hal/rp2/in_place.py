@@ -8,6 +8,9 @@ Nothing is pointed to flash unless the bytes there equal those in the heap, and 
 address unless it is one: where objects look different in another MicroPython, or the files are newer than what lies in
 the gap, all stays in the heap and works as before.
 
+In front of the code there may be the modules' tables of names and function objects that are ready
+(host_tools/image/app/names_in_place.py). They take the places of those in the heap in the same way.
+
 A function that is running must stay where it is. So a module is moved only after the import that brought it has ended.
 """
 
@@ -23,6 +26,9 @@ from machine import mem32
 from hal.rp2.mapped_table import HEAD_BYTES, TABLE_BYTES
 
 MAGIC = b"parkgate code 1\0"
+NAMES_MAGIC = b"parkgate names 1"
+NAMES_TAIL_BYTES = 56
+STARTING_BYTES, CONTEXT_BYTES, ROW_BYTES = 640, 16, 12
 TAIL_BYTES = 28  # magic, then length of all, length of the index, CRC-32 of the index
 _RAM = 0x20000000
 
@@ -49,9 +55,22 @@ class CodeInPlace:
     def __init__(self, begin, index):
         self._begin = begin
         self._index = index
-        self._at = 0
+        self._at = self._number = 0
+        self._rows = 0
+        self._look_for_names()
         self._functions_are, self._wrappers, self._texts_are, self._tuple = _kinds()
         self._ram_end = _RAM + (520 if "RP2350" in sys.implementation._machine else 264) * 1024
+
+    def _look_for_names(self):
+        """Find what lies in front of the code: names, and functions (host_tools/image/app/names_in_place.py). Those can
+        be used if names_in_place has put the arena where they look for it."""
+        arena = sys.modules.get("hal.rp2.names_in_place")
+        tail = uctypes.bytearray_at(self._begin - NAMES_TAIL_BYTES, NAMES_TAIL_BYTES)
+        size, _, _, at, _, _, _, rows, functions = struct.unpack_from("<9I", tail, 16)
+        if isinstance(arena, bytearray) and uctypes.addressof(arena) == at and tail[:16] == NAMES_MAGIC:
+            self._names = self._begin - size
+            self._rows, self._made = self._names + rows, self._names + functions
+            self._contexts = at + STARTING_BYTES
 
     def _in_ram(self, address, size):
         return address & 3 == 0 and _RAM <= address <= self._ram_end - size
@@ -64,9 +83,10 @@ class CodeInPlace:
                 size, functions, constants, texts, length = struct.unpack_from("<HHHHB", index, self._at)
                 at = self._at + 9
                 self._at += size
+                self._number += 1
                 if length == len(wanted) and index[at : at + length] == wanted:
                     return functions, constants, texts, at + length
-            self._at = 0
+            self._at = self._number = 0
         return None
 
     def move(self, name: str, module, inner=None):
@@ -80,18 +100,80 @@ class CodeInPlace:
         self._first = [mem32[self._begin + each[0]] for each in self._functions]
         at += 8 * functions
         self._texts = [struct.unpack_from("<IH", self._index, at + 6 * i) for i in range(texts)]
+        self._dicts = [mem32[id(module) + 4]] if self._in_ram(id(module), 16) else []  # tables of names and members
         for value in module.__dict__.values():
             self._value(value, name)
         if inner is not None:
             self._object(id(inner))
         if self._in_ram(id(module), 16):
             self._constants(mem32[id(module) + 12], constants)
-        self._functions = self._first = self._texts = None
+            if self._rows:
+                self._names_and_functions(module, name, constants)
+        self._functions = self._first = self._texts = self._dicts = None
+
+    def _names_and_functions(self, module, name, constants):
+        """Let a module's table of names lie in flash, and the functions that are ready there be its functions."""
+        row = uctypes.bytearray_at(self._rows + ROW_BYTES * (self._number - 1), ROW_BYTES)
+        at, count, context, first, functions = struct.unpack("<IHHHH", row)
+        self._numbers(id(module) + 8, self._names + at, 2 * count, constants)
+        if not functions:
+            return
+        self._of_module = id(module)
+        self._context = self._contexts + CONTEXT_BYTES * context
+        for i in (4, 8, 12):  # its variables, names and constants
+            mem32[self._context + i] = mem32[id(module) + i]
+        self._ready_at = self._made + 16 * first
+        self._ready = uctypes.bytearray_at(self._ready_at, 16 * functions)
+        for table in self._dicts:
+            self._replace(table)
+
+    def _replace(self, table):
+        """Put the ready functions into a dict instead of those that are the same in the heap."""
+        if not self._in_ram(table, 16) or mem32[table] != id(dict):
+            return
+        count, at = mem32[table + 8], mem32[table + 12]
+        if self._in_ram(at, 8 * count):
+            for place in range(at + 4, at + 8 * count, 8):
+                self._put_ready(place)
+
+    def _put_ready(self, place):
+        """The same for one place that holds a function, or a static method, a property or a closure that does."""
+        address = mem32[place]
+        if not self._in_ram(address, 16):
+            return
+        kind = mem32[address]
+        if kind in self._functions_are:
+            if mem32[address + 4] == self._of_module and mem32[address + 8] == 0:
+                found = self._ready.find(struct.pack("<4I", kind, self._context, 0, mem32[address + 12]))
+                if found >= 0 and found & 15 == 0:
+                    mem32[place] = self._ready_at + found
+        else:
+            for i in range(self._wrappers.get(kind, 0)):
+                self._put_ready(address + 4 + 4 * i)
+
+    def _numbers(self, tables, there, size, constants):
+        """Let a module's table of names lie in flash. It stands in one piece of the heap with that of the constants,
+        which needs a piece of its own then."""
+        here = mem32[tables]
+        if not size or not self._in_ram(here, size):
+            return
+        if uctypes.bytearray_at(here, size) != uctypes.bytearray_at(there, size):
+            return
+        if constants:
+            objects = mem32[tables + 4]
+            if objects != here + (size + 3 & ~3) or not self._in_ram(objects, 4 * constants):
+                return
+            copy = bytearray(uctypes.bytearray_at(objects, 4 * constants))
+            mem32[tables + 4] = uctypes.addressof(copy)
+        mem32[tables] = there
 
     def _value(self, value, name):
         if isinstance(value, type):
             if value.__dict__.get("__module__") != name:
                 return  # a class of another module, which has been moved with that one
+            slot = uctypes.bytearray_at(id(value) + 19, 1)[0]  # of the members: slot_index_locals_dict in py/obj.h
+            if slot and self._in_ram(id(value), 20 + 4 * slot):
+                self._dicts.append(mem32[id(value) + 16 + 4 * slot])
             for member in value.__dict__.values():
                 if not isinstance(member, type):
                     self._object(id(member))

@@ -25,9 +25,20 @@ from parkgate.wire.p256_table import TABLES
 MPY_FLAGS = ("-O2",)  # asserts vanish, line numbers stay: a traceback must be readable
 STAMP = "compiled.from"
 NAMES = "names.json"  # other name → the one in the source; "module:" → the module's dotted name
+SELDOM = (
+    "sensors.", "parkgate.sensing.", "parkgate.meters.dlt645.", "parkgate.meters.modbus.tcp", "tcp_bus", "main",
+    "parkgate.meters.profile.rare_types", "hal.device.prompt", "hal.device.ntp", "hal.device.pack", "hal.device.inputs",
+    "hal.device.raw_flash", "hal.device.scrub", "hal.rp2.pulse_counter", "hal.rp2.boot", "hal.comb_table",
+)  # fmt: skip
+USUAL = ("sensors.modbus_meter", "parkgate.sensing.periods")  # of these rooms, what each gateway with a meter loads
+LEAVING = "leaving.json"  # modules that are taken out of memory at times, under their flat names
 BUILD_ONLY = ("manifest.py", "_boot.py")  # of a board's folder: for a MicroPython that is built with it
 FOREIGN_HAL = {"unix": ("device", "rp2", "esp32"), "rp2": ("esp32",), "esp32": ("rp2",)}  # code for other chips
-ROOTS = ("hal.rp2.in_place", "hal.device.pack")  # what a board's own main.py imports beside main (flash_image.py)
+ROOTS = (
+    "hal.rp2.in_place",
+    "hal.rp2.names_in_place",
+    "hal.device.pack",
+)  # what a board's own main.py imports beside main (flash_image.py)
 TABLE_MODULE, TABLE_FILE = "parkgate/wire/p256_table.py", "p256.tbl"  # goes as plain data, which is read where it lies
 
 
@@ -55,7 +66,7 @@ def build(board: str, folder: Path | None = None) -> Path:
     files = {name: path.read_bytes() for name, path in sources(board).items()}
     stamp = hashlib.sha256(repr((MPY_FLAGS, ROOTS)).encode())
     steps = idioms, shrink, private_names, firmware_names, flat_modules
-    for maker in (*(str(step.__file__) for step in steps), firmware_names.DATA):
+    for maker in (__file__, *(str(step.__file__) for step in steps), firmware_names.DATA):
         stamp.update(Path(maker).read_bytes())
     for name, data in files.items():
         stamp.update(name.encode() + b"\0" + data)
@@ -69,6 +80,7 @@ def build(board: str, folder: Path | None = None) -> Path:
     of_source = small
     small, names = firmware_names.give(private_names.share(small), roots)
     names |= firmware_names.functions(of_source, small)
+    renamed = small
     small, flat = flat_modules.flatten(small)
     names = _with_flat_modules(names, flat)
     wanted = {f"{name}.mpy" for name in small}
@@ -80,9 +92,19 @@ def build(board: str, folder: Path | None = None) -> Path:
     for name, text in small.items():
         _compile(text, name, folder / f"{name}.mpy")
     (folder / TABLE_FILE).write_bytes(comb_table())
+    seldom = {short for dotted, short in flat.items() if dotted.startswith(SELDOM) and dotted not in USUAL}
+    leaving = {"leaving": sorted(flat_modules.named_by_texts(renamed, flat)), "seldom": sorted(seldom)}
+    (folder / LEAVING).write_text(json.dumps(leaving) + "\n")
     (folder / NAMES).write_text(json.dumps(names, indent=1) + "\n")
     (folder / STAMP).write_text(stamp.hexdigest())
     return folder
+
+
+def leaving(folder: Path) -> tuple[set[str], set[str]]:
+    """Of the modules in a folder that `build` made: those which are taken out of memory at times; and those which few
+    gateways need."""
+    found = json.loads((folder / LEAVING).read_text())
+    return set(found["leaving"]), set(found["seldom"])
 
 
 def _with_flat_modules(names: dict[str, str], flat: dict[str, str]) -> dict[str, str]:

@@ -35,11 +35,13 @@ class MpyError(ParkgateError):
 
 @dataclass
 class Module:
-    """`functions` are (bytecode, how many are directly inside), the outer before the inner; the first is the body."""
+    """`functions` are (bytecode, how many are directly inside), the outer before the inner; the first is the body.
+    `names` are the module's names, as bytes, or as their numbers for those that are the same in each MicroPython."""
 
     functions: list[tuple[bytes, int]] = field(default_factory=list)
     constants: int = 0
     texts: list[bytes] = field(default_factory=list)
+    names: list[bytes | int] = field(default_factory=list)
 
 
 class _Reader:
@@ -70,11 +72,10 @@ def parse(data: bytes) -> Module:
     if head[:2] != b"M\x06" or head[2] & 0x40:
         raise MpyError("not a .mpy file of version 6")
     names, constants = reader.number(), reader.number()
+    module = Module(constants=constants)
     for _ in range(names):
         length = reader.number()
-        if not length & 1:
-            reader.take((length >> 1) + 1)
-    module = Module(constants=constants)
+        module.names.append(length >> 1 if length & 1 else reader.take((length >> 1) + 1)[:-1])
     for _ in range(constants):
         _constant(reader, module)
     _function(reader, module)
@@ -136,6 +137,22 @@ def build(modules: dict[str, bytes]) -> bytes:
     block.extend(bytes(-(len(block) + len(index) + TAIL_BYTES) % 4))
     size = len(block) + len(index) + TAIL_BYTES
     return bytes(block + index) + MAGIC + struct.pack("<III", size, len(index), binascii.crc32(index))
+
+
+def places(block: bytes, end: int) -> dict[str, list[int]]:
+    """Name of each module in a block that ends at the address `end` → addresses of its functions' bytecode."""
+    size, length = struct.unpack_from("<II", block, len(block) - TAIL_BYTES + len(MAGIC))
+    at = size - TAIL_BYTES - length
+    found = {}
+    while at < size - TAIL_BYTES:
+        step, functions, _, _, name = struct.unpack_from("<HHHHB", block, at)
+        entries = at + 9 + name
+        begin = end - size
+        found[block[at + 9 : entries].decode()] = [
+            begin + struct.unpack_from("<I", block, entries + 8 * i)[0] for i in range(functions)
+        ]
+        at += step
+    return found
 
 
 def modules_in(block: bytes) -> dict[str, list[int]]:

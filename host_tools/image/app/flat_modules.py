@@ -46,6 +46,16 @@ def flatten(sources: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     return {flat[name]: readers[name].rewritten(flat) for name in kept}, flat
 
 
+def named_by_texts(sources: dict[str, str], flat: dict[str, str]) -> set[str]:
+    """Flat names of the modules that a text of the firmware names: those that are taken out of memory at times. Of a
+    module without a package, every text that is like its name counts."""
+    texts = {
+        node.value for text in sources.values() for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }  # fmt: skip
+    return {short for dotted, short in flat.items() if dotted in texts}
+
+
 def _has_inside(name: str, modules) -> bool:
     return any(other.startswith(name + ".") for other in modules)
 

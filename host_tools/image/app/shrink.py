@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
+WITH_OWN_NAMES = ("hal.rp2.names_in_place",)  # no other module may have a parameter that is called like one of these
 SMALL = 1 << 30  # a larger number is an object in the heap, and would be one at each place
 PURE_CALLS = ("namedtuple", "bytes", "tuple", "len", "const")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -44,7 +45,8 @@ def shrink(sources: dict[str, str], roots: tuple[str, ...] = ("main",)) -> dict[
     for name, module in modules.items():
         if (name, "") in live:
             _drop(module, {wanted for m, wanted in live if m == name})
-            _rename_parameters(module, keywords)
+            if name not in WITH_OWN_NAMES:
+                _rename_parameters(module, keywords)
             found[name] = module.text()
     return found
 
