@@ -36,7 +36,9 @@ class Floor:
         self._newest = {}  # (instrument, channel) → [value or None, mono_ms]
         self._registers = [self._find(item) for item in self._stations]  # of each: [(name, place), …]
         now_ms = self._mono_ms()
-        self._touched = [now_ms] * len(self._stations)
+        self._started_ms = now_ms
+        self._touched = {}  # number of a job → when something was entered for it
+        self._worked = [now_ms] * len(self._stations)  # when a register of the machine's work changed
         self.turned_ms = 0
         self.entries = 0
         self._load()
@@ -90,7 +92,7 @@ class Floor:
             if newest[2] and newest[0] is not None and newest[0] != values[i]:
                 for station, rows in enumerate(self._registers):
                     if place in [row[1] for row in rows]:
-                        self._touched[station] = taken_ms
+                        self._worked[station] = taken_ms
             newest[0], newest[1] = values[i], taken_ms
 
     def _load(self):
@@ -151,7 +153,12 @@ class Floor:
     def _enter(self, station, what, job, detail):
         number = self._append(station, what, job, detail)
         self.entries += 1
-        self._touched[station] = self._mono_ms()
+        if what == jobs.START:
+            self._touched[number] = self._mono_ms()
+        elif what == jobs.STOP or detail == [jobs.VOID]:
+            self._touched.pop(job, None)
+        elif job and what != jobs.CORRECTION:
+            self._touched[job] = self._mono_ms()
         if number % STATEMENT_EVERY == 0:
             for each in range(len(self._stations)):
                 self._state(each)
@@ -198,9 +205,14 @@ class Floor:
         shift = None
         if trust != RELATIVE_ONLY:
             shift = jobs.shift_of(self._ends[station], time_ms, self._stations[station]["utc_offset_min"])
-        for row in self.jobs.due(station, shift, now_ms - self._touched[station]):
+
+        def idle_ms(job):
+            return now_ms - max(self._worked[station], self._touched.get(job.number, self._started_ms))
+
+        for row in self.jobs.due(station, shift, idle_ms):
             self._append(station, *row)
             if row[0] == jobs.STOP:
+                self._touched.pop(row[1], None)
                 self._log.error("floor", "%s: job %d was closed by rule" % (self._stations[station]["name"], row[1]))
 
     def lines(self):

@@ -28,7 +28,7 @@ from host_tools.hub.stores.store import connect
 from host_tools.hub.verbs import enrol
 from host_tools.meters.load_curve import read as read_curve
 from host_tools.meters.meter_simulator import Faults, MeterBus, SimulatedMeter
-from host_tools.sim import workshop
+from host_tools.sim import sewing, workshop
 from host_tools.sim.simulate import SimulatedGateway
 from parkgate.errors import LinkError, ParkgateError, SettingsError
 
@@ -52,6 +52,7 @@ class Seat:
     name: str
     gateway: SimulatedGateway
     meters: MeterBus
+    people: sewing.People | None = None
     gateway_id: str = ""
     verified_before: int | None = None  # batches that the hub had of it when the demo began
     first_verified_s: float | None = None
@@ -222,10 +223,14 @@ def _start_gateways(args, stack: ExitStack, hub: Hub, broker: Broker, authority:
         settings = gateway_settings(name, device, broker.port, hub.about["public_key"], names)
         if authority:
             settings["broker"].update(tls="on", ca=authority.setting)
+        people = sewing.People(gateway)
+        stack.callback(people.stop)
+        settings["stations"] = sewing.stations(people.scanner.start())
         gateway.configure(workshop.furnish(settings, folder) if furnished else settings)
         stack.callback(gateway.kill)
         gateway.start()
-        seats.append(Seat(name, gateway, bus))
+        people.start()
+        seats.append(Seat(name, gateway, bus, people))
     database = connect(hub.folder)
     try:
         for seat in seats:
@@ -288,6 +293,9 @@ def _summary(seats: list[Seat], elapsed_s: float) -> dict:
         item["heap_limit_bytes"] = seat.gateway.heap_bytes
         item["first_verified_s"] = seat.first_verified_s and round(seat.first_verified_s, 1)
         item["meters"] = dict(seat.meters.counts)
+        if seat.people:
+            item["floor_entries"], item["floor_lots"] = seat.people.entries, seat.people.lots
+            item["floor_refused"] = seat.people.refused
         gateways[seat.name] = item
         problems += [f"{seat.name}: {problem}" for problem in _problems(item, seat)]
     return {"duration_s": round(elapsed_s, 1), "gateways": gateways, "problems": problems}

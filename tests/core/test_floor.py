@@ -233,7 +233,7 @@ def test_rules_close_what_was_forgotten():
     hours = 0
     while gateway.events()[-1][1] != jobs.SHIFT:
         gateway.now_ms += 600000
-        floor._touched[0] = gateway.now_ms
+        floor._worked[0] = gateway.now_ms
         floor._look(0)
         hours += 1
         true(hours < 60)

@@ -113,21 +113,23 @@ class Jobs:
             return (QUANTITY if word == "quantity" else TIME), int(value)
         raise EntryError("type void, quantity N, lot LOT or time UNIX_MS")
 
-    def due(self, station: int, shift, idle_ms: int) -> list:
+    def due(self, station: int, shift, idle_ms) -> list:
         """What the rules of a station ask for now, as [(what, job, detail), …]: `shift` is shift_of() or None,
-        `idle_ms` the time since anything was entered or counted there."""
+        `idle_ms(job)` the time since anything was entered for a job or counted by its machine."""
         found = []
         why = None
         if shift is not None and shift != self.shifts[station]:
             if self.shifts[station] is not None:
                 why = SHIFT_ENDED
             found.append((SHIFT, 0, shift))
-        minutes = self.stations[station]["idle_min"]
-        if why is None and minutes and idle_ms >= minutes * 60000:
-            why = IDLE
-        if why is not None:
-            return [(STOP, job.number, why) for job in self.at(station)] + found
-        return found
+        limit_ms = self.stations[station]["idle_min"] * 60000
+        stops = []
+        for job in self.at(station):
+            if why is not None:
+                stops.append((STOP, job.number, why))
+            elif limit_ms and idle_ms(job) >= limit_ms:
+                stops.append((STOP, job.number, IDLE))
+        return stops + found
 
     def apply(self, number: int, station: int, what: int, job, detail):
         """Take up an event that is in the journal."""
