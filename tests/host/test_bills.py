@@ -352,7 +352,11 @@ def test_the_verb_writes_what_can_be_checked(rig, hall, tmp_path, capsys):
     words = ["bill", "--data", str(rig.data_dir), "--month", "2026-10", "--tariff", str(path), "--gateway", "hall 3"]
     real = bills.bill
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bills, "bill", lambda *args: real(*args[:-1], LATER))
+        patch.setattr(
+            bills,
+            "bill",
+            lambda db, gw, month, prices, sha256, place, _now_ms: real(db, gw, month, prices, sha256, place, LATER),
+        )
         assert cli.main([*words, "--out", str(tmp_path / "out")]) == 0
         assert "744 kWh at 0.164: 122.02" in capsys.readouterr().out
         assert cli.main([*words, "--json"]) == 0

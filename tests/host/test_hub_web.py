@@ -1,10 +1,12 @@
 """The page and its JSON: right, safe, and as a person sees it in a browser."""
 
 import contextlib
+import json
 import shutil
 import socket
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -318,3 +320,25 @@ def test_the_page_of_a_place_that_is_not_there(hall, browser):
     page.goto(hall.url + "/place?id=00")
     page.wait_for_selector("text=no such gateway")
     context.close()
+
+
+def test_the_bill_of_a_month(hall, browser):
+    month = time.strftime("%Y-%m", time.gmtime(hall.now_ms / 1000 + 7 * 3600))
+    folder = Path(hall.hub.data_dir) / "tariffs"
+    folder.mkdir()
+    with page_of(browser, hall.url, hall.place + "&span=month") as page:
+        page.wait_for_selector("#bills >> text=no tariff for this month")
+    prices = {"from": month, "to": None, "energy": [{"name": "Energy", "price": "0.164"}]}
+    text = json.dumps({"tariff": "industry", "currency": "USD", "rounding": "0.01", "versions": [prices]})
+    (folder / "industry.json").write_text(text)
+    with page_of(browser, hall.url, hall.place + "&span=month") as page:
+        page.click("#bills a:has-text('industry (USD)')")
+        page.wait_for_selector("text=Not complete: this is no final bill")
+        assert "the month is not over" in page.locator(".state").inner_text()
+        assert page.locator("tfoot td").last.inner_text()
+        assert "press, behind main" in page.locator("body").inner_text()
+        assert page.locator("h1").evaluate("node => getComputedStyle(node).fontFamily").startswith("system-ui"), (
+            "styled"
+        )
+        csv = httpx.get(page.url + "&form=registers")
+        assert csv.headers["content-type"].startswith("text/csv") and csv.text.count("\r\n") >= 3

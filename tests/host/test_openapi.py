@@ -77,6 +77,18 @@ def test_every_answer_is_as_described(server, filled):  # noqa: F811
     check("/api/gateways/{id}/proof", f"{start}/proof?series=3&from={hour}&to={hour + 3_600_000}")
     check("/api/gateways/{id}/proof", f"{start}/proof?series=99&from=0&to=900000", "404")
     check("/api/gateways/{id}/proof", f"{start}/proof?series=3&from=1&to=900000", "400")
+    (filled[0] / "tariffs").mkdir()
+    prices = {"from": "2020-01", "to": None, "energy": [{"name": "E", "price": "0.1"}]}
+    text = json.dumps({"tariff": "t", "currency": "USD", "rounding": "0.01", "versions": [prices]})
+    (filled[0] / "tariffs" / "t.json").write_text(text)
+    (filled[0] / "tariffs" / "bad.json").write_text("{}")
+    assert [each["fault"] is None for each in check("/api/tariffs", "/api/tariffs")["tariffs"]] == [False, True]
+    bill = "/api/gateways/{id}/bill"
+    assert check(bill, f"{start}/bill?month=2023-11&tariff=t.json")["lines"][0]["registers"]
+    check(bill, f"{start}/bill?month=2023-11&tariff=bad.json", "400")
+    check(bill, f"{start}/bill?month=2023-11&tariff=../t.json", "400")
+    check(bill, f"{start}/bill?month=2023&tariff=t.json", "400")
+    check(bill, "/api/gateways/zz/bill?month=2023-11&tariff=t.json", "404")
     check("/api/gateways/{id}", "/api/gateways/zz", "404")
 
 

@@ -85,8 +85,8 @@ def _parts(book: Book, gateway: dict, series: list[tuple], spans, now_ms: int) -
         if quantity == POWER:
             old_ms = None if last_ms is None or trust == RELATIVE_ONLY else now_ms - last_ms
             fresh = old_ms is not None and old_ms <= max(FRESH_MS, 3 * (row_ms or 0)) and quality == 0
-            known = fresh and value is not None
-            parts.append({"value_mw": milli(value, scale) if known else 0, "known": int(known), "of": 1})
+            milliwatt = milli(value, scale) if fresh and value is not None else None
+            parts.append({"value_mw": milliwatt or 0, "known": int(milliwatt is not None), "of": 1})
         else:
             # Separate questions: these stretches overlap, and a question's stretches touch.
             parts.append([energy_of(*book.ask(number, [span])[0], scale, span, now_ms) for span in spans])

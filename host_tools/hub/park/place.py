@@ -68,6 +68,10 @@ def view(
     behind = meters.load(db)
     inside, _ = meters.contained(energies, behind)
     name = db.execute("SELECT name FROM gateway WHERE gw = ?", (gw,)).fetchone()[0]
+
+    def drawn(asked) -> list[dict]:
+        return [answers.bar(piece, whole, tz) for piece, whole in asked]
+
     return {
         "zone": tz.key, "span": span, "unit": unit, "now_ms": now_ms,
         "from_ms": begin, "to_ms": end, "from": zone.label(begin, tz), "to": zone.label(end, tz),
@@ -77,11 +81,11 @@ def view(
         "total": _total([energies[meter] for meter in inside], bars, now_ms, tz),
         "compared": _compared(book, [found[ENERGY][meter] for meter in inside], before, (begin, end), now_ms, tz),
         "energy": [
-            {**_about(row), "inside": meter in inside, "bars": [answers.bar(*each, tz) for each in asked]}
+            {**_about(row), "inside": meter in inside, "bars": drawn(asked)}
             for meter, rows in energies.items() for row, asked in rows
         ],
         "power": [
-            {**_about(row), "bars": [answers.bar(piece, whole, tz) for piece, whole in _asked(book, row, unit, bars)]}
+            {**_about(row), "bars": drawn(_asked(book, row, unit, bars))}
             for rows in found[POWER].values() for row in rows
         ],
         "states": [
@@ -131,7 +135,8 @@ def _total(of: list, bars, now_ms: int, tz: ZoneInfo) -> dict:
     the whole: what an edge takes from one bar it gives to the next."""
     flat = [(row, asked) for rows in of for row, asked in rows]
     made = [
-        {**answers.added([answers.energy_of(*asked[i], row["scale"], span, now_ms) for row, asked in flat]),
+        {**answers.added([answers.energy_of(asked[i][0], asked[i][1], row["scale"], span, now_ms)
+                          for row, asked in flat]),
          "from_ms": span[0], "to_ms": span[1], "from": zone.label(span[0], tz), "to": zone.label(span[1], tz)}
         for i, span in enumerate(bars)
     ]  # fmt: skip

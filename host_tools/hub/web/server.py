@@ -11,6 +11,7 @@
     /api/gateways/ID/view              ?span=year|month|week|day|hour &at=2026-11-28: one stretch of time (park_pages)
     /api/gateways/ID/proof             ?series=1 &from=MS &to=MS: the registers that a sum rests on
     /api/gateways/ID/batches/EPOCH/SEQ the signed bytes of a batch
+    /bill, /api/tariffs, /api/gateways/ID/bill   what a month costs (bill_pages)
     /api/park                          power now, energy today, what is off and what needs a person
     /lots, /api/lots…                  what the workshops made (lot_pages)
     /api/export                        readings as a file: as `parkgate export` (export_pages)
@@ -44,6 +45,7 @@ from host_tools.hub.service import Hub, now_unix_ms
 from host_tools.hub.stores.damaged import Damaged
 from host_tools.hub.stores.store import DATABASE_FILE, connect
 from host_tools.hub.web import connections, guards
+from host_tools.hub.web.bill_pages import BillPages
 from host_tools.hub.web.export_pages import ExportPages
 from host_tools.hub.web.log_pages import LogPages
 from host_tools.hub.web.lot_pages import LotPages
@@ -77,6 +79,7 @@ def make_app(hub: Hub, ready=None, names: Sequence[str] = (), base_path: str = "
 
     pages = Pages(hub)
     park = ParkPages(hub, pages.questions)
+    bill = BillPages(hub, pages.questions)
     middleware = [
         Middleware(guards.SafeHeaders),
         Middleware(guards.OwnHost, names=names),
@@ -97,6 +100,9 @@ def make_app(hub: Hub, ready=None, names: Sequence[str] = (), base_path: str = "
             Route("/api/gateways/{id}/energy", park.energy),
             Route("/api/gateways/{id}/view", park.view),
             Route("/api/gateways/{id}/proof", park.proof),
+            Route("/api/gateways/{id}/bill", bill.json),
+            Route("/api/tariffs", bill.tariffs),
+            Route("/bill", bill.page),
             Route("/api/park", park.overview),
             Route("/api/export", ExportPages(hub).export),
             Route("/metrics", Metrics(hub).metrics),

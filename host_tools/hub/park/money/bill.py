@@ -146,7 +146,10 @@ def _all_at_one_price(energy: Energy, quantity: Range, rounding: Fraction) -> di
         limit = Fraction(step.up_to_kwh or 0)
         if quantity.least <= limit and (quantity.most is None or limit < quantity.most):
             costs += [step.price * limit, behind.price * limit]
-    prices = sorted({price_of(quantity.least), *([] if quantity.most is None else [price_of(quantity.most)])})
+    prices = (
+        [price_of(quantity.least)] if quantity.most is None else [price_of(quantity.least), price_of(quantity.most)]
+    )
+    prices = sorted(set(prices))
     amount = Range(min(costs), None if quantity.most is None else max(costs))
     words = " or ".join(decimal(price) for price in prices)
     return _made("energy", energy.name, quantity, "kWh", words, amount, rounding)

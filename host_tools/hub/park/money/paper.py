@@ -20,7 +20,7 @@ READINGS = (
 
 def lines_csv(bill: dict) -> str:
     """One row a line, and the total. What nobody can say is empty."""
-    rows = [HEADINGS]
+    rows: list[tuple] = [HEADINGS]
     for line in bill["lines"]:
         pairs = [line[key][end] for key in ("quantity", "exact", "amount") for end in ("least", "most")]
         rows.append((line["kind"], line["name"], *pairs[:2], line["unit"], line["price"], *pairs[2:]))
@@ -31,7 +31,7 @@ def lines_csv(bill: dict) -> str:
 
 def registers_csv(bill: dict) -> str:
     """One row a register reading that a line rests on: which batch signed it, and where the log has that."""
-    rows = [READINGS]
+    rows: list[tuple] = [READINGS]
     for line in bill["lines"]:
         for one in line["registers"]:
             for edge in ("begin", "end"):
@@ -68,7 +68,7 @@ def page(bill: dict, style_address: str | None = None) -> str:
     if style_address is None:
         style = f"<style>{_STYLE.read_text(encoding='utf-8')}</style>"
     else:
-        style = f'<link rel="stylesheet" href="{escape(style_address)}">'
+        style = f'<link rel="stylesheet" href="{escape(style_address)}"><link rel="icon" href="/static/icon.svg">'
     tariff = bill["tariff"]
     words = {
         **{name: bill[name] for name in ("gateway", "month", "id", "from", "to", "zone", "currency", "sha256")},

@@ -13,6 +13,7 @@ let shown = null; // the answer that is drawn
 let gateway = null;
 let asked = 0;
 let timer = null;
+let tariffs = null;
 
 // Where we are: id, span, at (a date, or nothing for now), meter (a series, or nothing for the total), bar (its begin in ms).
 function state() {
@@ -125,6 +126,7 @@ function draw() {
   drawBars();
   drawPower();
   drawStates();
+  drawBills();
   drawProof();
 }
 
@@ -334,6 +336,24 @@ function proofOf(one, id) {
     el("div", { class: "registers" }, edge("Register at", one.begin), edge("Register at", one.end)),
     one.jumps.length ? el("ul", { class: "jumps" }, one.jumps.map((jump) => el("li", {}, `${jump.what} at ${at(jump.time_ms)}: from ${shownAs(jump.before)} to ${shownAs(jump.value)}, counted as ${jump.grown === null ? "unknown" : shownAs(jump.grown)} (`,
       el("a", { href: `api/gateways/${id}/batches/${jump.epoch}/${jump.seq}`, download: `batch-${jump.seq}.cose` }, `signed in batch ${jump.seq}`), ")"))) : "");
+}
+
+// A month's bill by each tariff of the hub that has prices for it.
+async function drawBills() {
+  const box = byId("bills"), { span, id } = state();
+  box.hidden = span !== "month";
+  if (box.hidden) return;
+  if (tariffs === null) {
+    try { tariffs = (await json("/api/tariffs")).tariffs; } catch (error) { return; }
+  }
+  const month = shown.from.slice(0, 7);
+  const address = (one, form) => `/bill?id=${id}&month=${month}&tariff=${encodeURIComponent(one.file)}${form ? `&form=${form}` : ""}`;
+  const fits = tariffs.filter((one) => !one.fault && one.from <= month && (!one.to || month <= one.to));
+  box.replaceChildren(el("h3", {}, `Bill of ${TITLES.month(shown.from)}`),
+    ...fits.map((one) => el("p", {}, el("a", { href: address(one) }, `${one.name} (${one.currency})`), ": ",
+      el("a", { href: address(one, "lines") }, "lines as CSV"), ", ", el("a", { href: address(one, "registers") }, "register readings as CSV"))),
+    ...tariffs.filter((one) => one.fault).map((one) => el("p", { class: "quiet" }, `${one.file} is no tariff: ${one.fault}`)),
+    fits.length ? "" : el("p", { class: "quiet" }, "The hub has no tariff for this month. Put tariff files into the folder ", el("code", {}, "tariffs"), " of its data; ", el("code", {}, "parkgate tariff check"), " checks them."));
 }
 
 // What is known of the meters themselves.
