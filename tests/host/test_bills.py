@@ -205,6 +205,7 @@ def test_flat_with_fixed_charge_and_tax(rig, hall):
     assert amounts(found) == (
         [("Energy", "234.567", "38.47"), ("Service", "1", "12.00"), ("VAT", "50.47", "5.05")], "55.52",
     )  # fmt: skip
+    assert [line["price"] for line in found["lines"]] == ["0.164", "12", "10 %"]
     assert found["lines"][0]["exact"]["least"] == "38.468988" and found["percent_of_time_read"] == "100.00"
     (register,) = found["lines"][0]["registers"]
     begin, end = register["begin"]["before"], register["end"]["before"]

@@ -103,7 +103,9 @@ def lines_of(found: Month, version: Version, rounding: Fraction, kwh: Fraction) 
     before = total(lines, rounding)
     for name, percent in version.tax:
         of = Range(Fraction(before["least"]), None if before["most"] is None else Fraction(before["most"]))
-        lines.append({**_line("tax", name, of, "percent of the lines above", percent / 100, rounding), "runs": []})
+        amount = Range(of.least * percent / 100, None if of.most is None else of.most * percent / 100)
+        words = f"{decimal(percent)} %"
+        lines.append({**_made("tax", name, of, "of the lines above", words, amount, rounding), "runs": []})
     return lines
 
 

@@ -232,7 +232,7 @@ function drawHeadline(whole) {
     " ", el("button", { type: "button", class: "button", onclick: () => go({ bar: "all" }, true) }, "Proof"));
   const { compared } = shown, before = shown.to_ms > shown.now_ms ? compared.by_then : compared.whole;
   const [then] = energyText(before);
-  const fits = whole.known && whole.known === whole.of && before.known && before.known === before.of && before.of === whole.of;
+  const fits = whole.percent >= 95 && before.percent >= 95 && whole.known && whole.known === whole.of && before.known && before.known === before.of && before.of === whole.of;
   const a = whole.least_mwh + whole.most_mwh, b = before.least_mwh + before.most_mwh;
   byId("compared").textContent = !before.known ? `Nothing is known of ${BEFORE[span]}.`
     : `${fits && b ? `${a >= b ? "+" : "−"}${decimals(Math.abs(a / b - 1) * 100, 1)} % against ` : ""}${then} kWh ${BEFORE[span]}`
