@@ -375,6 +375,6 @@ def test_the_verb_writes_what_can_be_checked(rig, hall, tmp_path, capsys):
     assert [row[2] for row in registers[1:]] == ["begin", "end"] and registers[1][6] == "1000000"
     page = (tmp_path / "out" / "bill.html").read_text()
     assert "&lt;b&gt;" in page and "<b>." not in page and "http" not in page.replace("http-equiv", "")
-    assert paper.page(found, "/static/bill.css").count("<style") == 0
+    assert paper.page(found, "static/bill.css").count("<style") == 0
     assert cli.main([*words[:4], "2026-13", *words[5:]]) == 2
     assert "is no month" in capsys.readouterr().err

@@ -26,7 +26,7 @@ from parkgate.errors import SettingsError
 
 FOLDER = "tariffs"
 FILES_MAX = 100
-STYLE = "/static/bill.css"
+STYLE = "static/bill.css"
 
 
 class BillPages:

@@ -68,7 +68,7 @@ def page(bill: dict, style_address: str | None = None) -> str:
     if style_address is None:
         style = f"<style>{_STYLE.read_text(encoding='utf-8')}</style>"
     else:
-        style = f'<link rel="stylesheet" href="{escape(style_address)}"><link rel="icon" href="/static/icon.svg">'
+        style = f'<link rel="stylesheet" href="{escape(style_address)}"><link rel="icon" href="static/icon.svg">'
     tariff = bill["tariff"]
     words = {
         **{name: bill[name] for name in ("gateway", "month", "id", "from", "to", "zone", "currency", "sha256")},

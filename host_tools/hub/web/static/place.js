@@ -344,10 +344,10 @@ async function drawBills() {
   box.hidden = span !== "month";
   if (box.hidden) return;
   if (tariffs === null) {
-    try { tariffs = (await json("/api/tariffs")).tariffs; } catch (error) { return; }
+    try { tariffs = (await json("api/tariffs")).tariffs; } catch (error) { return; }
   }
   const month = shown.from.slice(0, 7);
-  const address = (one, form) => `/bill?id=${id}&month=${month}&tariff=${encodeURIComponent(one.file)}${form ? `&form=${form}` : ""}`;
+  const address = (one, form) => `bill?id=${id}&month=${month}&tariff=${encodeURIComponent(one.file)}${form ? `&form=${form}` : ""}`;
   const fits = tariffs.filter((one) => !one.fault && one.from <= month && (!one.to || month <= one.to));
   box.replaceChildren(el("h3", {}, `Bill of ${TITLES.month(shown.from)}`),
     ...fits.map((one) => el("p", {}, el("a", { href: address(one) }, `${one.name} (${one.currency})`), ": ",
