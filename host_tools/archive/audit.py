@@ -38,6 +38,7 @@ import html
 import json
 import re
 import sys
+from base64 import b64encode
 from bisect import bisect_left, bisect_right
 from datetime import datetime, timezone
 from itertools import pairwise
@@ -112,6 +113,19 @@ REASONS = {
     "place_conflict": (WITNESSED, WRONG, "What the hub signed about places contradicts itself."),
     "place_unlinked": (WITNESSED, NOT_SHOWN, "A statement of the hub about a place is missing between two others."),
     "exchange_differs": (WITNESSED, WRONG, "The hub's record of an exchange differs from what the gateways signed."),
+    "stamp_malformed": (WITNESSED, WRONG, "A time stamp cannot be read."),
+    "stamp_imprint": (WITNESSED, WRONG, "A time stamp is of something else than the checkpoint that the hub names."),
+    "stamp_signers": (WITNESSED, WRONG, "A time stamp has not exactly one signature."),
+    "stamp_algorithm": (WITNESSED, WRONG, "A time stamp uses a method that is too weak, or not known here."),
+    "stamp_attributes": (WITNESSED, WRONG, "What an authority signs with each time stamp is missing."),
+    "stamp_digest": (WITNESSED, WRONG, "A time stamp was changed after it was signed."),
+    "stamp_certificate": (WITNESSED, WRONG, "A time stamp does not come with the certificate that it names."),
+    "stamp_usage": (WITNESSED, WRONG, "The certificate under a time stamp is not for time stamps alone."),
+    "stamp_validity": (WITNESSED, WRONG, "The certificate was not valid at the time that the stamp tells."),
+    "stamp_signature": (WITNESSED, WRONG, "The signature under a time stamp does not hold."),
+    "stamp_root": (WITNESSED, WRONG, "A time stamp is of a checkpoint that this log does not have."),
+    "stamp_order": (WITNESSED, WRONG, "A time stamp tells an earlier time than the one before it in the log."),
+    "post_dated": (WITNESSED, WRONG, "Readings are dated later than a time by which they were signed."),
     "claim_differs": (WITNESSED, WRONG, "A gateway confirmed another log than this one."),
     "no_witness": (WITNESSED, NOT_SHOWN, "No gateway has confirmed this log yet."),
 }
@@ -123,7 +137,7 @@ COMPARED = {
 }
 CHECKS = (
     "form", "statement", "members", "keys", "signatures", "chain", "counters", "gaps", "beats", "forks", "columns",
-    "energy", "log", "hub statements", "places",
+    "energy", "log", "hub statements", "places", "time stamps",
 )  # fmt: skip
 
 
@@ -907,7 +921,7 @@ class Audit:
         self.gateways, self.energy, self.witnesses = [], [], []
         self.skipped: dict[str, str] = {}
         self.log: Any = None
-        self.places = Places(self)
+        self.places, self.times = Places(self), Times(self)
         try:
             self.zip = Zip(file)
             need("statement.cbor" in self.zip.places, "no statement")
@@ -955,7 +969,11 @@ class Audit:
         self.vouched = holds and self._trusts(kid)
 
     def _trusts(self, kid):
-        return any(len(text) >= 16 and kid.hex().startswith(text) for text in self.trusted)
+        return self.names(kid.hex())
+
+    def names(self, identity):
+        """Whether the auditor named this id."""
+        return any(len(text) >= 16 and identity.startswith(text) for text in self.trusted)
 
     def _members(self):
         listed = [member[0] for member in self.told["members"]]
@@ -988,7 +1006,7 @@ class Audit:
         there = [gateway["id"].hex() for gateway in self.told["gateways"]]
         hub = hashlib.sha256(b"").hexdigest() if not self.told["key"] else _thumbprint(self.told["key"])
         for text in self.trusted:
-            if not any(kid.startswith(text) for kid in [*there, hub]):
+            if not any(kid.startswith(text) for kid in [*there, hub, *self.times.ids()]):
                 self.fault("gateway_absent", text[:64])
 
     # The log (SPEC 14.5).
@@ -996,13 +1014,15 @@ class Audit:
     def _log(self):
         if not any(name.startswith("log/") for name in self.zip.places):
             self.fault("no_log", "")
-            self.skipped.update(dict.fromkeys(("log", "hub statements", "places"), "the archive carries no log"))
+            self.skipped.update(dict.fromkeys(CHECKS[-4:], "the archive carries no log"))
             return
         if LogPart.STATEMENTS not in self.zip.places:
             self.skipped["hub statements"] = "the archive carries none"
         self.log = LogPart(self)
         if not self.places.known:
             self.skipped["places"] = "the archive carries none"
+        if not self.times.met:
+            self.skipped["time stamps"] = "the archive carries none"
 
     def _witnessed(self):
         if self.log:
@@ -1050,6 +1070,7 @@ class Audit:
             "energy": self.energy[:ENERGY_ROWS_MAX],
             "hub_statements": self.log.says if self.log else [],
             "places": self.places.summary(),
+            "time": self.times.summary(),
         }
 
 
@@ -1229,6 +1250,8 @@ class ChainAudit:
         self.end = "unproven"
         self.faults = 0
         self.boundary: Any = None  # the batch before, while it is not decoded
+        self.times: list[tuple] = []  # of each batch: seq, time or None, [(size, root) of the logs that it confirms]
+        self.leaves: dict[int, int] = {}  # seq → index in the log
 
     def fault(self, reason, where):
         self.audit.fault(reason, f"{self.label} {where}")
@@ -1309,6 +1332,7 @@ class ChainAudit:
         self.batches += 1
         gateway.batches += 1
         gateway.readings += batch.readings
+        self.times.append((batch.seq, batch.time_ms(), []))
         for event in batch.events:
             self._event(event)
         if batch.schema is not None:
@@ -1349,6 +1373,7 @@ class ChainAudit:
                 self.gateway.counter_events.setdefault((event[1], event[2]), []).append(when[0])
         elif self.audit.log and event[0] == 32 and len(event) == 3 and is_uint(event[1]) and is_bytes(event[2], 32):
             self.audit.log.claims.append((self.gateway, event[1], event[2]))
+            self.times[-1][2].append((event[1], event[2]))
 
     def _decode_boundary(self):
         batch, self.boundary = self.boundary, None
@@ -1511,6 +1536,8 @@ class LogPart:
                 if len(self.says) < HUB_STATEMENTS_MAX:
                     self.says.append(row)
                 self.audit.places.take(place, digest, kind, time_ms, facts)
+                if kind == "stamped" and log_id == self.log_id:
+                    self.audit.times.take(place, log_id, index, facts)
                 continue
             self.audit.fault(reason, f"#{place}")
             faults += 1
@@ -1554,13 +1581,16 @@ class LogPart:
         if self.wanted is None:
             return
         wanted = {size for _, size, _ in self.claims if self.first <= size <= self.size}
+        wanted |= {stamp["size"] for stamp in self.audit.times.stamps}
         sizes = [1 << bit for bit in range(61, -1, -1) if self.first >> bit & 1]
         stack, count, roots = list(zip(sizes, self.frontier)), self.first, {}
         if count in wanted and count:
             roots[count] = _fold(stack)
         met = []
         for entry in self._each():
-            self.wanted.pop(entry, None)
+            if entry in self.wanted:
+                chain, seq = self.wanted.pop(entry)
+                chain.leaves[seq] = count
             if entry in self.said and self.said[entry][0] in (None, count):
                 met.append(self.said.pop(entry)[1])
             node, width = hashlib.sha256(b"\0" + entry).digest(), 1
@@ -1580,6 +1610,7 @@ class LogPart:
             return
         for row in met:
             row["in_log"] = True
+        self.audit.times.finish(roots, {row["index"] for row in met if row["log"] == self.log_id.hex()})
         if self.audit.kept is not None and self.signature_holds:
             self.proven, self.entries = True, b"".join(self._each())
         newest = {}
@@ -1710,6 +1741,335 @@ def _fold(stack):
     for _, left in reversed(stack[:-1]):
         node = hashlib.sha256(b"\1" + left + node).digest()
     return node
+
+
+# Time stamps (RFC 3161, in CMS, RFC 5652; SPEC 13.10). All in plain Python: the same with `cryptography` and without.
+
+TST_INFO = bytes.fromhex("2a864886f70d0109100104")
+_SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
+_ATTRIBUTES = {bytes.fromhex(oid): name for oid, name in (
+    ("2a864886f70d010903", "type"), ("2a864886f70d010904", "digest"), ("2a864886f70d010910020c", "certificate"),
+    ("2a864886f70d010910022f", "certificate 2"))}  # fmt: skip
+_HASHES = {bytes.fromhex("6086480165030402" + end): name for end, name in (
+    ("01", "sha256"), ("02", "sha384"), ("03", "sha512"))}  # fmt: skip
+# Signature algorithm → (kind of key, its hash or None where that stands elsewhere).
+_SIGNING: dict[bytes, tuple[str, Any]] = {bytes.fromhex("2a864886f70d0101" + end): ("RSA", name) for end, name in (
+    ("01", None), ("0b", "sha256"), ("0c", "sha384"), ("0d", "sha512"))}  # fmt: skip
+_SIGNING.update({bytes.fromhex("2a8648ce3d0403" + end): ("EC", name) for end, name in (
+    ("02", "sha256"), ("03", "sha384"), ("04", "sha512"))})  # fmt: skip
+_RSA_KEY, _EC_KEY = bytes.fromhex("2a864886f70d010101"), bytes.fromhex("2a8648ce3d0201")
+_EXTENDED_USE, _TIME_STAMPING = bytes.fromhex("551d25"), bytes.fromhex("300a06082b06010505070308")
+# Curve → (p, n, b, G); a is -3.
+CURVES = {
+    bytes.fromhex("2a8648ce3d030107"): (P, N, B, G),
+    bytes.fromhex("2b81040022"): (
+        2**384 - 2**128 - 2**96 + 2**32 - 1,
+        0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973,
+        0xB3312FA7E23EE7E4988E056BE3F82D19181D9C6EFE8141120314088F5013875AC656398D8A2ED19D2A85C8EDD3EC2AEF,
+        (
+            0xAA87CA22BE8B05378EB1C71EF320AD746E1D3B628BA79B9859F741E082542A385502F25DBF55296C3A545E3872760AB7,
+            0x3617DE4A96262C6F5D9E98BF9292DC29F8F41DBD289A147CE9DA3113B5F0B8C00A60B1CE1D7E819D7A431D7C90EA0E5F,
+        ),
+    ),
+}
+DATES_APART_MS = 180_000_000  # a batch is called late that is dated so long before its first proof: 50 hours
+CLOCK_MS = 60_000  # a gateway's clock may be so far ahead
+CHAIN_LENGTH_MAX = 5
+
+
+def der(data, at=0):
+    """(tag, contents, the whole element, offset behind it) of the DER element at `at`."""
+    need(at + 2 <= len(data) and data[at] & 31 != 31, "stamp_malformed")
+    begin, n = at + 2, data[at + 1]
+    if n > 127:
+        size = n & 127
+        n = int.from_bytes(data[begin : begin + size], "big")
+        begin += size
+        need(1 <= size <= 4 and n > 127 and n >> 8 * (size - 1), "stamp_malformed")
+    need(begin + n <= len(data), "stamp_malformed")
+    return data[at], data[begin : begin + n], data[at : begin + n], begin + n
+
+
+def elements(data):
+    """[(tag, contents, whole)] of the elements that stand one behind the other."""
+    found, at = [], 0
+    while at < len(data):
+        tag, contents, whole, at = der(data, at)
+        found.append((tag, contents, whole))
+    return found
+
+
+def inside(element, tag, least=0):
+    """The elements inside one with this tag, at least so many."""
+    need(element[0] == tag, "stamp_malformed")
+    found = elements(element[1])
+    need(len(found) >= least, "stamp_malformed")
+    return found
+
+
+def valued(element, tag):
+    """The contents of an element with this tag."""
+    need(element[0] == tag, "stamp_malformed")
+    return element[1]
+
+
+def stamp_time(element):
+    """A UTCTime or GeneralizedTime in Unix ms."""
+    text = element[1].decode("latin-1")
+    if element[0] == 0x17 and re.fullmatch(r"\d{12}Z", text):
+        text = ("19" if text[:2] >= "50" else "20") + text
+    found = re.fullmatch(r"(\d{14})(?:\.(\d{1,9}))?Z", text)
+    need(element[0] in (0x17, 0x18) and found, "stamp_malformed")
+    try:
+        moment = datetime.strptime(found[1], "%Y%m%d%H%M%S").replace(tzinfo=timezone.utc)
+    except ValueError:
+        raise Malformed("stamp_malformed") from None
+    return int(moment.timestamp()) * 1000 + int((found[2] or "0").ljust(3, "0")[:3])
+
+
+class Certificate:
+    """An X.509 certificate, as far as a time stamp needs it."""
+
+    def __init__(self, data):
+        self.data, self.id = data, hashlib.sha256(data).hexdigest()
+        body, algorithm, signature = inside(der(data), 0x30, 3)[:3]
+        self.body, self.algorithm, self.signature = body[2], algorithm, valued(signature, 3)[1:]
+        fields = inside(body, 0x30, 7)
+        serial, _, issuer, validity, subject, key = fields[fields[0][0] == 0xA0 :][:6]
+        self.serial, self.issuer, self.subject = valued(serial, 2), issuer[2], subject[2]
+        self.from_ms, self.to_ms = (stamp_time(each) for each in inside(validity, 0x30, 2)[:2])
+        (kind, *parameters), bits = inside(inside(key, 0x30, 2)[0], 0x30, 1), inside(key, 0x30, 2)[1]
+        self.key_kind, self.key = valued(kind, 6), valued(bits, 3)[1:]
+        self.curve = parameters[0][1] if parameters else b""
+        self.usage = None
+        for extension in (e for field in fields if field[0] == 0xA3 for e in inside(inside(field, 0xA3, 1)[0], 0x30)):
+            name, *rest = inside(extension, 0x30, 2)
+            if name[1] == _EXTENDED_USE:
+                self.usage = rest[0][1] == b"\xff" and len(rest) == 2 and rest[1][1]
+
+    def holds(self, algorithm, digest, message, signature):
+        """Whether `signature` is by this certificate's key. `digest` is the hash where the algorithm names none."""
+        named = _SIGNING.get(inside(algorithm, 0x30, 1)[0][1])
+        need(named, "stamp_algorithm")
+        digest = named[1] or digest
+        if named[0] == "RSA":
+            need(self.key_kind == _RSA_KEY, "stamp_algorithm")
+            modulus, exponent = (int.from_bytes(valued(e, 2), "big") for e in inside(der(self.key), 0x30, 2)[:2])
+            size = (modulus.bit_length() + 7) // 8
+            need(2048 <= modulus.bit_length() <= 8192 and exponent > 2 and exponent < 1 << 32, "stamp_algorithm")
+            oid = next(oid for oid, name in _HASHES.items() if name == digest)
+            told = hashlib.new(digest, message).digest()
+            told = bytes([0x30, 17 + len(told), 0x30, 13, 6, 9]) + oid + bytes([5, 0, 4, len(told)]) + told
+            padded = b"\0\1" + b"\xff" * (size - len(told) - 3) + b"\0" + told
+            return len(signature) == size and pow(
+                int.from_bytes(signature, "big"), exponent, modulus
+            ) == int.from_bytes(padded, "big")
+        need(self.key_kind == _EC_KEY and self.curve in CURVES, "stamp_algorithm")
+        try:
+            r, s = (int.from_bytes(valued(each, 2), "big") for each in inside(der(signature), 0x30, 2))
+        except (Malformed, ValueError):
+            return False
+        return ec_holds(CURVES[self.curve], self.key, r, s, hashlib.new(digest, message).digest())
+
+
+def ec_holds(curve, key, r, s, digest):
+    """ECDSA (FIPS 186-5) on a curve with a = -3, slowly."""
+    p, n, b, g = curve
+    size = (p.bit_length() + 7) // 8
+    x, y = int.from_bytes(key[1 : 1 + size], "big"), int.from_bytes(key[1 + size :], "big")
+    if key[:1] != b"\4" or len(key) != 1 + 2 * size or x >= p or y >= p or (y * y - x**3 + 3 * x - b) % p:
+        return False
+    if not (0 < r < n and 0 < s < n):
+        return False
+    e = int.from_bytes(digest, "big") >> max(0, 8 * len(digest) - n.bit_length())
+    inverse = pow(s, -1, n)
+
+    def add(one, other):
+        if one is None or other is None:
+            return one or other
+        if one[0] == other[0]:
+            if (one[1] + other[1]) % p == 0:
+                return None
+            slope = (3 * one[0] * one[0] - 3) * pow(2 * one[1], -1, p)
+        else:
+            slope = (other[1] - one[1]) * pow(other[0] - one[0], -1, p)
+        x3 = (slope * slope - one[0] - other[0]) % p
+        return x3, (slope * (one[0] - x3) - one[1]) % p
+
+    u, v, both, found = e * inverse % n, r * inverse % n, add(g, (x, y)), None
+    for bit in range(n.bit_length() - 1, -1, -1):
+        found = add(found, found)
+        pick = (u >> bit & 1) + 2 * (v >> bit & 1)
+        if pick:
+            found = add(found, (None, g, (x, y), both)[pick])
+    return found is not None and found[0] % n == r
+
+
+def read_stamp(token, imprint):
+    """{gen_ms, accuracy_ms, chain: certificates from the signer's up} of a token over SHA-256 = imprint; Malformed with
+    the reason of SPEC 14.6."""
+    kind, content = inside(der(token), 0x30, 2)[:2]
+    need(kind[1] == _SIGNED_DATA and der(token)[3] == len(token), "stamp_malformed")
+    fields = inside(inside(content, 0xA0, 1)[0], 0x30, 4)
+    inner = inside(fields[2], 0x30, 2)
+    need(inner[0][1] == TST_INFO, "stamp_malformed")
+    told = valued(inside(inner[1], 0xA0, 1)[0], 4)
+    info = inside(der(told), 0x30, 5)
+    need(info[0][1] == b"\1", "stamp_malformed")
+    (hashed, *_), value = inside(inside(info[2], 0x30, 2)[0], 0x30, 1), inside(info[2], 0x30, 2)[1]
+    need(_HASHES.get(hashed[1]) == "sha256" and valued(value, 4) == imprint, "stamp_imprint")
+    gen_ms, accuracy_ms = stamp_time(info[4]), 0
+    if len(info) > 5 and info[5][0] == 0x30:
+        for tag, number, _ in inside(info[5], 0x30):
+            number = int.from_bytes(number, "big")
+            accuracy_ms += {2: 1000 * number, 0x80: number, 0x81: (number + 999) // 1000}.get(tag, 0)
+    signers = inside(fields[-1], 0x31)
+    need(len(signers) == 1, "stamp_signers")
+    signer = inside(signers[0], 0x30, 6)
+    digest = _HASHES.get(inside(signer[2], 0x30, 1)[0][1])
+    need(digest, "stamp_algorithm")
+    certificates = [
+        Certificate(whole) for field in fields[3:-1] if field[0] == 0xA0 for _, _, whole in elements(field[1])
+    ]
+    own = _attributes(signer, told, digest, certificates)
+    need(own.usage == _TIME_STAMPING, "stamp_usage")
+    need(own.from_ms <= gen_ms <= own.to_ms, "stamp_validity")
+    signed = b"\x31" + signer[3][2][1:]
+    need(own.holds(signer[4], digest, signed, valued(signer[5], 4)), "stamp_signature")
+    chain = [own]
+    while len(chain) < CHAIN_LENGTH_MAX:
+        last = chain[-1]
+        above = [c for c in certificates if c.subject == last.issuer and c not in chain]
+        above = [c for c in above if _issued(c, last)]
+        if not above:
+            break
+        chain.append(above[0])
+    return {"gen_ms": gen_ms, "accuracy_ms": accuracy_ms, "chain": chain}
+
+
+def _issued(above, below):
+    try:
+        return above.holds(below.algorithm, None, below.body, below.signature)
+    except Malformed:
+        return False
+
+
+def _attributes(signer, told, digest, certificates):
+    """The signer's certificate, by the attributes that are signed with the stamp."""
+    need(signer[3][0] == 0xA0, "stamp_attributes")
+    found = {}
+    for attribute in inside(signer[3], 0xA0):
+        name, values = inside(attribute, 0x30, 2)[:2]
+        need(name[1] not in found and len(inside(values, 0x31)) == 1, "stamp_attributes")
+        found[name[1]] = inside(values, 0x31)[0]
+    found = {_ATTRIBUTES[oid]: value for oid, value in found.items() if oid in _ATTRIBUTES}
+    need("type" in found and found["type"][1] == TST_INFO and "digest" in found, "stamp_attributes")
+    need(found["digest"][1] == hashlib.new(digest, told).digest(), "stamp_digest")
+    need("certificate" in found or "certificate 2" in found, "stamp_certificate")
+    new = "certificate 2" in found
+    first = inside(inside(inside(found["certificate 2" if new else "certificate"], 0x30, 1)[0], 0x30, 1)[0], 0x30, 1)
+    how = "sha256" if new else "sha1"
+    if new and first[0][0] == 0x30:
+        how = _HASHES.get(inside(first[0], 0x30, 1)[0][1])
+        need(how and len(first) > 1, "stamp_algorithm")
+        first = first[1:]
+    own = [c for c in certificates if hashlib.new(how, c.data).digest() == valued(first[0], 4)]
+    need(own, "stamp_certificate")
+    if signer[1][0] == 0x30:
+        issuer, serial = inside(signer[1], 0x30, 2)
+        need(own[0].issuer == issuer[2] and own[0].serial == valued(serial, 2), "stamp_certificate")
+    return own[0]
+
+
+class Times:
+    """What stamps say of when batches were signed."""
+
+    def __init__(self, audit):
+        self.audit = audit
+        self.stamps: list[dict] = []
+        self.met = 0  # statements about stamps
+        self.chains: list[dict] = []
+
+    def take(self, number, log_id, index, facts):
+        """A statement of the kind `stamped`, in its order."""
+        where = f"statement #{number}"
+        self.met += 1
+        try:
+            forms = {"log": 16, "root": 32, "size": int, "authority": str, "token": bytes}
+            for name, form in forms.items():
+                fact = facts.get(name)
+                need(is_bytes(fact, form) if type(form) is int else type(fact) is form, "stamp_malformed")
+            need(is_uint(facts["size"]), "stamp_malformed")
+            text = f"parkgate-log/{facts['log'].hex()}\n{facts['size']}\n{b64encode(facts['root']).decode()}\n"
+            stamp = read_stamp(facts["token"], hashlib.sha256(text.encode()).digest())
+            need(facts["log"] == log_id and facts["size"] <= index, "stamp_root")
+            need(not self.stamps or self.stamps[-1]["gen_ms"] <= stamp["gen_ms"], "stamp_order")
+        except (Malformed, ValueError, IndexError) as error:
+            reason = str(error) if str(error) in REASONS else "stamp_malformed"
+            self.audit.fault(reason, where)
+            return
+        named = any(self.audit.names(certificate.id) for certificate in stamp["chain"])
+        self.stamps.append({
+            **{name: stamp[name] for name in ("gen_ms", "accuracy_ms")}, "index": index, "size": facts["size"],
+            "root": facts["root"], "authority": facts["authority"], "ids": [c.id for c in stamp["chain"]],
+            "named": named, "where": where,
+        })  # fmt: skip
+
+    def ids(self):
+        """The ids of the authorities' certificates."""
+        return [each for stamp in self.stamps for each in stamp["ids"]]
+
+    def finish(self, roots, met):
+        """`roots`: size → root of this log; `met`: indexes of statements that stand in it."""
+        for stamp in list(self.stamps):
+            if roots.get(stamp["size"], stamp["root"]) != stamp["root"]:
+                self.audit.fault("stamp_root", stamp["where"])
+                self.stamps.remove(stamp)
+        named = any(stamp["named"] for stamp in self.stamps)
+        used = [s for s in self.stamps if (s["named"] or not named) and s["index"] in met]
+        if not used:
+            return
+        for gateway in self.audit.gateways:
+            for chain in gateway.chains:
+                self._chain(gateway, chain, used, roots)
+
+    def _chain(self, gateway, chain, used, roots):
+        lower, upper, before = [], [], None
+        for seq, _, claims in chain.times:
+            sizes = [size for size, root in claims if roots.get(size) == root]
+            newest = max((s["gen_ms"] - s["accuracy_ms"] for s in used for n in sizes if n > s["index"]), default=None)
+            if before is not None and seq == before + 1 and lower[-1] is not None:
+                newest = lower[-1] if newest is None else max(newest, lower[-1])
+            lower.append(newest)
+            before = seq
+        for seq, time_ms, _ in reversed(chain.times):
+            leaf = chain.leaves.get(seq)
+            covers = (s for s in used if leaf is not None and leaf < s["size"] and roots.get(s["size"]) == s["root"])
+            first = min((s["gen_ms"] + s["accuracy_ms"] for s in covers), default=None)
+            if upper and before == seq + 1 and upper[-1] is not None:
+                first = upper[-1] if first is None else min(first, upper[-1])
+            upper.append(first)
+            before = seq
+            if first is not None and time_ms is not None and time_ms > first + CLOCK_MS:
+                chain.fault("post_dated", seq)
+        runs, late = [], []
+        for (seq, time_ms, _), low, high in zip(chain.times, lower, reversed(upper)):
+            if runs and runs[-1][1] == seq - 1 and runs[-1][2:] == [low, high]:
+                runs[-1][1] = seq
+            else:
+                runs.append([seq, seq, low, high])
+            if high is not None and time_ms is not None and high - time_ms > DATES_APART_MS:
+                if late and late[-1][1] == seq - 1 and late[-1][3] == high:
+                    late[-1][1:3] = seq, min(late[-1][2], time_ms)
+                else:
+                    late.append([seq, seq, time_ms, high])
+        self.chains.append({
+            "gateway": gateway.id.hex(), "epoch": chain.epoch.hex(), "runs": runs[:GAPS_MAX], "late": late[:GAPS_MAX],
+        })  # fmt: skip
+
+    def summary(self):
+        names = ("index", "size", "authority", "ids", "gen_ms", "accuracy_ms", "named")
+        return {"stamps": [{name: s[name] for name in names} for s in self.stamps], "signed": self.chains}
 
 
 # Places (SPEC 13.9, 14.5).
@@ -1978,6 +2338,8 @@ def as_text(verdict):
     out = [OVERALL_WORDS[verdict["overall"]], ""]
     for name, state, words in line_words(verdict):
         out.append(f"{name:10} {STATE_WORDS[state]:9}  {words}")
+    when, *more = time_lines(verdict)
+    out.append(f"{'when':10} {'':9}  {when}")
     if verdict["reasons"]:
         out += ["", "Why:"]
     for reason in verdict["reasons"]:
@@ -2003,6 +2365,7 @@ def as_text(verdict):
         what = f"{clean(who)}, {clean(row['instrument'])}, {row['quantity']}"
         out.append(f"  {clock(row['from_ms'], days)} to {clock(row['to_ms'], days)}  {what}: {energy}")
     for title, lines in (
+        ("When it was signed, by time stamps:", more),
         ("Places, as the hub signed them:", list(place_lines(verdict))),
         ("What the hub itself signed:", statement_lines(verdict)),
         ("Left out:", verdict["left_out"]), ("This archive cannot show:", verdict["cannot_show"]),
@@ -2033,6 +2396,33 @@ def place_name(verdict, place):
     """The newest name of a place, for people."""
     names = next((each["names"] for each in verdict["places"] if each["id"] == place), [])
     return names[-1]["name"] if names else "no place" if place is None else place[:8]
+
+
+def time_lines(verdict):
+    """When the batches were signed, from outside: a line for people, then one for each chain that needs one."""
+    days, time = verdict["days"], verdict["time"]
+    if not time["signed"]:
+        yield "no outer time: nobody but the gateways and the hub says when this was signed"
+        return
+    named = any(stamp["named"] for stamp in time["stamps"])
+    runs = [run for each in time["signed"] for run in each["runs"]]
+    count = sum(run[1] - run[0] + 1 for run in runs if run[2] is not None and run[3] is not None)
+    whose = " and ".join(sorted({clean(s["authority"]) for s in time["stamps"] if s["named"] or not named}))
+    yield (
+        f"{count} of {sum(run[1] - run[0] + 1 for run in runs)} batches were signed between two time stamps, by {whose}"
+        + ("" if named else ", an authority that you have not named")
+    )
+    names = {gateway["id"]: clean(gateway["name"]) for gateway in verdict["gateways"]}
+    for each in time["signed"]:
+        label = f"{names[each['gateway']]}, chain {each['epoch'][:8]}"
+        for first, last, low, high in each["runs"][:20]:
+            low = "after " + clock(low, days) if low is not None else "no lower bound"
+            high = "before " + clock(high, days) if high is not None else "no upper bound"
+            yield f"{label}, batches {first} to {last}: signed {low}, {high}"
+        for first, last, dated, proved in each["late"][:20]:
+            yield (
+                f"{label}, batches {first} to {last}: dated {clock(dated, days)}, first proved on {clock(proved, days)}"
+            )
 
 
 def statement_lines(verdict):
@@ -2124,7 +2514,8 @@ def as_html(verdict, name):
         question = QUESTIONS[line]
         out.append(f"<tr class={kind}><th>{line}<br><small>{question}</small><td class=state>{STATE_WORDS[state]}")
         out.append(f"<td>{e(words)}")
-    out.append("</table>")
+    when, *more = time_lines(verdict)
+    out.append(f"<tr><th>when<br><small>says who?</small><td><td>{e(when)}</table>")
     if verdict["reasons"]:
         out.append("<h2>Why</h2><ul>")
         for reason in verdict["reasons"]:
@@ -2160,6 +2551,7 @@ def as_html(verdict, name):
         )
     out.append("</table>" if verdict["energy"] else "")
     for title, lines in (
+        ("When it was signed, by time stamps", more),
         ("Places, as the hub signed them", list(place_lines(verdict))),
         ("What the hub itself signed", statement_lines(verdict)),
         ("Left out", verdict["left_out"]), ("This archive cannot show", verdict["cannot_show"]),

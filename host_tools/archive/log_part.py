@@ -14,12 +14,14 @@ from pathlib import Path
 
 from host_tools.archive.writer import Archive, Gateway
 from host_tools.hub.stores import kept
+from host_tools.log import stamps
 from host_tools.log.log import Checkpoint, Log, LogError
 from host_tools.log.tables import STATEMENT
 from parkgate.errors import FormatError
 from parkgate.log import receipt, statement
 from parkgate.wire import cose
 
+REACH_BACK = 200_000  # leaves before the first batch that are taken so that a stamp is among them
 PIECE = 4096  # entries read at a time
 WHOLE_BELOW = 1024  # a part that would begin before this leaf begins with the log: the enrolments are then in it
 
@@ -39,11 +41,15 @@ def add(
     if found is None:
         return log.key_xy, ["the log: no batch of this archive is in it"]
     first, last = found
+    # From the stamp before the first batch to the one that covers the last: they say when all of it was signed.
+    before, over = stamps.last_before(db, first), stamps.first_over(db, log.log_id, last)
+    first = before if before is not None and first - before <= REACH_BACK else first
     first = 0 if first < WHOLE_BELOW else first
     which = "max" if newest else "min"
-    row = db.execute(
-        f"SELECT {which}(size) FROM checkpoint WHERE log_id = ? AND size > ?", (log.log_id, last)
-    ).fetchone()
+    question = f"SELECT {which}(size) FROM checkpoint WHERE log_id = ? AND size > ?"
+    row = db.execute(question, (log.log_id, last if over is None else over)).fetchone()
+    if row[0] is None and over is not None:
+        row = db.execute(question, (log.log_id, last)).fetchone()
     if row[0] is None:
         return log.key_xy, ["the log: no checkpoint covers the newest batches yet; a running hub signs one soon"]
     made = log.checkpoint_of(row[0])

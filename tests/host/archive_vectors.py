@@ -17,8 +17,10 @@ def archives():
     """Name → (archive, ids that the auditor names)."""
     import archive_example
     import crooked
+    import crooked_stamps
     from archives import Parts, Plant
-    from crooked_log import with_exchange
+    from crooked_log import with_exchange, with_stamps
+    from stamp_authority import Authority
 
     yield "good_by_cable", archive_example.archive(), [archive_example.GATEWAY.id.hex()]
     rng, parts = random.Random(1), crooked.parts_of(1)
@@ -36,9 +38,12 @@ def archives():
     yield "good_hub_statements", *crooked.with_log(random.Random(2), crooked.parts_of(2))
     key = crooked.parts_of(3).key
     yield "good_exchange", with_exchange(key), [key.id.hex()]
+    stamps = [crooked_stamps.honest(Authority("P-384"), ms) for ms in (crooked_stamps.MIDDLE_MS, crooked_stamps.END_MS)]
+    yield "good_stamps", with_stamps(key, stamps), [key.id.hex()]
     places = ("two_gateways_at_one_place", "a_statement_of_a_place_left_out")
     places += ("registers_of_an_exchange_that_nobody_read",)
-    for kind in ("a_statement_of_another_place", "a_statement_of_somebody", *places):
+    stamped = "stamp_signed_by_another_key", "stamp_of_another_checkpoint", "readings_dated_later_than_they_were_signed"
+    for kind in ("a_statement_of_another_place", "a_statement_of_somebody", *places, *stamped):
         data, trust, _ = crooked.KINDS[kind](0)
         yield f"bad_{kind}", data, trust
 
@@ -52,7 +57,7 @@ def main():
             continue
         (FOLDER / f"{name}.zip").write_bytes(data)
         said = load_audit().Audit(io.BytesIO(data), trust).verdict()
-        judged = ("overall", "lines", "reasons", "energy", "hub_statements", "places")
+        judged = ("overall", "lines", "reasons", "energy", "hub_statements", "places", "time")
         kept = {"trust": trust, **{name: said[name] for name in judged}}
         (FOLDER / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")
 

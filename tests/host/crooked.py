@@ -6,6 +6,7 @@ import hashlib
 import random
 
 import crooked_places
+import crooked_stamps
 from archives import HubKey, Parts, Plant, digest, rewritten, runs
 from batches import FakeGateway, sign
 from crooked_log import with_log
@@ -478,3 +479,4 @@ def a_statement_of_somebody(rng, parts, honest):
 
 
 crooked_places.register(kind)
+crooked_stamps.register(kind)

@@ -73,6 +73,29 @@ def with_log(rng, parts, change=None, claim=True, **fields):
     return made.write(), [parts.key.id.hex()]
 
 
+def with_stamps(key, stamps, batches=3, from_ms=START_MS, every_ms=900_000, first=0):
+    """An archive of one gateway: some batches, the first stamp, batches that quote the log behind it, the second stamp.
+    `stamps` are two functions (log id, size, root) → facts of a statement `stamped`; None for none."""
+    plant = Plant(88, batches, every_ms, from_ms)
+    log, told = Log(Parts([plant], key), first), []
+
+    def say(make):
+        if make is not None:
+            size = len(log.entries)
+            log.say("stamped", make(log.id, size, log.root()))
+
+    say(stamps[0])
+    for number in range(batches):
+        plant.more(events=[] if number else [[32, len(log.entries), log.root()]])
+        log.entries.append(digest(plant.sealed[-1]))
+    say(stamps[1])
+    told.append(plant.gateway.beat(time_ms=plant.time_ms))
+    plant.beats = told
+    made = Parts([plant], key)
+    made.members.update(log.members())
+    return made.write()
+
+
 PLACE = bytes(range(100, 116))
 
 

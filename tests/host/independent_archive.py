@@ -10,6 +10,7 @@ import cbor2
 from independent_columns import Refused, need, read_table
 from independent_energy import energy
 from independent_places import Places, check_exchanges
+from independent_stamps import Times
 from independent_statement import (
     Stop,
     cut_apart,
@@ -17,6 +18,7 @@ from independent_statement import (
     hub_statement,
     members,
     read_statement,
+    root_of,
     sha,
     shaped,
     thumbprint,
@@ -28,7 +30,7 @@ LINES = ("authentic", "unaltered", "complete", "witnessed")
 ROWS = re.findall(rf"^\| `(\w+)` \| ({'|'.join(LINES)}) \| (no|not shown) \|$", SPEC, re.MULTILINE)  # the list of 14.6
 CHECKS = (
     "form", "statement", "members", "keys", "signatures", "chain", "counters", "gaps", "beats", "forks", "columns",
-    "energy", "log", "hub statements", "places",
+    "energy", "log", "hub statements", "places", "time stamps",
 )  # fmt: skip
 
 
@@ -37,6 +39,7 @@ class Verifier:
         self.named, self.notes, self.skipped, self.told = [n.lower() for n in named], [], {}, None
         self.gateways, self.energy, self.claims, self.witnesses, self.logged, self.entries = [], [], [], [], [], None
         self.hub_says, self.all_gateways, self.places = [], [], Places()
+        self.times = Times(lambda identity: any(len(n) > 15 and identity.startswith(n) for n in self.named))
         try:
             self.files = members(data)
         except Stop:
@@ -80,12 +83,14 @@ class Verifier:
             self.read_log()
         else:
             self.note("no_log", "")
-            for check in ("log", "hub statements", "places"):
+            for check in ("log", "hub statements", "places", "time stamps"):
                 self.skipped[check] = "the archive carries no log"
         if "log" not in self.skipped and "log/statements.cbor" not in self.files:
             self.skipped["hub statements"] = "the archive carries none"
         if "places" not in self.skipped and not self.places.by_id:
             self.skipped["places"] = "the archive carries none"
+        if "log" not in self.skipped and not self.times.met:
+            self.skipped["time stamps"] = "the archive carries none"
         for gateway in told["gateways"]:
             label = gateway["id"].hex()[:16]
             if not self.named or kid is None and not self.is_named(gateway["id"]):
@@ -95,6 +100,7 @@ class Verifier:
             self.all_gateways.append(Gateway(self, gateway, label))
         check_exchanges(self)
         there = [g["id"].hex() for g in told["gateways"]] + [thumbprint(told["key"]).hex() if told["key"] else ""]
+        there += [each for stamp in self.times.stamps for each in stamp["ids"]]
         for name in self.named:
             if not any(kid.startswith(name) for kid in there):
                 self.note("gateway_absent", name[:64])
@@ -138,6 +144,8 @@ class Verifier:
                 self.hub_says.append((sha(message), said))
                 for fault in self.places.read(sha(message), place, said, facts):
                     self.note(fault, f"statement #{place}")
+                for fault in self.times.take(place, said, facts, self.log_id):
+                    self.note(fault, f"statement #{place}")
                 continue
             self.note(reason, f"#{place}")
             faults += 1
@@ -155,38 +163,27 @@ class Verifier:
                 if not said["in_log"]:
                     self.note("not_in_log", f"statement {said['index']}")
 
-    def tree(self, size):
-        """The root of the first `size` entries, subtree by subtree (RFC 9162 2.1.1)."""
-        whole, at = {}, 0
-        for bit in range(61, -1, -1):
-            if self.first >> bit & 1:
-                whole[at, 1 << bit], at = self.frontier[32 * len(whole) :][:32], at + (1 << bit)
-
-        def node(begin, count):
-            if (begin, count) in whole:
-                return whole[begin, count]
-            if count == 1:
-                return sha(b"\0", self.entries[begin - self.first])
-            left = 1 << (count - 1).bit_length() - 1
-            return sha(b"\1", node(begin, left), node(begin + left, count - left))
-
-        return node(0, size) if size else sha()
-
     def check_log(self):
         for digest, where in self.logged:
             if digest not in self.entries:
                 self.note("not_in_log", where)
         self.place_statements()
         size = self.first + len(self.entries)
-        if self.tree(size) != self.root:
+        if root_of(self, size) != self.root:
             self.note("log_root", "")
             for _, said in self.hub_says:
                 said["in_log"] = False
             return
+        here = {s["index"] for _, s in self.hub_says if s["in_log"] and s["log"] == self.log_id.hex()}
+        chains = [chain for gateway in self.all_gateways for chain in gateway.chains]
+        for reason, where, *seq in self.times.finish(
+            self.first, size, lambda n: root_of(self, n), self.entries, here, chains
+        ):
+            where.note(reason, seq[0]) if seq else self.note(reason, where)
         newest = {}
         for kid, said, root in self.claims:
             if self.first <= said <= size and said:
-                if self.tree(said) == root:
+                if root_of(self, said) == root:
                     newest[kid] = max(said, newest.get(kid, 0))
                 else:
                     self.note("claim_differs", f"{kid.hex()[:16]} {said}")
@@ -220,7 +217,8 @@ class Verifier:
             "zone": told.get("zone"), "days": told["days"], "left_out": told["left_out"],
             "cannot_show": told["cannot_show"], "others": [other.hex() for other in told["others"]],
             "gateways": self.gateways, "energy": self.energy,
-            "hub_statements": [said for _, said in self.hub_says][:5000], "places": self.places.summary(),
+            "hub_statements": [said for _, said in self.hub_says][:5000],
+            "places": self.places.summary(), "time": self.times.summary(),
         }  # fmt: skip
 
 
@@ -241,7 +239,7 @@ class Gateway:
                 top = max(top, beat["seq"])
             if top and epoch not in [c["epoch"] for c in told["chains"]]:
                 self.all.note("tail_missing", f"{label} {epoch.hex()[:8]} 0-{top - 1}")
-        chains = []
+        self.chains = chains = []
         for chain in told["chains"]:
             data = files.get(f"{folder}batches-{chain['epoch'].hex()}.cbor", b"")
             chains.append(Chain(self, chain, data, [b for b in beats if b["epoch"] == chain["epoch"]]))
@@ -381,6 +379,7 @@ class Chain:  # 14.4, 5 to 9
                 good = good and batch["cause"] in (0, before["cause"])
         if not good:
             self.note("counters", batch["seq"])
+        batch["claims"] = []
         for event in batch["events"]:
             if is_a(event[:3], [range(5, 6), UINT, UINT]) and len(event) == 6 and event[1] <= event[2]:
                 self.signed.append((event[1], event[2]))
@@ -390,6 +389,7 @@ class Chain:  # 14.4, 5 to 9
                     self.gateway.counter_events.append((event[1], event[2], when[0]))
             if is_a(event, [range(32, 33), UINT, 32]) and "log" not in self.all.skipped:
                 self.all.claims.append((self.gateway.told["id"], event[1], event[2]))
+                batch["claims"].append((event[1], event[2]))
         if batch["schema"] is not None:
             self.gateway.learn(batch["schema"])
         if batch["base_ms"] < 10**12:

@@ -159,3 +159,21 @@ def shown(item):
     if type(item) is dict:
         return [[key, shown(value)] for key, value in item.items()]
     return [shown(each) for each in item] if type(item) is list else item.hex() if type(item) is bytes else item
+
+
+def root_of(log, size):
+    """The root of the first `size` entries, subtree by subtree (RFC 9162 2.1.1)."""
+    whole, at = {}, 0
+    for bit in range(61, -1, -1):
+        if log.first >> bit & 1:
+            whole[at, 1 << bit], at = log.frontier[32 * len(whole) :][:32], at + (1 << bit)
+
+    def node(begin, count):
+        if (begin, count) in whole:
+            return whole[begin, count]
+        if count == 1:
+            return sha(b"\0", log.entries[begin - log.first])
+        left = 1 << (count - 1).bit_length() - 1
+        return sha(b"\1", node(begin, left), node(begin + left, count - left))
+
+    return node(0, size) if size else sha()

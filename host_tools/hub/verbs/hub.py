@@ -26,6 +26,7 @@ from host_tools.hub.stores.store import connect, existing
 from host_tools.hub.verbs import hub_keep
 from host_tools.hub.web import connections
 from host_tools.hub.web.server import HUB_FILE, Address, serve
+from host_tools.log import stamps
 from parkgate.errors import SettingsError
 
 
@@ -75,6 +76,11 @@ def add_parser(subparsers) -> None:
         "--zone", metavar="ZONE", help="the park's time zone, such as Asia/Phnom_Penh; it is remembered"
     )
     parser.add_argument(
+        "--stamps", metavar="URL",
+        help="a time stamp authority (RFC 3161): it stamps a checkpoint each day, so that auditors know when readings "
+        "were signed",
+    )  # fmt: skip
+    parser.add_argument(
         "--proxy", metavar="ADDRESS", help="the address of a reverse proxy whose X-Forwarded-For is trusted"
     )
     parser.add_argument(
@@ -119,6 +125,8 @@ def run(args) -> int:
             )
         password = secret("the broker's password", args.broker_password, "PARKGATE_BROKER_PASSWORD")
         address = Address(host, port, _one_address(args.proxy), args.name, _base_path(args.base_path), _tls(args))
+        if args.stamps:
+            stamps.check_url(args.stamps)
         hub = Hub(args.data)  # the lock, the key and the database are ours before anything else is touched
         stack.callback(hub.stop)
         if args.zone:
@@ -126,6 +134,10 @@ def run(args) -> int:
         url = args.broker
         if place:
             url, password = _own_broker(stack, hub, place, args.accounts, password)
+        if args.stamps:
+            daily = stamps.Stamps(lambda: connect(args.data), args.stamps)
+            daily.start()
+            stack.callback(daily.stop)
         hub.use_broker(url, args.ca, args.cert, args.cert_key, password)
         return serve(hub, address, _tell)
 

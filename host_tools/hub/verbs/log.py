@@ -4,6 +4,7 @@ parkgate log show --data DIR
 parkgate log check --data DIR                          exit code 1 when something does not agree
 parkgate log proof --data DIR --leaf N                 a C2SP tlog-proof; --cose FILE writes the RFC 9942 receipt
 parkgate log proof --data DIR --batch GATEWAY EPOCH SEQ
+parkgate log stamp --data DIR --authority URL          have the newest checkpoint stamped, for a daily timer
 parkgate log renew --data DIR --why TEXT               after a database was lost: a new log that names the old one
 """
 
@@ -16,8 +17,9 @@ from pathlib import Path
 from host_tools.base import files, output
 from host_tools.base.folder_lock import is_held
 from host_tools.hub.service import LOCK_FILE
+from host_tools.hub.stores.gateways import whoami
 from host_tools.hub.stores.store import connect, existing
-from host_tools.log import record
+from host_tools.log import record, stamps
 from host_tools.log.check import Check
 from host_tools.log.keys import LogError
 from host_tools.log.log import Log
@@ -33,11 +35,12 @@ def add_parser(subparsers) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=("show", "check", "proof", "renew"))
+    parser.add_argument("what", choices=("show", "check", "proof", "stamp", "renew"))
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="data directory of the hub")
     parser.add_argument("--leaf", type=int, metavar="N", help="for proof: the number of the leaf")
     parser.add_argument("--batch", nargs=3, metavar=("GATEWAY", "EPOCH", "SEQ"), help="for proof: the batch")
     parser.add_argument("--cose", type=Path, metavar="FILE", help="for proof: write the COSE receipt to FILE too")
+    parser.add_argument("--authority", metavar="URL", help="for stamp: the address of a time stamp authority")
     parser.add_argument("--why", metavar="TEXT", help="for renew: what happened; it becomes part of the new log")
     output.add_json(parser)
 
@@ -45,7 +48,7 @@ def add_parser(subparsers) -> None:
 def run(args) -> int:
     """Raises LogError, SettingsError, StoreError."""
     existing(args.data)
-    return {"show": _show, "check": _check, "proof": _proof, "renew": _renew}[args.what](args)
+    return {"show": _show, "check": _check, "proof": _proof, "stamp": _stamp, "renew": _renew}[args.what](args)
 
 
 def _show(args) -> int:
@@ -95,6 +98,17 @@ def _proof(args) -> int:
     if args.cose:
         files.write(args.cose, cose)
     output.show(args, document, text.rstrip("\n").split("\n"))
+    return 0
+
+
+def _stamp(args) -> int:
+    if not args.authority:
+        raise SettingsError("name the authority: --authority https://…")
+    stamps.check_url(args.authority)
+    with contextlib.closing(connect(args.data)) as db:
+        facts = stamps.stamp(db, record.open_recorder(db), args.authority, whoami())
+    document = {"size": facts["size"], "authority": facts["authority"], "bytes": len(facts["token"])}
+    output.show(args, document, [f"{facts['authority']} stamped the checkpoint of {facts['size']} leaves"])
     return 0
 
 
