@@ -10,6 +10,7 @@ from archives import load_audit
 from batches import METER, FakeGateway
 from host_tools import cli
 from host_tools.base.names import look, place_name, rough_look
+from host_tools.hub.park import by_place, zone
 from host_tools.hub.park.exchange import complete, replace
 from host_tools.hub.stores import places
 from host_tools.hub.stores.gateways import enrol
@@ -271,6 +272,31 @@ def test_the_history_of_a_place_goes_on(rig, tmp_path, capsys):
     energy = {(row["from_ms"] - DAY_MS, row["energy"]) for row in said["energy"]}
     assert energy == {(0, "20"), (120_000, "30"), (3_600_000, "25")}  # 175 - 100 in all
     assert {row["place"] for row in said["energy"]} == {place.id.hex()}
+
+
+def test_the_energy_of_a_place_goes_on_over_an_exchange(rig, capsys):
+    """One register, read by two boards: the day is exact, and the hours add up to it."""
+    midnight = DAY_MS // 86_400_000 * 86_400_000
+    at_ms = midnight + 10 * 3_600_000 + 1_234_567
+    old, rows = metered(1, range(100, 220, 10), midnight + 9 * 3_600_000)
+    new, later = metered(2, range(400, 460, 10), at_ms)
+    other, others = metered(3, range(0, 9000, 1000), midnight + 9 * 3_600_000)
+    rig.enrol(old, new, other)
+    for gateway, read in ((old, rows), (new, later), (other, others)):
+        fill(rig, gateway, read)
+    with opened(rig) as db:
+        place = replace(db, "gateway 0", "gateway 1")
+        day = {"from_ms": midnight, "to_ms": midnight + 86_400_000, "tz": zone.zone("UTC"), "now_ms": rig.now_unix_ms}
+        (whole,) = by_place.bars(db, place, "day", **day)["series"]
+        (hours,) = by_place.bars(db, place, "hour", **day)["series"]
+        (alone,) = by_place.bars(db, places.find(db, "gateway 2"), "day", **day)["series"]
+    assert [bar["energy"] for bar in whole["bars"] if bar["energy"]] == [{"least": 350, "most": 350}]
+    assert [bar["energy"]["most"] for bar in alone["bars"] if bar["energy"]] == [8000]
+    grown = [bar["energy"] for bar in hours["bars"] if bar["energy"]]
+    assert grown[0] == {"least": 110, "most": 300}, "between two readings nobody knows"
+    assert sum(bar["count"] for bar in hours["bars"]) == len(rows) + len(later)
+    assert hours["bars"][-1]["unexplained"] == 0
+    assert cli.main(["place", "energy", "gateway 0", "--data", str(rig.data_dir), "--unit", "month"]) == 0
 
 
 # Hubs that are older.

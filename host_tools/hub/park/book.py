@@ -222,7 +222,7 @@ class Book:
             "SELECT gw, instrument, quantity, span_ms FROM series WHERE series = ?", (series,)
         ).fetchone()
         about = quantities.find(quantity.partition(" #")[0])
-        jumps = self._jumps(gw, instrument, quantity) if about is not None and about.kind == "sum" else None
+        jumps = self.jumps(gw, instrument, quantity) if about is not None and about.kind == "sum" else None
         edges = list(range(begin_ms, end_ms + 1, step_ms))
         return sums.pieces(self._rows(series, begin_ms, end_ms, span_ms), edges, jumps)
 
@@ -310,7 +310,7 @@ class Book:
             self._decoded.popitem(last=False)
         return found
 
-    def _jumps(self, gw, instrument, quantity) -> dict[tuple[int, int], Jump]:
+    def jumps(self, gw, instrument, quantity) -> dict[tuple[int, int], Jump]:
         return sums.jumps([one[2:5] for one in self.told(gw, instrument, quantity)])
 
     def told(self, gw: int, instrument: str, quantity: str) -> list[tuple]:

@@ -2,6 +2,7 @@
 
     parkgate place list --data DIR
     parkgate place show "Hall 3" --data DIR               its gateways, its names, its exchanges
+    parkgate place energy "Hall 3" --data DIR             its days; --unit hour or month
     parkgate place add "Hall 3" --data DIR                a place where nothing stands yet
     parkgate place rename "Hall 3" "Foundry" --data DIR
     parkgate place put "Hall 3" GATEWAY --data DIR        from now on, or from --at
@@ -31,7 +32,7 @@ from host_tools.hub.stores.gateways import whoami
 from host_tools.hub.stores.store import connect, existing
 from parkgate.errors import SettingsError
 
-NAMES = {"list": 0, "show": 1, "add": 1, "rename": 2, "put": 2, "replace": 2, "close": 1}
+NAMES = {"list": 0, "show": 1, "energy": 1, "add": 1, "rename": 2, "put": 2, "replace": 2, "close": 1}
 
 
 def add_parser(subparsers) -> None:
@@ -44,6 +45,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME|ID", help="place, or gateways, as above")
     parser.add_argument("--data", required=True, metavar="DIR", help="data directory of the hub")
     parser.add_argument("--at", metavar="TIME", help="from when on, in the park's time: 2026-10-01T08:00")
+    parser.add_argument("--unit", choices=("hour", "day", "month"), help="for energy (default: day)")
     output.add_json(parser)
 
 
@@ -53,12 +55,14 @@ def run(args) -> int:
         raise SettingsError(
             f"place {args.action} takes {NAMES[args.action]} names; the form is in `parkgate place --help`"
         )
+    if args.unit and args.action != "energy":
+        raise SettingsError("--unit is for energy")
     if args.at and args.action not in ("put", "replace"):
         raise SettingsError("--at is for put and replace")
     with contextlib.closing(connect(existing(args.data))) as db:
         verbs = {
-            "list": _list, "show": _show, "add": _add, "rename": _rename, "put": _put, "replace": _replace,
-            "close": _close,
+            "list": _list, "show": _show, "energy": _energy, "add": _add, "rename": _rename, "put": _put,
+            "replace": _replace, "close": _close,
         }  # fmt: skip
         return verbs[args.action](args, db, *args.names)
 
@@ -101,6 +105,29 @@ def _show(args, db, name) -> int:
         lines.append(f"  {_clock(unix_ms, zone)}  {kind}{words}{f', by {by}' if by else ''}")
         lines += [f"      {_register_words(line, zone)}" for line in facts.get("registers", ())]
     output.show(args, document, lines)
+    return 0
+
+
+def _energy(args, db, name) -> int:
+    from host_tools.hub.park import by_place, zone
+
+    place = places.find(db, name)
+    row = db.execute("SELECT value FROM about WHERE name = 'setting zone'").fetchone()
+    tz = zone.zone(row[0] if row else zone.local_zone_name())
+    found = by_place.bars(db, place, args.unit or "day", None, None, tz, _now())
+    lines = []
+    for series in found["series"]:
+        lines.append(f"{place.name}, {series['instrument']}, {series['quantity'].replace('_', ' ')}:")
+        for bar in series["bars"]:
+            energy = bar["energy"]
+            if energy is None:
+                continue
+            ends = [register_text(energy[end], series["scale"]) for end in ("least", "most")]
+            about = ends[0] if ends[0] == ends[1] else f"between {ends[0]} and {ends[1]}"
+            lines.append(
+                f"  {bar['from']} to {bar['to']}  {about} {series['unit']}, {bar['percent']} % of the time read"
+            )
+    output.show(args, found, lines or [f"no energy meter was read at {place.name} yet"])
     return 0
 
 
