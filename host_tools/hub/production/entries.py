@@ -65,7 +65,7 @@ def chains(db: sqlite3.Connection) -> list[Chain]:
             "SELECT seq, kind, event FROM event WHERE ep = ? AND kind IN (?, ?) ORDER BY seq, place",
             (ep, events.PRODUCTION, events.COUNTER),
         ):
-            event = cbor.decode(data)
+            event: list = cbor.decode(data)  # type: ignore[assignment]
             item = parse_entry(seq, event) if kind == events.PRODUCTION else _counter(seq, event)
             if item is not None:
                 items.append(item)

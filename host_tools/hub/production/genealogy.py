@@ -32,8 +32,8 @@ class Genealogy:
         circle = _circles([(link.source, link.target) for link in ordered])
         for link in ordered:
             one, other = circle.get(link.source), circle.get(link.target)
-            inside = one is not None and one == other
-            if link.source == link.target or (inside and self._reaches(link.target, link.source, one, circle)):
+            inside = one is not None and one == other and self._reaches(link.target, link.source, one, circle)
+            if link.source == link.target or inside:
                 self.refused.append(link)
                 continue
             self._into[link.source].setdefault(link.target, link)

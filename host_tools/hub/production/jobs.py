@@ -143,7 +143,7 @@ class _Reader:
         lot = corrected.get(kinds.LOT, entry.job)
         job = Job(
             self.chain, entry.number, entry.station, str(lot), corrected.get(kinds.TIME, entry.time_ms),
-            entry.detail if entry.detail == kinds.MACHINE else kinds.HAND, entry.seq, entry.seq,
+            kinds.MACHINE if entry.detail == kinds.MACHINE else kinds.HAND, entry.seq, entry.seq,
             estimated=kinds.TIME in corrected, corrected=bool(corrected),
         )  # fmt: skip
         if entry.station in self.operators:
