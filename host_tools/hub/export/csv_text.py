@@ -28,6 +28,7 @@ SHEET_ROWS_MAX = 1_048_576  # of a spreadsheet
 PIECE_BYTES = 64 * 1024
 _COMPUTED = re.compile(r"[=+\-@\t\r\n＝＋－＠]|[\d.,:/eE+\- ]+$")  # a formula; a number or a date
 _MINUTE_MS = 60_000
+_MINUTES_KNOWN = 4096
 
 
 class Style(NamedTuple):
@@ -116,20 +117,23 @@ def quality_name(code: int) -> str:
 
 
 class _Clock:
-    """Local times as a spreadsheet reads them: 2026-11-01 08:30:05.250. The zone is asked once a minute of readings."""
+    """Local times as a spreadsheet reads them: 2026-11-01 08:30:05.250. The channels of a batch have
+    the same times, so the zone is asked once for each minute of a batch."""
 
     def __init__(self, zone: ZoneInfo, point: str):
         self._zone, self._point = zone, point
-        self._minute = -1
-        self._start = self._offset = ""
+        self._known: dict[int, tuple[str, str]] = {}  # minute → how its times begin, offset
 
     def local(self, time_ms: int) -> tuple[str, str]:
         """(local time, offset such as UTC+07:00)."""
         minute, rest = divmod(time_ms, _MINUTE_MS)
-        if minute != self._minute:
+        known = self._known.get(minute)
+        if known is None:
             moment = datetime.fromtimestamp(minute * 60, self._zone)
             hours, minutes = divmod(abs(moment.utcoffset() or timedelta(0)) // timedelta(minutes=1), 60)
             behind = (moment.utcoffset() or timedelta(0)) < timedelta(0)
-            self._minute, self._start = minute, f"{moment:%Y-%m-%d %H:%M:}"
-            self._offset = f"UTC{'-' if behind else '+'}{hours:02}:{minutes:02}"
-        return f"{self._start}{rest // 1000:02}{self._point}{rest % 1000:03}", self._offset
+            if len(self._known) >= _MINUTES_KNOWN:
+                self._known.clear()
+            known = f"{moment:%Y-%m-%d %H:%M:}", f"UTC{'-' if behind else '+'}{hours:02}:{minutes:02}"
+            self._known[minute] = known
+        return f"{known[0]}{rest // 1000:02}{self._point}{rest % 1000:03}", known[1]
