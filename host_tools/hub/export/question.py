@@ -87,7 +87,7 @@ def park_zone(db: sqlite3.Connection, name: str | None = None) -> ZoneInfo:
     """The zone of this name, else the park's (`parkgate hub --zone`), else this computer's. Raises SettingsError."""
     if name is None:
         row = db.execute("SELECT value FROM about WHERE name = 'setting zone'").fetchone()
-        name = row[0] if row else zone.local_zone_name()
+        return zone.zone(row[0] if row else zone.local_zone_name())
     return zone.zone(name)
 
 

@@ -102,8 +102,8 @@ def gateways(
 ) -> tuple[tuple[Gateway, ...], frozenset[bytes]]:
     """(those that are named, each once, else all, by name; ids of the places). With `at_places` only those that ever
     stood at one of these, in the order of time. Raises SettingsError."""
-    rows = [find(db, name) for name in names] or db.execute("SELECT gw, kid, name FROM gateway ORDER BY name")
-    found = tuple(dict.fromkeys(Gateway(*row) for row in rows))
+    everyone = db.execute("SELECT gw, kid, name FROM gateway ORDER BY name").fetchall() if not names else []
+    found = tuple(dict.fromkeys(Gateway(*row) for row in [*(find(db, name) for name in names), *everyone]))
     if not at_places:
         return found, frozenset()
     wanted = [places.find(db, name) for name in at_places]

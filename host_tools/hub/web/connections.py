@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import ssl
+from typing import cast
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -51,7 +52,7 @@ class LimitedProtocol(H11Protocol):
     def handle_events(self) -> None:
         super().handle_events()
         if self.cycle is not None:
-            self.cycle.scope.setdefault(PROGRESS, self._went_on)
+            cast(dict, self.cycle.scope)[PROGRESS] = self._went_on
 
     def _went_on(self) -> None:
         """A part of the answer is on its way: the next has ANSWER_S again. Who reads nothing gets nothing more."""
