@@ -76,7 +76,7 @@ def peer(dlt645_python):
                 yield bus
         finally:
             process.stdin.close()
-            process.wait(10)
+            process.wait(60)
 
 
 def test_our_client_reads_their_meter(peer):

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import contextlib
 import json
 import random
 import shutil
@@ -16,6 +17,7 @@ import pytest
 
 from batches import FakeGateway
 from host_tools import cli
+from host_tools.hub.stores.store import DATABASE_FILE
 from host_tools.log import keys, signed
 from host_tools.log.check import Check
 from host_tools.log.signer import Signer, tiles_folder
@@ -169,7 +171,9 @@ def test_the_verb(folder, capsys, tmp_path):
     gateway = FakeGateway(1)
     words = ("--batch", gateway.id.hex()[:8], gateway.epoch.hex()[:8], "1")
     assert run("log", "proof", "--data", str(folder), *words, "--json") == 0
-    assert json.loads(capsys.readouterr().out)["leaf"] == 4
+    with contextlib.closing(sqlite3.connect(folder / DATABASE_FILE)) as db:
+        leaves = [leaf for (leaf,) in db.execute("SELECT leaf FROM leaf WHERE kind = 1 ORDER BY leaf")]
+    assert json.loads(capsys.readouterr().out)["leaf"] == leaves[1]
     for words, text in (
         (("proof",), "name what to prove"),
         (("proof", "--leaf", "100000"), "no leaf 100000"),

@@ -19,7 +19,7 @@ from parkgate import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ("lib", "firmware", "boards", "host_tools")
-START_S = 60
+START_S = 300
 
 
 @pytest.fixture(scope="module")
