@@ -156,13 +156,14 @@ def _modules(board: Board) -> dict[str, bytes]:
     return {path.removesuffix(".mpy"): data for path, data in _compiled(app_image.build(board.name)).items()}
 
 
-def names_block(board: Board, flash: bytes, code: bytes, end: int) -> bytes:
+def names_block(board: Board, flash: bytes, code: bytes, end: int) -> tuple[bytes, str]:
     """The table of names in front of the block `code`, which begins at offset `end`, for the MicroPython whose image is
-    `flash`: with what else it can hold, if there is room behind the image. b"" where there is no room even for the
-    names, or where that image has its names in a way that is not known. Raises CompileError, MpyError."""
+    `flash`: with what else it can hold, if there is room behind the image. And a note on what is left out. b"" where
+    there is no room even for the names, or where that image has its names in a way that is not known. Raises
+    CompileError, MpyError."""
     rom = names_in_place.of_image(flash)
     if rom is None:
-        return b""
+        return b"", "no table of names for this MicroPython: names will be in the heap"
     modules = {name: code_in_place.parse(data) for name, data in _modules(board).items()}
     paths = [f"/app/{name}.mpy".encode() for name in modules]
     before = {name for name in modules["names_in_place"].names if isinstance(name, bytes)}
@@ -171,12 +172,17 @@ def names_block(board: Board, flash: bytes, code: bytes, end: int) -> bytes:
     places = code_in_place.places(code, uf2.FLASH_BASE + end + len(code))
     image = names_in_place.Image(rom, names_in_place.types_of_image(flash, rom))
     leaving_at_times, seldom = app_image.leaving(app_image.build(board.name))
-    for leaving in leaving_at_times, leaving_at_times | seldom, set(modules):
+    less = "little room behind MicroPython: %s of the firmware will be in the heap"
+    for leaving, note in (
+        (leaving_at_times, ""),
+        (leaving_at_times | seldom, ""),
+        (set(modules), less % "the functions and tables (25 kB)"),
+    ):
         firmware = names_in_place.Code(modules, places, leaving)
         block = names_in_place.build(firmware, names, image, uf2.FLASH_BASE + end, HEAP_END[board.chip])
         if len(flash) <= (end - len(block)) // uf2.SECTOR_BYTES * uf2.SECTOR_BYTES:
-            return block
-    return b""
+            return block, note
+    return b"", less % "the names, functions and tables"
 
 
 def _words(source: bytes) -> set[bytes]:
@@ -306,11 +312,11 @@ def _plan_rp2(board: Board, firmware: bytes, data: _Data, keep_files: bool) -> P
         if len(flash) <= offset - -(-(len(table) + len(code)) // uf2.SECTOR_BYTES) * uf2.SECTOR_BYTES:
             begin = offset - len(table) - len(code)
             made.writes.append((begin, code, "code that runs in place"))
-            names = names_block(board, flash, code, begin)
+            names, note = names_block(board, flash, code, begin)
             if names:
                 made.writes.append((begin - len(names), names, "names of the code"))
-            else:
-                made.notes.append("no table of names for this MicroPython, or no room: names will be in the heap")
+            if note:
+                made.notes.append(note)
         else:
             made.notes.append("no room for the code beside MicroPython: it will be copied into the heap")
     if made.own_build:
