@@ -31,10 +31,10 @@ class NoLog(Recorder):
         pass
 
     def signed_bytes(self, kind, data):
-        pass
+        return b""
 
     def statement(self, kind, facts, by, now_unix_ms):
-        pass
+        return b""
 
 
 def figures(size: int = 1) -> list[dict]:

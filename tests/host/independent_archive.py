@@ -130,7 +130,7 @@ class Verifier:
             self.note("log_signature", "")
         self.log_id, seen, faults = head[-65537][0], [], 0
         for place, message in enumerate(cut_apart(self.files.get("log/statements.cbor", b""))):
-            said = None
+            said, facts = None, {}
             try:
                 need(message is not None and message not in seen, "", "")
                 said, facts, kid, signed, signature = hub_statement(message)

@@ -37,7 +37,9 @@ def signed_by(certificate, algorithm, fallback, message, signature):
             must(2048 <= key.key_size <= 8192 and not name.endswith("ecdsa"), "stamp_algorithm")
             key.verify(signature, message, padding.PKCS1v15(), GOOD[how])
         else:
-            must(isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1) and name.endswith("ecdsa"), "stamp_algorithm")
+            must(isinstance(key, ec.EllipticCurvePublicKey) and name.endswith("ecdsa"), "stamp_algorithm")
+            assert isinstance(key, ec.EllipticCurvePublicKey)
+            must(isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1), "stamp_algorithm")
             key.verify(signature, message, ec.ECDSA(GOOD[how]))
         return True
     except InvalidSignature:

@@ -147,7 +147,7 @@ def served():
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, *_):
+        def log_message(self, format, *_):
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
