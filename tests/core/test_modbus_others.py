@@ -156,6 +156,7 @@ def test_a_reply_that_ends_in_zero_is_no_request():
 
 
 def test_a_frame_that_is_a_reply_or_a_request_is_feared_as_both():
+    both = b""
     for word in range(0x10000):
         both = frame(b"\x01\x04\x04\x02\x00" + bytes((word >> 8, word & 0xFF)))
         if both[8] == 0 and word >> 8 == 2:

@@ -135,10 +135,11 @@ def in_service(tmp_path, own, line):
             link.ask("settings add instruments name=press profile=acme-m100 bus=rs485 unit_id=7")
             link.ask("settings commit")
             link.wait_restart(boot)
+            values = link.facts("sensor read press")
             for _ in range(20):  # on a busy machine the simulated meter's bytes may come too late
-                values = link.facts("sensor read press")
                 if values[VOLTAGE].endswith("V (good)"):
                     break
+                values = link.facts("sensor read press")
             assert values[VOLTAGE].startswith("2") and values[VOLTAGE].endswith("V (good)")
             changed = json.loads((own / "acme-m100.json").read_text(encoding="utf-8"))
             changed["registers"][0][3] = 1

@@ -236,7 +236,7 @@ def start(memory, monkeypatch):
 
 def test_every_name_of_an_image_is_found_with_its_number(tmp_path):
     memory = Flashed(tmp_path)
-    assert memory.rom.count == memory.rom_count and memory.rom.pool == FLASH + 0x3000
+    assert memory.rom.names == memory.rom_count and memory.rom.pool == FLASH + 0x3000
     assert all(memory.find(name) == number for name, number in memory.rom.numbers.items())
     assert names_in_place.of_image(bytes(memory.flash[:0x1800])) is None
 

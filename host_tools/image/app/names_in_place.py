@@ -58,7 +58,7 @@ class Rom(NamedTuple):
 
     numbers: dict[bytes, int]
     pool: int
-    count: int
+    names: int
 
 
 class Code(NamedTuple):
@@ -185,7 +185,7 @@ def table(modules: Iterable[Module], paths: Iterable[bytes], rom: Rom, before: s
 def build(code: Code, names: list[bytes], image: Image, end: int, heap_end: int) -> bytes:
     """The block that ends at the address `end`; `heap_end` is where the heap ends."""
     rom, types = image
-    first = rom.count + STARTING
+    first = rom.names + STARTING
     numbers = {**rom.numbers, **{name: first + i for i, name in enumerate(names)}}
     made = [_functions(module, name, code, types) for name, module in code.modules.items()]
     arena_bytes = STARTING_BYTES + CONTEXT_BYTES * sum(map(bool, made)) + GUARD_BYTES
@@ -214,7 +214,7 @@ def build(code: Code, names: list[bytes], image: Image, end: int, heap_end: int)
     pool = _POOL.pack(arena, first | _SORTED, _OWN_ALLOC, len(names), hashes, hashes + len(names))
     pool += b"".join(struct.pack("<I", begin + place) for place in _places(names))
     block = fixed + pool + functions + tables + rows + MAGIC
-    about = (size, begin, begin + len(fixed), arena, arena_bytes, rom.pool, rom.count, rows_at, functions_at)
+    about = (size, begin, begin + len(fixed), arena, arena_bytes, rom.pool, rom.names, rows_at, functions_at)
     block += struct.pack("<9I", *about)
     return block + struct.pack("<I", binascii.crc32(block))
 

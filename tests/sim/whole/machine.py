@@ -6,6 +6,7 @@ part. Flash, files, line and meters outlive it.
 
 import random
 import types
+from typing import Any
 
 from flash_sim import BadFlash, ways
 from tests.sim.whole import loop as virtual
@@ -412,6 +413,7 @@ class Machine:
         self.lines: list[str] = []
         self.on_ms: list = []  # [from, to] true ms in which it had power
         self.cuts = 0
+        self.network: Any = None  # the world gives it one
 
     def console(self, text):
         if self.powered and not text.startswith("status "):
