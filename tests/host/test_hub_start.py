@@ -1,5 +1,6 @@
 """The start of a hub: what is damaged is named and stops nothing; what is not ours is not touched."""
 
+import argparse
 import contextlib
 import logging
 import os
@@ -112,11 +113,17 @@ def folder(tmp_path):
 
 
 def arguments(folder, **given):
-    usual = {"data": str(folder), "broker": "mqtt://127.0.0.1:1", "own_broker": None, "ca": None, "cert": None,
-             "cert_key": None, "http": "127.0.0.1:0", "status": False, "quiet": True, "json": False,
-             "broker_password": None, "proxy": None, "name": [], "action": None, "zone": None,
-             "accounts": False}  # fmt: skip
-    return SimpleNamespace(**{**usual, **given})
+    """What the verb's own parser makes of a quiet hub on this folder, with these arguments changed."""
+    verbs = argparse.ArgumentParser().add_subparsers()
+    hub_verb.add_parser(verbs)
+    words = ["--data", str(folder), "--broker", "mqtt://127.0.0.1:1", "--http", "127.0.0.1:0", "--quiet"]
+    made = verbs.choices["hub"].parse_args(words)
+    if "own_broker" in given:
+        made.broker = None
+    for name, value in given.items():
+        assert hasattr(made, name), name
+        setattr(made, name, value)
+    return made
 
 
 def test_a_second_hub_with_a_broker_of_its_own_touches_nothing(folder):

@@ -236,7 +236,7 @@ def test_the_api_is_as_described(park):
         check("/api/lots/recall", "?lot=", "404")
         check("/api/lots", "?rule=best", "400")
         page = httpx.get(server.url + "/lots").text
-        assert "/static/lots.js" in page and '<a href="/lots">' in httpx.get(server.url + "/").text
+        assert 'src="static/lots.js"' in page and '<a href="lots">' in httpx.get(server.url + "/").text
         shot = os.environ.get("PARKGATE_SHOTS")  # a folder: pictures of the page, for people
         for name, query, width in (
             ("lots", "", 1200),
