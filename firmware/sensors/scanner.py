@@ -24,7 +24,7 @@ class Scanner:
         self._scans = scans.Scans()
 
     async def run(self):
-        """Serve the scanner for ever."""
+        """Read codes from the scanner and answer each; this does not end."""
         rest_ms = 0
         while True:
             try:

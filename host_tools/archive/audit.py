@@ -24,8 +24,8 @@ Readings belong to places, which outlive gateways: the hub signed which gateway 
 of another. The energy between the last register of the one and the first of the other is the place's too.
 
 Exit code: 0 all four are yes, 1 something is wrong, 3 something is not shown, 2 the file cannot be read.
-The format and every check are written down in Parkgate's lib/SPEC.md, section 14. This is one file on purpose: whoever
-checks an archive carries, reads and trusts this file and Python, and nothing else.
+Parkgate's lib/SPEC.md, section 14, describes the format and every check. All of it is one file, so that an auditor
+needs only this file and Python, and can read all of what he relies on.
 """
 
 # What strangers' bytes decode to may be of any type. `need` looks, which a type checker does not see.

@@ -24,7 +24,7 @@ from parkgate import VERSION
 from test_hub_web import Server, filled, server  # noqa: F401
 
 prometheus_parser = pytest.importorskip("prometheus_client.parser", reason="make setup installs it")
-FILES = Path(__file__).resolve().parents[2] / "host_tools/hub/service_files"
+FILES = Path(__file__).resolve().parents[2] / "host_tools/hub/verbs/service_files"
 
 
 def samples(text):

@@ -1,7 +1,7 @@
 """Which meter stands behind which, so that no energy counts twice in a total. The hub keeps it in its database.
 
-A meter is (gateway's id in hexadecimal digits, instrument). A meter that stands behind another measures energy that the
-other measures too: the main meter of a hall, and one for a machine in it. The rule for every total:
+A meter is (gateway's id in hexadecimal digits, instrument). A meter stands behind another when the other measures its
+energy too. For example, a machine's meter stands behind the main meter of its hall. The rule for every total:
 
     a total over some meters contains those that stand behind no other of these meters
 

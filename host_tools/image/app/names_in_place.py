@@ -79,8 +79,8 @@ class Image(NamedTuple):
 
 
 def types_of_image(flash: bytes, rom: Rom, base: int = 0x10000000) -> tuple[int, int] | None:
-    """Addresses of mp_type_fun_bc and mp_type_gen_wrap. Several types have the same name and form; these are told by
-    the order in which py/objfun.c and py/objgenerator.c have them. A board looks whether it is so."""
+    """Addresses of mp_type_fun_bc and mp_type_gen_wrap. Several types have the same name and form. The order in
+    which py/objfun.c and py/objgenerator.c define them shows which is which. The board checks the result."""
     head = {word: struct.pack("<HH", _BINDS_SELF, rom.numbers[word]) for word in (b"function", b"generator")}
     built_in = struct.pack("<HH", _BINDS_SELF | _BUILTIN, rom.numbers[b"function"])
     of_types = next(
