@@ -100,15 +100,14 @@ def test_a_lot_with_all_that_was_signed_of_it(park):
 
 
 def test_recall_over_both_gateways(park):
-    with contextlib.closing(connect(park.data_dir, read_only=True)) as db:
-        floor = Floor(db)
-    found = document.recall(floor, "CLOTH-7")
+    db = park.store.db
+    found = document.recall(db, "CLOTH-7")
     assert [(lot["lot"], lot["steps"], lot["where"]) for lot in found["forward"]] == [
         ("CUT-1", 1, ["cutting/saw"]), ("SHIRT-1", 2, ["sewing/line-1"])
     ]  # fmt: skip
-    assert [lot["lot"] for lot in document.recall(floor, "SHIRT-1")["back"]] == ["CUT-1", "CLOTH-7"]
+    assert [lot["lot"] for lot in document.recall(db, "SHIRT-1")["back"]] == ["CUT-1", "CLOTH-7"]
     with pytest.raises(LotError, match="no entry names a lot 'SHIRT-9'"):
-        document.recall(floor, "SHIRT-9")
+        document.recall(db, "SHIRT-9")
 
 
 def test_the_command(park, tmp_path):

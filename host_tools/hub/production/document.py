@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from host_tools.hub.production.floor import Figure, Floor, Register, decimal
+import sqlite3
+
+from host_tools.hub.production.floor import Figure, Floor, LotError, Register, decimal
 from host_tools.hub.production.genealogy import Link
+from host_tools.hub.production.index import Recall
 from host_tools.hub.production.jobs import Job
 from parkgate.sensing import jobs as kinds
 
@@ -51,14 +54,17 @@ def lot(floor: Floor, name: str) -> dict:
     }
 
 
-def recall(floor: Floor, name: str) -> dict:
-    """Every lot that a fault of this one may have reached, and all that it may have come from. Raises LotError."""
-    floor.lot(name)
+def recall(db: sqlite3.Connection, name: str) -> dict:
+    """Every lot that a fault of this one may have reached, and all that it may have come from, the nearest first.
+    Raises LotError."""
+    found = Recall(db, name)
+    if not found.is_known:
+        raise LotError(f"no entry names a lot {name!r}; `parkgate lot list` shows the lots")
 
-    def named(found: dict[str, int]) -> list[dict]:
-        return [{"lot": other, "steps": steps, "where": _where(floor, other)} for other, steps in found.items()]
+    def named(lots: dict[str, int]) -> list[dict]:
+        return [{"lot": lot, "steps": steps, "where": found.where.get(lot, [])} for lot, steps in lots.items()]
 
-    return {"lot": name, "forward": named(floor.genealogy.forward(name)), "back": named(floor.genealogy.back(name))}
+    return {"lot": name, "forward": named(found.forward), "back": named(found.back)}
 
 
 def balance(floor: Floor) -> list[dict]:
@@ -129,7 +135,3 @@ def _figure(figure: Figure) -> dict:
 
 def _link(link: Link, lot: str) -> dict:
     return {"lot": lot, "time_ms": link.time_ms, "gateway_id": link.gateway, "number": link.number}
-
-
-def _where(floor: Floor, lot: str) -> list[str]:
-    return sorted({f"{job.chain.gateway}/{floor.station(job)}" for job in floor.by_lot.get(lot, [])})

@@ -7,7 +7,7 @@ at the hub: the link that would close it, by the order of their times, is refuse
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 
@@ -61,14 +61,15 @@ class Genealogy:
 
     def forward(self, lot: str) -> dict[str, int]:
         """Every lot that has something of this one → in how few steps, the nearest first."""
-        return _walk(self._into, lot)
+        return walk(self._into, lot)
 
     def back(self, lot: str) -> dict[str, int]:
         """Every lot that went into this one → in how few steps, the nearest first."""
-        return _walk(self._from, lot)
+        return walk(self._from, lot)
 
 
-def _walk(links: dict[str, dict[str, Link]], lot: str) -> dict[str, int]:
+def walk(links: Mapping[str, Iterable[str]], lot: str) -> dict[str, int]:
+    """Every lot that is reached from one → in how few steps, the nearest first."""
     found: dict[str, int] = {}
     todo = [lot]
     steps = 0
@@ -76,7 +77,7 @@ def _walk(links: dict[str, dict[str, Link]], lot: str) -> dict[str, int]:
         steps += 1
         following = []
         for each in todo:
-            for other in links.get(each, {}):
+            for other in links.get(each, ()):
                 if other not in found and other != lot:
                     found[other] = steps
                     following.append(other)
@@ -87,9 +88,7 @@ def _walk(links: dict[str, dict[str, Link]], lot: str) -> dict[str, int]:
 def _circles(links: list[tuple[str, str]]) -> dict[str, int]:
     """Lot → its knot, for lots that are on some circle: strongly connected components of more than one lot (Tarjan
     1972, without recursion)."""
-    following: dict[str, list[str]] = defaultdict(list)
-    for source, target in links:
-        following[source].append(target)
+    following = knotted(links)
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -125,3 +124,20 @@ def _circles(links: list[tuple[str, str]]) -> dict[str, int]:
                     if len(knot) > 1:
                         found |= dict.fromkeys(knot, index[lot])
     return found
+
+
+def knotted(links: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Lot → the lots that it went into, without lots that no circle can hold: those that are made of none that is left.
+    Most parks have no circle at all."""
+    following: dict[str, list[str]] = defaultdict(list)
+    sources: dict[str, int] = defaultdict(int)
+    for source, target in links:
+        following[source].append(target)
+        sources[target] += 1
+    todo = [lot for lot in following if not sources[lot]]
+    while todo:
+        for other in following.pop(todo.pop(), ()):
+            sources[other] -= 1
+            if not sources[other]:
+                todo.append(other)
+    return following

@@ -73,14 +73,15 @@ class Told:
     doubled: int  # counts by hand of a job that the machine counts: not counted
 
 
-def tell(chain: Chain) -> Told:
-    """Read a chain."""
-    return _Reader(chain).read()
+def tell(chain: Chain, is_whole: bool = True) -> Told:
+    """Read a chain. One that is not whole holds some jobs' entries only: no number in it that is missing says anything,
+    and what its jobs took and gave is right, but not where they end."""
+    return _Reader(chain, is_whole).read()
 
 
 class _Reader:
-    def __init__(self, chain: Chain):
-        self.chain = chain
+    def __init__(self, chain: Chain, is_whole: bool):
+        self.chain, self.is_whole = chain, is_whole
         entries = [item for item in chain.items if isinstance(item, Entry)]
         self.corrections: dict[int, dict[int, object]] = defaultdict(dict)  # number → what → the last value
         self.named: dict[int, int] = {}  # number of a job → number of the last entry that names it
@@ -104,7 +105,7 @@ class _Reader:
                 continue
             if item.number <= before:  # none of an honest gateway: its numbers rise
                 continue
-            if item.number != before + 1:
+            if item.number != before + 1 and self.is_whole:
                 self._lose(item, item.number - before - 1)
             before = item.number
             self._take(item)

@@ -15,6 +15,7 @@ import sqlite3
 from typing import NamedTuple
 
 from host_tools.hub.park import book
+from host_tools.hub.production import index
 from host_tools.hub.reading.decode import blocks, decode_group
 from host_tools.hub.receiving import accept, periods, present, verify
 from host_tools.hub.receiving.answer import answer_topic, make_answer, make_receipt, receipt_topic
@@ -323,6 +324,7 @@ class Intake:
         if held and seq >= (epoch.held.head() or 0):
             gateway.checkpoint_held = held
         store.add_events(epoch, seq, batch.events)
+        index.take(store.db, epoch.ep, seq, batch.events)
         store.add_blocks(gateway, epoch, seq, found)
         book.forget_counters(store.db, gateway.gw, batch.events)
         if state == WAITS_FOR_SCHEMA:

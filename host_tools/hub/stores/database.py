@@ -4,8 +4,9 @@ import os
 import sqlite3
 from pathlib import Path
 
+from host_tools.hub.production import index
 from host_tools.hub.stores import kept, places
-from host_tools.hub.stores.schema import FORMAT, PLACES, TABLES, TO_FORMAT_2, TO_FORMAT_3, TO_FORMAT_4
+from host_tools.hub.stores.schema import FORMAT, LOTS, PLACES, TABLES, TO_FORMAT_2, TO_FORMAT_3, TO_FORMAT_4
 from parkgate.errors import ParkgateError
 
 DATABASE_FILE = "hub.sqlite"
@@ -78,6 +79,9 @@ def _bring_up(connection) -> None:
     if before in (1, 2, 3, 4):
         _run(connection, PLACES)
         places.take_gateways(connection)
+    if before in (1, 2, 3, 4, 5):
+        _run(connection, LOTS)
+        index.make(connection)
     connection.execute(f"PRAGMA user_version = {FORMAT}")
 
 

@@ -8,7 +8,7 @@ Readings are not stored a second time. The signed bytes of each batch are the da
 by the primary key of its batch, and what is shown, exported and audited cannot differ.
 """
 
-FORMAT = 5
+FORMAT = 6
 
 DECODED, WAITS_FOR_SCHEMA, UNDECODABLE = 0, 1, 2  # batch.state
 
@@ -288,7 +288,55 @@ CREATE TABLE exchange (
 );
 """
 
-TABLES += PLACES
+LOTS = """
+-- The entries of the floor (SPEC 15) that a chain's events hold. With the three tables below it is an index, made from
+-- `event` alone (production/index).
+CREATE TABLE lot_entry (
+    ep INTEGER NOT NULL REFERENCES epoch,
+    seq INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    number INTEGER NOT NULL,            -- of the entry, counted by its gateway
+    what INTEGER NOT NULL,
+    about INTEGER NOT NULL,             -- number of the job; of a correction, of what it corrects; 0: of none
+    PRIMARY KEY (ep, seq, place)
+);
+CREATE INDEX lot_entry_of ON lot_entry (ep, about);
+CREATE INDEX lot_entry_at ON lot_entry (ep, number);
+
+-- Jobs whose lot is known, corrections applied.
+CREATE TABLE lot_job (
+    ep INTEGER NOT NULL REFERENCES epoch,
+    job INTEGER NOT NULL,
+    lot TEXT NOT NULL,
+    station INTEGER NOT NULL,
+    start_ms INTEGER NOT NULL,
+    PRIMARY KEY (ep, job)
+);
+CREATE INDEX lot_job_of ON lot_job (lot);
+
+-- `source` went into `target`, as a job's entries say.
+CREATE TABLE lot_link (
+    ep INTEGER NOT NULL REFERENCES epoch,
+    job INTEGER NOT NULL,
+    time_ms INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    target TEXT NOT NULL
+);
+CREATE INDEX lot_link_of ON lot_link (ep, job);
+CREATE INDEX lot_link_from ON lot_link (source);
+CREATE INDEX lot_link_to ON lot_link (target);
+
+-- The name of each station, as the newest statement of its chain says.
+CREATE TABLE lot_station (
+    ep INTEGER NOT NULL REFERENCES epoch,
+    station INTEGER NOT NULL,
+    number INTEGER NOT NULL,            -- of the entry that says so
+    name TEXT NOT NULL,
+    PRIMARY KEY (ep, station)
+);
+"""
+
+TABLES += PLACES + LOTS
 
 # From format 1 to 2: what is new is filled from the signed bytes afterwards (`derived.Derived.account_anew`).
 TO_FORMAT_2 = """

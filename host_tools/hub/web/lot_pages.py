@@ -26,6 +26,7 @@ from host_tools.hub.web import guards
 
 KEPT_S = 3.0  # the floor is the same for all who ask within it
 LOTS_MAX = 1000  # in one answer; the command lists all
+_BUSY = {"error": "too many questions at once"}
 _RULES = {rule.replace(" ", "-"): rule for rule in RULES}
 
 
@@ -63,7 +64,13 @@ class LotPages:
 
     async def recall(self, request: Request) -> Response:
         name = request.query_params.get("lot", "")
-        return await self._ask(request, lambda floor: document.recall(floor, name))
+        try:
+            async with self._questions:
+                return JSONResponse(await run_in_threadpool(self._recalled, name))
+        except LotError as error:
+            return JSONResponse({"error": str(error)}, 404)
+        except guards.Busy:
+            return JSONResponse(_BUSY, 503, {"Retry-After": "2"})
 
     async def _ask(self, request: Request, answer: Callable[[Floor], dict]) -> Response:
         rule = _RULES.get(request.query_params.get("rule", EQUAL))
@@ -79,7 +86,11 @@ class LotPages:
         except LotError as error:
             return JSONResponse({"error": str(error)}, 404)
         except guards.Busy:
-            return JSONResponse({"error": "too many questions at once"}, 503, {"Retry-After": "2"})
+            return JSONResponse(_BUSY, 503, {"Retry-After": "2"})
+
+    def _recalled(self, lot: str) -> dict:
+        with contextlib.closing(connect(self._data_dir, read_only=True)) as db:
+            return document.recall(db, lot)
 
     def _read(self, rule: str) -> Floor:
         with contextlib.closing(connect(self._data_dir, read_only=True)) as db:
