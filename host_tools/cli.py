@@ -32,6 +32,10 @@ VERBS = {
     "hub": ("host_tools.hub.verbs.hub", "receive, verify and store batches, answer with receipts, show them"),
     "enrol": ("host_tools.hub.verbs.enrol", "let the hub know a gateway's public key"),
     "park": ("host_tools.hub.park.command", "say which meter stands behind which, so that none counts twice"),
+    "meter-register": (
+        "host_tools.hub.park.metering.command",
+        "say which meter it is and who calibrated it; what is past due",
+    ),
     "place": ("host_tools.hub.verbs.place", "list, add, rename places; replace the gateway of a place"),
     "tariff": ("host_tools.hub.park.money.command_tariff", "check tariff files"),
     "bill": ("host_tools.hub.park.money.command_bill", "write what a gateway's month costs, line by line"),

@@ -12,7 +12,8 @@ import pytest
 
 from batches import FakeGateway
 from host_tools import cli
-from host_tools.hub.park import meters, zone
+from host_tools.hub.park import zone
+from host_tools.hub.park.metering import meters
 from host_tools.hub.park.money import bill as bills
 from host_tools.hub.park.money import located, paper, tariff
 from host_tools.hub.park.money.located import FileFault

@@ -8,8 +8,9 @@ import pytest
 
 from batches import FakeGateway
 from host_tools import cli
-from host_tools.hub.park import answers, meters, zone
-from host_tools.hub.park.meters import Meter, contained
+from host_tools.hub.park import answers, zone
+from host_tools.hub.park.metering import meters
+from host_tools.hub.park.metering.meters import Meter, contained
 from host_tools.hub.stores.store import connect
 from hub_rig import fill_meters, meters_schema
 from parkgate.errors import SettingsError

@@ -5,8 +5,9 @@ import contextlib
 import pytest
 
 from batches import FakeGateway
-from host_tools.hub.park import meters, place, proof, states, sums, zone
+from host_tools.hub.park import place, proof, states, sums, zone
 from host_tools.hub.park.book import Book
+from host_tools.hub.park.metering import meters
 from host_tools.hub.park.sums import Row
 from host_tools.hub.stores.store import connect
 from hub_rig import fill_meters, meters_schema

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from batches import FakeGateway
-from host_tools.hub.park.meters import Meter, put
+from host_tools.hub.park.metering.meters import Meter, put
 from host_tools.hub.service import Hub
 from host_tools.hub.stores.store import connect
 from host_tools.hub.web import connections

@@ -10,9 +10,10 @@ import sqlite3
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
-from host_tools.hub.park import meters, zone
+from host_tools.hub.park import zone
 from host_tools.hub.park.book import Book
-from host_tools.hub.park.meters import Meter
+from host_tools.hub.park.metering import meters
+from host_tools.hub.park.metering.meters import Meter
 from host_tools.hub.park.sums import Piece
 from host_tools.hub.park.zone import DAY_MS, PIECE_MS
 from parkgate.reading import RELATIVE_ONLY

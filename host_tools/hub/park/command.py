@@ -13,7 +13,7 @@ import contextlib
 from pathlib import Path
 
 from host_tools.base import output
-from host_tools.hub.park import meters
+from host_tools.hub.park.metering import meters
 from host_tools.hub.stores.store import connect, existing
 from parkgate.errors import SettingsError
 

@@ -7,14 +7,15 @@ away from a minute. Until places have meters of their own, a gateway stands for 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from host_tools.hub.park import answers, meters, states, sums, zone
+from host_tools.hub.park import answers, states, sums, zone
 from host_tools.hub.park.answers import ENERGY, POWER
 from host_tools.hub.park.book import Book
-from host_tools.hub.park.meters import Meter
+from host_tools.hub.park.metering import meters, register
+from host_tools.hub.park.metering.meters import Meter
 from host_tools.hub.park.zone import PIECE_MS
 from parkgate.errors import SettingsError
 
@@ -79,6 +80,7 @@ def view(
         "outer": OUTER[span], "inner": INNER[span],
         "meters": answers.contents(energies, behind, {gateway_id: name}),
         "total": _total([energies[meter] for meter in inside], bars, now_ms, tz),
+        "register": _register(db, energies, begin, min(end, max(begin + 1, now_ms)), tz),
         "compared": _compared(book, [found[ENERGY][meter] for meter in inside], before, (begin, end), now_ms, tz),
         "energy": [
             {**_about(row), "inside": meter in inside, "bars": drawn(asked)}
@@ -93,6 +95,13 @@ def view(
             for rows in found[STATE].values() for row in rows
         ],
     }  # fmt: skip
+
+
+def _register(db, of: Iterable[Meter], begin: int, end: int, tz: ZoneInfo) -> list[dict]:
+    """What the meter register says of each meter in that time."""
+    records = register.load(db)
+    first, last = (datetime.fromtimestamp(ms / 1000, tz).date() for ms in (begin, end - 1))
+    return [register.document(db, meter, first, last, records) for meter in of]
 
 
 def _meters(db, gw: int, gateway_id: str, begin: int, end: int, used: Sequence[str]) -> dict[str, dict[Meter, list]]:

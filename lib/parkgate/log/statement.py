@@ -35,6 +35,7 @@ OF_PLACES = (PLACE_ADDED, PLACE_RENAMED, PLACE_CLOSED, PLACED, TAKEN_AWAY, REPLA
 ROTATED = "rotated"  # {gateway, key, next, by_old, by_new}
 ALARMS_CLEARED = "alarms cleared"  # {gateway, alarms: [[kind, count, what], …]}
 OPERATOR_ADDED, OPERATOR_REMOVED = "operator added", "operator removed"  # {operator}
+METER_REGISTERED = "meter registered"  # {gateway, place or null, instrument, prior, record: {field: text}}
 STAMPED = "stamped"  # {log, size, root, authority, token}
 
 _FACTS = {  # names and types of facts that a statement of this kind must have; more are allowed
@@ -51,6 +52,7 @@ _FACTS = {  # names and types of facts that a statement of this kind must have; 
     TAKEN_AWAY: (("place", 16), ("gateway", 32), ("to_ms", int)),
     REPLACED: (("place", 16), ("before", 32), ("gateway", 32), ("at_ms", int), ("registers", list)),
     EXCHANGE_READ: (("place", 16), ("before", 32), ("gateway", 32), ("at_ms", int), ("registers", list)),
+    METER_REGISTERED: (("gateway", 32), ("instrument", str), ("record", dict)),
     STAMPED: (("log", 16), ("size", int), ("root", 32), ("token", bytes)),
 }
 

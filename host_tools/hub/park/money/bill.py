@@ -63,6 +63,7 @@ def bill(
         "meters": [one.meter.instrument for one in found.meters],
         "not_counted": [{"instrument": meter.instrument, "behind": main.instrument}
                         for meter, main in found.left_out.items()],
+        "register": measured.register_of(db, found),
         "lines": lines, "jumps": measured.jumps(book, gw, found), "total": total(lines, tariff.rounding),
     }  # fmt: skip
     return {**document, "sha256": digest(document)}

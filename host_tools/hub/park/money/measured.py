@@ -11,9 +11,10 @@ from fractions import Fraction
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from host_tools.hub.park import meters, proof, sums, zone
+from host_tools.hub.park import proof, sums, zone
 from host_tools.hub.park.book import CHUNK_PIECES, Book
-from host_tools.hub.park.meters import ENERGY, Meter
+from host_tools.hub.park.metering import meters, register
+from host_tools.hub.park.metering.meters import ENERGY, Meter
 from host_tools.hub.park.sums import Piece
 from host_tools.hub.park.zone import PIECE_MS
 from parkgate.wire.batch import decode_schema
@@ -271,6 +272,16 @@ def registers(book: Book, month: Month, runs: Sequence[tuple[int, int]]) -> list
                 "instrument": one.meter.instrument, "series": one.series, "scale": one.scale,
                 "begin": ends[0], "end": ends[1], "wh": plain(energy),
             })  # fmt: skip
+    return found
+
+
+def register_of(db: sqlite3.Connection, month: Month) -> list[dict]:
+    """What the meter register says of each meter of the bill, for the days of the month that are over."""
+    if not month.slots:
+        return []
+    found, records = [], register.load(db)
+    for meter in dict.fromkeys(one.meter for one in month.meters):
+        found.append(register.document(db, meter, month.slots[0][0], month.slots[-1][0], records))
     return found
 
 

@@ -78,7 +78,7 @@ def page(bill: dict, style_address: str | None = None) -> str:
     }  # fmt: skip
     parts = {
         "style": style, "state": _state(bill), "lines": "".join(map(_line, bill["lines"])),
-        "total": _between(bill["total"]), "not_counted": _not_counted(bill), "jumps": _jumps(bill),
+        "total": _between(bill["total"]), "not_counted": _not_counted(bill) + _register(bill), "jumps": _jumps(bill),
         "registers": _registers(bill),
     }  # fmt: skip
     template = Template((_HERE / "bill.html").read_text(encoding="utf-8"))
@@ -106,6 +106,20 @@ def _not_counted(bill: dict) -> str:
     names = [(escape(each["instrument"]), escape(each["behind"])) for each in bill["not_counted"]]
     rows = "".join(f"<li>{name}, behind {main}</li>" for name, main in names)
     return f"<p>Not counted, because they would count twice:</p><ul>{rows}</ul>"
+
+
+def _register(bill: dict) -> str:
+    """What the meter register says of the meters: a reader must see it beside the meters' names."""
+    rows = ""
+    for one in bill["register"]:
+        if one["serial"]:
+            words = [f"serial number {one['serial']}", *(f"class {one['class']}" for _ in (1,) if one["class"])]
+            if one["due_on"]:
+                words.append(f"calibrated on {one['calibrated_on']}, due on {one['due_on']}")
+            rows += f"<li>{escape(one['instrument'])}: {escape(', '.join(words))}</li>"
+        for each in one["remarks"]:
+            rows += f"<li><b>{escape(one['instrument'])}: {escape(each['kind'])}.</b> {escape(each['text'])}.</li>"
+    return f"<p>The meters, as the meter register has them:</p><ul>{rows}</ul>" if rows else ""
 
 
 def _between(pair: dict) -> str:

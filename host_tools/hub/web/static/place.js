@@ -373,6 +373,12 @@ function drawAbout() {
     row("Serial number", String(facts.serial || (serial && serial.value) || "not stored"));
     const ratio = [["ct_ratio", "CT"], ["vt_ratio", "VT"]].map(([quantity, word]) => channel(quantity) && `${word} ${channel(quantity).value}`).filter(Boolean).join(", ");
     row("Transformers", String(facts.ratio || ratio || "not stored"));
+    const registered = shown.register.find((each) => each.instrument === name);
+    if (registered) {
+      row("Meter register", registered.serial ? `serial number ${registered.serial}${registered.class ? `, class ${registered.class}` : ""}` : "no record");
+      if (registered.due_on) row("Calibrated", `on ${registered.calibrated_on}, due on ${registered.due_on}`);
+      for (const each of registered.remarks) if (each.kind !== "not registered") row("Careful", el("span", { class: "warn" }, `${each.kind}: ${each.text}${each.months.length ? ` (${each.months.join(", ")})` : ""}`));
+    }
     row("Commissioned", record ? `${record.time_ms ? at(record.time_ms) : "undated"} by ${record.by}: ${record.what}` : "no record is stored");
     return el("div", {}, el("h4", {}, name), el("dl", {}, rows));
   };
