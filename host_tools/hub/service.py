@@ -16,12 +16,13 @@ from pathlib import Path
 from host_tools.base import files, folder_lock
 from host_tools.base.keys import hub_key
 from host_tools.broker import certificates
+from host_tools.hub.alarms.watch import Sources, Watch
 from host_tools.hub.park import exchange, zone
 from host_tools.hub.park.book import Book
 from host_tools.hub.receiving.intake import Intake, Message
 from host_tools.hub.receiving.receive import Receiver
 from host_tools.hub.receiving.witnesses import Witnesses, log_topic
-from host_tools.hub.stores.store import DATABASE_FILE, Store
+from host_tools.hub.stores.store import DATABASE_FILE, Store, connect
 from host_tools.hub.web.summary import Board
 from host_tools.log import tables
 from host_tools.log.record import add_unlogged, open_recorder, recording
@@ -91,6 +92,17 @@ class Hub:
         self.groups = self.messages = self.faults = 0
         self.taking_s = 0.0  # spent on verifying, decoding and committing
         self.zone = zone.zone(self.store.setting("zone") or zone.local_zone_name())
+        self.page_certificate: Path | None = None  # what the page is served with
+        sources = Sources(
+            lambda: self.board.since(0)[1],
+            lambda: self.receiver.connected_unix_ms is not None,
+            lambda: self.storage_fault,
+            lambda: self.log_fault,
+            self._certificates,
+            self._publish,
+            lambda: self.zone,
+        )
+        self.alarms = Watch(self.data_dir, sources, lambda: connect(self.data_dir))
         self.has_accounts = False  # whether each gateway has an account at the broker
         self._turned_s = time.monotonic()
         self._stopping = threading.Event()
@@ -129,12 +141,25 @@ class Hub:
         except (SettingsError, files.FileTrouble):
             return None
 
+    def _certificates(self) -> list[tuple[str, Path]]:
+        """The certificates that the hub's connections rest on: what each is, and its file."""
+        files_of = (
+            ("the authority of the broker's certificate", self.receiver.ca_file),
+            ("the hub's certificate at the broker", self.receiver.cert_file),
+            ("the certificate of the hub's page", self.page_certificate),
+        )
+        return [(what, Path(path)) for what, path in files_of if path]
+
+    def _publish(self, topic: str, data: bytes) -> None:
+        self.receiver.publish(topic, data)
+
     def start(self) -> None:
         self._log_start()
         self.intake.derived.start(now_unix_ms())
         self.board.put(list(self.store.by_topic.values()), self.store.nobody)
         self.receiver.start()
         self._thread.start()
+        self.alarms.start()
 
     def stop(self) -> None:
         """Finish the group in hand, end the connection, close the database. Once is enough; again does nothing."""
@@ -143,6 +168,7 @@ class Hub:
                 return
             self._stopped = True
         self._stopping.set()
+        self.alarms.stop()
         if self._thread.is_alive():
             self._thread.join(STOP_TIMEOUT_S)
         if self._receiver is not None:

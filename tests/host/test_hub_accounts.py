@@ -10,10 +10,11 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from batches import FakeGateway
 from host_tools.broker.broker import Account, Broker, BrokerError
-from host_tools.hub import own_broker, service
+from host_tools.hub import service
 from host_tools.hub.stores.gateways import enrol, revoke
 from host_tools.hub.stores.store import connect
 from host_tools.hub.verbs import hub as hub_verb
+from host_tools.hub.verbs import own_broker
 from parkgate.errors import SettingsError
 from test_hub_start import arguments
 

@@ -428,6 +428,8 @@ class Intake:
         fault = present.clock_fault(beat, self.store.now_unix_ms)
         if fault:
             self.store.alarm(gateway, "clock", fault)
+        elif present.clock_apart_ms(beat, self.store.now_unix_ms) is not None:
+            self.store.end_alarm(gateway, "clock")
         if self._tells_more(gateway, epoch, beat):
             self.leaves.signed_bytes(tables.BEAT, message.data)
             gateway.beat_logged = beat.sign1.epoch, beat.boot, self.store.now_unix_ms

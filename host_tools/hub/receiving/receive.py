@@ -68,7 +68,7 @@ class Receiver:
         if password is not None and user is None:
             raise AddressError("there is a password for the broker and no user: mqtt://USER@HOST:PORT")
         self.url = f"mqtt{'s' if tls else ''}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
-        self.ca_file = ca_file if tls else None
+        self.ca_file, self.cert_file = (ca_file, cert_file) if tls else (None, None)
         self.connects = self.overflows = self.unsent = 0
         self.connected_unix_ms: int | None = None
         self._queue: queue.Queue[tuple[int, MQTTMessage]] = queue.Queue(QUEUE_MESSAGES)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from host_tools.hub.production import index
 from host_tools.hub.stores import kept, places
-from host_tools.hub.stores.schema import FORMAT, LOTS, PLACES, TABLES, TO_FORMAT_2, TO_FORMAT_3, TO_FORMAT_4
+from host_tools.hub.stores.schema import ALARMS, FORMAT, LOTS, PLACES, TABLES, TO_FORMAT_2, TO_FORMAT_3, TO_FORMAT_4
 from parkgate.errors import ParkgateError
 
 DATABASE_FILE = "hub.sqlite"
@@ -82,6 +82,8 @@ def _bring_up(connection) -> None:
     if before in (1, 2, 3, 4, 5):
         _run(connection, LOTS)
         index.make(connection)
+    if before in (1, 2, 3, 4, 5, 6):
+        _run(connection, ALARMS)
     connection.execute(f"PRAGMA user_version = {FORMAT}")
 
 

@@ -8,7 +8,7 @@ Readings are not stored a second time. The signed bytes of each batch are the da
 by the primary key of its batch, and what is shown, exported and audited cannot differ.
 """
 
-FORMAT = 6
+FORMAT = 7
 
 DECODED, WAITS_FOR_SCHEMA, UNDECODABLE = 0, 1, 2  # batch.state
 
@@ -336,7 +336,38 @@ CREATE TABLE lot_station (
 );
 """
 
-TABLES += PLACES + LOTS
+ALARMS = """
+-- Alarms (alarms/ledger): one row for each, open or over. `causes` is JSON.
+CREATE TABLE IF NOT EXISTS raised (
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    what TEXT NOT NULL,                 -- in words
+    urgent INTEGER NOT NULL,            -- 1: more urgent than its kind
+    causes TEXT NOT NULL,
+    ever INTEGER NOT NULL,              -- how many causes it has had
+    count INTEGER NOT NULL,
+    begun_unix_ms INTEGER NOT NULL,
+    opened_unix_ms INTEGER NOT NULL,
+    changed_unix_ms INTEGER NOT NULL,
+    closed_unix_ms INTEGER,             -- null while it is open
+    acknowledged_unix_ms INTEGER,
+    acknowledged_by TEXT,
+    word TEXT
+);
+CREATE INDEX IF NOT EXISTS raised_closed ON raised (closed_unix_ms);
+
+-- Messages about alarms that are still to be sent.
+CREATE TABLE IF NOT EXISTS alarm_message (
+    id INTEGER PRIMARY KEY,
+    alarm INTEGER NOT NULL,
+    event TEXT NOT NULL,                -- opened, closed
+    address TEXT NOT NULL,              -- name in the file of addresses
+    due_unix_ms INTEGER NOT NULL,
+    tries INTEGER NOT NULL
+);
+"""
+
+TABLES += PLACES + LOTS + ALARMS
 
 # From format 1 to 2: what is new is filled from the signed bytes afterwards (`derived.Derived.account_anew`).
 TO_FORMAT_2 = """

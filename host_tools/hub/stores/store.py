@@ -440,3 +440,9 @@ class Store:
             (gateway.gw, kind, what, alarm["count"], alarm["first_unix_ms"], self.now_unix_ms),
         )
         self._touched[gateway.gw] = gateway
+
+    def end_alarm(self, gateway: Gateway, kind: str) -> None:
+        """What this alarm was about is well again."""
+        if gateway.alarms.pop(kind, None) is not None:
+            self.db.execute("DELETE FROM alarm WHERE gw = ? AND kind = ?", (gateway.gw, kind))
+            self._touched[gateway.gw] = gateway

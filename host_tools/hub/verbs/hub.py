@@ -19,11 +19,11 @@ from host_tools.base import files, output
 from host_tools.base.folder_lock import is_held
 from host_tools.base.secret import secret
 from host_tools.broker.broker import Broker
-from host_tools.hub import logs, own_broker
+from host_tools.hub import logs
 from host_tools.hub.receiving.receive import parse_address
 from host_tools.hub.service import LOCK_FILE, Hub
 from host_tools.hub.stores.store import connect, existing
-from host_tools.hub.verbs import hub_keep
+from host_tools.hub.verbs import hub_keep, own_broker
 from host_tools.hub.web import connections
 from host_tools.hub.web.server import HUB_FILE, Address, serve
 from host_tools.log import stamps

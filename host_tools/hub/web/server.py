@@ -293,6 +293,7 @@ def serve(hub: Hub, address: Address, ready) -> int:
     port = listener.getsockname()[1]
     scheme = "https" if address.tls else "http"
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{address.base_path}/"
+    hub.page_certificate = Path(address.tls[0]) if address.tls else None
     app = make_app(hub, lambda: ready(hub, url), address.names, address.base_path)
     connections.raise_descriptor_limit()
     # uvicorn ends in order on these and then raises them again; by then all is done and the exit code is 0.

@@ -34,6 +34,7 @@ EXCHANGE_READ = "exchange read"  # the same facts, when the new gateway's first 
 OF_PLACES = (PLACE_ADDED, PLACE_RENAMED, PLACE_CLOSED, PLACED, TAKEN_AWAY, REPLACED, EXCHANGE_READ)
 ROTATED = "rotated"  # {gateway, key, next, by_old, by_new}
 ALARMS_CLEARED = "alarms cleared"  # {gateway, alarms: [[kind, count, what], …]}
+ALARM_ACKNOWLEDGED = "alarm acknowledged"  # {alarm: its number, kind, what, word}: by whom stands in `by`
 OPERATOR_ADDED, OPERATOR_REMOVED = "operator added", "operator removed"  # {operator}
 METER_REGISTERED = "meter registered"  # {gateway, place or null, instrument, prior, record: {field: text}}
 STAMPED = "stamped"  # {log, size, root, authority, token}
