@@ -83,6 +83,24 @@ class Rig:
         }
 
 
+TABLES_SINCE = {  # format → tables that came with it
+    2: ("periods",),
+    3: ("beats", "gateway_history"),
+    4: ("sums", "sums_due"),
+    5: ("place_stay", "place_history", "exchange", "place"),
+    6: ("lot_entry", "lot_job", "lot_link", "lot_station"),
+    7: ("raised", "alarm_message"),
+}
+
+
+def make_older(db, older) -> None:
+    """Bring a database back to this format, as far as tables go."""
+    for since, tables in TABLES_SINCE.items():
+        for table in tables if since > older else ():
+            db.execute(f"DROP TABLE {table}")
+    db.execute(f"PRAGMA user_version = {older}")
+
+
 def meters_schema(names):
     """A schema of meters with these names."""
     return [

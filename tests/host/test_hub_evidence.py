@@ -12,6 +12,7 @@ from host_tools.cli import main
 from host_tools.hub.reading import window
 from host_tools.hub.stores.store import DATABASE_FILE, connect
 from host_tools.hub.verbs import enrol
+from hub_rig import make_older
 from parkgate.wire.beat import Beat
 
 DAY_MS = 86_400_000
@@ -107,14 +108,12 @@ def test_an_older_database_comes_along(rig, gateway, older):
     with contextlib.closing(connect(rig.data_dir)) as db:
         enrol.revoke(db, gateway.id.hex())
     rig.store.close()
-    for table in ("beats", "gateway_history", "sums", "sums_due", "place_stay", "place_history", "exchange", "place"):
-        write(rig, f"DROP TABLE {table}")
     if older == 1:
-        write(rig, "DROP TABLE periods")
         for table, column in [("series", "good_ms"), ("series", "row_ms"), ("block", "good_ms"),
                               ("block", "covered_ms"), ("block", "tail_ms")]:  # fmt: skip
             write(rig, f"ALTER TABLE {table} DROP COLUMN {column}")
-    write(rig, f"PRAGMA user_version = {older}")
+    with contextlib.closing(connect(rig.data_dir)) as db:
+        make_older(db, older)
     rig.open()
     assert [row[0] for row in rig.rows("SELECT what FROM gateway_history ORDER BY rowid")] == ["enrolled", "revoked"]
     assert rig.rows("SELECT seq FROM beats") == [(1,)]

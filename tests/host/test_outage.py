@@ -15,6 +15,7 @@ from host_tools.cli import main
 from host_tools.hub.reading import availability, readings, window
 from host_tools.hub.stores.database import DATABASE_FILE, connect
 from host_tools.hub.stores.schema import TABLES
+from hub_rig import make_older
 from park import Park
 from parkgate import events
 from test_hub_web import CHROMIUM, page_of
@@ -169,14 +170,10 @@ def test_a_database_of_the_older_format_is_brought_up(rig, away):
     wanted = covered(rig, away), state(rig, away)
     rig.store.close()
     with contextlib.closing(connect(rig.data_dir)) as db:
-        db.execute("DROP TABLE periods")
         for table, columns in (("series", ("good_ms", "row_ms")), ("block", ("good_ms", "covered_ms", "tail_ms"))):
             for column in columns:
                 db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        newer = ("beats", "gateway_history", "sums", "sums_due", "place_stay", "place_history", "exchange", "place")
-        for table in newer:
-            db.execute(f"DROP TABLE {table}")
-        db.execute("PRAGMA user_version = 1")
+        make_older(db, 1)
     rig.open()
     rig.intake.derived.account_anew(rig.now_unix_ms)
     assert (covered(rig, away), state(rig, away)) == wanted

@@ -17,6 +17,7 @@ from host_tools.hub.stores.gateways import enrol
 from host_tools.hub.stores.store import connect
 from host_tools.log import keys
 from host_tools.log.signer import Signer
+from hub_rig import make_older
 from parkgate.errors import SettingsError
 from parkgate.log import statement
 
@@ -306,9 +307,7 @@ def test_an_older_hub_gets_places(rig, gateway):
     rig.batches(gateway, gateway.batch())
     rig.store.close()
     with opened(rig) as db:
-        for table in ("place_stay", "place_history", "exchange", "place"):
-            db.execute(f"DROP TABLE {table}")
-        db.execute("PRAGMA user_version = 4")
+        make_older(db, 4)
     rig.open()
     with opened(rig) as db:
         assert [(place.name, place.gateway) for place in places.listed(db)] == [("gateway 0", "gateway 0")]

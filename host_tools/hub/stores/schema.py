@@ -338,7 +338,7 @@ CREATE TABLE lot_station (
 
 ALARMS = """
 -- Alarms (alarms/ledger): one row for each, open or over. `causes` is JSON.
-CREATE TABLE IF NOT EXISTS raised (
+CREATE TABLE raised (
     id INTEGER PRIMARY KEY,
     kind TEXT NOT NULL,
     what TEXT NOT NULL,                 -- in words
@@ -354,10 +354,10 @@ CREATE TABLE IF NOT EXISTS raised (
     acknowledged_by TEXT,
     word TEXT
 );
-CREATE INDEX IF NOT EXISTS raised_closed ON raised (closed_unix_ms);
+CREATE INDEX raised_closed ON raised (closed_unix_ms);
 
 -- Messages about alarms that are still to be sent.
-CREATE TABLE IF NOT EXISTS alarm_message (
+CREATE TABLE alarm_message (
     id INTEGER PRIMARY KEY,
     alarm INTEGER NOT NULL,
     event TEXT NOT NULL,                -- opened, closed
