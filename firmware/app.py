@@ -63,15 +63,15 @@ class App:
         self.trial = Trial(start, board.files, self.restart, self.log)
         from gateway.identity import load_signer  # not kept
 
-        signer = self.signer = load_signer(board, self.log, journal.next_seq > 0)
+        signer, self.gateway_id = load_signer(board, self.log, journal.next_seq)
+        self.signer = signer
         self.can_sign = getattr(signer, "is_there", True)
-        self.gateway_id = cose.thumbprint(signer.public_key)
         self.topic_id = self.gateway_id[:16].hex()
         hub_key = self.settings["hub"]["public_key"] if self.can_sign else ""
         self.hub = known_hub(hub_key, signer, self.gateway_id, self.log)
         self.signing = Signing(
-            signer, self.gateway_id, journal, cause, clock, self.totals, self.sampling, board.heap.look,
-            lambda: health(self), mono_ms,
+            signer, cose.thumbprint(signer.public_key), journal, cause, clock, self.totals, self.sampling,
+            board.heap.look, lambda: health(self), mono_ms,
         )  # fmt: skip
         start.finish(journal, clock, account)
         if board.has_network:

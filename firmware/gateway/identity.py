@@ -5,28 +5,36 @@ a public key, or a batch in the journal. Then the gateway goes on without: it sa
 nothing, and looks again every minute; a factory reset or `identity new` is for a person to decide.
 """
 
+from gateway.loaded import drop
 from parkgate.errors import IntegrityError
 from parkgate.settings import kept_twice
+from parkgate.wire.cose import thumbprint
 from parkgate.wire.mac import hkdf_sha256
-from parkgate.wire.p256 import SoftwareSigner, key_from_entropy, use_table
+from parkgate.wire.p256 import SoftwareSigner, key_from_entropy, public_key, use_table
 
-FILE, PUBLIC = "identity.key", "public.key"
+FILE, PUBLIC, NEXT = "identity.key", "public.key", "identity.next"
 _MAGIC = b"PGK1"
 _KEY_BYTES = 32
+
+
+def put_key(files, key: bytes, gateway_id: bytes = b""):
+    """Write the key; `gateway_id` where it is not that of this key, which followed others."""
+    kept_twice.write(files, FILE, kept_twice.sealed(_MAGIC, key + gateway_id))
 
 
 def make_key(board, host_entropy: bytes) -> bytes:
     """Make a key of the board's randomness and what a host adds: as good as the better of both."""
     mixed = hkdf_sha256(board.entropy(48) + host_entropy, b"", b"parkgate identity v1", 48)
     key = key_from_entropy(mixed)
-    kept_twice.write(board.files, FILE, kept_twice.sealed(_MAGIC, key))
+    put_key(board.files, key)
     return key
 
 
 def read_key(files):
-    """The key, None when there is none, b"" when it cannot be read."""
+    """The key (and behind it the gateway's id, once keys were rotated), None when there is none, b"" when it cannot be
+    read."""
     data = kept_twice.read(files, FILE)
-    if data is None or data[:4] == _MAGIC and len(data) == 8 + _KEY_BYTES:
+    if data is None or data[:4] == _MAGIC and len(data) in (8 + _KEY_BYTES, 8 + 2 * _KEY_BYTES):
         return data and data[4:-4]
     return _older(files)
 
@@ -42,7 +50,7 @@ def _older(files):
         whole = False
     if not whole:
         return b""
-    kept_twice.write(files, FILE, kept_twice.sealed(_MAGIC, key))
+    put_key(files, key)
     return key
 
 
@@ -67,23 +75,33 @@ class NoSigner:
         raise IntegrityError("the key cannot be read: no receipt can be checked")
 
 
-def load_signer(board, log, has_signed: bool):
-    """The signer with the board's key, which is made if there was none; NoSigner when it cannot be read. `has_signed`:
-    whether the journal holds batches. The public half is written where `parkgate enrol` finds it."""
+def load_signer(board, log, next_seq: int):
+    """(signer, gateway's id): the signer with the board's key, which is made if there was none; NoSigner when it cannot
+    be read. `next_seq` is the journal's. The public half is written where `parkgate enrol` finds it."""
     comb_point = board.comb_point()
     if comb_point:
         use_table(comb_point)
     files = board.files
     key = read_key(files)
-    if key is None and not has_signed and files.read(PUBLIC) is None:
+    if key and len(kept_twice.read(files, NEXT) or b"") > 40:  # a change of keys was cut off
+        from parkgate.log.rotation import settle
+
+        if settle(
+            files, next_seq, key[_KEY_BYTES:] or thumbprint(public_key(key)), lambda *args: put_key(files, *args)
+        ):
+            log.info("identity", "the next key is in use now")
+            key = read_key(files)
+        drop(("parkgate.log.rotation",))
+    if key is None and not next_seq and files.read(PUBLIC) is None:
         key = make_key(board, b"")
         log.info("identity", "made a new key")
     if not key:
         log.error("identity", "the key is %s: readings are kept, none are signed or sent" % (
             "gone" if key is None else "damaged"))  # fmt: skip
-        return NoSigner(files)
-    signer = SoftwareSigner(key, board.entropy)
+        signer = NoSigner(files)
+        return signer, thumbprint(signer.public_key)
+    signer = SoftwareSigner(key[:_KEY_BYTES], board.entropy)
     shown = signer.public_key.hex().encode()
     if files.read(PUBLIC) != shown:
         files.write(PUBLIC, shown)
-    return signer
+    return signer, key[_KEY_BYTES:] or thumbprint(signer.public_key)

@@ -8,9 +8,9 @@ class Signing:
     """`sampling` are the samplers that run, empty until sampling begins; `look` measures the heap; `health()` gives
     the numbers of a beat."""
 
-    def __init__(self, signer, gateway_id: bytes, journal, cause: int, clock, totals, sampling, look, health, mono_ms):
+    def __init__(self, signer, kid: bytes, journal, cause: int, clock, totals, sampling, look, health, mono_ms):
         self.signer = signer
-        self._gateway_id = gateway_id
+        self.kid = kid  # the id of the key
         self._journal = journal
         self._cause = cause
         self._clock = clock
@@ -27,7 +27,7 @@ class Signing:
             await until_quiet(self._sampling)
             self._totals.write(self._mono_ms())  # its samples may leave the journal
         journal = self._journal
-        steps = batch.seal_steps(self.signer, self._gateway_id, journal.epoch, journal.next_seq, payload, content_type)
+        steps = batch.seal_steps(self.signer, self.kid, journal.epoch, journal.next_seq, payload, content_type)
         sealed = await in_steps(steps)
         if is_batch:
             await until_quiet(self._sampling)  # what is given will be written to flash at once

@@ -1,12 +1,15 @@
 """Console commands that change things: settings, identity, code, restart, factory reset."""
 
+import asyncio
 import gc
 import json
 
 from gateway.loaded import drop
 from parkgate.errors import SettingsError
+from parkgate.events import SETTINGS
 
 _SHOWN_CHARACTERS = 64  # to a person; a program gets all
+_SEAL_TRIES = 8  # a batch that was too large holds half the readings at the next
 _FACTORY_RESET = 2  # index into events.EPOCH_REASONS
 _SETTINGS = ("parkgate.settings.schema", "parkgate.settings.edit", "parkgate.settings.slots")
 _SETTINGS += ("parkgate.settings.sensors", "parkgate.settings.stations")
@@ -149,16 +152,64 @@ class Change:
 
     async def identity_new(self, request, say):
         gateway = self._gateway
-        text = request.args[0]
-        if len(text) != 64 or any(c not in "0123456789abcdef" for c in text):
-            raise SettingsError("HOST_ENTROPY is 32 bytes in lower-case hexadecimal")
+        self._mixed(request.args[0])
         if gateway.journal.next_seq or gateway.journal.counters.sampled:
             raise SettingsError("this key has signed or taken readings: factory reset first")
         from gateway.identity import make_key
 
-        make_key(gateway.board, bytes.fromhex(text))
+        make_key(gateway.board, bytes.fromhex(request.args[0]))
         drop(("gateway.identity",))
         await say("a new key was made; restarting")
+        return gateway.restart
+
+    def _mixed(self, text):
+        """48 bytes of this board's randomness and of what the host adds."""
+        if len(text) != 64 or any(c not in "0123456789abcdef" for c in text):
+            raise SettingsError("HOST_ENTROPY is 32 bytes in lower-case hexadecimal")
+        from parkgate.wire.mac import hkdf_sha256
+
+        return hkdf_sha256(self._gateway.board.entropy(48) + bytes.fromhex(text), b"", b"parkgate identity v1", 48)
+
+    async def identity_next(self, request, say):
+        board, entropy = self._gateway.board, self._mixed(request.args[0])
+        from parkgate.log.rotation import prepare
+
+        next_id = prepare(board.files, entropy, board.entropy)
+        drop(("parkgate.log.rotation",))
+        await say("next = " + next_id.hex())
+
+    async def identity_rotate(self, request, say):
+        gateway = self._gateway
+        entropy, sealer, journal = self._mixed(request.args[0]), gateway.sealer, gateway.journal
+        if sealer is None or not gateway.can_sign:
+            raise SettingsError("there is nothing to rotate: this gateway signs nothing now")
+        from gateway.identity import put_key
+        from gateway.waiting import in_steps
+        from parkgate.log import rotation
+
+        board = gateway.board
+        files = board.files
+        done = False
+        turned_ms, sealer.hurry = sealer.turned_ms, None  # the old key must sign nothing behind its last batch
+        try:
+            while sealer.turned_ms == turned_ms:  # until no batch is under way
+                await asyncio.sleep_ms(100)
+            if not journal.unsealed_records:
+                gateway.note([SETTINGS, gateway.settings_id, None])  # so that there is a batch to be sealed
+            seq = journal.next_seq
+            steps = rotation.begin(files, gateway.gateway_id, gateway.signing.kid, seq, entropy, board.entropy)
+            event = await in_steps(steps)
+            for _ in range(_SEAL_TRIES):
+                if journal.next_seq == seq:
+                    await sealer.seal_one(event)
+            done = rotation.settle(files, journal.next_seq, gateway.gateway_id, lambda *args: put_key(files, *args))
+            if not done:
+                raise SettingsError("the batch that says so could not be sealed: nothing has changed; see log")
+        finally:
+            if not done:
+                sealer.hurry = False
+            drop(("parkgate.log.rotation", "gateway.identity"))
+        await say("batch %d is the last one of the old key; restarting with the new one" % seq)
         return gateway.restart
 
     async def code(self, request, say):

@@ -34,7 +34,7 @@ class Sealer:
         self._dropped_said = 0
         self._unfit = -1  # position up to which there was one sample, and that in no batch
         self.turned_ms = 0
-        self.hurry = False  # set by the console: seal what there is
+        self.hurry = False  # set by the console: True, seal what there is; None, rest
 
     async def run(self):
         """Seal whenever a batch is due: full, old enough, or left over from before the start."""
@@ -43,7 +43,7 @@ class Sealer:
             await asyncio.sleep_ms(POLL_MS)
             journal = self._journal
             now = self.turned_ms = self._mono_ms()
-            if not journal.unsealed_records:
+            if not journal.unsealed_records or self.hurry is None:
                 since = now
             elif (
                 self.hurry
@@ -64,8 +64,8 @@ class Sealer:
             if journal.next_seq == before:
                 break  # said and counted by seal_one; the samples are kept and tried again later
 
-    async def seal_one(self):
-        """Seal the oldest unsealed records of one boot into one batch."""
+    async def seal_one(self, event=None):
+        """Seal the oldest unsealed records of one boot into one batch, with one more event where one is given."""
         journal = self._journal
         dropped = journal.counters.dropped
         sampled_before = journal.counters.sampled - journal.unsealed_readings
@@ -75,6 +75,8 @@ class Sealer:
             taken = await self._collect()
             if taken.position is None:
                 return
+            if event:
+                taken.events.append(event)
             if taken.position == self._unfit:
                 self._log.error("seal", "a sample that no batch can hold: counted as lost")
                 taken.tables, taken.readings = [], 0

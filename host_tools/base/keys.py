@@ -134,10 +134,11 @@ class HubKey:
         scalar = self._private.private_numbers().private_value.to_bytes(32, "big")
         return hmac.digest(scalar, b"parkgate broker account " + user.encode(), "sha256").hex()[:40]
 
-    def receipt_key(self, gateway_xy: bytes) -> bytes:
-        """The 32-byte key under which this hub makes receipts for the gateway with this public key."""
+    def receipt_key(self, gateway_xy: bytes, gateway_id: bytes | None = None) -> bytes:
+        """The 32-byte key under which this hub makes receipts for the gateway with this public key. `gateway_id` is its
+        id, where its keys were rotated."""
         shared = self._private.exchange(ec.ECDH(), load_public(gateway_xy))
-        return receipt.shared_key(shared, cose.thumbprint(gateway_xy), self.id)
+        return receipt.shared_key(shared, gateway_id or cose.thumbprint(gateway_xy), self.id)
 
 
 class HubKeyMissing(ParkgateError):

@@ -8,6 +8,10 @@ key, the broker and the settings of --settings FILE; its console gets a code; a 
 Everything is checked before anything is changed, here, at the hub and on the gateway. The code is shown before it locks
 the console. Whatever comes in between (a cable, a disk, Ctrl-C), the same command carries on and ends the same way;
 --again repeats the label and the code alone.
+
+--rotate has a provisioned gateway sign with its next key. That key was made here, and the hub knows its id since then.
+The last batch of the old key names it, and both keys sign: a thief of the old key alone cannot do that. The gateway
+keeps its id, place, history and broker account. Rotate when the key may have been copied, or once a year.
 """
 
 from __future__ import annotations
@@ -89,6 +93,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--code-file", type=Path, metavar="FILE", help="write the console's code there too, mode 0600")
     parser.add_argument("--no-code", action="store_true", help="set no code: anybody with a cable can use the console")
     parser.add_argument("--again", action="store_true", help="make only label and code again (provisioned gateway)")
+    parser.add_argument("--rotate", action="store_true", help="have it sign with its next key (provisioned gateway)")
 
 
 def run(args) -> int:
@@ -98,6 +103,8 @@ def run(args) -> int:
         link.unlock(args.code)
         if args.again:
             return _again(args, link)
+        if args.rotate:
+            return _rotate(args, link)
         return _provision(args, given, link)
 
 
@@ -105,8 +112,10 @@ def run(args) -> int:
 
 
 def _given(args) -> Given:
-    if args.again:
+    if args.again or args.rotate:
         _check_files(args)
+        if args.rotate and not args.hub:
+            raise SettingsError("name the hub, which must know the next key: --hub DIR, or --hub URL --token-file FILE")
         return Given(None, {}, {}, {}, {})
     if not args.hub and not args.hub_key:
         raise SettingsError("name the hub: --hub DIR, --hub URL --token-file FILE, or --hub-key FILE with --broker URL")
@@ -200,7 +209,7 @@ def _provision(args, given: Given, link: Link) -> int:
         if args.public_key:
             files.write(args.public_key, identity["public_key"] + "\n")
         _write_label(args, identity["gateway"], name)
-        _enrol(args, given, bytes.fromhex(identity["public_key"]), name)
+        _enrol(args, given, bytes.fromhex(identity["public_key"]), name, next_key(link))
     except BaseException:
         if commands:
             discard(link)
@@ -219,6 +228,16 @@ def _new_key(link: Link, boot: int) -> dict[str, str]:
     link.ask(f"identity new {secrets.token_hex(32)}", 10.0, repeat=False)
     link.wait_restart(boot)
     return link.facts("identity")
+
+
+def next_key(link: Link) -> str | None:
+    """The id of the key that will follow the gateway's own, in hexadecimal; None from firmware that knows no other."""
+    try:
+        return link.facts(f"identity next {secrets.token_hex(32)}").get("next")
+    except GatewayRefused as error:
+        if not str(error).startswith("usage"):
+            raise
+        return None
 
 
 def _period(given: Given, current: dict[str, Any]) -> int:
@@ -287,13 +306,14 @@ def _ask_hub(args, given: Given, public_key: bytes, name: str) -> Hub:
     return hub
 
 
-def _enrol(args, given: Given, public_key: bytes, name: str) -> None:
+def _enrol(args, given: Given, public_key: bytes, name: str, next_id: str | None) -> None:
     """Have the hub take it; twice does no harm."""
     if given.folder is not None:
         with contextlib.closing(connect(given.folder)) as database:
-            exchange.enrol(database, public_key, name, None, args.place or None, args.replaces)
+            following = bytes.fromhex(next_id) if next_id else None
+            exchange.enrol(database, public_key, name, None, args.place or None, args.replaces, following)
     elif args.hub:
-        hub_client.enrol(args.hub, _token(args), public_key, name, False, args.place, args.replaces)
+        hub_client.enrol(args.hub, _token(args), public_key, name, False, args.place, args.replaces, next_id)
 
 
 def _token(args) -> str | None:
@@ -315,6 +335,39 @@ def _broker_of(folder: Path, key: HubKey, topic: str) -> dict[str, Any]:
         return place
     except (ValueError, KeyError, TypeError):
         raise FormatError(f"{path} is damaged: start the hub again, it writes it") from None
+
+
+# The next key.
+
+
+def _rotate(args, link: Link) -> int:
+    identity, next_id = link.facts("identity"), next_key(link)
+    if next_id is None:
+        raise SettingsError("this gateway's firmware knows no next key: write a newer one first (`parkgate flash`)")
+    _commit_at_hub(args, bytes.fromhex(identity["public_key"]), next_id)
+    boot = link.boot()
+    link.ask(f"identity rotate {secrets.token_hex(32)}", 120.0, repeat=False)
+    link.wait_restart(boot)
+    now = link.facts("identity")
+    if now["id"] != identity["id"] or now["public_key"] == identity["public_key"]:
+        raise SettingsError("the gateway came back with its old key: see its log, and run the same command again")
+    print(f"{identity['name']} signs with its next key now; its id stays {identity['id']}")
+    print("the hub takes the new key with the last batch of the old one; until then readings wait in the gateway")
+    return 0
+
+
+def _commit_at_hub(args, public_key: bytes, next_id: str) -> None:
+    """The hub knows this gateway, and the key that follows: without that it would refuse the new key."""
+    unknown = SettingsError("this hub does not know the gateway: provision it first")
+    if hub_client.is_address(args.hub):
+        if not hub_client.enrol(args.hub, _token(args), public_key, "", True).known:
+            raise unknown
+        hub_client.enrol(args.hub, _token(args), public_key, "", next_key=next_id)
+        return
+    with contextlib.closing(connect(existing(Path(args.hub)))) as database:
+        if not exchange.check(database, public_key, None).known:
+            raise unknown
+        exchange.enrol(database, public_key, None, next_id=bytes.fromhex(next_id))
 
 
 # The label and the code.

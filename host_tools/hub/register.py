@@ -105,24 +105,28 @@ class Registration:
             given = json.loads(body)
             public_key, name, only = given["public_key"], given.get("name"), given.get("check", False)
             stands = given.get("place") or None, given.get("replaces") or None
+            next_key = given.get("next_key")
             if not isinstance(public_key, str) or not isinstance(name, str | None) or not isinstance(only, bool):
                 raise TypeError
             if not all(isinstance(text, str | None) for text in stands):
                 raise TypeError
+            next_id = None if next_key is None else bytes.fromhex(next_key)
+            if next_id is not None and len(next_id) != 32:
+                raise ValueError
             xy = parse_public(public_key)
         except (ValueError, KeyError, TypeError, AttributeError):
-            why = "public_key is 128 hexadecimal digits; name, place and replaces are text; check is true or false"
+            why = "public_key is 128 hexadecimal digits, next_key 64; name, place, replaces are text; check is boolean"
             return _refuse(400, why)
         except FormatError as error:
             return _refuse(400, str(error))
-        return self._enrol(operator, xy, name, stands, only, reached_at)
+        return self._enrol(operator, xy, name, stands, next_id, only, reached_at)
 
     def _account(self, topic: str) -> dict:
         if not self.hub.has_accounts:
             return {}
         return {"user": topic, "password": self.hub.key.broker_password(topic)}
 
-    def _enrol(self, operator, xy: bytes, name: str | None, stands, only_check: bool, reached_at: str) -> Response:
+    def _enrol(self, operator, xy: bytes, name, stands, next_id, only_check: bool, reached_at: str) -> Response:
         with contextlib.closing(connect(self.hub.data_dir)) as db:
             try:
                 checked = exchange.check(db, xy, name, *stands)
@@ -130,7 +134,7 @@ class Registration:
                 if not operator.may(operators.RENAME if changes else operators.ENROL):
                     return _refuse(403, f"the token of {operator.name} is not for that: `parkgate operator --may`")
                 if not only_check:
-                    exchange.enrol(db, xy, name, f"operator {operator.name}", *stands)
+                    exchange.enrol(db, xy, name, f"operator {operator.name}", *stands, next_id)
             except SettingsError as error:
                 return _refuse(409, str(error))
             except LogError as error:

@@ -24,6 +24,7 @@ HUB, NTP, PERSON = 0, 1, 2  # sources of time
 CHECKPOINT_HELD = 32  # [32, size, root]: the newest checkpoint of the hub's log that this gateway verified
 # [33, what, station, number, time_ms, trust, job, detail, age, *registers]: an entry of the floor (sensing/jobs.py)
 PRODUCTION = 33
+KEY_ROTATED = 34  # [34, new key, id of the key after it, signature by the new key]: this is the old key's last batch
 
 NAMES = {
     RESET: "reset",
@@ -42,6 +43,7 @@ NAMES = {
     COMMISSIONED: "commissioned",
     CHECKPOINT_HELD: "checkpoint held",
     PRODUCTION: "production",
+    KEY_ROTATED: "key rotated",
     CLOCK_DISPUTED: "clock disputed",
     TASK_STALLED: "task stalled",
     CRASH: "crash",

@@ -54,7 +54,7 @@ def flipped(data, bit):
 
 def started():
     board = Board()
-    signer = load_signer(board, Log(), False)
+    signer = load_signer(board, Log(), 0)[0]
     return board, signer.public_key
 
 
@@ -62,7 +62,7 @@ def test_the_first_start_makes_a_key_and_later_ones_read_it():
     board, public = started()
     equal(board.files.content[FILE], board.files.content[FILE + ".2"])
     equal(board.files.content[PUBLIC], public.hex().encode())
-    equal(load_signer(board, Log(), True).public_key, public)
+    equal(load_signer(board, Log(), 1)[0].public_key, public)
 
 
 def test_no_flipped_bit_of_one_copy_changes_who_it_is():
@@ -75,7 +75,7 @@ def test_no_flipped_bit_of_one_copy_changes_who_it_is():
             equal(board.files.content[name], good, "mended")
     for cut in (b"", good[:7], good[:-1]):
         board.files.content[FILE] = cut
-        equal(load_signer(board, Log(), True).public_key, public)
+        equal(load_signer(board, Log(), 1)[0].public_key, public)
 
 
 def test_a_key_that_cannot_be_read_is_not_replaced():
@@ -94,19 +94,19 @@ def test_a_key_that_cannot_be_read_is_not_replaced():
         harm(board.files)
         left = dict(board.files.content)
         log = Log()
-        signer = load_signer(board, log, False)
+        signer = load_signer(board, log, 0)[0]
         equal((type(signer), signer.public_key), (NoSigner, public))
         equal(board.files.content, left, "nothing was written")
         true(log.said)
         raises(IntegrityError, signer.sign_steps, bytes(32))
         raises(IntegrityError, signer.ecdh_steps, bytes(64))
         board.files.content, board.files.unreadable = whole, ()
-        equal(load_signer(board, log, False).public_key, public, "and when it reads again it is the same")
+        equal(load_signer(board, log, 0)[0].public_key, public, "and when it reads again it is the same")
 
 
 def test_no_key_is_made_where_the_journal_holds_batches():
     board = Board()
-    signer = load_signer(board, Log(), True)
+    signer = load_signer(board, Log(), 1)[0]
     equal((type(signer), signer.public_key), (NoSigner, bytes(64)))
     equal(board.files.content, {})
 
@@ -116,12 +116,12 @@ def test_a_key_without_a_check_is_taken_only_if_it_is_the_one_that_was_shown():
     key = board.files.content[FILE][4:-4]
     del board.files.content[FILE + ".2"]
     board.files.content[FILE] = key
-    equal(load_signer(board, Log(), True).public_key, public)
+    equal(load_signer(board, Log(), 1)[0].public_key, public)
     equal(len(board.files.content[FILE + ".2"]), 40, "from now on with a check, twice")
     for wrong in (flipped(key, 3), key[:-1], bytes(32)):
         del board.files.content[FILE + ".2"]
         board.files.content[FILE] = wrong
-        equal(type(load_signer(board, Log(), False)), NoSigner)
+        equal(type(load_signer(board, Log(), 0)[0]), NoSigner)
         equal(board.files.content[FILE], wrong)
         board.files.content[FILE + ".2"] = b""
 
@@ -129,7 +129,7 @@ def test_a_key_without_a_check_is_taken_only_if_it_is_the_one_that_was_shown():
 def test_a_person_can_make_a_new_key():
     board, public = started()
     make_key(board, b"host")
-    true(load_signer(board, Log(), False).public_key != public)
+    true(load_signer(board, Log(), 0)[0].public_key != public)
 
 
 def test_a_code_that_cannot_be_read_leaves_the_console_closed():

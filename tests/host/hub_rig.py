@@ -90,6 +90,7 @@ TABLES_SINCE = {  # format → tables that came with it
     5: ("place_stay", "place_history", "exchange", "place"),
     6: ("lot_entry", "lot_job", "lot_link", "lot_station"),
     7: ("raised", "alarm_message"),
+    8: ("gateway_key",),
 }
 
 

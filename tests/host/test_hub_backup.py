@@ -184,4 +184,4 @@ def test_a_newer_database_is_left_alone(filled):
         with pytest.raises(StoreError, match="newer parkgate"):
             connect(rig.data_dir, read_only=read_only)
     assert rig.store.db.execute("PRAGMA user_version").fetchone() == (99,)
-    rig.store.db.execute("PRAGMA user_version = 7")
+    rig.store.db.execute("PRAGMA user_version = 8")

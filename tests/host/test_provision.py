@@ -155,6 +155,15 @@ def _from_bare_to_verified(tmp_path, gateway, hub):
     before = sum(verified())
     wait(lambda: sum(verified()) > before, 30, lambda: gateway.lines[-10:])
 
+    # A new key, and another one: the same gateway, and its chain goes on.
+    for _ in range(2):
+        said = parkgate("provision", "--rotate", "--port", port, "--hub", hub.folder, "--code", code)
+        assert "signs with its next key" in said, said
+        (before,) = [(g["batches_verified"], g["epoch"]) for g in hub.gateways().values()]
+        wait(lambda: sum(verified()) > before[0] + 1, 40, lambda: (hub.gateways(), gateway.lines[-10:]))  # noqa: B023
+    (summary,) = hub.gateways().values()
+    assert summary["epoch"] == before[1] and not summary["alarms"] and summary["forks"] == 0, summary
+
     # No secret anywhere but where it must be.
     assert not any(CANARY in line for line in gateway.lines)
     parkgate("console", "--port", port, "--code", code, "factory reset ERASE")

@@ -111,6 +111,7 @@ EVENTS = [
     [events.CRASH, "send", "Traceback\n  in run\nValueError: 7\n", 60_000],
     [events.CHECKPOINT_HELD, 4711, bytes(32)],
     [events.PRODUCTION, 1, 0, 7, TIME_MS, 0, "LOT-0147", 0, 4, 90017],
+    [events.KEY_ROTATED, bytes(64), bytes(32), bytes(64)],
 ]
 
 
@@ -121,7 +122,7 @@ def test_the_hub_has_words_for_every_kind():
         assert "does not know" not in words and "does not understand" not in words, event
     assert readings.describe([99, 1]) == "a kind that this hub does not know"
     assert "program" in readings.describe([events.FLASH_FAULT, 1, 1])
-    assert readings.describe(EVENTS[-3]).endswith("ValueError: 7")
+    assert readings.describe(EVENTS[-4]).endswith("ValueError: 7")
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: events.NAMES[event[0]])

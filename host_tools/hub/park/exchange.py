@@ -6,10 +6,9 @@ from __future__ import annotations
 import sqlite3
 import time
 
-from host_tools.hub.stores import gateways, places
+from host_tools.hub.stores import gateway_keys, gateways, places
 from host_tools.log.record import Recorder, recording
 from parkgate.errors import SettingsError
-from parkgate.wire.cose import thumbprint
 
 WAIT_MS = 30 * 86_400_000  # for the first registers behind an exchange; what is not known then stays unknown
 
@@ -22,21 +21,24 @@ def check(
         raise SettingsError("a gateway that replaces another stands where that one stood: name no place")
     if replaces:
         old = gateways.find(db, replaces)
-        if not _is_done(db, old[0], thumbprint(public_key)):
-            places.check_replace(db, old, thumbprint(public_key))
+        gateway_id = gateway_keys.gateway_id_of(db, public_key)
+        if not _is_done(db, old[0], gateway_id):
+            places.check_replace(db, old, gateway_id)
     return gateways.check(db, public_key, name, place=place)
 
 
 def enrol(
     db: sqlite3.Connection, public_key: bytes, name: str | None, by: str | None = None, place: str | None = None,
-    replaces: str | None = None,
+    replaces: str | None = None, next_id: bytes | None = None,
 ) -> bytes:  # fmt: skip
-    """Enrol a gateway at a place (None: one of its own), or in the place of the one that it replaces. Twice does no
-    harm. Returns its id. Raises SettingsError; then nothing has changed."""
+    """Enrol a gateway at a place (None: one of its own), or in the place of the one that it replaces. `next_id` is the
+    id of the key that will follow its own. Twice does no harm. Returns its id. Raises SettingsError."""
     check(db, public_key, name, place, replaces)
+    gateway_id = gateways.enrol(db, public_key, name, by, places.NOWHERE if replaces else place)
+    if next_id is not None:
+        gateway_keys.commit(db, gateway_id, next_id, by or gateways.whoami())
     if not replaces:
-        return gateways.enrol(db, public_key, name, by, place)
-    gateway_id = gateways.enrol(db, public_key, name, by, places.NOWHERE)
+        return gateway_id
     if not _is_done(db, gateways.find(db, replaces)[0], gateway_id):
         replace(db, replaces, gateway_id.hex(), None, by)
     return gateway_id

@@ -10,7 +10,7 @@ from parkgate import events
 from parkgate.meters.consistency import diagnosis
 from parkgate.quantities import STATES
 from parkgate.reading import QUALITY_NAMES, RELATIVE_ONLY, TRUST_NAMES
-from parkgate.wire import cbor
+from parkgate.wire import cbor, cose
 
 EVENTS_MAX = 500
 
@@ -147,6 +147,8 @@ def describe(event: list) -> str:
             return _describe_counter(*event[1:])
         if kind == events.CONSISTENCY:
             return _describe_consistency(*event[1:])
+        if kind == events.KEY_ROTATED:
+            return f"a new key signs from the next batch on: {cose.thumbprint(event[1]).hex()[:16]}…"
         if kind == events.PRODUCTION:
             return _describe_production(*event[1:8])
     except (ValueError, IndexError, KeyError, TypeError, AttributeError):

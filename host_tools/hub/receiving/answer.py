@@ -29,5 +29,5 @@ def make_answer(
 def shared_key(key: HubKey, gateway: Gateway) -> bytes:
     """The key under which this hub and this gateway make MACs (SPEC 6.1)."""
     if gateway.receipt_key is None:
-        gateway.receipt_key = key.receipt_key(gateway.public_key)
+        gateway.receipt_key = key.receipt_key(gateway.keys[-1].xy, gateway.kid)
     return gateway.receipt_key

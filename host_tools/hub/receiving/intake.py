@@ -14,6 +14,7 @@ import logging
 import sqlite3
 from typing import NamedTuple
 
+from host_tools.base.keys import Verifier
 from host_tools.hub.park import book
 from host_tools.hub.production import index
 from host_tools.hub.reading.decode import blocks, decode_group
@@ -23,14 +24,14 @@ from host_tools.hub.receiving.derived import Derived
 from host_tools.hub.receiving.state import Gateway
 from host_tools.hub.receiving.verify import Refusal
 from host_tools.hub.receiving.witnesses import held_by
-from host_tools.hub.stores import kept
+from host_tools.hub.stores import gateway_keys, kept
 from host_tools.hub.stores.schema import DECODED, UNDECODABLE, WAITS_FOR_SCHEMA
 from host_tools.hub.stores.store import EPOCHS_MAX, Store
 from host_tools.log import tables
 from host_tools.log.record import Recorder
 from parkgate import events
-from parkgate.errors import FormatError
-from parkgate.log import statement
+from parkgate.errors import FormatError, IntegrityError
+from parkgate.log import rotation, statement
 from parkgate.wire.batch import Batch
 from parkgate.wire.cbor import UINT_LIMIT
 
@@ -295,6 +296,7 @@ class Intake:
             if columns is None:
                 columns = _decode_safely([batch])[0]
             self._keep(message, gateway, epoch, batch, columns, batch_hash, before, after)
+            self._rotate(gateway, epoch, batch, batch_hash)
             self.store.heard(gateway)
         return Outcome(decision, why, gateway, (epoch.epoch, seq, batch_hash))
 
@@ -337,6 +339,28 @@ class Intake:
         self._receipt_check(gateway, epoch, batch.receipt_seq)
         if learnt:
             self._decode_waiting(gateway, batch.schema_id)
+
+    def _rotate(self, gateway, epoch, batch, batch_hash):
+        """A batch may say that it is the last one of its key. What does not hold changes nothing, and is an alarm:
+        somebody may have the key who should not."""
+        for event in batch.events:
+            if event[0] != events.KEY_ROTATED:
+                continue
+            current, seq = gateway.keys[-1], batch.sign1.seq
+            try:
+                if batch.sign1.kid != current.kid:
+                    raise IntegrityError("another key has followed the one that signed it")
+                new = rotation.check(event, gateway.kid, current.kid, current.next, _holds)
+            except (FormatError, IntegrityError) as error:
+                self.store.alarm(gateway, "key", f"seq {seq}: a new key is refused: {error}")
+                log.error("%s: batch %d names a new key, which is refused: %s", gateway.name, seq, error)
+                continue
+            place = epoch.ep, epoch.epoch, seq, batch_hash
+            gateway.keys = gateway_keys.rotate(
+                self.store.db, self.leaves, (gateway.gw, gateway.kid), gateway.keys, new, place, self.store.now_unix_ms
+            )
+            gateway.receipt_key = None
+            log.warning("%s: a new key signs from batch %d on", gateway.name, seq + 1)
 
     def _learn(self, gateway, batch):
         try:
@@ -443,6 +467,14 @@ class Intake:
         epoch.deficit = max(0, deficit)
         lacks, epoch.asked_from = present.wanted(epoch.held, epoch.missing["gap"], beat.receipt_seq, epoch.asked_from)
         return Outcome(BEAT, "", gateway, beat=(asked, lacks))
+
+
+def _holds(xy: bytes, digest: bytes, signature: bytes) -> bool:
+    try:
+        Verifier(xy).check(digest, signature)
+    except (FormatError, IntegrityError):
+        return False
+    return True
 
 
 def _opens_hole(held: accept.Held, seq: int) -> bool:

@@ -8,8 +8,8 @@ changed, and after a failed transaction it is built anew.
 from collections import deque
 from types import EllipsisType
 
-from host_tools.base.keys import Verifier
 from host_tools.hub.receiving.accept import Held
+from host_tools.hub.stores.gateway_keys import GatewayKey
 from parkgate.wire.beat import Beat
 
 SPARK_POINTS = 48
@@ -101,7 +101,7 @@ class Gateway:
         self.enrolled_unix_ms = enrolled_unix_ms
         self.revoked_unix_ms: int | None = None
         self.place: tuple[bytes, str] | None = None  # id and name of where it stands now
-        self.verifier: Verifier | None = None
+        self.keys = [GatewayKey(kid, public_key)]  # the first one first, the last one in use
         self.receipt_key: bytes | None = None
         self.forget()
 
@@ -127,6 +127,26 @@ class Gateway:
         self.last_trust: int | None = None
         self.headline: Series | None = None
         self.spark: deque = deque(maxlen=SPARK_POINTS)
+
+    def key_of(self, kid: bytes, epoch: bytes, seq: int, is_beat: bool) -> GatewayKey | str:
+        """The key with this id, where it may sign at this place of the chain; else why not (SPEC 3.6)."""
+        for number, key in enumerate(self.keys):
+            if key.kid != kid:
+                continue
+            before = self.keys[number - 1].last if number else None
+            if before is not None and epoch == before[0] and seq <= before[1]:
+                return "names a key that was not in use yet"
+            if key.last is not None:
+                if epoch == key.last[0]:
+                    late = seq > key.last[1] + is_beat
+                else:
+                    late = epoch not in self.epochs
+                if late:
+                    return "names a key that another one has followed"
+            return key
+        if kid == self.keys[-1].next:
+            return "names its next key, and the batch that brings it into use has not come"
+        return f"names key {kid.hex()[:32]}, not that of its topic"
 
     def topic_name(self) -> str:
         """How topics call it: the first 32 hex digits of its id."""

@@ -6,14 +6,13 @@ unknown gateway  the topic names a gateway that is not enrolled
 revoked          the gateway was enrolled and is not welcome any more
 oversized        longer than the format allows
 malformed        not in the one canonical form of a batch or beat
-foreign          signed by another gateway than the topic names
+foreign          signed by another gateway than the topic names, or with a key whose time it is not
 signature        the signature does not hold, or is not the one canonical form (high s)
 fork             signed as it must be, but contradicts what is held (decided in `accept`)
 scattered        would leave more holes in its chain than the hub keeps account of: the gateway sends it again later
 internal         the hub itself failed on it; the log has the traceback
 """
 
-from host_tools.base.keys import Verifier
 from host_tools.hub.receiving.state import Gateway
 from parkgate.errors import FormatError, IntegrityError
 from parkgate.wire.batch import MAX_BATCH_BYTES, Batch
@@ -59,12 +58,11 @@ def verify(by_topic: dict[str, Gateway], topic: str, data: bytes) -> tuple[Gatew
     except FormatError as error:
         raise Refusal(MALFORMED, str(error), gateway) from None
     sign1 = message.sign1
-    if sign1.kid != gateway.kid:
-        raise Refusal(FOREIGN, f"names key {sign1.kid.hex()[:32]}, not that of its topic", gateway)
-    if gateway.verifier is None:
-        gateway.verifier = Verifier(gateway.public_key)
+    key = gateway.key_of(sign1.kid, sign1.epoch, sign1.seq, parts[2] == "beat")
+    if isinstance(key, str):
+        raise Refusal(FOREIGN, key, gateway)
     try:
-        gateway.verifier.check(sign1.digest(), sign1.signature)
+        key.verifier().check(sign1.digest(), sign1.signature)
     except IntegrityError as error:
         raise Refusal(SIGNATURE, str(error), gateway) from None
     return gateway, message

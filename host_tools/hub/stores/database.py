@@ -84,6 +84,8 @@ def _bring_up(connection) -> None:
         index.make(connection)
     if before in (1, 2, 3, 4, 5, 6):
         _run(connection, ALARMS)
+    if 0 < before < 8:
+        _run(connection, _tables("gateway_key"))
     connection.execute(f"PRAGMA user_version = {FORMAT}")
 
 

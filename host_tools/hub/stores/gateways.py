@@ -8,11 +8,10 @@ import time
 from typing import NamedTuple
 
 from host_tools.base.names import check_gateway_name, place_name
-from host_tools.hub.stores import places
+from host_tools.hub.stores import gateway_keys, places
 from host_tools.log.record import recording
 from parkgate.errors import SettingsError
 from parkgate.log import statement
-from parkgate.wire import cose
 
 
 class Checked(NamedTuple):
@@ -97,7 +96,7 @@ def check(
     place: str | None = None,
 ) -> Checked:  # fmt: skip
     """Whether `enrol` would take this gateway, with nothing changed. Raises SettingsError that says why not."""
-    gateway_id = cose.thumbprint(public_key)
+    gateway_id = gateway_keys.gateway_id_of(db, public_key)
     row = db.execute("SELECT name, revoked_unix_ms FROM gateway WHERE kid = ?", (gateway_id,)).fetchone()
     if row and row[1] is not None and check_revoked:
         raise SettingsError("this gateway is revoked: parkgate enrol --restore accepts it again")
@@ -132,15 +131,21 @@ def find(db: sqlite3.Connection, name_or_id: str) -> tuple[int, bytes, str]:
     return rows[0]
 
 
-def revoke(db: sqlite3.Connection, name_or_id: str, undo: bool = False) -> tuple[bytes, str]:
-    """Refuse this gateway from now on, or take it back. Returns its id and name. Raises SettingsError."""
+def revoke(
+    db: sqlite3.Connection, name_or_id: str, undo: bool = False, since_ms: int | None = None
+) -> tuple[bytes, str]:
+    """Refuse this gateway from now on, or take it back. `since_ms`: since when its key was not its own, where that was
+    earlier: what it dated later is shown as evidence in archives. Returns its id and name. Raises SettingsError."""
     gw, gateway_id, name = find(db, name_or_id)
     now_unix_ms = int(time.time() * 1000)
+    if since_ms is not None and not 0 < since_ms <= now_unix_ms:
+        raise SettingsError("a revocation begins now or earlier")
+    from_ms = since_ms or now_unix_ms
     with recording(db) as leaves:
-        db.execute("UPDATE gateway SET revoked_unix_ms = ? WHERE gw = ?", (None if undo else now_unix_ms, gw))
-        _note(db, gateway_id, "restored" if undo else "revoked", name, now_unix_ms)
+        db.execute("UPDATE gateway SET revoked_unix_ms = ? WHERE gw = ?", (None if undo else from_ms, gw))
+        _note(db, gateway_id, "restored" if undo else "revoked", name, now_unix_ms if undo else from_ms)
         facts = {"gateway": gateway_id, "name": name}
-        facts |= {} if undo else {"from_ms": now_unix_ms}
+        facts |= {} if undo else {"from_ms": from_ms}
         leaves.statement(statement.RESTORED if undo else statement.REVOKED, facts, whoami(), now_unix_ms)
     return gateway_id, name
 

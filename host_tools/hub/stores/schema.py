@@ -8,7 +8,7 @@ Readings are not stored a second time. The signed bytes of each batch are the da
 by the primary key of its batch, and what is shown, exported and audited cannot differ.
 """
 
-FORMAT = 7
+FORMAT = 8
 
 DECODED, WAITS_FOR_SCHEMA, UNDECODABLE = 0, 1, 2  # batch.state
 
@@ -34,6 +34,19 @@ CREATE TABLE gateway_history (
     name TEXT NOT NULL
 );
 CREATE INDEX gateway_history_of ON gateway_history (gw);
+
+-- The keys of a gateway, one after the other (`gateway_keys`): rows only where the next key is committed.
+CREATE TABLE gateway_key (
+    gw INTEGER NOT NULL REFERENCES gateway,
+    number INTEGER NOT NULL,            -- 0: the key that it was enrolled with
+    kid BLOB NOT NULL UNIQUE,           -- thumbprint of the key
+    public_key BLOB NOT NULL,
+    next_id BLOB NOT NULL,              -- thumbprint of the key after it, committed before that one was ever used
+    ep INTEGER,                         -- chain and seq of the last batch that it signed; null while it is in use
+    seq INTEGER,
+    unix_ms INTEGER NOT NULL,           -- when the hub learnt of it
+    PRIMARY KEY (gw, number)
+) WITHOUT ROWID;
 
 -- Beats as signed: the newest of each chain and day of arrival (UTC). The last one of a chain says where it ended and
 -- what was still owed then, also after another chain has begun; the daily ones prove the end of any month.

@@ -12,7 +12,7 @@ import logging
 
 from host_tools.hub.park import book
 from host_tools.hub.receiving.state import Account, Channels, Epoch, Gateway, Series, unlike
-from host_tools.hub.stores import kept, loading, places
+from host_tools.hub.stores import gateway_keys, kept, loading, places
 from host_tools.hub.stores.database import DATABASE_FILE as DATABASE_FILE
 from host_tools.hub.stores.database import StoreError as StoreError
 from host_tools.hub.stores.database import connect as connect
@@ -85,6 +85,7 @@ class Store:
         if self._stale is ALL:
             self.load()
         elif self._stale:
+            self._load_gateways()
             self._fill([gateway for gateway in self.by_topic.values() if gateway.gw in self._stale])
 
     def _fill(self, gateways: list[Gateway]) -> None:
@@ -104,11 +105,14 @@ class Store:
 
     def _load_gateways(self) -> None:
         by_gw = {gateway.gw: gateway for gateway in self.by_topic.values()}
-        standing = places.of_gateways(self.db)
+        standing, keys = places.of_gateways(self.db), gateway_keys.load(self.db)
         rows = self.db.execute("SELECT gw, kid, public_key, name, enrolled_unix_ms, revoked_unix_ms FROM gateway")
         for gw, kid, public_key, name, enrolled, revoked in rows:
             gateway = by_gw.get(gw) or Gateway(gw, kid, public_key, name, enrolled)
             gateway.name, gateway.revoked_unix_ms, gateway.place = name, revoked, standing.get(gw)
+            known = keys.get(gw) or [gateway_keys.GatewayKey(kid, public_key)]
+            if known[-1].kid != gateway.keys[-1].kid or known[-1].next != gateway.keys[-1].next:
+                gateway.keys, gateway.receipt_key = known, None
             self.by_topic[gateway.topic_name()] = gateway
 
     def refresh(self) -> bool:

@@ -3,10 +3,13 @@
 Works on the hub's database, whether the hub runs or not; a running hub notices within a second.
 """
 
+import contextlib
+from datetime import datetime
 from pathlib import Path
 
 from host_tools.base import output
 from host_tools.base.keys import hub_key, read_public
+from host_tools.hub.stores import gateway_keys
 from host_tools.hub.stores.gateways import check as check
 from host_tools.hub.stores.gateways import clear_alarms as clear_alarms
 from host_tools.hub.stores.gateways import enrol as enrol
@@ -26,8 +29,10 @@ def add_parser(subparsers) -> None:
     )
     parser.add_argument("--data", required=True, metavar="DIR", help="data directory of the hub")
     parser.add_argument("--name", help="what the gateway is called on the page (default: the start of its id)")
+    parser.add_argument("--next", metavar="HEX", help="id of the key that will follow it, as `identity next` shows it")
     parser.add_argument("--list", action="store_true", help="list the gateways that are enrolled")
     parser.add_argument("--revoke", metavar="NAME|ID", help="accept nothing more from this gateway; its data stays")
+    parser.add_argument("--since", metavar="TIME", help="for --revoke: since when its key was not its own (ISO 8601)")
     parser.add_argument(
         "--clear-alarms",
         metavar="NAME|ID",
@@ -44,7 +49,7 @@ def run(args) -> int:
         if args.list:
             _show_list(args, db)
         elif args.revoke or args.restore:
-            gateway_id, name = revoke(db, args.revoke or args.restore, undo=bool(args.restore))
+            gateway_id, name = revoke(db, args.revoke or args.restore, bool(args.restore), _since(args.since))
             done = "restored" if args.restore else "revoked"
             output.show(args, {done: name, "id": gateway_id.hex()}, [f"{done} {name} ({gateway_id.hex()})"])
         elif args.clear_alarms:
@@ -55,6 +60,8 @@ def run(args) -> int:
             public_key = read_public(args.key)
             name = check(db, public_key, args.name, check_revoked=False).name
             gateway_id = enrol(db, public_key, args.name).hex()
+            if args.next:
+                gateway_keys.commit(db, bytes.fromhex(gateway_id), _id(args.next), whoami())
             lines = [
                 f"enrolled {name} ({gateway_id})",
                 f"topics   tele/{gateway_id[:32]}/… and cmd/{gateway_id[:32]}/…",
@@ -67,6 +74,26 @@ def run(args) -> int:
     finally:
         db.close()
     return 0
+
+
+def _id(text: str) -> bytes:
+    with contextlib.suppress(ValueError):
+        if len(bytes.fromhex(text)) == 32:
+            return bytes.fromhex(text)
+    raise SettingsError("--next is an id: 64 hexadecimal digits")
+
+
+def _since(text: str | None) -> int | None:
+    """Unix time in ms of an ISO 8601 time with its offset."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise SettingsError("--since is a time with its offset, such as 2026-11-28T09:30:00+07:00")
+    return int(moment.timestamp() * 1000)
 
 
 def _show_list(args, db):

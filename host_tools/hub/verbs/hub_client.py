@@ -39,9 +39,10 @@ def is_address(text: str) -> bool:
 
 def enrol(
     url: str, token: str | None, public_key: bytes, name: str, only_check: bool = False, place: str | None = None,
-    replaces: str | None = None,
+    replaces: str | None = None, next_key: str | None = None,
 ) -> Enrolled:  # fmt: skip
-    """`place` is where it stands, `replaces` the gateway whose place it takes. `only_check`: ask whether the hub would
+    """`place` is where it stands, `replaces` the gateway whose place it takes, `next_key` the id of the key that will
+    follow its own, in hexadecimal. `only_check`: ask whether the hub would
     take it, and change nothing there. Raises SettingsError when the hub refuses, LinkError when it cannot be asked."""
     token = token or os.environ.get("PARKGATE_TOKEN")
     if not token:
@@ -54,6 +55,7 @@ def enrol(
         )
     asked = {
         "public_key": public_key.hex(), "name": name, "check": only_check, "place": place, "replaces": replaces,
+        "next_key": next_key,
     }  # fmt: skip
     request = urllib.request.Request(
         url.rstrip("/") + "/api/gateways",

@@ -32,6 +32,8 @@ COMMANDS = (
     ("help", "[COMMAND...]", OPEN, 9, "what can be typed here"),
     ("identity", "", OPEN, 9, "who this gateway is: id, public key, firmware, board"),
     ("identity new", "HOST_ENTROPY", LOCKED, 0, "make a new key from this board's and the host's randomness; restarts"),
+    ("identity next", "HOST_ENTROPY", LOCKED, 0, "the id of the key after this one, which is made if there is none"),
+    ("identity rotate", "HOST_ENTROPY", LOCKED, 0, "sign with the next key from now on; restarts"),
     ("status", "", OPEN, 9, "readings, batches, connection, memory"),
     ("settings show", "[PATH]", LOCKED, 9, "settings with unit and meaning; PATH as broker or broker.port"),
     ("settings help", "[PATH]", OPEN, 9, "what each setting may be"),

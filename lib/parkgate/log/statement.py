@@ -32,7 +32,8 @@ REPLACED = (
 )
 EXCHANGE_READ = "exchange read"  # the same facts, when the new gateway's first registers are known
 OF_PLACES = (PLACE_ADDED, PLACE_RENAMED, PLACE_CLOSED, PLACED, TAKEN_AWAY, REPLACED, EXCHANGE_READ)
-ROTATED = "rotated"  # {gateway, key, next, by_old, by_new}
+NEXT_KEY = "next key"  # {gateway, next: id of the key that will follow the first}; once a gateway
+ROTATED = "rotated"  # {gateway, before: id of the old key, key, next, batch: [epoch, seq, hash] that says so}
 ALARMS_CLEARED = "alarms cleared"  # {gateway, alarms: [[kind, count, what], …]}
 ALARM_ACKNOWLEDGED = "alarm acknowledged"  # {alarm: its number, kind, what, word}: by whom stands in `by`
 OPERATOR_ADDED, OPERATOR_REMOVED = "operator added", "operator removed"  # {operator}
@@ -54,6 +55,8 @@ _FACTS = {  # names and types of facts that a statement of this kind must have; 
     REPLACED: (("place", 16), ("before", 32), ("gateway", 32), ("at_ms", int), ("registers", list)),
     EXCHANGE_READ: (("place", 16), ("before", 32), ("gateway", 32), ("at_ms", int), ("registers", list)),
     METER_REGISTERED: (("gateway", 32), ("instrument", str), ("record", dict)),
+    NEXT_KEY: (("gateway", 32), ("next", 32)),
+    ROTATED: (("gateway", 32), ("before", 32), ("key", 64), ("next", 32), ("batch", list)),
     STAMPED: (("log", 16), ("size", int), ("root", 32), ("token", bytes)),
 }
 
