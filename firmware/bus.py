@@ -47,7 +47,7 @@ class ModbusBus:
         was answered. Then all older replies of a unit that answers in order have come, and its `doubles` tells of those
         that nobody had asked for. On a line where a unit was late before, or answered twice, replies may be out of
         order too: they are waited for, a reply time-out and the guard longer; so are those of a unit that is hardly
-        known, where its `period_ms` has room for that. Without an answer the true replies are owed."""
+        known: once, and again where its `period_ms` has room for that. Without an answer the true replies are owed."""
         async with self._lock:
             client, last = self.client, doubtful[-1]
             unit = client.unit(last.unit_id)
@@ -57,7 +57,8 @@ class ModbusBus:
                     client.doubt(reply, self._ticks_us())
             else:
                 wait_us = client.late_guard_us + unit.reply_timeout_us
-                known = unit.statistics.ok >= _TRUSTED_REPLIES or period_ms * 1000 < 2 * wait_us
+                known = unit.statistics.ok >= _TRUSTED_REPLIES or (unit.listened and period_ms * 1000 < 2 * wait_us)
+                unit.listened = True
                 if not known or any([u.doubles or u.statistics.late_frames for u in client.units.values()]):
                     await self._listen(last.unit_id, wait_us)
             return confirmed

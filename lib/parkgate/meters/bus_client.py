@@ -27,10 +27,12 @@ class BusUnit:
 
     `reply_timeout_us` is the one in force: the one that was set, or a longer one that was learnt from late replies.
     `doubles` counts reply frames of this unit that nobody had asked for: copies of an answer, or answers to requests
-    that we did not hear. `strange` counts pieces of four bytes or more that were part of no frame.
+    that we did not hear. `strange` counts pieces of four bytes or more that were part of no frame. `listened`: after an
+    answer that may have been a copy it was waited once for the true one.
     """
 
     doubles = strange = 0
+    listened = False
 
     def __init__(self, reply_timeout_us):
         self.reply_timeout_us = self.set_timeout_us = reply_timeout_us

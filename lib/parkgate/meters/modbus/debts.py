@@ -21,13 +21,15 @@ at all up to `reply_timeout_us + hold_off_us`.
 
 Copies: a repeater or bridge may deliver a reply twice. Before a unit is asked for the same shape again the line must
 have been free of its frames for `frame_gap_us`. A reply frame that answers nothing we know of is counted (`doubles`);
-from then on each reply of that unit leaves a debt, its copy. The first copy ever is not credited if it comes before
-the next request of its shape. If it comes later it may be taken for a reply; but it has the very bytes of a reply that
-came less than `late_guard_us` and a reply time-out before, and the credited reply says so (`again`). The meter's reader
-then asks for something of another shape: the true reply comes before the answer to that, and counts as a double. If it
-is destroyed on the way, its remains count as `strange`, or the request that destroyed it gets no answer. In all three
-cases the sample is given up (sensors/modbus_meter.py); where nothing answers, the true reply is owed from then on. What
-remains: a first copy that comes later than that, or whose true reply is lost without a trace.
+from then on each reply of that unit leaves a debt, its copy. The first copy ever is not credited if it comes before the
+next request of its shape. If it comes later it may be taken for a reply; but it has the very bytes of a reply that came
+less than `late_guard_us` and a reply time-out before, and the credited reply says so (`again`). The meter's reader then
+asks for something of another shape: the true reply comes before the answer to that, and counts as a double. If it is
+destroyed on the way, its remains count as `strange`, or the request that destroyed it gets no answer. In all three
+cases the sample is given up (sensors/modbus_meter.py); where nothing answers, the true reply is owed from then on. A
+debt of a unit that sends copies ends `late_guard_us` and a reply time-out after the proof, not after it began: the
+reply may have come in pieces while nobody looked, and then its copy is still to come. What remains: a first copy that
+comes later than that, or whose true reply is lost without a trace.
 
 A reply of ours that comes after its time-out raises the unit's time-out, to 2.5 s at most; 250 prompt replies in a row
 bring it back.
@@ -153,7 +155,7 @@ class Unit(BusUnit):
             if debt[_SHAPE] == shape and debt[_WHOSE] != COPY:
                 self.debts.pop(i)
                 if not theirs:
-                    self.prove(debt[_ASKED])
+                    self.prove(debt[_ASKED], t_us)
                 if debt[_WHOSE] == AGAIN:
                     self.unasked()  # so a copy had been credited
                 elif debt[_WHOSE] == OWN:
@@ -170,12 +172,15 @@ class Unit(BusUnit):
             return self.pay(shapes[0], t_us)
         return THEIRS if shapes else None
 
-    def prove(self, asked_us):
-        """A unit that answers in order has answered a request that was sent at `asked_us`: nothing older follows."""
+    def prove(self, asked_us, t_us):
+        """A unit that answers in order has answered a request that was sent at `asked_us`: nothing older follows, but
+        for the copies of what it may have answered unseen."""
         if self.debts and self.debts[0][_SHAPE] == _ANY_SHAPE:
             return  # which debt was paid is not known any more
         for debt in self.debts:
             if elapsed_us(asked_us, debt[_ASKED]) > 0:
+                if self._wary and debt[_WHOSE] != COPY and debt[_STATE] != _PROVEN:
+                    debt[_SINCE] = t_us
                 debt[_STATE] = _PROVEN
 
     def tried(self, asked_us, hold_off_us):
@@ -220,14 +225,14 @@ class Unit(BusUnit):
             self.owe(shape, asked_us, t_us)
         elif doubtful is None:
             if not again:  # a copy proves nothing
-                self.prove(asked_us)
+                self.prove(asked_us, t_us)
             if refused and self._wary:
                 self.owe(shape, asked_us, t_us)  # it may be a copy of the last refusal
         elif refused:
             self._end_old(asked_us, hold_off_us)  # as good as sent in vain
             self.owe(shape, asked_us, t_us)
         else:
-            self.prove(doubtful[_ASKED])
+            self.prove(doubtful[_ASKED], t_us)
             doubtful[_ASKED], doubtful[_SINCE], doubtful[_STATE] = asked_us, t_us, _FRESH
             self.debts.remove(doubtful)
             self.debts.append(doubtful)  # the newest now
@@ -261,19 +266,26 @@ class Unit(BusUnit):
             limit = 0  # it came, or else would have come before the newer answer
         else:
             limit = late_guard_us if debt[_STATE] == _PROVEN else hold_off_us
-        return elapsed_us(t_us, debt[_SINCE]) >= limit
+        return elapsed_us(t_us, debt[_SINCE]) >= self._with_copy(limit, debt, late_guard_us)
+
+    def _with_copy(self, limit_us, debt, late_guard_us):
+        """What was proven may have come unseen, in pieces: of a unit that sends copies, one comes yet."""
+        if self._wary and debt[_STATE] == _PROVEN:
+            return late_guard_us + self.reply_timeout_us
+        return limit_us
 
     def time_left_us(self, debt, t_us, late_guard_us):
         """How long a debt stands that only time has to end; 0 for one that needs an answer first."""
         if debt[_WHOSE] == COPY:
             return max(1, late_guard_us + self.reply_timeout_us - elapsed_us(t_us, debt[_SINCE]))
         if debt[_STATE] == _PROVEN:
-            return max(1, late_guard_us - elapsed_us(t_us, debt[_SINCE]))
+            return max(1, self._with_copy(late_guard_us, debt, late_guard_us) - elapsed_us(t_us, debt[_SINCE]))
         return 0
 
     def is_doubt(self, debt):
-        """Whether a debt is a copy of a reply, or one that may have been replaced by a copy: then it is waited for."""
-        return debt[_WHOSE] == COPY or debt[_WHOSE] == AGAIN
+        """Whether what is owed is a copy of a reply, or one that may have been replaced by a copy: then it is waited
+        for."""
+        return debt[_WHOSE] == COPY or debt[_WHOSE] == AGAIN or (self._wary and debt[_STATE] == _PROVEN)
 
     def unasked(self):
         """A reply frame of this unit came that answers no request we know of: a copy of the last one, perhaps. From
