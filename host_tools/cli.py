@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except ParkgateError as error:
         kind, text, caught = type(error).__name__, str(error), error
-        if args is None:
+        if args is None and not isinstance(error, files.FileTrouble):
             raise  # while a module was loaded: a fault of this program
     except BrokenPipeError:
         # The reader of a pipe (`parkgate export | head`) has seen enough. Nothing more can be written to it.
