@@ -40,6 +40,7 @@ class Sector(NamedTuple):
 def ledger(data: bytes) -> tuple[dict[str, Any], int]:
     """9.3; and the bytes it takes."""
     values = dict(zip(LEDGER_FIELDS, struct.unpack_from("<QIIQQQQQQQQQQQII32s", data)))
+    values["unnamed"], values["n"] = values["n"] >> 8, values["n"] & 255
     ranges = []
     for i in range(values["n"]):
         first, batches, before, readings = struct.unpack_from("<IIII", data, 144 + 16 * i)

@@ -17,7 +17,7 @@ from parkgate.journal.journal import Journal
 
 from .chip import Chip, PowerCut
 from .files import Files
-from .promises import Batch, Broken, Oracle, Sample, told_by
+from .promises import Batch, Broken, Oracle, Sample, named_by, told_by
 
 # name → (program size, sector counts); 0: segment files on a file system
 GEOMETRIES = {"rp2": (256, (8, 10, 16, 40)), "esp32": (32, (8, 10, 16, 40)), "files": (0, (8, 10, 16, 40))}
@@ -308,9 +308,10 @@ class Life:
                 return
             members = [bytes(r.payload) for r in records if r.kind == journal.SAMPLE]
             told = sum(told_by(r.payload) for r in records if r.kind == journal.EVENT)
+            names = [n for r in records if r.kind == journal.EVENT and (n := named_by(r.payload))]
             readings = sum(r.readings for r in records)
             data = b"%d;" % journal.next_seq + chance.randbytes(filler) + b"".join(members)[:1500]
-            self.oracle.sealing = Batch(data, readings, members, told)
+            self.oracle.sealing = Batch(data, readings, members, told, names)
             try:
                 meta = b"m" * chance.randrange(65)
                 digest = sha256(data).digest()

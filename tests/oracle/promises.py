@@ -23,6 +23,10 @@
     sectors fail at once in a full journal and the power goes in that moment, the statement of an earlier loss may go
     with the oldest sector; the loss itself stays in `dropped`.
 
+13. A batch that is gone without an acknowledgement is named by a gap statement that the hub has or will have: one that
+    is unsealed, or in a batch that is held, or in one that was acknowledged. So the batch that carries a statement may
+    be dropped too, as often as an overflow wants it.
+
 The oracle uses what the firmware uses and nothing else: `recover`, `unsealed`, `held`, `read_batch`, `counters`,
 `boot`, `epoch`, `next_seq`.
 """
@@ -51,13 +55,14 @@ class Sample:
 class Batch:
     """One batch that was given to `commit_batch`."""
 
-    __slots__ = ("acked", "data", "members", "readings", "settled", "told")
+    __slots__ = ("acked", "data", "members", "names", "readings", "settled", "told")
 
-    def __init__(self, data: bytes, readings: int, members: list[bytes], told: int):
+    def __init__(self, data: bytes, readings: int, members: list[bytes], told: int, names: list[tuple[int, int]]):
         self.data = data
         self.readings = readings
         self.members = members
         self.told = told  # readings that the gap events in it tell
+        self.names = names  # (first, last) seqs that they name
         self.acked = False  # `acknowledge` was called
         self.settled = False  # a start has shown it settled
 
@@ -88,6 +93,7 @@ class Oracle:
         self.boot = -1
         self.content: dict[int, bytes] = {}  # position → sample that was seen there
         self.unsettled: set[int] = set()  # positions of records that were newest when a sector refused programs
+        self.nameless: set[int] = set()  # batches whose statement went with a failing sector
         self.untold = 0  # readings whose statement went with a failing sector
         self.wiping = False
         self.flips = int(self.refusing)  # damage since the epoch began: from then on 11 is left of 1, 2, 3 and 6
@@ -174,8 +180,23 @@ class Oracle:
                 self.untold += lost - told
                 lost = told
             _want(told == lost, "6: %d told; %d dropped, %d told in place" % (told, dropped, gone_in_place))
+            self._check_names(journal, at_start)
 
     # What follows is private.
+
+    def _check_names(self, journal, at_start: bool) -> None:
+        held = set(journal.held())
+        known = [batch.names for seq, batch in enumerate(self.batches) if batch.acked or seq in held]
+        known.append([names for r in journal.unsealed() if r.kind != journal.SAMPLE and (names := named_by(r.payload))])
+        named = {seq for names in known for first, last in names for seq in range(first, last + 1)}
+        _want(max(named, default=-1) < len(self.batches), "13: a statement names a batch that nobody committed")
+        lost = {seq for seq, batch in enumerate(self.batches) if seq not in held and not batch.acked}
+        nameless = lost - named - self.nameless
+        if nameless and at_start and self.failing > 1:
+            self.lost_at_bad_sectors += 1
+            self.nameless |= nameless
+            return
+        _want(not nameless, "13: batches %s are gone and nothing names them" % sorted(nameless)[:9])
 
     def _is_empty(self, journal) -> bool:
         return journal.next_seq == 0 and not journal.counters.sampled
@@ -311,6 +332,12 @@ def told_by(payload: bytes) -> int:
     """Readings that an event record tells as lost."""
     event = cbor.decode(payload)
     return event[3] if event[0] == events.GAP else 0
+
+
+def named_by(payload: bytes) -> tuple[int, int] | None:
+    """(first, last) seq that an event record names as lost."""
+    event = cbor.decode(payload)
+    return (event[1], event[2]) if event[0] == events.GAP and event[1] is not None else None
 
 
 def _want(good, message: str) -> None:

@@ -84,7 +84,11 @@ BUGS = {
     ),
     "off by one in the gap": (
         "a gap record tells of one batch too many",
-        ("space", "gap.first_seq, gap.last_seq = ledger.low, end - 1", "gap.first_seq, gap.last_seq = ledger.low, end"),
+        (
+            "space",
+            "gap.last_seq = ledger.low - ledger.unnamed, end - 1\n",
+            "gap.last_seq = ledger.low - ledger.unnamed, end\n",
+        ),
     ),
     "a piece left behind": (
         "a batch with a piece in the next sector is not dropped with its first sector",
@@ -343,6 +347,26 @@ BUGS = {
             "        try:\n            self.flash.sync()\n",
         ),
     ),
+    "names lost with their batch": (
+        "a gap record that goes with the batch that carries it is not told again",
+        ("lookup", "        ledger.unnamed = max(ledger.unnamed, ledger.low - first)\n", ""),
+    ),
+    "names of the newest gap only": (
+        "a batch does not say how far back its gap records name",
+        ("batches", "            told = min(self.told_back, TOLD_MAX)\n", "            told = 0\n"),
+    ),
+    "debt without names": (
+        "a ledger tells how many readings are owed, but not which batches",
+        ("format", "        self.unnamed = count >> 8\n", ""),
+    ),
+    "damaged batch takes names with it": (
+        "what the gap records of a damaged batch named is named by nothing any more",
+        ("batches", "            self.owe_told(lost, self.commit_of(lost))\n", "            pass\n"),
+    ),
+    "names of another epoch": (
+        "what gap records of the epoch before named goes into the first batch of the next",
+        ("journal", "        self.told_back = 0\n        try:\n", "        try:\n"),
+    ),
     "damaged newest forgotten by the next sector": (
         "a damaged newest record without room for a BOOT behind it may come back",
         ("recovery", "        _owe_newest(journal, record)\n", "        pass\n"),
@@ -394,6 +418,11 @@ LIVES = {
     "failed flush taken for a failed erase": "test_journal_flush.test_an_erase_does_not_hide_a_failed_flush",
     "damaged newest forgotten by the next sector":
         "test_journal_needs.test_a_damaged_newest_record_stays_so_when_its_sector_is_full",
+    "names lost with their batch": "test_journal_names.test_what_names_a_lost_batch_outlives_the_batch_that_it_is_in",
+    "names of the newest gap only": "test_journal_names.test_what_names_a_lost_batch_outlives_the_batch_that_it_is_in",
+    "debt without names": "test_journal_names.test_the_debt_of_names_outlives_a_cut",
+    "damaged batch takes names with it": "test_journal_names.test_a_damaged_batch_leaves_its_names",
+    "names of another epoch": "test_journal_names.test_no_statement_names_a_batch_of_an_epoch_before",
 }  # fmt: skip
 
 

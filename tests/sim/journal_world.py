@@ -12,6 +12,8 @@ which only the first n operations have happened (the next one perhaps in part), 
    and a batch is settled only if its receipt had come or it was dropped;
  - sampled = acknowledged + buffered + dropped, where buffered is counted anew from what can be read; the counters lie
    between those before and those after the call in flight; what gap records tell adds up to what was dropped;
+ - every batch that is gone without a receipt is named by a gap record that is unsealed, or in a batch that is held or
+   was acknowledged;
  - the epoch is the same, the boot number is new.
 
 A world over a file system promises only what had been synced: it passes `synced=False` and calls `sync`.
@@ -45,11 +47,12 @@ class Sample:
 class Batch:
     """One batch as the oracle remembers it."""
 
-    def __init__(self, sealed, readings, first, last, told, began):
+    def __init__(self, sealed, readings, first, last, told, names, began):
         self.sealed = sealed
         self.readings = readings
         self.first, self.last = first, last  # positions
         self.told = told  # readings that gap records in it tell
+        self.names = names  # [(first, last)]: the seqs that they name
         self.began = began
         self.acked = None  # operations done when acknowledge was called
 
@@ -156,7 +159,7 @@ class World:
 
     def seal(self, limit=None, filler=0):
         """Seal the oldest unsealed records of one boot."""
-        parts, readings, told, first, last, boot = [], 0, 0, None, None, None
+        parts, names, readings, told, first, last, boot = [], [], 0, 0, None, None, None
         for record in self.journal.unsealed(limit):
             if boot is not None and record.boot != boot:
                 break
@@ -165,6 +168,7 @@ class World:
             last = record.position
             readings += record.readings
             told += told_by(self.journal, record)
+            names += named_by(self.journal, record)
             parts.append(record.payload)
         if last is None:
             return
@@ -175,7 +179,7 @@ class World:
         earlier = self.batches.get(seq)
         if earlier is not None and earlier.began < began:
             raise Wrong("batch %d is sealed again" % seq)
-        self.batches[seq] = Batch(sealed, readings, first, last, told, began)
+        self.batches[seq] = Batch(sealed, readings, first, last, told, names, began)
         try:
             self.journal.commit_batch(seq, sealed, sha256(sealed).digest(), last, readings, b"m%d" % seq)
         except JournalFull:
@@ -275,6 +279,8 @@ class World:
         )
         told += self.told_before[journal.next_seq]
         _want(told == counters.dropped + gone, "%d told, %d dropped %s" % (told, counters.dropped, where))
+        if thorough or not operations % 4:
+            self._check_names(journal, held, operations)
 
     def check_damaged(self, journal, report, operations):
         """As `check`, after a bit flipped somewhere: nothing altered, no seq used again, every loss in the counts."""
@@ -330,6 +336,22 @@ class World:
                 if seq not in held and batch.acked is not None and batch.acked <= operations:
                     acked += batch.readings
             _want(journal.counters.acked <= acked, "more acknowledged than receipts came")
+
+    def _check_names(self, journal, held, operations):
+        """A batch that is gone without a receipt is named where the hub will read it, or has read it."""
+        names, lost = [], []
+        for seq in range(journal.next_seq):
+            batch = self.batches[seq]
+            if seq in held or batch.acked is not None and batch.acked <= operations:
+                names += batch.names
+            else:
+                lost.append(seq)
+        if lost:
+            for record in journal.unsealed():
+                names += named_by(journal, record)
+        for seq in lost:
+            named = any([first <= seq <= last for first, last in names])
+            _want(named, "batch %d is gone and nothing names it after %d operations" % (seq, operations))
 
     def _check_unsealed(self, journal, operations):
         """(readings, readings told by gap records, readings damaged) of what is unsealed."""
@@ -396,3 +418,11 @@ def told_by(journal, record) -> int:
 def _want(good, message):
     if not good:
         raise Wrong(message)
+
+
+def named_by(journal, record):
+    """[(first, last)]: the batches that a record names as lost."""
+    if record.kind == journal.SAMPLE:
+        return []
+    event = cbor.decode(record.payload)
+    return [(event[1], event[2])] if event[0] == events.GAP and event[1] is not None else []

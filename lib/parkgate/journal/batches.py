@@ -25,6 +25,7 @@ from .format import (
     SAMPLE,
     SEALED,
     STATE,
+    TOLD_MAX,
     Gap,
 )
 from .loaded import READ_TRIES
@@ -121,14 +122,15 @@ class Batches(Unsealed):
         self._keep_raw = True  # from here on none of its records is dropped, whatever sector fails
         try:
             count = self._put_parts(seq, parts, length)
-            self._put_commit(seq, position, lost, (length, readings, count, len(meta), 0, digest), meta)
+            told = min(self.told_back, TOLD_MAX)
+            self._put_commit(seq, position, lost, (length, readings, count, len(meta), told, digest), meta)
         finally:
             self._tight = tight
             self._keep_raw = False
             self._sealing = -1
             self._inside = 0
         self._taken = -1
-        self._wanted = 0
+        self._wanted = self.told_back = 0
         self.sealed_bytes += length + 2 * PIECE_MIN
         # The witness: the same ledger in another sector, before anybody may see the batch. Where writes wait in a
         # cache, it must not overtake the batch it tells of.
@@ -366,6 +368,8 @@ class Batches(Unsealed):
         while after < 0:
             end += 1
             after = self.known(end)
+        for lost in range(first, end):
+            self.owe_told(lost, self.commit_of(lost))
         ledger = self.ledger
         if not ledger.settle(first, end, before, after):
             return

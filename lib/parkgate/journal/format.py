@@ -47,10 +47,12 @@ LEDGER_BYTES = struct.calcsize(_LEDGER)
 _RANGE = "<IIII"
 RANGE_BYTES = 16
 _U32 = 0xFFFFFFFF
+_UNNAMED_MAX = 0xFFFFFF
 
 HEAD = "<HBBHHHH"  # behind the CRC
-COMMIT_FIELDS = "<IIBBH32s"  # bytes of the batch, readings, parts, bytes of meta, 0, SHA-256
+COMMIT_FIELDS = "<IIBBH32s"  # bytes of the batch, readings, parts, bytes of meta, told, SHA-256
 COMMIT_BYTES = struct.calcsize(COMMIT_FIELDS)
+TOLD_MAX = 0xFFFF  # told: how far before its batch those begin that its gap records name; this much or more
 GAP_FIELDS = "<BBBBIIIIQQQQ"  # why, has seqs, two meta lengths, batches, records, events, earlier gaps, readings, ...
 GAP_BYTES = struct.calcsize(GAP_FIELDS)
 
@@ -68,6 +70,7 @@ class Ledger:
     acked, dropped    readings acknowledged; readings lost
     unreported        those of the dropped that no gap record tells yet
     unstored          those of the dropped that never were in a raw record
+    unnamed           of the batches before `low` the last so many: a gap record that names them is owed
     receipt           highest seq acknowledged + 1, 0 before the first
     head              SHA-256 of the newest batch, zeros before the first
     ranges            settled batches above `low`: [first, end, readings before first, readings before end] each
@@ -77,7 +80,7 @@ class Ledger:
         self.serial = self.boot = 0
         self.position = self.sampled = self.consumed = self.consumed_sampled = 0
         self.next_seq = self.sealed = self.low = self.low_sealed = 0
-        self.acked = self.dropped = self.unreported = self.unstored = self.receipt = 0
+        self.acked = self.dropped = self.unreported = self.unstored = self.receipt = self.unnamed = 0
         self.head = bytes(32)
         self.ranges = []
 
@@ -93,7 +96,7 @@ class Ledger:
             at,
             self.serial,
             self.boot,
-            len(self.ranges),
+            len(self.ranges) | min(self.unnamed, _UNNAMED_MAX) << 8,
             self.position,
             self.sampled,
             self.consumed,
@@ -137,6 +140,8 @@ class Ledger:
             self.unstored,
             self.head,
         ) = struct.unpack_from(_LEDGER, buffer, at)
+        self.unnamed = count >> 8
+        count &= 255
         if count > RANGES_MAX:
             raise FormatError("a ledger of %d ranges, %d are allowed" % (count, RANGES_MAX))
         at += LEDGER_BYTES
@@ -195,6 +200,11 @@ class Ledger:
         self.raise_low(self.low, self.low_sealed)
         return True
 
+    def owe_names(self, gap):
+        """Until a gap record does so, this ledger says which batches `gap` (a Gap, or None) names."""
+        if gap and gap.first_seq is not None:
+            self.unnamed = max(self.unnamed, self.low - gap.first_seq)
+
     def raise_low(self, low: int, low_sealed: int):
         """Everything before `low` is settled; ranges below it or touching it are taken in."""
         while self.ranges and self.ranges[0][0] <= low:
@@ -202,6 +212,8 @@ class Ledger:
             if first[1] > low:
                 low = first[1]
                 low_sealed = first[3]
+        if self.unnamed:
+            self.unnamed += low - self.low
         self.low = low
         self.low_sealed = low_sealed
 
@@ -307,6 +319,12 @@ class Gap:
         self.batches = self.records = self.events = self.earlier = 0
         self.readings = self.total = 0
         self.first_meta = self.last_meta = b""
+
+    def name(self, first: int, last: int):
+        """Batches `first` to `last` are lost too."""
+        known = self.first_seq is not None
+        self.first_seq = min(self.first_seq, first) if known else first
+        self.last_seq = max(self.last_seq, last) if known else last
 
     def pack(self) -> bytes:
         """The bytes of the statement as they stand behind the ledger."""

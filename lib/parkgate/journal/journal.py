@@ -92,8 +92,7 @@ class Journal(Batches):
         self._taken = self._doubted = -1
         self._owed = None
         self._first_boot = None
-        self._wanted = 0
-        self._largest = 0
+        self._wanted = self._largest = self.told_back = 0
         self._unsaved = False
         self._rate_ms = None
         try:
@@ -115,6 +114,7 @@ class Journal(Batches):
         if self.failed:
             raise JournalError("the journal must be recovered first")
         self._taken = -1
+        self.told_back = 0
         try:
             begin_epoch(self, reason, self.ledger.boot - 1)
         except FlashError:

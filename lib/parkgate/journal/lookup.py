@@ -2,16 +2,17 @@
 
 import struct
 
-from .format import COMMIT, COMMIT_BYTES, COMMIT_FIELDS, SEALED, Ledger
+from .format import COMMIT, COMMIT_BYTES, COMMIT_FIELDS, SEALED, TOLD_MAX, Ledger
 from .loaded import READ_TRIES, Record
 from .sectors import Sectors
 
 
 class Commit:
-    """What stands in the COMMIT of a batch. `before` and `after` are readings in all batches before it and with it."""
+    """What stands in the COMMIT of a batch. `before` and `after` are readings in all batches before it and with it;
+    `told` is how far before it the batches begin that gap records in it name, 0 when there are none."""
 
     def __init__(self, content):
-        self.length, self.readings, self.parts, meta_bytes, _, self.digest = struct.unpack_from(
+        self.length, self.readings, self.parts, meta_bytes, self.told, self.digest = struct.unpack_from(
             COMMIT_FIELDS, content, 0
         )
         ledger = Ledger()
@@ -52,6 +53,14 @@ class Lookup:
                 if record.kind == COMMIT and record.a | record.b << 16 == seq & 0xFFFFFFFF:
                     commit = Commit(sectors.content(record))
         return commit
+
+    def owe_told(self, seq: int, commit) -> bool:
+        """The batch `seq` goes, and with it the gap records in it: what they name is owed again. `commit` is its Commit;
+        without one it is all from the highest receipt on, none of which was acknowledged. True when anything is owed."""
+        ledger = self.ledger
+        first = ledger.receipt if commit is None or commit.told == TOLD_MAX else seq - commit.told
+        ledger.unnamed = max(ledger.unnamed, ledger.low - first)
+        return first < ledger.low
 
     def known(self, seq: int) -> int:
         """Readings in all batches before `seq`, from whatever can still be read; −1 when nothing tells."""

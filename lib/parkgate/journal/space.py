@@ -104,6 +104,7 @@ class Space(Lookup):
         which tells `told` readings of those owed, and `unstored` that are counted by it. `void` is where the bytes
         that a BOOT declares to be nothing begin, (sector, offset)."""
         sectors = self.sectors
+        self.ledger.owe_names(gap)  # until it stands
         tight, self._tight = self._tight, True
         try:
             for _ in self.put_tries():
@@ -123,6 +124,9 @@ class Space(Lookup):
                     position = fresh.position
                 if gap:
                     gap.total = fresh.dropped
+                    if gap.first_seq is not None and gap.first_seq <= fresh.low - fresh.unnamed:
+                        fresh.unnamed = 0
+                        fresh.owe_names(self._owed)  # what went since
                     extra = gap.pack()
                 elif void:
                     here = void[0] == sectors.tails[RAW].sector
@@ -349,12 +353,17 @@ class Space(Lookup):
                 gap.records += self._owed.records
                 self._merge_gap(gap, self._owed)
             self._owed = gap
+            self.ledger.owe_names(gap)
 
     def tell_owed(self):
         """Write the gap record of readings that are dropped already and told nowhere, if there are any."""
         # Again and again: to find room for one record, the oldest may have to go once more.
-        while not self._tight and (self._owed is not None or self.ledger.unreported):
+        while not self._tight and (self._owed is not None or self.ledger.unreported or self.ledger.unnamed):
             gap = self._owed or Gap(OVERFLOW)
+            first = self.ledger.low - self.ledger.unnamed
+            if self.ledger.unnamed and (gap.first_seq is None or first < gap.first_seq):
+                gap.earlier += 1
+                gap.name(first, self.ledger.low - 1)
             gap.readings = owed = self.ledger.unreported
             self._owed = None
             self.put_state(GAP, 0, gap, owed)
@@ -382,22 +391,24 @@ class Space(Lookup):
             for entry in ledger.ranges:
                 if entry[0] < end < entry[1]:
                     end, after = entry[1], entry[3]
-            gap.first_seq, gap.last_seq = ledger.low, end - 1
             gap.readings = after - ledger.low_sealed - ledger.settled_in(ledger.low, end)
-            self._tell_batches(gap)
+            self._tell_batches(gap, end)
+            gap.first_seq, gap.last_seq = ledger.low - ledger.unnamed, end - 1
             ledger.dropped += gap.readings
             ledger.unreported += gap.readings
             ledger.raise_low(end, after)
         return gap
 
-    def _tell_batches(self, gap):
-        """Count the batches of a gap and merge what their metas say, as far as they can be read."""
-        for seq in range(gap.first_seq, gap.last_seq + 1):
+    def _tell_batches(self, gap, end):
+        """Count the batches before `end` and merge what their metas say, as far as they can be read."""
+        for seq in range(self.ledger.low, end):
             if not self.ledger.settled(seq):
                 gap.batches += 1
                 commit = self.commit_of(seq)
                 if commit is not None:
                     self._merge_meta(gap, commit.meta)
+                if self.owe_told(seq, commit):
+                    gap.earlier += 1
 
     def _merge_meta(self, gap, meta):
         if not gap.first_meta:
@@ -471,8 +482,7 @@ class Space(Lookup):
         gap.batches += other.batches
         gap.events += other.events
         if other.first_seq is not None:
-            gap.first_seq = other.first_seq if gap.first_seq is None else min(gap.first_seq, other.first_seq)
-            gap.last_seq = other.last_seq if gap.last_seq is None else max(gap.last_seq, other.last_seq)
+            gap.name(other.first_seq, other.last_seq)
         for meta in (other.first_meta, other.last_meta):
             if meta:
                 self._merge_meta(gap, meta)

@@ -29,11 +29,9 @@ class Cursor:
         self.found = Found()
 
 
-def told(content: bytes) -> bytes:
-    """The event (CBOR, events.GAP) of a GAP record's content. Its details are [batches, raw records, events among
+def _told(gap) -> bytes:
+    """The event (CBOR, events.GAP) of a gap statement. Its details are [batches, raw records, events among
     them, earlier gap records told again, all readings dropped so far, meta of the first, meta of the last]."""
-    gap = Gap(0)
-    gap.unpack(content[Ledger().unpack(content, 0) :])
     details = [gap.batches, gap.records, gap.events, gap.earlier, gap.total, gap.first_meta, gap.last_meta]
     return cbor.encode([events.GAP, gap.first_seq, gap.last_seq, gap.readings, gap.why, details])
 
@@ -43,6 +41,7 @@ class Unsealed(Space):
 
     _taken = -1  # `consumed` when the records of the next batch were last given out
     _first_boot = None
+    told_back = 0  # how far before the next batch those begin that gap records given out name
 
     @property
     def unsealed_records(self) -> int:
@@ -113,7 +112,11 @@ class Unsealed(Space):
             return Record(EVENT, cbor.encode(event), boot, 0, position)
         content = bytes(self.sectors.content(found))
         if found.kind == GAP:
-            return Record(EVENT, told(content), boot, 0, position)
+            gap = Gap(0)
+            gap.unpack(content[Ledger().unpack(content, 0) :])
+            if gap.first_seq is not None:
+                self.told_back = max(self.told_back, self.ledger.next_seq - gap.first_seq)
+            return Record(EVENT, _told(gap), boot, 0, position)
         return Record(found.kind, content, boot, found.count, position)
 
     def _damage(self, cursor, records, readings):
