@@ -55,8 +55,9 @@ class Lookup:
         return commit
 
     def owe_told(self, seq: int, commit) -> bool:
-        """The batch `seq` goes, and with it the gap records in it: what they name is owed again. `commit` is its Commit;
-        without one it is all from the highest receipt on, none of which was acknowledged. True when anything is owed."""
+        """The batch `seq` goes, and with it the gap records in it: what they name is owed again. `commit` is its
+        Commit; without one it is all from the highest receipt on, none of which was acknowledged. True when anything
+        is owed."""
         ledger = self.ledger
         first = ledger.receipt if commit is None or commit.told == TOLD_MAX else seq - commit.told
         ledger.unnamed = max(ledger.unnamed, ledger.low - first)

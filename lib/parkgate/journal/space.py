@@ -12,11 +12,9 @@ Three rules keep this safe at every cut, and going on for ever.
     (`unreported`), and a gap record pays the debt as soon as there is room. A cut between the two leaves batches and
     positions missing, which are found, counted and told. It ends only when fewer than two sectors can be written.
 
-What is owed is counted apart from what a gap record tells: each gap record takes off the debt what it tells itself.
-
-What is dropped is the oldest that is not acknowledged: the sealed batches of the oldest sealed sector, and raw records
-only when no batch is left. How many readings that are is never guessed: all records and batches carry cumulative
-counts, and the loss is the difference between two that can be read.
+Each gap record takes off the debt what it tells itself. The oldest that is not acknowledged is dropped: the batches of
+the oldest sealed sector, and raw records only when no batch is left. How many readings that are is never guessed: all
+records and batches carry cumulative counts, and the loss is the difference between two that can be read.
 """
 
 import struct
@@ -423,9 +421,8 @@ class Space(Lookup):
         sectors, ledger = self.sectors, self.ledger
         end = min(sectors.begin(RAW, index), ledger.position)
         sampled = min(sectors.header.sampled, ledger.sampled) if end < ledger.position else ledger.sampled
-        gap = Gap(OVERFLOW)
+        gap, seen = Gap(OVERFLOW), -1
         if end > ledger.consumed:
-            seen = -1
             for _ in range(READ_TRIES if index else 0):
                 other = Gap(OVERFLOW)
                 count = self._tell_records(other, end)
