@@ -30,7 +30,9 @@ def test_no_value_is_wrong_in_the_short_form():
     assert min(result.late, result.doubled, result.foreign, result.echoes, result.collisions, result.refused) > 30
 
 
-@pytest.mark.parametrize("seed", [85, 256, 418, 1473, 61515, 700637, 700680, 700915, 3000381, 5000897, 5004884])
+@pytest.mark.parametrize(
+    "seed", [85, 256, 418, 1473, 61515, 700637, 700680, 700915, 3000381, 5000897, 5004884, 6000652]
+)
 def test_worlds_that_once_went_wrong(seed):
     result = soak(0, seed, worlds=1)
     assert not result.wrong and not result.lost

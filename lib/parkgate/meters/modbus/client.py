@@ -161,7 +161,7 @@ class Client(Arrivals):
         self._sent_us = t_us
         self._budget_us = characters_us(len(sent) + self._reply_bytes, self.baud) + unit.reply_timeout_us
         self._evidence = NOTHING
-        self._foreign_seen = 0
+        self._foreign_seen = self._remains = 0
         self._early = 0
         if not self._echoed and not self.adapter_echoes:
             self._echoes = 0
@@ -293,7 +293,6 @@ class Client(Arrivals):
         code = self._buffer[start + 2]
         content = bytes(self._buffer[start + 3 : start + length - 2]) if function <= 4 else b""
         crc = self._buffer[start + length - 2] | self._buffer[start + length - 1] << 8
-        self._remains = 0
         self._judge(start)
         again = unit.came(self._shape if not refused else (function | 0x80) << 8, crc, t_us, self.late_guard_us)
         # What looked like our echo may be another client's request, and this the reply to it.
