@@ -11,18 +11,20 @@ import time
 import traceback
 import warnings
 
+from tests.sim.whole.bugs import BUGS, plant
 from tests.sim.whole.checker import Broken
 from tests.sim.whole.world import KINDS, world
 
 
 def live(task: tuple) -> dict:
     """One world: seed, what happened, and what was wrong (None, or words)."""
-    seed, days, kinds, fine = task
+    seed, days, kinds, fine, bug = task
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore", RuntimeWarning)  # coroutines that lost their power
     began = time.process_time()
     found = {"seed": seed, "days": days, "wrong": None, "happened": {}, "figures": {}}
-    with world(seed, days, kinds=kinds, paces=() if fine else None) as made:
+    edits = plant(bug) if bug else {}
+    with world(seed, days, kinds=kinds, paces=() if fine else None, edits=edits) as made:
         try:
             made.run()
             found["figures"] = made.check()
@@ -50,6 +52,22 @@ def report(results) -> dict:
     return {**total, "happened": dict(sorted(happened.items()))}
 
 
+def planted(args) -> int:
+    """Whether each planted bug is found by one of the seeds: further seeds for those that are not found yet."""
+    left = list(BUGS) if args.bug is None else [args.bug]
+    asked = len(left)
+    with multiprocessing.get_context("fork").Pool(args.jobs, maxtasksperchild=1) as pool:
+        for seed in range(args.seed, args.seed + args.seeds):
+            tasks = [(seed, args.days, list(BUGS[bug][1]), False, bug) for bug in left]
+            for task, result in zip(tasks, pool.imap(live, tasks, chunksize=1)):
+                if result["wrong"]:
+                    left.remove(task[4])
+                    words = result["wrong"].splitlines()[-1]
+                    print(f"{task[4]}: seed {seed}, {result['seconds']:.1f} s: {words}", flush=True)
+    print(*(f"{bug}: NOT FOUND" for bug in left), f"{asked - len(left)} of {asked} planted bugs found", sep="\n")
+    return 1 if left else 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.sim.whole", description=__doc__)
     parser.add_argument("--seeds", type=int, default=10, help="so many worlds (10)")
@@ -57,16 +75,24 @@ def main() -> int:
     parser.add_argument("--days", type=float, default=1.0, help="simulated days of faults; then all is well again (1)")
     parser.add_argument("--kinds", help=f"only these kinds of faults, by commas: {', '.join(KINDS)}")
     parser.add_argument("--fine", action="store_true", help="the gateway's loops look round as often as on a board")
+    parser.add_argument("--bug", choices=BUGS, help="with this bug planted; it must be found")
+    parser.add_argument("--planted", action="store_true", help="plant each bug in turn; the seeds must find every one")
     parser.add_argument("--jobs", type=int, default=2, help="processes (2)")
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     parser.add_argument("--log", action="store_true", help="print the last lines of each gateway's console")
     args = parser.parse_args()
     kinds = None if args.kinds is None else [kind for kind in args.kinds.split(",") if kind]
-    tasks = [(seed, args.days, kinds, args.fine) for seed in range(args.seed, args.seed + args.seeds)]
+    if args.planted:
+        return planted(args)
+    if args.bug and kinds is None:
+        kinds = list(BUGS[args.bug][1])
+    tasks = [(seed, args.days, kinds, args.fine, args.bug) for seed in range(args.seed, args.seed + args.seeds)]
     again = f"--days {args.days:g}" + (f" --kinds '{args.kinds}'" if kinds else "") + (" --fine" if args.fine else "")
     results = []
-    with multiprocessing.get_context("fork").Pool(min(args.jobs, len(tasks))) as pool:
-        for found in pool.imap_unordered(live, tasks):
+    with multiprocessing.get_context("fork").Pool(
+        min(args.jobs, len(tasks)), maxtasksperchild=1 if args.bug else None
+    ) as pool:
+        for found in pool.imap_unordered(live, tasks, chunksize=1):
             results.append(found)
             if args.log:
                 print(*found["lines"], sep="\n")

@@ -8,7 +8,8 @@ are read by tests/host/independent_verifier.py, which was written from SPEC.md a
     4.1, 6.4 a time that is called synchronised is off by 2 s at most, and a beat's time by its clock_error_ms, from
              what a source of time showed
     5.7      while there is power, every period has its sample; nothing waits for the network
-    7, 10.3  what a gateway has freed is at the hub; when all is well again, everything arrives
+    7, 10.3  what a gateway has freed is at the hub; when all is well again, everything arrives and is freed, and a hub
+             that was put back has got again what still lies on a gateway's flash
 """
 
 import sqlite3
@@ -20,6 +21,8 @@ from independent_columns import Refused
 GAP, TORN, EPOCH_BORN, TASK_STALLED, CRASH = 5, 6, 2, 16, 17
 SYNCHRONISED, HELD_OVER, DATED_LATER, RELATIVE_ONLY = 0, 1, 2, 3
 TRUSTED_MS, SLACK_MS = 2000, 150
+HELD_AT_THE_END = 4  # batches that wait for their receipts, when the hub has long been there
+PIECE_BYTES = 24
 IN_FLIGHT_MS = 3000  # from a meter's answer to the record on flash, at most
 
 
@@ -32,8 +35,8 @@ class Evidence:
     `power` [[from, to or None], …] true ms; `asked` name → [true ms of each request, …];
     `silent` name → [[from, to], …] when the meter did not answer, `troubled`
     name → whether it ever answered damaged; `period_ms` the longest that was set; `published` [(true ms, topic,
-    bytes), …]; `offsets_ms` what sources of time were off by; `flash_is_sound`, `flash_is_small`; `end_ms` from when on
-    all was well again."""
+    bytes), …]; `offsets_ms` what sources of time were off by; `flash_is_sound`, `flash_is_small`; `flash` its bytes;
+    `end_ms` from when on all was well again."""
 
     def __init__(self, **fields):
         self.__dict__.update(fields)
@@ -48,6 +51,7 @@ class Found:
         self.without: dict = {}  # instrument name → [(time, trust) of a row without a good value, …]
         self.events = []
         self.readings = 0
+        self.unread = 0  # of these, in batches whose schema a hub that was put back has lost
 
 
 def check(evidence, database, restored: bool) -> dict:
@@ -86,6 +90,8 @@ def _check(evidence, db, restored):
     _clock(evidence, chains)
     _sampling(evidence)
     _freed(evidence, chains, restored)
+    if restored and evidence.flash_is_sound:
+        _asked_back(evidence, chains)
     figures["batches"] = sum(len(chain.batches) for chain in chains)
     return figures
 
@@ -120,6 +126,7 @@ def _chain(evidence, db, ep, restored):
         need(names is not None or restored, "batch %d has an unknown schema", seq)
         chain.batches.append(batch)
         chain.readings += batch["readings"]
+        chain.unread += batch["readings"] if names is None else 0
         for event in batch["events"]:
             chain.events.append(event)
             if event[0] == GAP and event[1] is not None:
@@ -194,7 +201,7 @@ def _complete(evidence, chains, restored):
             first = first or f"{name} {value} at {at_ms}"
     told = sum(chain.batches[-1]["dropped"] for chain in chains if chain.batches)
     if restored:
-        told += sum(b[-1]["sampled"] - b[-1]["dropped"] - c.readings for c in chains if (b := c.batches))
+        told += sum(b[-1]["sampled"] - b[-1]["dropped"] - c.readings + c.unread for c in chains if (b := c.batches))
     need(lost <= told, "%d readings are missing, %d are told as lost; the first: %s", lost, told, first)
     if evidence.flash_is_sound and not evidence.flash_is_small and not restored:
         need(not told, "%d readings were dropped by a sound flash with room", told)
@@ -274,4 +281,24 @@ def _freed(evidence, chains, restored):
     acknowledged = newest["sampled"] - newest["dropped"] - newest["buffered"]
     need(restored or acknowledged <= held, "%d readings are acknowledged, the hub has %d", acknowledged, held)
     last = chain[0].batches[-1]["seq"] if chain else -1
+    oldest = newest["oldest_held"]
+    need(oldest is None or newest["seq"] - oldest <= HELD_AT_THE_END,
+         "the newest beat still holds batches %s to %d", oldest, newest["seq"] - 1)  # fmt: skip
     need(newest["seq"] - 1 <= last, "the newest beat names batch %d, the hub has %d", newest["seq"] - 1, last)
+
+
+def _asked_back(evidence, chains):
+    """10.3: a batch that the hub had and lost is sent again as long as it lies on the gateway's flash."""
+    sent = {}
+    for _, topic, data in evidence.published:
+        if topic.endswith("/batch"):
+            batch = stranger.batch_alone(data, evidence.xy)
+            sent[batch["epoch"], batch["seq"]] = data
+    for chain in chains:
+        held = {batch["seq"] for batch in chain.batches}
+        epoch = chain.batches[0]["epoch"] if chain.batches else b""
+        for (ep, seq), data in sent.items():
+            if ep == epoch and seq not in held and seq < max(held):
+                pieces = [data[i : i + PIECE_BYTES] for i in range(0, len(data), PIECE_BYTES)]
+                there = sum(piece in evidence.flash for piece in pieces)
+                need(there < 0.9 * len(pieces), "batch %d lies on the gateway's flash, and the hub lacks it", seq)

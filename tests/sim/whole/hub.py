@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.sim.whole.checker import Broken
 from tests.sim.whole.modules import host
 
 GROUP = 64
@@ -104,12 +105,23 @@ class SimulatedHub:
             self.restart()  # nothing was answered or acknowledged: the broker gives the group again
         else:
             del queue[: len(group)]
+            self._are_committed(outcomes)
             for outcome in outcomes:
                 for topic, data in ((outcome.receipt_topic, outcome.receipt), (outcome.answer_topic, outcome.answer)):
                     if data is not None:
                         self.world.broker.message(False, topic, data)
         if queue:
             self.wake()
+
+    def _are_committed(self, outcomes):
+        """SPEC 10.3: a receipt is given for what is committed, as another connection to the database sees it."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.folder / 'hub.sqlite'}?mode=ro", uri=True)) as db:
+            for outcome in outcomes:
+                if outcome.receipt is not None:
+                    _, seq, batch_hash = outcome.place
+                    there = "SELECT 1 FROM epoch JOIN batch ON batch.ep = epoch.ep AND seq = ? AND hash = ?"
+                    if not db.execute(there, (seq, batch_hash)).fetchone():
+                        raise Broken(f"the hub gave a receipt for batch {seq}, which is not committed")
 
     def _clear(self):
         if self.fail_in is not None:

@@ -18,6 +18,7 @@ class Connection:
         self.network, self.broker = network, broker
         self.reader = virtual.Stream()
         self.closed = False  # by either end
+        self.lost = False  # nothing goes through it any more, either way
         self.topics: set = set()
         self.client = ""
         self.received = bytearray()
@@ -51,6 +52,8 @@ class Connection:
 
     def carry(self, up: bool, data) -> None:
         network = self.network
+        if self.lost:
+            return
         if network.hole:
             self._held.append((up, data))
             return
@@ -68,6 +71,8 @@ class Connection:
         loop.call(due_us, self._arrives, up, data)
 
     def _arrives(self, up, data):
+        if self.lost:
+            return
         if self.network.hole:
             self._held.append((up, data))
         elif up:
@@ -83,10 +88,13 @@ class Connection:
             self.carry_now(up, data)
 
     def reset(self):
-        """Both ends see the connection broken."""
+        """Both ends see the connection broken; through a black hole the gateway does not."""
+        self.broker.gone(self)
+        if self.network.hole or self.lost:
+            self.lost = True
+            return
         self.closed = True
         self.reader.end(OSError(104, "ECONNRESET"))
-        self.broker.gone(self)
 
 
 class Network:
@@ -138,6 +146,11 @@ class Network:
                 each.reset()
         self.connections.clear()
 
+    def forget(self) -> None:
+        """What is open leads nowhere from now on."""
+        for each in self.connections:
+            each.lost = True
+
     def power_lost(self) -> None:
         """The gateway is gone and said nothing: its connections stay half open at the broker."""
         for each in self.connections:
@@ -178,6 +191,8 @@ class Broker:
         self.connections: list[Connection] = []
         self.hub_queue: list = []
         self.seen = {True: [], False: []}  # messages upward, downward
+        self.keeps_back = False
+        self.kept: list = []  # messages downward that come right after the next beat, before what answers that
         self.told = world.note
 
     def happens(self, kind: str) -> bool:
@@ -269,7 +284,13 @@ class Broker:
             self._later(up, topic, data)
         if self.happens("dropped"):
             return
-        if self.happens("late"):
+        if up and topic.endswith("/beat"):
+            kept, self.kept = self.kept, []
+            for each in kept:
+                self.deliver(False, *each)
+        if not up and self.keeps_back and self.draw.random() < 0.5:
+            self.kept.append((topic, data))
+        elif self.happens("late"):
             self._later(up, topic, data)
         else:
             self.deliver(up, topic, data)

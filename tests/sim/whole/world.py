@@ -5,10 +5,10 @@ every fault at once finds less than many with a few). A fault is an event of the
 last day all faults end, and everything must arrive.
 
     power        cuts at any moment and inside any operation of flash or file system, also while a gateway starts
-    link         black holes, resets, refusals, silence, slow and dripping lines
-    broker       killed, with or without its memory; away; every lie of network.Lies
+    link         black holes, resets, refusals, silence, slow and dripping lines, connections that a router forgot
+    broker       killed, with or without its memory; away; every lie of network.Lies; answers that are kept back
     hub          away, killed before and after a commit, its database failing at any step, put back from a backup
-    clocks       of the hub and of the board: steps of a second to decades
+    clocks       of the hub and of the board: steps of a second to decades; the board's source of time is away
     flash        reads that fail, programs and erases that fail or do nothing, bits that flip; unreadable files
     settings     changed by file and on trial, also to what leads nowhere
     meters       silent, damaged answers; tasks that wake late
@@ -32,6 +32,7 @@ from tests.sim.whole.network import Broker, Lies, Network
 START_MS = 1_800_000_000_000
 DAY_MS = 86_400_000
 SETTLE_MS, SETTLE_MS_MAX = 3_600_000, 12 * 3_600_000
+ASK_BACK_MS = 2 * 3_600_000  # for a hub that was put back to get what gateways still hold
 # How often the gateway's loops look round: so much slower than on a board (100 ms, 1 s, 100 ms, 200 ms, 200 ms), or a
 # day would take 15 s. `--fine` leaves them as they are.
 PACES = (
@@ -41,7 +42,8 @@ PACES = (
 KINDS = (
     "cut", "cut inside", "cut at start", "hole", "reset", "refuse", "silent net", "drip", "slow", "broker killed",
     "broker away", "lies", "hub away", "hub killed", "database", "restore", "hub clock", "board clock", "flash",
-    "files", "settings", "trial", "meter silent", "meter damaged", "late",
+    "files", "settings", "trial", "meter silent", "meter damaged", "late", "no source", "forgotten",
+    "kept back",
 )  # fmt: skip
 PROFILE = json.dumps({
     "meter": "World", "manual": "none", "sources": ["the world"], "licences": ["MIT"], "notes": [], "function": 3,
@@ -63,8 +65,11 @@ class Plan:
         self.beat_s = draw.choice((60, 300, 600))
         self.sectors = draw.choice((48, 64, 64, 96))
         self.source = draw.choice((None, None, "good"))
+        if kinds is not None and {"board clock", "no source"} & set(kinds):
+            self.source = "good"
         self.kinds = list(kinds) if kinds is not None else [kind for kind in KINDS if draw.random() < 0.35]
-        self.mean_h = {kind: draw.choice((2, 4, 8, 16)) for kind in KINDS}
+        # Kinds that somebody named are to happen.
+        self.mean_h = {kind: draw.choice((2, 4, 8, 16)) if kinds is None else 0.5 for kind in KINDS}
         self.paces = PACES
 
 
@@ -86,6 +91,7 @@ class World:
         self.broker = Broker(self, random.Random(self.draw.random()))
         self.hub = SimulatedHub(self, folder, random.Random(self.draw.random()))
         self.offsets_ms = {0}
+        self._ends: dict = {}  # what a fault does when it ends → when
         self.published: list = []
         self.machines: list[Machine] = []
         for number in range(self.plan.gateways):
@@ -170,7 +176,7 @@ class World:
         self.begin()
         self.loop.run(self.end_ms * 1000)
         self._heal()
-        until_ms = self.end_ms + max(SETTLE_MS, 4000 * self.plan.seal_s)
+        until_ms = self.end_ms + max(SETTLE_MS, 4000 * self.plan.seal_s) + (self.hub.restored > 0) * ASK_BACK_MS
         self.loop.run(until_ms * 1000)
         while until_ms < self.end_ms + SETTLE_MS_MAX and not all(map(self._has_settled, self.machines)):
             until_ms += 600_000
@@ -187,7 +193,7 @@ class World:
         self.well = True
         self.note("well again")
         self.late_ms = 0
-        self.broker.up, self.broker.lies = True, Lies()
+        self.broker.up, self.broker.keeps_back, self.broker.lies = True, False, Lies()
         self.hub.offset_ms = 0
         self.hub.come_back()
         self.hub.fail_in = self.hub.die = None
@@ -198,6 +204,8 @@ class World:
             network.set_hole(False)
             machine.flash.chances = {}
             machine.cut_in = None
+            if self.plan.source:
+                machine.source = (0, 50, 1)
             machine.on()
             for unit, meter in machine.meters.items():
                 meter.damages = 0
@@ -219,9 +227,16 @@ class World:
         self._next(kind)
 
     def _for_s(self, low, high, undo, *arguments):
-        """End a fault after a while, short ones more often."""
+        """End a fault after a while, short ones more often. Where two of a kind overlap, the later end counts."""
         seconds = low * (high / low) ** self.draw.random()
-        self.loop.call(self.loop.now_us + int(seconds * 1e6), undo, *arguments)
+        end_us, fault = self.loop.now_us + int(seconds * 1e6), (undo, *arguments[:2])
+        if end_us > self._ends.get(fault, 0):
+            self._ends[fault] = end_us
+            self.loop.call(end_us, self._undo, end_us, fault, undo, arguments)
+
+    def _undo(self, end_us, fault, undo, arguments):
+        if self._ends[fault] == end_us:
+            undo(*arguments)
 
     def _cut(self, machine):
         machine.off(self.draw.choice((1, 1, 2, 6)), self.draw.choice((1, 5, 60, 600, 7200)))
@@ -290,6 +305,11 @@ class World:
     def _honest(self):
         self.broker.lies = Lies()
 
+    def _kept_back(self, _machine):
+        """What comes from the hub waits for the gateway's next beat: an answer to the one before looks quick then."""
+        self.broker.keeps_back = True
+        self._for_s(600, 20_000, setattr, self.broker, "keeps_back", False)
+
     def _hub_away(self, _machine):
         self.hub.up = False
         self._for_s(10, 30_000, self.hub.come_back)
@@ -320,6 +340,18 @@ class World:
         self.offsets_ms.add(offset)
         self._for_s(60, 20_000, setattr, machine, "source", (0, 50, 1))
         return None
+
+    def _no_source(self, machine):
+        """NTP does not answer; the board's clock starts at nothing."""
+        if not self.plan.source:
+            return False
+        machine.source = None
+        self._for_s(600, 40_000, setattr, machine, "source", (0, 50, 1))
+        return None
+
+    def _forgotten(self, machine):
+        """A router on the way forgets its connections: what is sent goes nowhere, and nobody says so."""
+        machine.network.forget()
 
     def _offset_ms(self):
         size = self.draw.choice((1000, 90_000, 3_600_000, DAY_MS, 400 * DAY_MS, 7305 * DAY_MS))
@@ -410,6 +442,7 @@ class World:
                 offsets_ms=self.offsets_ms,
                 flash_is_sound=not machine.unsound,
                 flash_is_small=self.plan.sectors < 40,
+                flash=b"".join(bytes(sector) for sector in machine.flash.sectors),
                 end_ms=self.end_ms,
             )
             try:
