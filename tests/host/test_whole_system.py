@@ -10,7 +10,7 @@ from tests.sim.whole import ROOT
 
 SEEDS = 4
 # Of the planted bugs: those that are found soonest. `make sim ARGS=--planted` tries all of them.
-PLANTED = ("sampled ahead", "unsynchronised dropped", "dated by another start", "newest only")
+PLANTED = ("any answer", "unsynchronised dropped", "dated by another start", "newest only")
 
 
 def lived(*arguments):
@@ -37,7 +37,7 @@ def test_a_seed_lives_the_same_life_twice():
 
 @pytest.mark.parametrize("bug", PLANTED)
 def test_a_planted_bug_is_found(bug):
-    command = [sys.executable, "-m", "tests.sim.whole", "--planted", "--bug", bug, "--seeds", "3", "--days", "0.2"]
+    command = [sys.executable, "-m", "tests.sim.whole", "--planted", "--bug", bug, "--seeds", "2", "--days", "0.4"]
     done = subprocess.run([*command, "--jobs", "1"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "1 of 1 planted bugs found" in done.stdout, done.stdout + done.stderr
 
