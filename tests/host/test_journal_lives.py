@@ -20,6 +20,7 @@ def test_no_promise_is_broken(geometry, faults):
         assert failure is None, f"{failure}: {again}"
         total.add(tally)
     assert total.states > 50 and total.nested > 5 and total.batches > 25
+    assert geometry == "files" or total.nested_four_deep
 
 
 def test_a_life_is_the_same_each_time():

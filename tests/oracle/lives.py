@@ -21,7 +21,8 @@ from .promises import Batch, Broken, Oracle, Sample, named_by, told_by
 
 # name → (program size, sector counts); 0: segment files on a file system
 GEOMETRIES = {"rp2": (256, (8, 10, 16, 40)), "esp32": (32, (8, 10, 16, 40)), "files": (0, (8, 10, 16, 40))}
-GOOD_SECTORS_MIN = 8  # SPEC 9.8
+# Good sectors that are left at least, and the most bytes that a batch then takes beside its samples (SPEC 9.8).
+ROOM = ((8, 14000), (8, 14000), (5, 300))
 ACTIONS = (
     ("append", 60), ("event", 3), ("seal", 9), ("acknowledge", 6), ("maintain", 14), ("note_lost", 2), ("save", 1),
     ("sync", 1), ("check", 2), ("wipe", 0), ("burst", 3),
@@ -50,8 +51,9 @@ class Failure(Exception):
 class Tally:
     """What was tried: each is a count."""
 
-    NAMES = ("lives", "states", "cuts", "nested", "deepest", "bad_sectors", "erred_reads", "flips", "wipes")
-    NAMES += ("refusals", "foreign_images", "lost_at_bad_sectors", "appends", "batches")
+    NAMES = ("lives", "states", "cuts", "nested", "nested_four_deep", "deepest", "bad_sectors", "erred_reads", "flips")
+    NAMES += ("wipes", "refusals", "foreign_images", "lost_at_bad_sectors", "appends", "batches")
+    NAMES += ("states_weak", "states_bad", "states_transient", "states_flip", "states_wipe", "states_no_fault")
 
     def __init__(self) -> None:
         for name in self.NAMES:
@@ -78,6 +80,7 @@ class Faults:
         if only is not None:
             on = {kind: kind in only for kind in self.KINDS}
         self.weak, self.bad, self.transient, self.flip, self.wipe = (on[kind] for kind in self.KINDS)
+        self.names = [kind for kind in self.KINDS if on[kind]] or ["no_fault"]
 
 
 class Told:
@@ -121,8 +124,9 @@ class Life:
         else:
             self.medium = Files(self.chance)
         self.sector_count = count
+        good_min, self.filler_max = self.chance.choice(ROOM)
         if isinstance(self.medium, Chip):
-            self.medium.bad_max = count - GOOD_SECTORS_MIN
+            self.medium.bad_max = count - good_min
         self.journal_class = journal_class
         self.oracle = Oracle()
         self.tally = Tally()
@@ -203,6 +207,8 @@ class Life:
                 self.oracle.refused, self.oracle.failing = bool(medium.program_fails), len(medium.bad())
             self.oracle.check_start(journal, report)
             self.tally.states += 1
+            for name in self.faults.names:
+                setattr(self.tally, "states_" + name, getattr(self.tally, "states_" + name) + 1)
             medium.cut_in = left
             if chance.randrange(6) == 0:
                 self.online = not self.online
@@ -222,6 +228,7 @@ class Life:
             self.tally.cuts += 1
             self.depth += 1
             self.tally.nested += self.depth > 1
+            self.tally.nested_four_deep += self.depth > 3
             self.tally.deepest = max(self.tally.deepest, self.depth)
 
     def _recover_again(self, journal) -> None:
@@ -300,7 +307,7 @@ class Life:
     def _seal(self, journal) -> None:
         """As the firmware does: gather, commit, again when records were dropped meanwhile."""
         chance = self.chance
-        filler = chance.choice((0, 0, 300, 3000, 9000, 14000))
+        filler = min(chance.choice((0, 0, 300, 3000, 9000, 14000)), self.filler_max)
         limit = chance.choice((5, 30, None))
         for _ in range(12):
             records = list(journal.unsealed(limit))

@@ -357,7 +357,7 @@ BUGS = {
     ),
     "debt without names": (
         "a ledger tells how many readings are owed, but not which batches",
-        ("format", "        self.unnamed = count >> 8\n", ""),
+        ("format", "            self.unnamed = count >> 8\n", ""),
     ),
     "damaged batch takes names with it": (
         "what the gap records of a damaged batch named is named by nothing any more",

@@ -76,11 +76,13 @@ class Ledger:
     ranges            settled batches above `low`: [first, end, readings before first, readings before end] each
     """
 
+    unnamed = 0  # of the class, as it is mostly: one attribute more would cost each ledger 48 bytes of a board's memory
+
     def __init__(self):
         self.serial = self.boot = 0
         self.position = self.sampled = self.consumed = self.consumed_sampled = 0
         self.next_seq = self.sealed = self.low = self.low_sealed = 0
-        self.acked = self.dropped = self.unreported = self.unstored = self.receipt = self.unnamed = 0
+        self.acked = self.dropped = self.unreported = self.unstored = self.receipt = 0
         self.head = bytes(32)
         self.ranges = []
 
@@ -140,8 +142,9 @@ class Ledger:
             self.unstored,
             self.head,
         ) = struct.unpack_from(_LEDGER, buffer, at)
-        self.unnamed = count >> 8
-        count &= 255
+        if count > 255:
+            self.unnamed = count >> 8
+            count &= 255
         if count > RANGES_MAX:
             raise FormatError("a ledger of %d ranges, %d are allowed" % (count, RANGES_MAX))
         at += LEDGER_BYTES
