@@ -41,7 +41,11 @@ VERBS = {
     "tariff": ("host_tools.hub.park.money.command_tariff", "check tariff files"),
     "bill": ("host_tools.hub.park.money.command_bill", "write what a gateway's month costs, line by line"),
     "log": ("host_tools.hub.verbs.log", "show the hub's log, prove what is in it, check it"),
-    "operator": ("host_tools.hub.verbs.operators", "list, add and remove operators: who may enrol gateways over HTTP"),
+    "account": ("host_tools.hub.people.command", "list, add and remove people who sign in at the hub's page"),
+    "operator": (
+        "host_tools.hub.people.command_operator",
+        "list, add and remove operators: who may enrol gateways over HTTP",
+    ),
     "simulate": ("host_tools.sim.simulate", "run one gateway on MicroPython's Unix port"),
     "meters": ("host_tools.gateway.meters", "list, check, scan for, add and simulate meters"),
     "boards": ("host_tools.image.boards", "list the boards and what each has"),

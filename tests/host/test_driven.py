@@ -15,7 +15,7 @@ import pexpect
 import pytest
 
 from host_tools.broker.broker import Broker
-from host_tools.hub.web import operators
+from host_tools.hub.people import operators
 from host_tools.meters.meter_simulator import MeterBus, SimulatedMeter
 from host_tools.sim.demo import Hub
 

@@ -15,9 +15,9 @@ from console_gateway import Gateway, Port
 from failing_calls import each_failure, run
 from host_tools.base.paths import METER_PROFILES
 from host_tools.gateway import link
+from host_tools.hub.people import operators
 from host_tools.hub.stores.store import connect
 from host_tools.hub.verbs import enrol
-from host_tools.hub.web import operators
 from parkgate.wire import cose
 
 SETTINGS = {

@@ -11,9 +11,9 @@ from batches import FakeGateway
 from host_tools import cli
 from host_tools.base.files import FileTrouble
 from host_tools.hub import service
+from host_tools.hub.people import operators
 from host_tools.hub.stores import backup
 from host_tools.hub.stores.store import DATABASE_FILE, StoreError, connect
-from host_tools.hub.web import operators
 from hub_rig import NOW_MS, Rig
 
 REFERENCE = Path(__file__).resolve().parent.parent / "reference"

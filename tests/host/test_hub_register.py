@@ -13,12 +13,11 @@ from host_tools import cli
 from host_tools.base import keys
 from host_tools.base.secret import secret
 from host_tools.broker.certificates import Authority
-from host_tools.hub import register
+from host_tools.hub.people import operators, register
 from host_tools.hub.receiving.receive import AddressError, Receiver, parse_address
 from host_tools.hub.stores import places
 from host_tools.hub.stores.store import connect
 from host_tools.hub.verbs import hub_client
-from host_tools.hub.web import operators
 from parkgate.errors import LinkError, SettingsError
 from parkgate.wire import cose
 from test_hub_web import Server

@@ -20,7 +20,7 @@ from parkgate.log import statement
 
 KEPT = 10_000  # alarms that are over; older ones are forgotten
 SHOWN = 100
-MEMBERS_SHOWN = 50
+MEMBERS_SHOWN = 5000
 WORD_LENGTH_MAX, NAME_LENGTH_MAX = 500, 64
 CHANGED_EVERY_MS = 60_000  # how often the numbers in an open alarm's words are written anew
 _FIELDS = (

@@ -28,8 +28,11 @@ class TooMuch(Exception):
     """More bars than one answer gives."""
 
 
-def overview(db: sqlite3.Connection, gateways: Sequence[dict], tz: ZoneInfo, now_ms: int) -> dict:
-    """The park and each of its gateways, trouble first. `gateways` are summaries (web.summary)."""
+def overview(
+    db: sqlite3.Connection, gateways: Sequence[dict], tz: ZoneInfo, now_ms: int, alarms: Sequence[dict] = ()
+) -> dict:
+    """The park and each of its gateways, trouble first. `gateways` are summaries (web.summary), `alarms` those that are
+    open (alarms.ledger)."""
     today = zone.begin("day", now_ms, tz)
     yesterday = zone.begin("day", today - 1, tz)
     so_far_ms = (now_ms - today) // PIECE_MS * PIECE_MS
@@ -52,7 +55,7 @@ def overview(db: sqlite3.Connection, gateways: Sequence[dict], tz: ZoneInfo, now
         **_totals(parts, behind),
         "meters": contents(parts[ENERGY], behind, names),
         "off": [_of(hall, one) for hall in halls for one in hall["off"]],
-        "needs": [_of(hall, one) for hall in halls for one in hall["needs"]],
+        "needs": _needs(halls, alarms),
         "halls": halls,
     }
 
@@ -62,6 +65,27 @@ _SPANS = ("yesterday_by_now", "yesterday", "today")
 
 def _of(hall, one) -> dict:
     return {"gateway": hall["id"], "name": hall["name"], **one}
+
+
+_SAME = {"dead": "away"}  # kinds of needs that are another kind of alarm
+
+
+def _needs(halls: list[dict], alarms: Sequence[dict]) -> list[dict]:
+    """What needs a person: alarms, and what is so new that it is none yet. What somebody has seen comes last."""
+    told = {(one["kind"], gateway["id"]) for one in alarms for gateway in one["gateways"]}
+    found = []
+    for alarm in alarms:
+        whose = alarm["gateways"][0] if len(alarm["gateways"]) == 1 else {"id": None, "name": ""}
+        found.append({
+            "gateway": whose["id"], "name": whose["name"], "kind": alarm["kind"], "what": alarm["what"],
+            "since_ms": alarm["begun_unix_ms"], "alarm": alarm["id"], "todo": alarm["todo"],
+            "acknowledged": alarm["acknowledged"],
+        })  # fmt: skip
+    for hall in halls:
+        for one in hall["needs"]:
+            if (_SAME.get(one["kind"], one["kind"]), hall["id"]) not in told:
+                found.append({**_of(hall, one), "alarm": None, "todo": "", "acknowledged": None})
+    return sorted(found, key=lambda one: one["acknowledged"] is not None)
 
 
 def _series(db) -> dict[str, list[tuple]]:

@@ -20,6 +20,7 @@ from host_tools.base.folder_lock import is_held
 from host_tools.base.secret import secret
 from host_tools.broker.broker import Broker
 from host_tools.hub import logs
+from host_tools.hub.people import accounts
 from host_tools.hub.receiving.receive import parse_address
 from host_tools.hub.service import LOCK_FILE, Hub
 from host_tools.hub.stores.store import connect, existing
@@ -28,6 +29,8 @@ from host_tools.hub.web import connections
 from host_tools.hub.web.server import HUB_FILE, Address, serve
 from host_tools.log import stamps
 from parkgate.errors import SettingsError
+
+log = logging.getLogger("parkgate.hub")
 
 
 def add_parser(subparsers) -> None:
@@ -96,6 +99,11 @@ def add_parser(subparsers) -> None:
         "--base-path", metavar="PATH", default="", help="the path under which a reverse proxy shows the page: /parkgate"
     )
     parser.add_argument(
+        "--open", action="store_true",
+        help="without accounts (`parkgate account`), whoever reaches the page may see all of it and acknowledge "
+        "alarms. On loopback alone that is so anyway; elsewhere, and behind a proxy, only with this option",
+    )  # fmt: skip
+    parser.add_argument(
         "--log-format", choices=logs.FORMATS, default="text", help="one line or one JSON object an entry"
     )
     parser.add_argument("--status", action="store_true", help="show the state of the hub of this folder, and end")
@@ -124,7 +132,9 @@ def run(args) -> int:
                 "the hub: add --accounts, or use 127.0.0.1"
             )
         password = secret("the broker's password", args.broker_password, "PARKGATE_BROKER_PASSWORD")
-        address = Address(host, port, _one_address(args.proxy), args.name, _base_path(args.base_path), _tls(args))
+        path, proxy = _base_path(args.base_path), _one_address(args.proxy)
+        may_be_open = args.open or _is_loopback(host) and proxy is None and not path
+        address = Address(host, port, proxy, args.name, path, _tls(args), may_be_open)
         if args.stamps:
             stamps.check_url(args.stamps)
         hub = Hub(args.data)  # the lock, the key and the database are ours before anything else is touched
@@ -139,6 +149,11 @@ def run(args) -> int:
             daily.start()
             stack.callback(daily.stop)
         hub.use_broker(url, args.ca, args.cert, args.cert_key, password)
+        if not may_be_open and not accounts.load(args.data):
+            log.warning(
+                "nobody can sign in at %s yet: `parkgate account add NAME --role operator --data %s` makes an account",
+                args.http, args.data,
+            )  # fmt: skip
         return serve(hub, address, _tell)
 
 

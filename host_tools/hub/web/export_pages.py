@@ -14,7 +14,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from host_tools.hub.export import question, rows
+from host_tools.hub.people.door import Door, visitor_of
 from host_tools.hub.service import Hub
+from host_tools.hub.stores import gateways, places
 from host_tools.hub.stores.store import connect
 from host_tools.hub.web.connections import PROGRESS
 from parkgate.errors import SettingsError
@@ -28,10 +30,10 @@ _END = b""
 
 
 class ExportPages:
-    """Answers with files, EXPORTS_AT_ONCE at a time."""
+    """Answers with files, EXPORTS_AT_ONCE at a time, of what belongs to who asks."""
 
-    def __init__(self, hub: Hub):
-        self.hub = hub
+    def __init__(self, hub: Hub, door: Door):
+        self.hub, self.door = hub, door
         self._free = threading.BoundedSemaphore(EXPORTS_AT_ONCE)
 
     async def export(self, request: Request) -> Response:
@@ -43,7 +45,7 @@ class ExportPages:
             return JSONResponse({"error": f"what can be asked with: {known}"}, 400)
         if not self._free.acquire(blocking=False):
             return JSONResponse({"error": "too many exports at once"}, 503, {"Retry-After": "10"})
-        export = _Export(self.hub.data_dir, self._free)
+        export = _Export(self.hub.data_dir, self._free, visitor_of(request).places, await self.door.own(request))
         try:
             await run_in_threadpool(export.open, query, "gzip" in request.headers.get("accept-encoding", ""))
         except SettingsError as error:
@@ -58,8 +60,10 @@ class ExportPages:
 class _Export:
     """One export: its connection, its pieces, and its turn."""
 
-    def __init__(self, data_dir, free: threading.BoundedSemaphore):
+    def __init__(self, data_dir, free: threading.BoundedSemaphore, own_places, own_gateways: set[str] | None):
+        """`own_places` and `own_gateways` are ids of what belongs to who asks, None for all."""
         self.data_dir = data_dir
+        self._own_places, self._own_gateways = own_places, own_gateways
         self.tally = rows.Tally()
         self.headers: dict[str, str] = {}
         self._free: threading.BoundedSemaphore | None = free
@@ -73,6 +77,8 @@ class _Export:
         self._db.execute("BEGIN")
         words = {name: query[name] for name in WORDS if name in query}
         names = {name: query.getlist(name) for name in NAMES}
+        if self._own_gateways is not None:
+            self._check_own(names)
         wanted = question.ask(self._db, words, names, [flag for flag in FLAGS if flag in query])
         self._pieces = question.answer(self._db, wanted, self.tally)
         span = words.get("day") or words.get("month")
@@ -89,6 +95,26 @@ class _Export:
         if compressed:
             self.headers |= {"content-encoding": "gzip", "vary": "Accept-Encoding"}
             self._pieces = _compressed(self._pieces)
+
+    def _check_own(self, names: dict[str, list[str]]) -> None:
+        """Only what belongs to who asks: what he named must be his, and without a name it is all that is. Raises
+        SettingsError."""
+        assert self._db is not None and self._own_gateways is not None
+        for name in (*names["place"], *names["gateway"]):
+            is_place = name in names["place"]
+            try:
+                if is_place:
+                    mine = places.find(self._db, name).id.hex() in self._own_places
+                else:
+                    mine = gateways.find(self._db, name)[1].hex() in self._own_gateways
+            except SettingsError:  # it may name what is not his
+                mine = False
+            if not mine:
+                raise SettingsError(f"there is no {'place' if is_place else 'gateway'} {name!r}")
+        if not names["place"] and not names["gateway"]:
+            names["gateway"] = sorted(self._own_gateways)
+            if not names["gateway"]:
+                raise SettingsError("no gateway stands at your places")
 
     def piece(self) -> bytes:
         """The next piece, _END behind the last one. A damaged batch is then an alarm of its gateway."""

@@ -81,6 +81,7 @@ class BasePath:
             if asked == self.path:  # without the slash at its end, relative addresses would lead beside it
                 await RedirectResponse(f"{self.path}/", 308)(scope, receive, send)
                 return
+            scope = {**scope, "parkgate.base_path": f"{self.path}/"}
             if asked.startswith(f"{self.path}/"):
                 scope = {**scope, "path": asked[len(self.path) :], "raw_path": scope["raw_path"][len(self.path) :]}
         await self.app(scope, receive, send)

@@ -10,45 +10,58 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from host_tools.hub.alarms import ledger
 from host_tools.hub.park import answers, place, proof, zone
 from host_tools.hub.park.book import Book
 from host_tools.hub.park.zone import PIECE_MS
+from host_tools.hub.people.door import Door
 from host_tools.hub.reading import readings
 from host_tools.hub.service import Hub, now_unix_ms
 from host_tools.hub.stores.store import connect
 from host_tools.hub.web import guards
+from host_tools.hub.web.alarm_pages import of_own
 from parkgate.errors import SettingsError
 
-KEPT_S = 3.0  # the park's answer is the same for all who ask within it
+KEPT_S = 3.0  # the park's answer is the same for all who ask within it and may see the same
+KEPT_MAX = 100
 SERIES_MAX = 16
 
 
 class ParkPages:
     """What each address answers. `questions` bounds what is asked of the database at once."""
 
-    def __init__(self, hub: Hub, questions: guards.Questions):
-        self.hub = hub
+    def __init__(self, hub: Hub, door: Door, questions: guards.Questions):
+        self.hub, self.door = hub, door
         self.questions = questions
         self._lock = asyncio.Lock()
-        self._kept: tuple[float, dict] | None = None
+        self._kept: dict[frozenset[str] | None, tuple[float, dict]] = {}
 
-    async def overview(self, _request: Request) -> Response:
+    async def overview(self, request: Request) -> Response:
         """GET /api/park."""
+        own = await self.door.own(request)
+        whose = None if own is None else frozenset(own)
 
         def run():
+            gateways = self.hub.board.since(0)[1]
             with contextlib.closing(connect(self.hub.data_dir, read_only=True)) as db:
-                return answers.overview(db, self.hub.board.since(0)[1], self.hub.zone, now_unix_ms())
+                alarms = of_own(ledger.listed(db), own)
+                mine = gateways if own is None else [each for each in gateways if each["id"] in own]
+                return answers.overview(db, mine, self.hub.zone, now_unix_ms(), alarms)
 
         async with self._lock:  # one makes it, the others wait for it
-            if self._kept is None or time.monotonic() - self._kept[0] > KEPT_S:
+            kept = self._kept.get(whose)
+            if kept is None or time.monotonic() - kept[0] > KEPT_S:
                 try:
                     async with self.questions:
-                        self._kept = time.monotonic(), await run_in_threadpool(run)
+                        kept = time.monotonic(), await run_in_threadpool(run)
                 except guards.Busy:
                     return _busy()
                 except SettingsError as error:
                     return JSONResponse({"error": str(error)}, 500)
-            return JSONResponse(self._kept[1])
+                if len(self._kept) >= KEPT_MAX:
+                    self._kept.clear()
+                self._kept[whose] = kept
+            return JSONResponse(kept[1])
 
     async def energy(self, request: Request) -> Response:
         """GET /api/gateways/ID/energy."""

@@ -14,9 +14,13 @@
     /bill, /api/tariffs, /api/gateways/ID/bill   what a month costs (bill_pages)
     /api/park                          power now, energy today, what is off and what needs a person
     /lots, /api/lots…                  what the workshops made (lot_pages)
+    /api/alarms…                       what is wrong, and who has seen it (alarm_pages)
+    /login, /api/login, /api/me …      who is signed in (people/pages)
     /api/export                        readings as a file: as `parkgate export` (export_pages)
     /healthz, /readyz, /metrics        for whatever watches the process
     /log/…                             the log: checkpoint, tiles, proofs (log_pages)
+
+Every address stands behind one door (people/door), which knows who may ask it.
 
 Nothing comes from another host, and the content security policy forbids it. Only requests that name the hub by an
 address or by one of its names are answered: a page elsewhere cannot read it through a name that it points here.
@@ -39,12 +43,15 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from host_tools.hub.people.door import Door, visitor_of
+from host_tools.hub.people.pages import PeoplePages
+from host_tools.hub.people.register import Registration
 from host_tools.hub.reading import readings, window
-from host_tools.hub.register import Registration
 from host_tools.hub.service import Hub, now_unix_ms
 from host_tools.hub.stores.damaged import Damaged
 from host_tools.hub.stores.store import DATABASE_FILE, connect
 from host_tools.hub.web import connections, guards
+from host_tools.hub.web.alarm_pages import AlarmPages
 from host_tools.hub.web.bill_pages import BillPages
 from host_tools.hub.web.export_pages import ExportPages
 from host_tools.hub.web.log_pages import LogPages
@@ -63,9 +70,12 @@ SUMS = (
 )  # fmt: skip
 
 
-def make_app(hub: Hub, ready=None, names: Sequence[str] = (), base_path: str = "") -> Starlette:
+def make_app(
+    hub: Hub, ready=None, names: Sequence[str] = (), base_path: str = "", may_be_open: bool = True
+) -> Starlette:
     """The web application; it starts the hub when it starts and stops it when it ends, then calls `ready`. `names` are
-    those by which it is reached, besides addresses; `base_path` is where a proxy shows it."""
+    those by which it is reached, besides addresses; `base_path` is where a proxy shows it. `may_be_open`: without any
+    account, whoever reaches it may do all."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_app):
@@ -77,8 +87,9 @@ def make_app(hub: Hub, ready=None, names: Sequence[str] = (), base_path: str = "
         finally:
             await run_in_threadpool(hub.stop)
 
-    pages = Pages(hub)
-    park = ParkPages(hub, pages.questions)
+    door = Door(hub.data_dir, may_be_open)
+    pages = Pages(hub, door)
+    park = ParkPages(hub, door, pages.questions)
     bill = BillPages(hub, pages.questions)
     middleware = [
         Middleware(guards.SafeHeaders),
@@ -89,38 +100,42 @@ def make_app(hub: Hub, ready=None, names: Sequence[str] = (), base_path: str = "
     return Starlette(
         lifespan=lifespan,
         middleware=middleware,
-        routes=[
-            Route("/", pages.index),
-            Route("/place", pages.place),
-            Route("/api/summary", pages.summary),
-            Route("/api/gateways", pages.gateways),
-            Route("/api/gateways", Registration(hub).post, methods=["POST"]),
-            Route("/api/gateways/{id}", pages.gateway),
-            Route("/api/gateways/{id}/readings", pages.readings),
-            Route("/api/gateways/{id}/energy", park.energy),
-            Route("/api/gateways/{id}/view", park.view),
-            Route("/api/gateways/{id}/proof", park.proof),
-            Route("/api/gateways/{id}/bill", bill.json),
-            Route("/api/tariffs", bill.tariffs),
-            Route("/bill", bill.page),
-            Route("/api/park", park.overview),
-            Route("/api/export", ExportPages(hub).export),
-            Route("/metrics", Metrics(hub).metrics),
-            Route("/healthz", park.healthz),
-            Route("/readyz", park.readyz),
-            Route("/api/gateways/{id}/batches/{epoch}/{seq:int}", pages.batch),
-            *LotPages(hub.data_dir, pages.questions, STATIC / "lots.html").routes(),
-            *LogPages(hub.data_dir).routes(),
-            Mount("/static", StaticFiles(directory=STATIC)),
-        ],
+        routes=door.guard(
+            [
+                Route("/", pages.index),
+                Route("/place", pages.place),
+                Route("/api/summary", pages.summary),
+                Route("/api/gateways", pages.gateways),
+                Route("/api/gateways", Registration(hub).post, methods=["POST"]),
+                Route("/api/gateways/{id}", pages.gateway),
+                Route("/api/gateways/{id}/readings", pages.readings),
+                Route("/api/gateways/{id}/energy", park.energy),
+                Route("/api/gateways/{id}/view", park.view),
+                Route("/api/gateways/{id}/proof", park.proof),
+                Route("/api/gateways/{id}/bill", bill.json),
+                Route("/api/tariffs", bill.tariffs),
+                Route("/bill", bill.page),
+                Route("/api/park", park.overview),
+                Route("/api/export", ExportPages(hub, door).export),
+                Route("/metrics", Metrics(hub).metrics),
+                Route("/healthz", park.healthz),
+                Route("/readyz", park.readyz),
+                Route("/api/gateways/{id}/batches/{epoch}/{seq:int}", pages.batch),
+                *LotPages(hub.data_dir, pages.questions, STATIC / "lots.html").routes(),
+                *AlarmPages(hub.data_dir, door, pages.questions).routes(),
+                *PeoplePages(door, STATIC / "login.html").routes(),
+                *LogPages(hub.data_dir).routes(),
+                Mount("/static", StaticFiles(directory=STATIC)),
+            ]
+        ),
     )
 
 
 class Pages:
     """What each address answers."""
 
-    def __init__(self, hub: Hub):
-        self.hub = hub
+    def __init__(self, hub: Hub, door: Door):
+        self.hub, self.door = hub, door
         self.questions = guards.Questions()
 
     async def index(self, _request: Request) -> Response:
@@ -129,24 +144,32 @@ class Pages:
     async def place(self, _request: Request) -> Response:
         return FileResponse(STATIC / "place.html")
 
-    async def summary(self, _request: Request) -> Response:
-        rev, gateways = self.hub.board.since(0)
-        return JSONResponse({"rev": rev, **self._about(gateways), "gateways": gateways})
+    async def summary(self, request: Request) -> Response:
+        rev, gateways = await self._own(request, 0)
+        return JSONResponse({"rev": rev, **self._about(request, gateways), "gateways": gateways})
+
+    async def _own(self, request: Request, since: int) -> tuple[int, list[dict]]:
+        """(newest rev, gateways that changed after `since`), of those that belong to who asks."""
+        rev, gateways = self.hub.board.since(since)
+        own = await self.door.own(request)
+        return rev, gateways if own is None else [each for each in gateways if each["id"] in own]
 
     async def gateways(self, request: Request) -> Response:
         try:
             since = int(request.query_params.get("since", "0"))
         except ValueError:
             return _wrong("since is the number of an earlier answer")
-        rev, changed = self.hub.board.since(since)
-        _, everyone = self.hub.board.since(0)
-        return JSONResponse({"rev": rev, **self._about(everyone), "gateways": changed})
+        rev, changed = await self._own(request, since)
+        _, everyone = await self._own(request, 0)
+        return JSONResponse({"rev": rev, **self._about(request, everyone), "gateways": changed})
 
-    def _about(self, gateways):
-        """The hub itself, and sums over all gateways."""
+    def _about(self, request: Request, gateways):
+        """The hub itself, and sums over these gateways. A tenant learns nothing of others, nor of where the hub is."""
         hub, receiver = self.hub, self.hub.receiver
         now = now_unix_ms()
-        refused = dict(hub.board.nobody())
+        is_staff = visitor_of(request).places is None
+        nobody = hub.board.nobody() if is_staff else {}
+        refused = dict(nobody)
         for gateway in gateways:
             for reason, count in gateway["refused"].items():
                 refused[reason] = refused.get(reason, 0) + count
@@ -160,11 +183,11 @@ class Pages:
                 "version": VERSION,
                 "id": hub.key.id.hex(),
                 "public_key": hub.key.xy.hex(),
-                "data": str(hub.data_dir),
+                "data": str(hub.data_dir) if is_staff else "",
                 "started_unix_ms": hub.started_unix_ms,
                 "now_unix_ms": now,
                 "broker": {
-                    "url": receiver.url,
+                    "url": receiver.url if is_staff else "",
                     "connected_unix_ms": receiver.connected_unix_ms,
                     "connects": receiver.connects,
                     "overflows": receiver.overflows,
@@ -178,7 +201,7 @@ class Pages:
                 "faults": hub.faults,
             },
             "totals": totals,
-            "refused_not_enrolled": hub.board.nobody(),
+            "refused_not_enrolled": nobody,
         }
 
     async def gateway(self, request: Request) -> Response:
@@ -267,7 +290,7 @@ def _size(path: Path) -> int:
 class Address(NamedTuple):
     """Where and how the page is served. `proxy` is the address of a proxy that may say who asks, `names` are those by
     which the page is reached besides addresses, `base_path` is where a proxy shows it, `tls` are the files of
-    certificate and key."""
+    certificate and key, `may_be_open` lets anybody in while there is no account."""
 
     host: str
     port: int
@@ -275,6 +298,7 @@ class Address(NamedTuple):
     names: Sequence[str] = ()
     base_path: str = ""
     tls: tuple[str, str] | None = None
+    may_be_open: bool = True
 
 
 def serve(hub: Hub, address: Address, ready) -> int:
@@ -294,7 +318,7 @@ def serve(hub: Hub, address: Address, ready) -> int:
     scheme = "https" if address.tls else "http"
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{address.base_path}/"
     hub.page_certificate = Path(address.tls[0]) if address.tls else None
-    app = make_app(hub, lambda: ready(hub, url), address.names, address.base_path)
+    app = make_app(hub, lambda: ready(hub, url), address.names, address.base_path, address.may_be_open)
     connections.raise_descriptor_limit()
     # uvicorn ends in order on these and then raises them again; by then all is done and the exit code is 0.
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -36,6 +36,9 @@ NEXT_KEY = "next key"  # {gateway, next: id of the key that will follow the firs
 ROTATED = "rotated"  # {gateway, before: id of the old key, key, next, batch: [epoch, seq, hash] that says so}
 ALARMS_CLEARED = "alarms cleared"  # {gateway, alarms: [[kind, count, what], …]}
 ALARM_ACKNOWLEDGED = "alarm acknowledged"  # {alarm: its number, kind, what, word}: by whom stands in `by`
+# People at the hub's page: {account, role, places} of the first two, {account, what} of a change; {account, address}
+ACCOUNT_ADDED, ACCOUNT_REMOVED, ACCOUNT_CHANGED = "account added", "account removed", "account changed"
+SIGNED_IN, SIGN_IN_SLOWED = "signed in", "sign-in slowed"
 OPERATOR_ADDED, OPERATOR_REMOVED = "operator added", "operator removed"  # {operator}
 METER_REGISTERED = "meter registered"  # {gateway, place or null, instrument, prior, record: {field: text}}
 STAMPED = "stamped"  # {log, size, root, authority, token}

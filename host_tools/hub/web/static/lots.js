@@ -1,5 +1,6 @@
 // What the workshops made: what runs where, every lot, and one lot with its jobs, figures and proofs.
 
+import { signIn, whoAmI } from "./me.js";
 import { el, unitText, words } from "./show.js";
 
 const REDRAW_MS = 15000;
@@ -10,6 +11,7 @@ const lotName = new URLSearchParams(location.search).get("lot");
 
 async function json(address) {
   const answer = await fetch(address, { signal: AbortSignal.timeout(15000) });
+  if (answer.status === 401) signIn();
   const found = await answer.json();
   if (!answer.ok) throw new Error(found.error || `the hub answered ${answer.status}`);
   return found;
@@ -90,4 +92,4 @@ async function load() {
   setTimeout(load, REDRAW_MS);
 }
 
-load();
+whoAmI(byId("me")).then(load);

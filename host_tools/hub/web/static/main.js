@@ -2,6 +2,7 @@
 
 import { Detail } from "./detail.js";
 import { List } from "./list.js";
+import { signIn, whoAmI } from "./me.js";
 import { Park } from "./park.js";
 import { ago, clock, compact, copyable, count, el, now, setHubClock, span, standing } from "./show.js";
 
@@ -122,6 +123,7 @@ function gone(isGone) {
 async function ask() {
   try {
     const answer = await fetch(`api/gateways?since=${rev}`, { signal: AbortSignal.timeout(ASK_TIMEOUT_MS) });
+    if (answer.status === 401) { signIn(); return; }
     if (!answer.ok) throw new Error(`the hub answered ${answer.status}`);
     take(await answer.json());
     misses = 0;
@@ -161,4 +163,4 @@ window.addEventListener("hashchange", () => {
   const wanted = decodeURIComponent(location.hash.slice(1));
   if (gateways.has(wanted)) choose(wanted);
 });
-ask();
+whoAmI(document.getElementById("me")).then(ask);

@@ -1,8 +1,10 @@
 // The first screen: power now, energy today, what is off, what needs a person; then a tile for each gateway, trouble first.
 
+import { post, visitor } from "./me.js";
 import { STANDING_WORDS, clock, count, duration, el, moment, now } from "./show.js";
 
 const ASK_MS = 5000;
+const NEEDS_SHOWN = 8;
 
 const thin = (text) => text.replaceAll(",", " ");
 export function decimals(value, places) {
@@ -82,8 +84,7 @@ export class Park {
         energy.today.known < energy.today.of || (energy.today.percent ?? 100) < 95 ? "warn" : exact ? "" : "soft"),
       figure("Off", count(park.off.length), "", [park.off.length ? this.offText(park.off) : "every instrument answers"],
         park.off.length ? "bad" : "good"),
-      figure("Needs attention", count(park.needs.length), "",
-        [park.needs.length ? "see below" : "nothing known to the hub"], park.needs.length ? "bad" : "good"),
+      this.needsFigure(figure, park.needs),
     );
     this.drawContents(park.meters);
     this.drawNeeds(park);
@@ -108,6 +109,12 @@ export class Park {
         el("code", {}, "parkgate park behind"), " says so."));
   }
 
+  needsFigure(figure, needs) {
+    const seen = needs.filter((one) => one.acknowledged).length;
+    const note = seen ? `${count(seen)} more ${seen === 1 ? "is" : "are"} seen and not over` : needs.length ? "see below" : "nothing known to the hub";
+    return figure("Needs attention", count(needs.length - seen), "", [note], needs.length > seen ? "bad" : "good");
+  }
+
   offText(off) {
     const first = off.slice(0, 2).map((one) => `${one.name}${one.instrument ? `: ${one.instrument}` : ""}`);
     return first.join(", ") + (off.length > 2 ? ` and ${off.length - 2} more` : "");
@@ -116,19 +123,46 @@ export class Park {
   drawNeeds(park) {
     const dead = new Set(park.needs.filter((one) => one.kind === "dead").map((one) => one.gateway));
     const lines = [
-      ...park.needs.map((one) => ({ ...one, kind: "needs", text: `${one.what}` })),
+      ...park.needs.map((one) => ({ ...one, kind: one.acknowledged ? "seen" : "needs", text: one.what })),
       ...park.off.filter((one) => one.instrument && !dead.has(one.gateway)).map((one) => ({ ...one, kind: "off",
         text: `${one.instrument} ${one.state === "partly" ? "partly without good readings" : one.state}${one.why ? `: ${one.why}` : ""}` })),
     ];
+    if (this.needs.querySelector("form")) return; // somebody is writing
     this.needs.hidden = !lines.length;
-    const shown = lines.slice(0, 8);
+    const shown = lines.slice(0, NEEDS_SHOWN);
     this.needs.replaceChildren(el("h2", {}, "What needs attention"),
       el("ul", {}, shown.map((one) => {
-        const button = el("button", { type: "button", class: `need ${one.kind}` }, el("b", {}, one.name), " ",
-          el("span", {}, one.text), one.since_ms ? el("small", {}, ` since ${moment(one.since_ms)} (${duration(now() - one.since_ms)})`) : null);
-        button.addEventListener("click", () => this.onChoose(one.gateway));
-        return el("li", {}, button);
+        const button = el("button", { type: "button", class: `need ${one.kind}`, title: one.todo || null }, el("b", {}, one.name), " ",
+          el("span", {}, one.text), one.since_ms ? el("small", {}, ` since ${moment(one.since_ms)} (${duration(now() - one.since_ms)})`) : null,
+          one.acknowledged ? el("small", { class: "word" }, `seen by ${one.acknowledged.by.replace(/^account /, "")} ${moment(one.acknowledged.unix_ms)}: ${one.acknowledged.word}`)
+            : one.todo ? el("small", { class: "word" }, one.todo) : null);
+        button.addEventListener("click", () => one.gateway && this.onChoose(one.gateway));
+        return el("li", { class: "need-line" }, button, this.acknowledgeButton(one));
       })), lines.length > shown.length ? el("p", { class: "quiet" }, `and ${lines.length - shown.length} more`) : "");
+  }
+
+  // "I have seen it": a word, and a name where nobody signs in.
+  acknowledgeButton(one) {
+    if (!one.alarm || one.acknowledged || !visitor().may_acknowledge) return null;
+    const open = el("button", { type: "button", class: "button small" }, "Acknowledge");
+    open.addEventListener("click", () => {
+      const by = visitor().signed_in ? null : el("input", { "aria-label": "Your name", placeholder: "Your name", maxlength: 64, required: true });
+      const word = el("input", { "aria-label": "What you found or do", placeholder: "What you found or do", maxlength: 500, required: true });
+      const why = el("small", { class: "bad", role: "alert" });
+      const form = el("form", { class: "acknowledge" }, by, word, el("button", { type: "submit", class: "button small" }, "Say so"), why);
+      form.addEventListener("submit", async (event) => {
+        event.preventDefault();
+        try {
+          await post(`api/alarms/${one.alarm}/acknowledge`, { word: word.value, by: by ? by.value : "" });
+          form.replaceWith(el("small", { class: "quiet" }, "acknowledged"));
+          this.loaded = 0;
+        } catch (error) { why.textContent = error.message; }
+      });
+      form.addEventListener("keydown", (event) => { if (event.key === "Escape") form.replaceWith(open); });
+      open.replaceWith(form);
+      (by || word).focus();
+    });
+    return open;
   }
 
   drawTiles(park) {

@@ -1,6 +1,7 @@
 // The page of one place: a stretch of time, its energy and power, the proof of each figure. Its address is its state.
 
 import { STANDING_WORDS, copyable, duration, el, setHubClock, standing } from "./show.js";
+import { signIn, whoAmI } from "./me.js";
 import { decimals, energyText, kilo } from "./park.js";
 
 const SPANS = [["year", "Year"], ["month", "Month"], ["week", "Week"], ["day", "Day"], ["hour", "Hour"]];
@@ -34,6 +35,7 @@ function go(changes, replace = false) {
 
 async function json(address) {
   const answer = await fetch(address, { signal: AbortSignal.timeout(15000) });
+  if (answer.status === 401) signIn();
   const found = await answer.json();
   if (!answer.ok) throw new Error(found.error || `the hub answered ${answer.status}`);
   return found;
@@ -390,5 +392,5 @@ byId("back").addEventListener("click", () => shown && go({ at: address(shown.bef
 byId("forward").addEventListener("click", () => shown && go({ at: shown.to_ms > shown.now_ms ? null : address(shown.after), bar: null }));
 byId("date").addEventListener("change", (event) => event.target.value && go({ at: event.target.value, bar: null }));
 window.addEventListener("popstate", load);
-load();
+whoAmI(byId("me")).then(load);
 loadGateway();

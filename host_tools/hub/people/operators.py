@@ -1,4 +1,5 @@
-"""Who may enrol gateways over HTTP: operators with a token each. A file beside the database, read at each question.
+"""Programs at the hub's HTTP: operators with a token each, to enrol gateways or to read. A file beside the database,
+read at each question.
 
 A token is 32 random bytes, shown once; the file has its SHA-256 (there is nothing to guess, so nothing to slow down),
 who it is, until when it is good, and what for. A question is compared with every hash on file in constant time.
@@ -23,8 +24,9 @@ PREFIX = "pgop_"  # so that whoever finds one knows what it is
 NAME_LENGTH_MAX = 64
 DAYS, DAYS_MAX = 90, 366
 DAY_MS = 86_400_000
-ENROL, RENAME = "enrol", "rename"
-SCOPES = (ENROL, RENAME)  # new gateways, and known ones by their name; known ones by another name
+ENROL, RENAME, READ = "enrol", "rename", "read"
+# New gateways, and known ones by their name; known ones by another name; all that an auditor may read (people/door).
+SCOPES = (ENROL, RENAME, READ)
 
 
 class Operator(NamedTuple):

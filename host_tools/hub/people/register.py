@@ -36,9 +36,9 @@ from starlette.responses import JSONResponse, Response
 
 from host_tools.base.keys import parse_public
 from host_tools.hub.park import exchange
+from host_tools.hub.people import operators
 from host_tools.hub.service import Hub
 from host_tools.hub.stores.store import connect
-from host_tools.hub.web import operators
 from host_tools.log.keys import LogError
 from parkgate.errors import FormatError, ParkgateError, SettingsError
 

@@ -1,7 +1,8 @@
-"""`parkgate operator`: who may enrol gateways over HTTP (`parkgate provision --hub URL --token-file FILE`).
+"""`parkgate operator`: programs that may read over HTTP, or enrol gateways (`provision --hub URL --token-file FILE`).
 
 A token is shown once, when it is made; the hub keeps only its hash. It is good for --days, and for what --may says:
-`enrol` takes new gateways in, `rename` gives those that are known another name. A running hub notices at once.
+`enrol` takes new gateways in, `rename` gives those that are known another name, `read` lets a program (Prometheus, a
+spreadsheet) read what an auditor may. A running hub notices at once.
 """
 
 import contextlib
@@ -9,9 +10,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from host_tools.base import output
+from host_tools.hub.people import operators
 from host_tools.hub.stores.store import connect, existing
 from host_tools.hub.verbs.enrol import whoami
-from host_tools.hub.web import operators
 from host_tools.log import record
 from parkgate.log import statement
 
