@@ -83,6 +83,13 @@ REASONS = {
     "statement_signature": (AUTHENTIC, WRONG, "The signature under the statement does not hold."),
     "no_trusted_id": (AUTHENTIC, NOT_SHOWN, "No id that you named vouches for a gateway's key: only the archive does."),
     "foreign_key": (AUTHENTIC, WRONG, "No id that you trust vouches for this gateway's key."),
+    "rotation": (
+        AUTHENTIC,
+        WRONG,
+        "A gateway's new key is not the one that was committed, or not signed by both.",
+    ),
+    "rotation_uncommitted": (AUTHENTIC, NOT_SHOWN, "Nothing shows that a gateway's next key was committed beforehand."),
+    "wrong_key": (AUTHENTIC, WRONG, "A message is signed by a key whose time it was not."),
     "member_missing": (UNALTERED, WRONG, "A file that the statement lists is not in the archive."),
     "member_altered": (UNALTERED, WRONG, "A file differs from what the statement says of it."),
     "member_not_listed": (UNALTERED, WRONG, "A file is in the archive that the statement does not list."),
@@ -139,6 +146,9 @@ CHECKS = (
     "form", "statement", "members", "keys", "signatures", "chain", "counters", "gaps", "beats", "forks", "columns",
     "energy", "log", "hub statements", "places", "time stamps",
 )  # fmt: skip
+
+
+KEY_ROTATED, ROTATION = 34, b"parkgate rotation v1"
 
 
 class Malformed(Exception):
@@ -921,6 +931,7 @@ class Audit:
         self.gateways, self.energy, self.witnesses = [], [], []
         self.skipped: dict[str, str] = {}
         self.log: Any = None
+        self.commits: dict[bytes, bytes] = {}  # gateway → id of the key that follows its first one
         self.places, self.times = Places(self), Times(self)
         try:
             self.zip = Zip(file)
@@ -1085,7 +1096,9 @@ class GatewayAudit:
         self.audit, self.told = audit, told
         self.id, self.name = told["id"], told["name"]
         self.label = self.id.hex()[:16]
-        self.key = Key(told["key"])
+        # kid → [key, (epoch, seq) before its first message, (epoch, seq) of its last batch] (SPEC 3.6)
+        self.keys: dict[bytes, list] = {self.id: [Key(told["key"]), None, None]}
+        self.rotations: set[bytes] = set()  # hashes of the batches that brought new keys
         self.folder = f"gateways/{self.id.hex()}/"
         self.chains, self.schemas, self.beats, self.series, self.counter_events = [], {}, {}, {}, {}
         self.batches = self.readings = self.forks = self.beat_count = 0
@@ -1098,6 +1111,8 @@ class GatewayAudit:
     def check(self):
         """All of it, in the order of SPEC 14.4."""
         zip_file = self.audit.zip
+        if self.folder + "rotations.cbor" in zip_file.places:
+            self._rotations()
         if self.folder + "schemas.cbor" in zip_file.places:
             self._schemas(self.folder + "schemas.cbor")
         if self.folder + "beats.cbor" in zip_file.places:
@@ -1118,6 +1133,42 @@ class GatewayAudit:
                     break
         for series in self.series.values():
             self.audit.energy += series.rows(self)
+
+    def _rotations(self):
+        """The batches that say which key follows, each the last one of its key."""
+        kid, committed = self.id, self.audit.commits.get(self.id)
+        for place, parts in enumerate(self.audit.zip.messages(self.folder + "rotations.cbor")):
+            where = f"{self.label} rotations #{place}"
+            try:
+                need(parts is not None, "not a message")
+                raw, protected, payload, signature = parts
+                batch = read_batch(raw, protected, payload)
+                events = [event for event in batch.events if event[0] == KEY_ROTATED]
+                need(batch.kid == kid and len(events) == 1 and len(events[0]) == 4, "no rotation")
+                _, xy, after, own = events[0]
+                need(is_bytes(xy, 64) and is_bytes(after, 32) and is_bytes(own, 64), "no rotation")
+                old, new = self.keys[kid][0], Key(xy)
+                need(committed in (None, new.id) and after not in (kid, new.id), "another key")
+                need(new.id not in self.keys and old.holds(signed_bytes(protected, payload), signature), "no signature")
+                need(new.holds(ROTATION + self.id + kid + after, own), "no signature of the new key")
+            except Malformed:
+                self.audit.fault("rotation", where)
+                return
+            if committed is None:
+                self.audit.fault("rotation_uncommitted", where)
+            self.keys[kid][2] = batch.epoch, batch.seq
+            self.keys[new.id] = [new, (batch.epoch, batch.seq), None]
+            self.rotations.add(batch.hash)
+            kid, committed = new.id, after
+
+    def key_of(self, kid, epoch, seq, is_beat=False):
+        """(key, None) where the key with this id may sign this place of a chain, else (None, reason)."""
+        if kid not in self.keys:
+            return None, "misplaced"
+        key, since, last = self.keys[kid]
+        early = since is not None and since[0] == epoch and seq <= since[1]
+        late = last is not None and last[0] == epoch and seq > last[1] + is_beat
+        return (None, "wrong_key") if early or late else (key, None)
 
     def register(self, key, time):
         """The series of one register at the place where the gateway stood at that time."""
@@ -1170,12 +1221,11 @@ class GatewayAudit:
                 need(parts is not None, "not a message")
                 raw, protected, payload, signature = parts
                 found, digest = read(raw, protected, payload), hashlib.sha256(raw).digest()
-                kid = found.kid if read is read_batch else found[0]
-                if kid != self.id:
-                    reason = "misplaced"
-                elif digest in seen:
+                place_of = (found.kid, found.epoch, found.seq) if read is read_batch else (*found[:3], True)
+                key, reason = self.key_of(*place_of)
+                if key is not None and digest in seen:
                     reason = "order"
-                elif not self.key.holds(signed_bytes(protected, payload), signature):
+                elif key is not None and not key.holds(signed_bytes(protected, payload), signature):
                     reason = "signature"
             except Malformed:
                 reason = "malformed"
@@ -1193,6 +1243,7 @@ class GatewayAudit:
         return {
             "id": self.id.hex(),
             "name": self.name,
+            "keys": [kid.hex() for kid in self.keys],
             "history": [{"unix_ms": when, "what": what, "name": name} for when, what, name in self.told["history"]],
             "batches": self.batches,
             "readings": self.readings,
@@ -1304,10 +1355,13 @@ class ChainAudit:
         except Malformed:
             self.fault("malformed", f"#{place}")
             return None
-        if batch.kid != self.gateway.id or batch.epoch != self.epoch:
-            self.fault("misplaced", f"#{place}")
+        key, reason = self.gateway.key_of(batch.kid, batch.epoch, batch.seq)
+        if batch.epoch != self.epoch:
+            reason = "misplaced"
+        if reason is not None:
+            self.fault(reason, f"#{place}" if reason == "misplaced" else batch.seq)
             return None
-        if not self.gateway.key.holds(signed_bytes(protected, payload), signature):
+        if not key.holds(signed_bytes(protected, payload), signature):
             self.fault("signature", batch.seq)
             return None
         if self.last is not None and batch.seq <= self.last.seq:
@@ -1335,6 +1389,8 @@ class ChainAudit:
         self.times.append((batch.seq, batch.time_ms(), []))
         for event in batch.events:
             self._event(event)
+        if batch.hash not in gateway.rotations and any(event[0] == KEY_ROTATED for event in batch.events):
+            self.fault("rotation", batch.seq)
         if batch.schema is not None:
             gateway.learn(batch.schema)
         now = batch.time_ms()
@@ -1535,6 +1591,8 @@ class LogPart:
                 self.said[digest] = index if must else None, row
                 if len(self.says) < HUB_STATEMENTS_MAX:
                     self.says.append(row)
+                if kind == "next key" and is_bytes(facts.get("gateway"), 32) and is_bytes(facts.get("next"), 32):
+                    self.audit.commits.setdefault(facts["gateway"], facts["next"])
                 self.audit.places.take(place, digest, kind, time_ms, facts)
                 if kind == "stamped" and log_id == self.log_id:
                     self.audit.times.take(place, log_id, index, facts)

@@ -6,6 +6,7 @@ the span, one dated batch before them and one behind: so the archive shows that 
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from host_tools.archive.writer import Archive, ArchiveError, Chain, Gateway
 from host_tools.base.messages import Message
 from host_tools.hub.stores import kept
 from parkgate.errors import FormatError
+from parkgate.events import KEY_ROTATED
+from parkgate.log import rotation
 from parkgate.wire import cbor, cose
 from parkgate.wire.batch import Batch
 from parkgate.wire.beat import Beat
@@ -64,6 +67,7 @@ def from_database(db: sqlite3.Connection, gateways: list[tuple], spans: dict[int
                 left_out.append(f"{name}: batch {seq} of chain {epoch.hex()[:8]} is damaged in the hub's database")
         archive.add(f"{folder}beats.cbor", _beats(db, eps))
         archive.add(f"{folder}forks.cbor", _forks(db, gw, [chain.epoch for chain in chains]))
+        archive.add(f"{folder}rotations.cbor", _rotations(db, gw, name, left_out))
         archive.add(f"{folder}schemas.cbor", _schemas(db, gw, schema_ids))
         taken.append(Gateway(gateway_id, key, name, history, chains))
     return Taken(taken, batches, left_out, min(times, default=None), max(times, default=None))
@@ -132,11 +136,36 @@ def _forks(db, gw, epochs) -> Iterator[bytes]:
             yield data
 
 
+def _rotations(db, gw, name, left_out) -> Iterator[bytes]:
+    """The batches that brought the gateway's keys, of all times: they tell whose the later messages are."""
+    for data, batch_hash in db.execute(
+        "SELECT bytes, hash FROM gateway_key JOIN batch USING (ep, seq) WHERE gw = ? ORDER BY number", (gw,)
+    ):
+        if not kept.whole(data, batch_hash):
+            left_out.append(f"{name}: a batch that brought a new key is damaged in the hub's database")
+            return
+        yield data
+
+
 def _schemas(db, gw, schema_ids) -> Iterator[bytes]:
     for schema_id in sorted(schema_ids):
         row = db.execute("SELECT bytes FROM schema WHERE gw = ? AND schema_id = ?", (gw, schema_id)).fetchone()
         if row:
             yield cbor.encode(row[0])
+
+
+def _followed(batches: list[tuple[Batch, bytes]], gateway_id: bytes) -> Iterator[bytes]:
+    """Of the batches of one gateway those that bring a new key, each by the key that was brought before."""
+    rotations = {}
+    for batch, data in batches:
+        for event in batch.events:
+            if event[0] == KEY_ROTATED:
+                with contextlib.suppress(FormatError):
+                    rotations[batch.sign1.kid] = data, cose.thumbprint(rotation.read_event(event)[0])
+    kid = gateway_id
+    while kid in rotations:
+        data, kid = rotations.pop(kid)
+        yield data
 
 
 def from_messages(messages: list[Message], public_key: bytes, name: str, archive: Archive) -> Taken:
@@ -164,6 +193,7 @@ def from_messages(messages: list[Message], public_key: bytes, name: str, archive
             else:
                 runs.append((seq, seq))
         chains.append(Chain(epoch, runs, []))
+    archive.add(f"{folder}rotations.cbor", _followed(batches, gateway_id))
     archive.add(f"{folder}beats.cbor", beats)
     times = [batch.base_ms for batch, _ in batches if batch.base_ms >= 10**12]
     left_out = ["batches that the hub had acknowledged before: the gateway no longer holds them"]

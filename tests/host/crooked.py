@@ -5,6 +5,7 @@ import functools
 import hashlib
 import random
 
+import crooked_keys
 import crooked_places
 import crooked_stamps
 from archives import HubKey, Parts, Plant, digest, rewritten, runs
@@ -478,5 +479,6 @@ def a_statement_of_somebody(rng, parts, honest):
     return with_log(rng, parts, change=lambda log: log.say("hub stopped", {}, key=HubKey(96)))
 
 
+crooked_keys.register(kind)
 crooked_places.register(kind)
 crooked_stamps.register(kind)

@@ -10,6 +10,7 @@ import cbor2
 from independent_columns import Refused, need, read_table
 from independent_energy import energy
 from independent_places import Places, check_exchanges
+from independent_rotations import Keys
 from independent_stamps import Times
 from independent_statement import (
     Stop,
@@ -38,7 +39,7 @@ class Verifier:
     def __init__(self, data, named):
         self.named, self.notes, self.skipped, self.told = [n.lower() for n in named], [], {}, None
         self.gateways, self.energy, self.claims, self.witnesses, self.logged, self.entries = [], [], [], [], [], None
-        self.hub_says, self.all_gateways, self.places = [], [], Places()
+        self.hub_says, self.all_gateways, self.places, self.next_keys = [], [], Places(), {}
         self.times = Times(lambda identity: any(len(n) > 15 and identity.startswith(n) for n in self.named))
         try:
             self.files = members(data)
@@ -142,6 +143,8 @@ class Verifier:
             if reason is None:
                 seen.append(message)
                 self.hub_says.append((sha(message), said))
+                if said["kind"] == "next key" and is_a([facts.get("gateway"), facts.get("next")], [32, 32]):
+                    self.next_keys.setdefault(facts["gateway"], facts["next"])
                 for fault in self.places.read(sha(message), place, said, facts):
                     self.note(fault, f"statement #{place}")
                 for fault in self.times.take(place, said, facts, self.log_id):
@@ -224,9 +227,12 @@ class Verifier:
 
 class Gateway:
     def __init__(self, all_of_it, told, label):
-        self.all, self.told, self.label, self.xy = all_of_it, told, label, told["key"]
+        self.all, self.told, self.label = all_of_it, told, label
         self.schemas, self.registers, self.counter_events, self.readings = {}, {}, [], 0
         files, folder = all_of_it.files, f"gateways/{told['id'].hex()}/"
+        self.keys = Keys(told, all_of_it.next_keys.get(told["id"]))
+        for reason, place in self.keys.read(cut_apart(files.get(folder + "rotations.cbor", b""))):
+            self.all.note(reason, f"{label} rotations #{place}")
         if folder + "schemas.cbor" in files:
             self.read_schemas(folder + "schemas.cbor")
         beats = self.messages(files.get(folder + "beats.cbor", b""), "beats", read_beat)
@@ -250,7 +256,8 @@ class Gateway:
             self.all.note("too_many_faults", f"{label} forks")
             forks = forks[:100]
         self.all.gateways.append({
-            "id": told["id"].hex(), "name": told["name"], "batches": sum(len(c.batches) for c in chains),
+            "id": told["id"].hex(), "name": told["name"], "keys": self.keys.ids(),
+            "batches": sum(len(c.batches) for c in chains),
             "history": [{"unix_ms": h[0], "what": h[1], "name": h[2]} for h in told["history"]],
             "readings": sum(b["readings"] for c in chains for b in c.batches), "beats": len(beats),
             "forks": len(forks), "chains": [c.summary() for c in chains],
@@ -284,17 +291,9 @@ class Gateway:
         """(what it says, None) or (None, reason)."""
         try:
             need(data is not None, "cose", "")
-            found = read(data, self.xy)
-        except Refused as error:
-            if error.args[0] not in ("foreign", "signature"):
-                return None, "malformed"
-            kinds = range(-7, -6), range(65101, 65103), 32, [16, UINT]
-            head = opened(data, b"\xd2", "Signature1", 64, *kinds)[0]
-            alien = head[4] != self.told["id"] or epoch not in (None, head[-65537][0])
-            return None, "misplaced" if alien else "signature"
-        if found["kid"] != self.told["id"] or epoch not in (None, found["epoch"]):
-            return None, "misplaced"
-        return found, None
+            return self.keys.look(data, read, epoch)
+        except Refused:
+            return None, "malformed"
 
     def messages(self, data, what, read):
         good, faults, seen = [], 0, []
@@ -329,7 +328,7 @@ class Chain:  # 14.4, 5 to 9
                 break
             batch, reason = gateway.look(message, batch_alone, told["epoch"])
             if reason:
-                self.note(reason, self.seq_of(message) if reason == "signature" else f"#{place}")
+                self.note(reason, self.seq_of(message) if reason in ("signature", "wrong_key") else f"#{place}")
                 before = None if message is not None else before
                 continue
             newest = self.batches[-1] if self.batches else None
@@ -379,6 +378,8 @@ class Chain:  # 14.4, 5 to 9
                 good = good and batch["cause"] in (0, before["cause"])
         if not good:
             self.note("counters", batch["seq"])
+        if any(event[0] == 34 for event in batch["events"]) and batch["hash"] not in self.gateway.keys.brought:
+            self.note("rotation", batch["seq"])
         batch["claims"] = []
         for event in batch["events"]:
             if is_a(event[:3], [range(5, 6), UINT, UINT]) and len(event) == 6 and event[1] <= event[2]:

@@ -1,57 +1,30 @@
 """Key rotation at the hub (SPEC 3.6): the next key takes over, a stolen current key does not."""
 
+import argparse
 import contextlib
+import io
 import os
 import random
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+import independent_archive
+from archives import load_audit
 from batches import FakeGateway, sign
+from host_tools.archive import command
 from host_tools.base.keys import public_xy
 from host_tools.hub.park import exchange
 from host_tools.hub.receiving.intake import _holds
 from host_tools.hub.stores import gateway_keys
 from host_tools.hub.stores.store import connect
+from host_tools.log.log import Log
+from host_tools.log.signer import Signer
 from hub_rig import Rig
+from key_chain import Keys
 from parkgate.errors import IntegrityError, SettingsError
 from parkgate.log import rotation, statement
 from parkgate.wire import cose, receipt
-
-
-class Keys:
-    """The keys of one gateway, made ahead."""
-
-    def __init__(self, gateway: FakeGateway, count: int = 4):
-        self.gateway = gateway
-        numbers = [int.from_bytes(gateway.id[:8], "big") * 1000 + 7 + i for i in range(count)]
-        self.private = [gateway.private] + [ec.derive_private_key(n, ec.SECP256R1()) for n in numbers]
-        self.xy = [public_xy(key) for key in self.private]
-        self.ids = [cose.thumbprint(xy) for xy in self.xy]
-        self.at = 0
-
-    def event(self) -> list:
-        """The event that brings the next key into use."""
-        at = self.at
-        digest = rotation.digest(self.gateway.id, self.ids[at], self.ids[at + 2])
-        return [34, self.xy[at + 1], self.ids[at + 2], sign(self.private[at + 1], digest)]
-
-    def rotate(self) -> bytes:
-        """The last batch of the key in use; the ones after it are signed by the next."""
-        sealed = self.batch(events=[self.event()])
-        self.at += 1
-        return sealed
-
-    def batch(self, **fields) -> bytes:
-        gateway = self.gateway
-        private, kid, gateway.private = gateway.private, gateway.id, self.private[self.at]
-        gateway.seal = lambda payload, **more: FakeGateway.seal(gateway, payload, kid=self.ids[self.at], **more)
-        try:
-            return gateway.batch(**fields)
-        finally:
-            gateway.private = private
-            del gateway.seal
-            assert gateway.id == kid
 
 
 @pytest.fixture
@@ -154,3 +127,26 @@ def test_without_a_commitment_nothing_rotates(rig):
     rig.enrol(other)
     assert kinds(rig, other, Keys(other).rotate()) == ["new"]
     assert "committed" in rig.summary(other)["alarms"][0]["what"]
+
+
+def test_an_archive_follows_the_keys(rig, gateway, keys, tmp_path):
+    """The hub's own archive of a gateway that rotated twice, and of its last days alone."""
+    kinds(rig, gateway, keys.batch())
+    for _ in range(2):
+        kinds(rig, gateway, keys.rotate())
+        kinds(rig, gateway, keys.batch())
+    signer = Signer(rig.intake.leaves)
+    signer.sign(rig.now_unix_ms)
+    signer.close()
+    for name, more in (("all", []), ("end", ["--zone", "UTC", "--from", "2023-11-14", "--to", "2023-11-16"])):
+        out = tmp_path / f"{name}.zip"
+        args = argparse.ArgumentParser()
+        command.add_parser(args.add_subparsers())
+        assert command.run(args.parse_args(["archive", "--data", str(rig.data_dir), "--out", str(out), *more])) == 0
+        data = out.read_bytes()
+        with Log.open(rig.data_dir) as log:
+            trust = [cose.thumbprint(log.key_xy).hex()]
+        said = load_audit().Audit(io.BytesIO(data), trust).verdict()
+        assert said == independent_archive.verdict(data, trust)
+        assert said["gateways"][0]["keys"] == [kid.hex() for kid in keys.ids[:3]]
+        assert said["lines"]["authentic"]["state"] == said["lines"]["unaltered"]["state"] == "yes", said["reasons"]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from host_tools.base import files, folder_lock
 from host_tools.base.keys import HUB_KEY_FILE, HUB_PUBLIC_FILE, Verifier
-from host_tools.hub.stores import kept
+from host_tools.hub.stores import gateway_keys, kept
 from host_tools.hub.stores.database import DATABASE_FILE, StoreError, connect, existing
 from parkgate.errors import FormatError, IntegrityError
 from parkgate.wire.batch import Batch
@@ -160,11 +160,13 @@ def check(data_dir, signatures: bool = True) -> Iterator[dict]:
             for (line,) in db.execute("PRAGMA integrity_check(20)"):
                 if line != "ok":
                     yield {"gateway": None, "epoch": None, "seq": None, "what": f"the database: {line}"}
-            gateways = db.execute("SELECT gw, name, public_key FROM gateway ORDER BY name").fetchall()
-            for gw, name, public_key in gateways:
-                verifier = Verifier(public_key) if signatures else None
+            gateways = db.execute("SELECT gw, name, kid, public_key FROM gateway ORDER BY name").fetchall()
+            keys = gateway_keys.load(db)
+            for gw, name, kid, public_key in gateways:
+                known = keys.get(gw) or [gateway_keys.GatewayKey(kid, public_key)]
+                verifiers = {key.kid: key.verifier() for key in known} if signatures else None
                 for ep, epoch in db.execute("SELECT ep, epoch FROM epoch WHERE gw = ? ORDER BY ep", (gw,)).fetchall():
-                    for seq, what in _faults_of_chain(db, ep, epoch, verifier):
+                    for seq, what in _faults_of_chain(db, ep, epoch, verifiers):
                         if seq is None:
                             read += int(what)
                         else:
@@ -174,8 +176,8 @@ def check(data_dir, signatures: bool = True) -> Iterator[dict]:
     yield {"batches": read}
 
 
-def _faults_of_chain(db, ep: int, epoch: bytes, verifier: Verifier | None):
-    """(seq, what is wrong) of each fault, at last (None, batches read)."""
+def _faults_of_chain(db, ep: int, epoch: bytes, verifiers: dict[bytes, Verifier] | None):
+    """(seq, what is wrong) of each fault, at last (None, batches read). `verifiers` are those of the gateway's keys."""
     read, before = 0, None
     ranges = db.execute("SELECT first_seq, last_seq FROM held WHERE ep = ? ORDER BY 1", (ep,)).fetchall()
     held = sum(last - first + 1 for first, last in ranges)
@@ -193,8 +195,10 @@ def _faults_of_chain(db, ep: int, epoch: bytes, verifier: Verifier | None):
             sign1 = Batch(data).sign1
             if (sign1.epoch, sign1.seq) != (epoch, seq):
                 yield seq, "it stands in another batch's place"
-            if verifier is not None:
-                verifier.check(sign1.digest(), sign1.signature)
+            if verifiers is not None and sign1.kid not in verifiers:
+                yield seq, "it names a key that is none of its gateway's"
+            elif verifiers is not None:
+                verifiers[sign1.kid].check(sign1.digest(), sign1.signature)
         except FormatError as error:
             yield seq, f"it cannot be read: {error}"
         except IntegrityError as error:
