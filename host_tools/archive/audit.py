@@ -2039,6 +2039,21 @@ def _attributes(signer, told, digest, certificates):
     return own[0]
 
 
+class Best:
+    """Numbers at rising places: the best of those below a place, None where there is none."""
+
+    def __init__(self, better):
+        self.better, self.places, self.best = better, [], []
+
+    def add(self, place, number):
+        self.places.append(place)
+        self.best.append(self.better(self.best[-1], number) if self.best else number)
+
+    def below(self, place):
+        at = bisect_left(self.places, place)
+        return self.best[at - 1] if at else None
+
+
 class Times:
     """What stamps say of when batches were signed."""
 
@@ -2079,31 +2094,38 @@ class Times:
 
     def finish(self, roots, met):
         """`roots`: size → root of this log; `met`: indexes of statements that stand in it."""
-        for stamp in list(self.stamps):
-            if roots.get(stamp["size"], stamp["root"]) != stamp["root"]:
-                self.audit.fault("stamp_root", stamp["where"])
-                self.stamps.remove(stamp)
+        wrong = [s for s in self.stamps if roots.get(s["size"], s["root"]) != s["root"]]
+        for stamp in wrong:
+            self.audit.fault("stamp_root", stamp["where"])
+        if wrong:
+            self.stamps = [s for s in self.stamps if roots.get(s["size"], s["root"]) == s["root"]]
         named = any(stamp["named"] for stamp in self.stamps)
         used = [s for s in self.stamps if (s["named"] or not named) and s["index"] in met]
         if not used:
             return
+        # Leaf → the latest bound of the stamps up to it; size of a stamped log → the earliest of it and larger ones.
+        after, before = Best(max), Best(min)
+        for stamp in sorted(used, key=lambda s: s["index"]):
+            after.add(stamp["index"], stamp["gen_ms"] - stamp["accuracy_ms"])
+        for stamp in sorted(used, key=lambda s: -s["size"]):
+            if roots.get(stamp["size"]) == stamp["root"]:
+                before.add(-stamp["size"], stamp["gen_ms"] + stamp["accuracy_ms"])
         for gateway in self.audit.gateways:
             for chain in gateway.chains:
-                self._chain(gateway, chain, used, roots)
+                self._chain(gateway, chain, (after, before), roots)
 
-    def _chain(self, gateway, chain, used, roots):
+    def _chain(self, gateway, chain, bounds, roots):
         lower, upper, before = [], [], None
         for seq, _, claims in chain.times:
             sizes = [size for size, root in claims if roots.get(size) == root]
-            newest = max((s["gen_ms"] - s["accuracy_ms"] for s in used for n in sizes if n > s["index"]), default=None)
+            newest = bounds[0].below(max(sizes)) if sizes else None
             if before is not None and seq == before + 1 and lower[-1] is not None:
                 newest = lower[-1] if newest is None else max(newest, lower[-1])
             lower.append(newest)
             before = seq
         for seq, time_ms, _ in reversed(chain.times):
             leaf = chain.leaves.get(seq)
-            covers = (s for s in used if leaf is not None and leaf < s["size"] and roots.get(s["size"]) == s["root"])
-            first = min((s["gen_ms"] + s["accuracy_ms"] for s in covers), default=None)
+            first = None if leaf is None else bounds[1].below(-leaf)
             if upper and before == seq + 1 and upper[-1] is not None:
                 first = upper[-1] if first is None else min(first, upper[-1])
             upper.append(first)
