@@ -8,7 +8,7 @@ MIDDLE_MS = START_MS + 3 * 900_000 + 60_000
 END_MS = START_MS + 6 * 900_000 + 60_000
 
 
-def honest(authority, gen_ms, **changed):
+def honest(authority, gen_ms, /, **changed):
     """Facts of a good stamp by this authority, or with some of them changed afterwards."""
 
     def make(log_id, size, root):
