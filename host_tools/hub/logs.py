@@ -6,10 +6,12 @@ repeats is written BURST times a minute, then counted; the count stands in the n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from datetime import datetime, timezone
 
 from host_tools.base.output import plain
@@ -78,11 +80,19 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry)  # ASCII: nothing in it that a terminal obeys
 
 
-def prepare(level: int, form: str = "text") -> None:
-    """Have everything in this process log so, to standard error. `form` is one of FORMATS."""
+@contextlib.contextmanager
+def prepared(level: int, form: str = "text") -> Iterator[None]:
+    """Have everything in this process log so, to standard error, and as before afterwards: a program that runs a hub
+    as one of its parts keeps its own log. `form` is one of FORMATS."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if form == "json" else SafeFormatter(FORM))
     handler.addFilter(KindLimit())
     root = logging.getLogger()
+    before = root.handlers[:], root.level
     root.handlers[:] = [handler]
     root.setLevel(level)
+    try:
+        yield
+    finally:
+        root.handlers[:] = before[0]
+        root.setLevel(before[1])

@@ -181,6 +181,16 @@ def log():
     return logger, out, now
 
 
+def test_a_program_around_the_hub_gets_its_own_log_back(capsys):
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    with pytest.raises(ZeroDivisionError), logs.prepared(logging.INFO):
+        logging.getLogger("parkgate.test").info("while the hub runs")
+        raise ZeroDivisionError
+    assert (root.handlers, root.level) == before
+    assert "while the hub runs" in capsys.readouterr().err
+
+
 def test_what_repeats_is_counted_and_not_written(log):
     logger, out, now = log
     for minute in range(3):

@@ -118,9 +118,9 @@ def run(args) -> int:
         return hub_keep.run(args)
     if args.status or output.wanted(args):
         return _status(args)
-    logs.prepare(logging.WARNING if args.quiet else logging.INFO, args.log_format)
     host, port = _address("--http", args.http)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(logs.prepared(logging.WARNING if args.quiet else logging.INFO, args.log_format))
         place = _address("--own-broker", args.own_broker) if args.own_broker else None
         if args.own_broker is None:
             parse_address(args.broker)  # said before anything is made
