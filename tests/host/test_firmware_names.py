@@ -1,6 +1,7 @@
 """The firmware under other names does what it did."""
 
 import ast
+import functools
 import io
 import keyword
 import tokenize
@@ -8,9 +9,8 @@ import tokenize
 import pytest
 
 from host_tools.image.app import firmware_names
-from host_tools.image.app.shrink import shrink
 from parkgate.console.line import COMMANDS
-from tests.host.test_shrink import of_board, run
+from tests.host.test_shrink import run, small_of
 
 PROGRAM = {
     "main": """
@@ -76,6 +76,12 @@ def counted():
 WORDS = ["half of it", "wi-fi"]
 
 
+@functools.cache
+def renamed(board, roots):
+    """The modules of a board with other names, and which is which."""
+    return firmware_names.give(small_of(board, roots), roots)
+
+
 def program():
     return {**PROGRAM, "tool": PROGRAM["tool"] + f"WORDS = {WORDS!r}\n"}
 
@@ -99,8 +105,8 @@ def _tokens(text):
 @pytest.mark.parametrize("board", ["unix", "pico_w", "esp32_wt32_eth01"])
 def test_one_name_becomes_one_other_and_nothing_else_changes(board):
     roots = ("main", "hal.rp2.in_place") if board == "pico_w" else ("main",)
-    before = shrink(of_board(board), roots)
-    after, names = firmware_names.give(before, roots)
+    before = small_of(board, roots)
+    after, names = renamed(board, roots)
     assert before.keys() == after.keys()
     for module, text in before.items():
         old, new = _tokens(text), _tokens(after[module])
@@ -127,7 +133,7 @@ def test_what_a_start_needs_first_gets_the_names_that_cost_nothing():
     in_rom, elsewhere = firmware_names._of_micropython()
     assert {"append", "IRQ_RISING", "ldrex"} <= in_rom and {"readexactly", "wait_for_ms"} <= elsewhere | in_rom
     roots = ("main", "hal.rp2.in_place")
-    names = {old: new for new, old in firmware_names.give(shrink(of_board("pico_w"), roots), roots)[1].items()}
+    names = {old: new for new, old in renamed("pico_w", roots)[1].items()}
     assert names["Sampler"] in in_rom and names["HeapWatch"] in in_rom
     assert names["Analyser"] not in in_rom, "of parkgate.sensing.vibration, which few gateways load"
     assert not [name for name in names if name.endswith("Error")], "logs say the names of exceptions"
@@ -135,7 +141,7 @@ def test_what_a_start_needs_first_gets_the_names_that_cost_nothing():
 
 def test_every_command_finds_its_method_by_name():
     """firmware/tasks/console.py asks for it by the words of the command."""
-    modules = firmware_names.give(shrink(of_board("pico_w"), ("main", "hal.rp2.in_place")))[0]
+    modules = renamed("pico_w", ("main", "hal.rp2.in_place"))[0]
     methods = {
         node.name
         for module in modules if module.startswith("tasks.console_")

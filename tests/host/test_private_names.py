@@ -6,8 +6,7 @@ import re
 import pytest
 
 from host_tools.image.app.private_names import share
-from host_tools.image.app.shrink import shrink
-from tests.host.test_shrink import of_board, run
+from tests.host.test_shrink import run, small_of
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 PROGRAM = {
@@ -90,7 +89,7 @@ def test_no_family_gives_a_name_twice():
 
 @pytest.mark.parametrize("board", ["unix", "pico_w", "esp32_wt32_eth01"])
 def test_only_names_change(board):
-    whole = shrink(of_board(board))
+    whole = small_of(board)
     small = share(whole)
     before = set()
     after = set()

@@ -1,6 +1,7 @@
 """What is taken out of the firmware's source changes nothing that it does."""
 
 import ast
+import functools
 import subprocess
 import sys
 
@@ -171,16 +172,24 @@ def names_at_top(text):
     return found
 
 
+@functools.cache
 def of_board(name):
+    """Dotted name → source of all modules of a board. The files of tests that ask again get the same dictionary."""
     files = {path: text.read_text("utf-8") for path, text in app_image.sources(name).items()}
     files.pop(app_image.TABLE_MODULE)
     return {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): text for path, text in files.items()}
 
 
+@functools.cache
+def small_of(name, roots=("main",)):
+    """The same, shrunk: it takes seconds of a processor."""
+    return shrink(of_board(name), roots)
+
+
 @pytest.mark.parametrize("board", ["unix", "pico_w", "esp32_wt32_eth01"])
 def test_no_board_misses_anything(board, tmp_path):
     whole = of_board(board)
-    small = shrink(whole)
+    small = small_of(board)
     tops = {name: names_at_top(text) for name, text in small.items()}
     for name, text in small.items():
         (tmp_path / f"{name}.py").write_text(text)

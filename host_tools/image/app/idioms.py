@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from host_tools.image.app.trees import walk
 from parkgate.errors import ParkgateError
 
 SEES_NAMES = {"globals", "locals", "vars", "dir", "eval", "exec", "__import__"}
@@ -58,13 +59,13 @@ def check(sources: dict[str, str]) -> None:
 
 def _of_module(name: str, tree: ast.Module, modules: set[str], allowed) -> Iterator[tuple[int, str]]:
     bound = _bound_by_imports(tree, name, modules)
-    alone = (node.value for node in ast.walk(tree) if isinstance(node, ast.Expr))
+    alone = (node.value for node in walk(tree) if isinstance(node, ast.Expr))
     texts = {id(value) for value in alone if isinstance(value, ast.Constant)}  # docstrings
     inside = {}  # node → the innermost function that it stands in
-    for scope in ast.walk(tree):
+    for scope in walk(tree):
         if isinstance(scope, _FUNCTIONS):
-            inside.update((id(node), scope.name) for node in ast.walk(scope))
-    for node in ast.walk(tree):
+            inside.update((id(node), scope.name) for node in walk(scope))
+    for node in walk(tree):
         if id(node) not in texts and (name, inside.get(id(node), "")) not in allowed:
             for what in _of_node(node, bound):
                 yield getattr(node, "lineno", 0), what
@@ -94,7 +95,7 @@ def _of_node(node: ast.AST, bound: _Bound) -> Iterator[str]:
     elif isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
         yield "import *: nobody sees which names it brings; name them"
     elif isinstance(node, _COMPREHENSIONS):
-        if any(isinstance(each, ast.NamedExpr) for each in ast.walk(node)):
+        if any(isinstance(each, ast.NamedExpr) for each in walk(node)):
             yield ":= in a comprehension: its name belongs to the function around; write a loop"
     elif isinstance(node, ast.JoinedStr):
         if any(isinstance(each, ast.Constant) and str(each.value).endswith("=") for each in node.values):
@@ -137,7 +138,7 @@ def _bound_by_imports(tree: ast.Module, name: str, modules: set[str]) -> _Bound:
     ours: set[str] = set()
     renamed: set[str] = set()
     package = name if any(other.startswith(name + ".") for other in modules) else name.rpartition(".")[0]
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Import):
             ours |= {alias.asname or alias.name.split(".")[0] for alias in node.names if alias.name in modules}
         elif isinstance(node, ast.ImportFrom):

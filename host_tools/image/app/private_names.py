@@ -14,6 +14,8 @@ import re
 from collections import defaultdict
 from itertools import count
 
+from host_tools.image.app.trees import walk
+
 SIGNS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -32,7 +34,7 @@ def _is_private(name: str) -> bool:
 
 def _owners(trees) -> dict[str, set[str]]:
     """Private attribute → the families that have it. A family is all classes that inherit from one another."""
-    classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    classes = [node for tree in trees for node in walk(tree) if isinstance(node, ast.ClassDef)]
     family: dict[str, str] = {}
 
     def head(name):
@@ -45,7 +47,7 @@ def _owners(trees) -> dict[str, set[str]]:
             family[head(node.name)] = head(base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", ""))
     owners: dict[str, set[str]] = defaultdict(set)
     for node in classes:
-        for each in ast.walk(node):
+        for each in walk(node):
             if isinstance(each, ast.Attribute) and _of_self(each) and _is_private(each.attr):
                 owners[each.attr].add(head(node.name))
         for each in _methods(node):
@@ -69,12 +71,12 @@ def _names_of(trees) -> tuple[set[str], set[str]]:
     fixed: set[str] = set()
     stored: set[str] = set()
     for tree in trees:
-        texts = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings name nothing
-        methods = [each for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for each in _methods(node)]
+        texts = {id(node.value) for node in walk(tree) if isinstance(node, ast.Expr)}  # docstrings name nothing
+        methods = [each for node in walk(tree) if isinstance(node, ast.ClassDef) for each in _methods(node)]
         stored.update(each.name for each in methods)
         taken.update(each.name for each in methods)
         inside = set(map(id, methods))
-        for node in ast.walk(tree):
+        for node in walk(tree):
             if id(node) in inside:
                 continue
             if isinstance(node, ast.Attribute):
@@ -87,7 +89,7 @@ def _names_of(trees) -> tuple[set[str], set[str]]:
                 fixed.update(re.findall(r"\w+", node.value))
                 fixed.add("_" + re.sub(r"\W", "", node.value))  # "wi-fi" is taken for _wifi
             elif isinstance(node, ast.JoinedStr):  # before Python 3.12 nobody knows where their parts stand
-                fixed.update(each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute))
+                fixed.update(each.attr for each in walk(node) if isinstance(each, ast.Attribute))
             else:
                 fixed.update(
                     value for field in ("id", "name", "arg", "asname")
@@ -113,7 +115,7 @@ def _short(owners: dict[str, set[str]], taken: set[str]) -> dict[str, str]:
 def _renamed(text: str, tree: ast.Module, short: dict[str, str]) -> str:
     lines = text.encode().splitlines(keepends=True)
     found = []  # (row, first column, name)
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Attribute) and node.attr in short:
             end = node.end_col_offset or 0
             found.append(((node.end_lineno or 0) - 1, end - len(node.attr.encode()), node.attr))

@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
+from host_tools.image.app.trees import children, walk
+
 WITH_OWN_NAMES = ("hal.rp2.names_in_place",)  # no other module may have a parameter that is called like one of these
 SMALL = 1 << 30  # a larger number is an object in the heap, and would be one at each place
 PURE_CALLS = ("namedtuple", "bytes", "tuple", "len", "const")
@@ -38,7 +40,7 @@ def shrink(sources: dict[str, str], roots: tuple[str, ...] = ("main",)) -> dict[
         _inline(module, numbers)
     live = _live(modules, roots)
     keywords = {
-        word.arg for m in modules.values() for node in ast.walk(m.tree) if isinstance(node, ast.Call)
+        word.arg for m in modules.values() for node in walk(m.tree) if isinstance(node, ast.Call)
         for word in node.keywords if word.arg
     }  # fmt: skip
     found = {}
@@ -58,6 +60,7 @@ class _Module:
         self.name = name
         self.source = text.encode()
         self.tree = ast.parse(text)
+        self.rebound = {name for node in walk(self.tree) if isinstance(node, ast.Global) for name in node.names}
         self.known = known
         self.starts = [0]
         for line in self.source.splitlines(keepends=True):
@@ -121,7 +124,7 @@ def _bound_by(statement: ast.stmt) -> Iterator[str]:
     if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         yield statement.name
         return
-    for node in ast.walk(statement):
+    for node in walk(statement):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -130,7 +133,7 @@ def _bound_by(statement: ast.stmt) -> Iterator[str]:
 
 def _locals_of(scope) -> set[str]:
     """Names that a function binds itself, nested functions not looked into."""
-    found = {argument.arg for argument in ast.walk(scope.args) if isinstance(argument, ast.arg)}
+    found = {argument.arg for argument in walk(scope.args) if isinstance(argument, ast.arg)}
     elsewhere: set[str] = set()
     waiting: list[ast.AST] = [scope.body] if isinstance(scope, ast.Lambda) else list(scope.body)
     while waiting:
@@ -146,39 +149,35 @@ def _locals_of(scope) -> set[str]:
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             found.add(node.name)
         if not isinstance(node, (*SCOPES, *COMPREHENSIONS)):  # these have names of their own
-            waiting.extend(ast.iter_child_nodes(node))
+            waiting.extend(children(node))
     return found - elsewhere
 
 
 def _global_uses(tree: ast.AST) -> Iterator[tuple[ast.AST, frozenset[str]]]:
     """Every node in order, with the names that are not global there."""
 
-    def visit(node, hidden):
+    waiting: list[tuple[ast.AST, frozenset[str]]] = [(tree, frozenset())]
+    while waiting:
+        node, hidden = waiting.pop()
         yield node, hidden
         if isinstance(node, SCOPES):
             outside = [*node.args.defaults, *(d for d in node.args.kw_defaults if d)]
             outside += getattr(node, "decorator_list", [])
             inside = hidden | _locals_of(node)
             body = [node.body] if isinstance(node, ast.Lambda) else node.body
-            for child in outside:
-                yield from visit(child, hidden)
-            for child in body:
-                yield from visit(child, inside)
+            below = [(child, hidden) for child in outside] + [(child, inside) for child in body]
         elif isinstance(node, ast.ClassDef):
             bound = {name for statement in node.body for name in _bound_by(statement)}
-            for child in chain(node.bases, node.keywords, node.decorator_list):
-                yield from visit(child, hidden)
+            below = [(child, hidden) for child in chain(node.bases, node.keywords, node.decorator_list)]
             for child in node.body:
                 # A method does not see what its class binds.
-                yield from visit(child, hidden if isinstance(child, SCOPES) else hidden | bound)
+                below.append((child, hidden if isinstance(child, SCOPES) else hidden | bound))
         else:
             inside = hidden
             if isinstance(node, COMPREHENSIONS):
-                inside = hidden | {n.id for g in node.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)}
-            for child in ast.iter_child_nodes(node):
-                yield from visit(child, inside)
-
-    yield from visit(tree, frozenset())
+                inside = hidden | {n.id for g in node.generators for n in walk(g.target) if isinstance(n, ast.Name)}
+            below = [(child, inside) for child in children(node)]
+        waiting += reversed(below)
 
 
 # Numbers.
@@ -208,8 +207,7 @@ class _Numbers:
             return self.of(module.aliases[constant]) if constant in module.aliases else None
         if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
             return self._of_many(module, statement, constant)
-        changed = any(isinstance(n, ast.Global) and constant in n.names for n in ast.walk(module.tree))
-        return None if changed or len(statement.targets) > 1 else self.value(module, statement.value)
+        return None if constant in module.rebound or len(statement.targets) > 1 else self.value(module, statement.value)
 
     def _of_many(self, module, statement, constant):
         """A constant of `A, B = 1, 2`."""
@@ -267,7 +265,7 @@ def _inline(module: _Module, numbers: _Numbers):
             _inline_local_import(module, numbers, node)
         if number is not None:
             module.replace(node, str(number) if number >= 0 else f"({number})")
-            module.inlined.update(ast.walk(node))
+            module.inlined.update(walk(node))
 
 
 def _inline_local_import(module, numbers, statement):
@@ -279,10 +277,10 @@ def _inline_local_import(module, numbers, statement):
     if not found:
         return
     scope = next(
-        node for node in ast.walk(module.tree)
-        if isinstance(node, SCOPES) and any(child is statement for child in ast.walk(node))
+        node for node in walk(module.tree)
+        if isinstance(node, SCOPES) and any(child is statement for child in walk(node))
     )  # fmt: skip
-    for node in ast.walk(scope):
+    for node in walk(scope):
         if isinstance(node, ast.Name) and node.id in found and isinstance(node.ctx, ast.Load):
             module.replace(node, str(found[node.id]))
             module.inlined.add(node)
@@ -342,8 +340,8 @@ def _may_go(statement: ast.stmt) -> bool:
         return not statement.decorator_list
     if not isinstance(statement, ast.Assign):
         return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-    calls = [node for node in ast.walk(statement.value) if isinstance(node, ast.Call)]
-    names = [target for t in statement.targets for target in ast.walk(t) if not isinstance(target, ast.expr_context)]
+    calls = [node for node in walk(statement.value) if isinstance(node, ast.Call)]
+    names = [target for t in statement.targets for target in walk(t) if not isinstance(target, ast.expr_context)]
     return all(isinstance(n, (ast.Name, ast.Tuple)) for n in names) and all(
         isinstance(call.func, ast.Name) and call.func.id in PURE_CALLS for call in calls
     )
@@ -375,7 +373,7 @@ def _references(module: _Module, statement: ast.stmt) -> Iterator[Reference]:
         elif isinstance(node, ast.ClassDef):
             # `NAME = NAME` in a class: the one on the right is the module's.
             rows = [child for child in node.body if not isinstance(child, SCOPES)]
-            yield from ((module.name, n.id) for row in rows for n in ast.walk(row) if isinstance(n, ast.Name))
+            yield from ((module.name, n.id) for row in rows for n in walk(row) if isinstance(n, ast.Name))
         elif isinstance(node, ast.Global):
             yield from ((module.name, name) for name in node.names)
 
@@ -391,7 +389,7 @@ def _drop(module: _Module, wanted: set[str]):
             _import_only(module, statement, (bound - ours) | (ours & wanted))
         elif _may_go(statement) and not wanted.intersection(_bound_by(statement)):
             module.replace(statement, "")
-            module.inlined.update(ast.walk(statement))
+            module.inlined.update(walk(statement))
 
 
 # Parameters.
@@ -407,7 +405,7 @@ def _rename_parameters(module: _Module, keywords: set[str]):
 
 
 def _rename_in(module, function, keywords, top):
-    inside = list(ast.walk(function))
+    inside = list(walk(function))
     names = {node.id for node in inside if isinstance(node, ast.Name)}
     parameters = [node.arg for node in inside if isinstance(node, ast.arg)]
     fixed = keywords | top | {"self", *dir(builtins)}
@@ -421,7 +419,7 @@ def _rename_in(module, function, keywords, top):
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             fixed = fixed | {node.name}
         elif isinstance(node, ast.JoinedStr):
-            fixed = fixed | {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            fixed = fixed | {n.id for n in walk(node) if isinstance(n, ast.Name)}
     free = (letter for letter in LETTERS if letter not in names and letter not in parameters and letter not in top)
     short: dict[str, str] = {}
     for parameter in parameters:
