@@ -13,6 +13,13 @@ from host_tools.base.unix_port import ForkServer
 from hub_rig import Rig
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# The files that take longest begin first, or the last of them runs alone at the end. Those that wait for gateways in
+# real time stand between those that keep a processor busy.
+LONG = (
+    "main_job", "unix_port", "consistency_hub", "flash", "dlt645_gateway", "failing_calls", "outage", "field_cases",
+    "dlt645_scan", "workshop", "hub_web", "counter_events", "meters_scan", "provision", "firmware_names", "witness",
+    "archive_verifiers", "hub_broker", "export_page", "commission", "journal_littlefs", "wheel",
+)  # fmt: skip
 
 # No deadline: two cores are shared with whatever else runs. `make test` tries the same cases each time, so
 # that it fails by a change of the code alone; `make fuzz` tries new ones.
@@ -25,6 +32,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("test")
+
+
+def pytest_collection_modifyitems(items):
+    """Put the tests of LONG first, each file's in their own order."""
+    place = {f"test_{name}.py": number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONG)))
 
 
 @pytest.fixture(scope="session", autouse=True)
