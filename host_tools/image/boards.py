@@ -1,7 +1,8 @@
 """`parkgate boards`: the boards that Parkgate knows, and how to wire each.
 
-A board is a folder of boards/ with board.json (what a tool or a person must know), board.py (what the firmware runs)
-and what a build of MicroPython needs. The wiring of the usual modules is computed from a board's pins.
+A board is a folder of boards/ with board.json (what a tool or a person must know), board.py (what the firmware runs,
+made from board.json) and what a build of MicroPython needs. The wiring of the usual modules is computed from a
+board's pins.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from rich.table import Table
 
 from host_tools.base import files, output
 from host_tools.base.paths import SOURCES
+from host_tools.image.app import board_module
 from parkgate.errors import ParkgateError
 
 BOARDS = SOURCES / "boards"
@@ -107,12 +109,15 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser("boards", help="list the boards; with a name, show how to wire it")
     parser.add_argument("name", nargs="?", help="show this board and the wiring of the usual modules")
     parser.add_argument("--page", type=Path, metavar="FILE.md", help="write the page of modules for all boards")
+    parser.add_argument("--module", type=Path, metavar="board.py", help="write what the firmware knows of this board")
     output.add_json(parser)
 
 
 def run(args) -> int:
     console = Console(highlight=False)
-    if args.page:
+    if args.module:
+        files.write(args.module, _module(args.name))
+    elif args.page:
         files.write(args.page, page())
     elif output.wanted(args):
         output.show(args, {"boards": [_described(load(name)) for name in ([args.name] if args.name else names())]})
@@ -121,6 +126,15 @@ def run(args) -> int:
     else:
         _list(console)
     return 0
+
+
+def _module(name: str | None) -> str:
+    if not name:
+        raise BoardError("--module writes the module of one board: name the board")
+    board = load(name)
+    if board.port not in board_module.BASES:
+        raise BoardError(f"board {name} has a module of its own: it is not made from board.json")
+    return board_module.text(name, board.port, board.data)
 
 
 def _described(board: Board) -> dict:

@@ -159,21 +159,16 @@ SIMULATED_ONLY = {"world"}  # what stands for the machines around a board
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_the_code_says_what_the_data_says(name):
-    data = _data(name)
-    node, _ = _class(ROOT / "boards" / name / "board.py", "Board")
-    constants = {n.targets[0].id: ast.literal_eval(n.value) for n in node.body if isinstance(n, ast.Assign)}  # type: ignore
-    assert constants["name"] == name
-    assert constants["pins"] == data["pins"]
-    assert constants["ports"] == {k: (p["uart"], p["tx"], p["rx"], p["de"]) for k, p in data["ports"].items()}
-    calls = {n.func.id: n for n in ast.walk(node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
-    assert ("Wifi" in calls) == ("wifi" in data["links"]) and ("Ethernet" in calls) == ("ethernet" in data["links"])
-    if "Ethernet" in calls:
-        given = dict(zip(("phy", "phy_addr"), [ast.literal_eval(arg) for arg in calls["Ethernet"].args]))
-        given.update({word.arg: ast.literal_eval(word.value) for word in calls["Ethernet"].keywords})
-        assert given == data["ethernet"]
-    if name in RP2:
-        assert constants["segments"] == data["stock_build"]["segments"]
+def test_the_module_is_made_from_the_data(name, tmp_path):
+    assert cli.main(["boards", name, "--module", str(tmp_path / "board.py")]) == 0
+    made = (tmp_path / "board.py").read_text()
+    assert made == (ROOT / "boards" / name / "board.py").read_text(), f"parkgate boards {name} --module writes it"
+
+
+def test_a_module_of_its_own_is_not_made_from_data(tmp_path, capsys):
+    for words, said in ((["unix"], "a module of its own"), ([], "name the board")):
+        assert cli.main(["boards", *words, "--module", str(tmp_path / "board.py")]) == 2
+        assert said in capsys.readouterr().err and not (tmp_path / "board.py").exists()
 
 
 @pytest.mark.parametrize("name", RP2)

@@ -88,6 +88,7 @@ SIMPLE = {
     "boards NAME": ["boards", "pico"],
     "boards --json": ["boards", "--json"],
     "boards --page": ["boards", "--page", "{out}"],
+    "boards --module": ["boards", "pico", "--module", "{out}"],
     "meters list": ["meters", "list"],
     "meters show": ["meters", "show", "pzem-004t"],
     "meters check": ["meters", "check", METER_PROFILES / "pzem-004t.json"],
