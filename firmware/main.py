@@ -58,7 +58,7 @@ def prompt_wanted() -> bool:
         return False
 
 
-if sys.platform in ("linux", "darwin"):  # simulated: whoever started the process sees how it ends
+if sys.platform in ("linux", "darwin"):  # simulated: the parent process sees how it ends
     run()
 elif not prompt_wanted():
     try:

@@ -142,7 +142,7 @@ class Start:
         try:
             before = taken_under(self._board.files)
         except FormatError:
-            before = None  # the journal is told of it before anything is sealed
+            before = None  # the journal gets an event of it before anything is sealed
         schema = batch.decode_schema(before[1] if before else self.schema)
         samples = (record.payload for record in journal.unsealed() if record.kind == journal.SAMPLE)
         last = self.totals.load(samples, schema)

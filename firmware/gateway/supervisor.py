@@ -43,7 +43,7 @@ class Supervisor:
         return task
 
     async def keep(self, name, run):
-        """Run a task for ever. What it raises is said and counted, and it is begun again."""
+        """Run a task without an end. What it raises is logged and counted, and the task starts again."""
         while True:
             try:
                 await run()

@@ -14,7 +14,7 @@ def quiet_ms(samplers) -> int:
 
 
 async def until_quiet(samplers, wanted_ms: int = QUIET_MS, look_ms: int = QUIET_LOOK_MS):
-    """Wait for a pause of all buses that lasts so long (usual: to write flash in it), but not for ever."""
+    """Wait for a pause of all buses that lasts so long (usual: to write flash in it); give up after a while."""
     for _ in range(QUIET_WAIT_MS // look_ms):
         if quiet_ms(samplers) >= wanted_ms:
             return

@@ -1,7 +1,7 @@
 """Sockets: the one place that opens them, always with a deadline; with TLS where a certificate is given.
 
 TLS checks the broker's certificate against that one certificate, its name against the host, and its dates against the
-board's real-time clock: whoever calls sees to it that this clock is set (DeviceBoard.connect does). mbedTLS never sees
+board's real-time clock: the caller has set this clock (DeviceBoard.connect does). mbedTLS never sees
 the socket: it reads from memory and writes to memory, so that it does no more than we give it bytes for (hal.handshake
 says why), and so that asyncio waits for a socket of MicroPython's own.
 """

@@ -17,7 +17,9 @@ class Account:
         self._unbuilt = []
         self._began_ms = 0
         self.samplers = ()
-        self.last = None  # (time_ms, trust) of the newest sample before this start, until the time without one is told
+        self.last = (
+            None  # (time_ms, trust) of the newest sample before this start, until an event states the time without one
+        )
 
     def instruments(self) -> list:
         """All that are sampled."""

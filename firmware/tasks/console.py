@@ -35,7 +35,7 @@ class ConsoleTask:
         self.turned_ms = 0
 
     async def run(self):
-        """Serve the line for ever."""
+        """Serve the line without an end."""
         while True:
             self.turned_ms = self._gateway.mono_ms()
             try:
@@ -55,7 +55,7 @@ class ConsoleTask:
 
             self._console = Console(_is_public, _candidates)
         console = self._console
-        deaf = False  # nobody reads what is said: the echo of what is left is dropped, not waited for
+        deaf = False  # nobody reads the answers: do not wait to echo the rest
         for at in range(0, len(data), _PIECE_BYTES):  # each line may be answered: not all answers at once in memory
             for item in console.feed(data[at : at + _PIECE_BYTES]):
                 try:

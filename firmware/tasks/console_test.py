@@ -126,7 +126,7 @@ class Tests:
         file_name, _, variant = name.partition("+")
         data = self._gateway.read_profile(file_name)
         if data is None or b'"sunspec"' in data:
-            return None  # a SunSpec meter is told by its mark
+            return None  # its mark shows that a meter is SunSpec
         from parkgate.meters import identify, profiles
 
         try:

@@ -66,7 +66,7 @@ class Sampler:
         return len([periods for periods in self.periods if periods.last != TAKEN])
 
     async def run(self):
-        """Sample for ever."""
+        """Sample without an end."""
         if not self.periods:
             self.begin()
         schedule = self._schedule

@@ -10,7 +10,7 @@ from parkgate.wire import batch, cbor
 
 POLL_MS = 200
 QUIET_TRIES = 50  # then the journal erases whether the bus is quiet or not
-SCHEMA_EVERY = 64  # batches; also after each start and each loss: whoever misses one batch still gets the schema
+SCHEMA_EVERY = 64  # batches; also after each start and each loss: a hub that misses one batch still gets the schema
 
 
 class Sealer:

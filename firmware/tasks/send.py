@@ -62,7 +62,7 @@ class Sender:
         self.connected = False
 
     async def run(self):
-        """Stay connected for ever; after each failure wait longer, up to a minute, until the hub itself is heard: a
+        """Keep the connection; after each failure wait longer, up to a minute, until the hub itself is heard: a
         broker that accepts a connection proves nothing."""
         while True:
             self.turned_ms = self._mono_ms()

@@ -1,4 +1,4 @@
-"""Every error Parkgate raises, as one tree: who is at fault is told by the branch.
+"""Every error Parkgate raises, as one tree: the branch shows who is at fault.
 
 ParkgateError
 ├── FormatError           bytes are not in the one canonical form (SPEC.md says which)

@@ -4,7 +4,7 @@
 then no watchdog runs, no radio, and the whole heap is free. The start after that is the gateway's again. (main.py does
 that; this module is loaded only when it is needed.)
 
-A program that fell is told of; the board waits a minute for somebody who has the code, then starts again.
+The prompt says that the program failed; the board waits a minute for somebody who has the code, then starts again.
 """
 
 import os

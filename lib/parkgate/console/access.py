@@ -11,8 +11,8 @@ two seconds to an hour. The count of wrong guesses is written before a guess is 
 nothing; a start with wrong guesses on record begins with the whole delay, because no clock can be trusted there.
 A record that is damaged is closed: only erasing the board opens it.
 
-A code on trial locks nobody out: whoever set it may have failed to show it to anybody. It is kept when he says that he
-has, or when somebody proves to know it.
+A code on trial locks nobody out: the program that set it may have failed to show it to a person. It is kept after
+`code keep`, or when somebody unlocks with it.
 """
 
 from binascii import crc32

@@ -7,7 +7,7 @@
 
 By hand: any terminal; what is typed is echoed, Backspace and Ctrl-C (or Ctrl-U) work, Tab completes, and any command
 may be shortened as far as it stays the only one. By program: `@SEQ LINE *CRC`, which is never echoed; every line of the
-reply is framed in the same way, so whoever reads can tell it from log lines and sees each lost byte:
+reply is framed in the same way, so a reader can tell it from log lines and sees each lost byte:
 
     @7 status *90d2c0f1          request: CRC-32 of all before " *", eight hexadecimal digits
     @7 > sampled = 412 *…        a line of the reply

@@ -1,6 +1,6 @@
 """How the journal finds room: what it writes a record to, what it frees, and what it drops when nothing is free.
 
-Three rules keep this safe at every cut, and going on for ever.
+Three rules keep this safe at every cut, without an end.
 
  1. A sector is freed only when a ledger *on flash* says that nothing in it is wanted: an acknowledgement or a drop is
     durable before the erase begins. So a half-erased sector never matters, whatever it reads like.
@@ -417,7 +417,7 @@ class Space(Lookup):
             gap.last_meta = meta
 
     def drop_raw(self, index=1):
-        """Drop the records before the raw sector at `index`. A gap record among them is told again in the new one."""
+        """Drop the records before the raw sector at `index`. The new gap record repeats a gap record among them."""
         sectors, ledger = self.sectors, self.ledger
         end = min(sectors.begin(RAW, index), ledger.position)
         sampled = min(sectors.header.sampled, ledger.sampled) if end < ledger.position else ledger.sampled

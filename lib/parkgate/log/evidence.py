@@ -1,6 +1,6 @@
 """Which hashes of a tree a proof fixes, so that two views of one log can be compared (SPEC 13.7).
 
-A complete subtree keeps its hash for ever: whatever is appended later stands beside it. So if proofs under two signed
+A complete subtree never changes its hash: whatever is appended later stands beside it. So if proofs under two signed
 checkpoints of one log give different hashes to the same complete subtree, the hub signed two histories. Proofs must
 have been checked before (`tree.check_inclusion`, `tree.check_consistency`).
 """
@@ -85,8 +85,8 @@ def _nodes(level, at, index, size, first, path):
 class View:
     """What somebody can prove of one log: roots that its key signed, and hashes of complete subtrees under them.
 
-    Whoever adds a root has verified the signature; whoever adds nodes has checked the proofs that they come from. What
-    a gateway claims without the hub's signature is no part of a view."""
+    The caller verifies the signature before it adds a root, and the proofs before it adds their nodes. What a gateway
+    claims without the hub's signature is no part of a view."""
 
     def __init__(self):
         self.roots = {}  # size → root

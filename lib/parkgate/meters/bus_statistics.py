@@ -50,7 +50,7 @@ def _bin_of(latency_ms):
 
 
 def _bin_end_ms(index):
-    """Largest latency (ms) that falls in a bin."""
+    """Largest latency (ms) that a bin counts."""
     if index < _LINEAR_BINS:
         return index
     octave = (index - _LINEAR_BINS) >> 3

@@ -53,7 +53,7 @@ def type_names():
     return tuple(_FIXED) + tuple(["text%d" % bits for bits in range(16, 272, 16)])
 
 
-# Kept as one tuple of names: their kind and width are told from the name, so that the table costs few bytes.
+# Kept as one tuple of names: their kind and width follow from the name, so that the table costs few bytes.
 _FIXED = (
     "uint16", "uint32", "uint48", "uint64", "int16", "int32", "int48", "int64", "float32", "float64",
     "bcd16", "bcd32", "bcd48", "bcd64", "bit", "sign16", "sign32", "sign48", "sign64", "sbcd16", "sbcd32",

@@ -5,7 +5,7 @@ to its stop. Jobs are known by the number of the event that started them, so tha
 
 The state follows from the events alone (`apply`), in the same way while they are made and when they are read again
 after a power cut. Nothing here knows flash, registers or a clock: times are given, and events come out as
-(what, job, detail); whoever makes them durable calls `apply` afterwards.
+(what, job, detail); the caller makes them durable and then calls `apply`.
 """
 
 from parkgate.errors import ParkgateError

@@ -160,7 +160,7 @@ def _pulse_length(path, given):
         given["pulse_min_us"] = min(_S0_PULSE_US, 500000 // rate_hz) if fast else _S0_PULSE_US
     pulse_us = given["pulse_min_us"]
     if type(pulse_us) is not int:
-        given.setdefault("debounce_us", 0)  # what is wrong with the other is said when all is checked
+        given.setdefault("debounce_us", 0)  # the check of all options reports the other one
         return
     given.setdefault("debounce_us", pulse_us * 2 // 3)
     if type(rate_hz) is int and 2 * pulse_us * rate_hz > 1000000:

@@ -17,7 +17,7 @@ A cut or a torn write at any point leaves the old settings or the new ones: what
 mark (which generation is confirmed, which rejected) can be lost without harm: then the highest is on trial again.
 
 A file settings.json is the simple way in, for a file system that one can write to: when its content is new it becomes
-the next generation, confirmed at once, because whoever put it there does not wait at a console.
+the next generation, confirmed at once, because the person who put it there does not wait at a console.
 """
 
 from binascii import crc32
@@ -85,7 +85,7 @@ class Slots:
         self._imported = None
 
     def load(self, imported=None, starting=True) -> dict:
-        """The active settings, complete. Never fails: what is wrong is said in `problem`. A start on trial counts."""
+        """The active settings, complete. Never fails: `problem` says what is wrong. A start on trial counts."""
         self._read_mark()
         settings = self._choose()
         if imported is not None:

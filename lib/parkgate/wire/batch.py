@@ -322,7 +322,7 @@ def decode_column(column: bytes, count: int) -> list:
 
 
 def decode_codes(column: bytes, rows: int, limit: int) -> bytes:
-    """One code below `limit` for each row. Raises FormatError; all zero is said by an empty column."""
+    """One code below `limit` for each row. Raises FormatError; an empty column stands for zeros."""
     codes = decode_column(column, rows)
     if min(codes) < 0 or max(codes) >= limit:
         raise FormatError("table: a code of trust or quality out of range")
