@@ -38,7 +38,7 @@ class App:
         mono_ms = self.mono_ms
         self.sender = self.sealer = self.uplink = self.receipt_ms = self.floor = None
         self.sampling = []  # the samplers, from the moment on at which they run
-        board.use_network(self.settings["network"], self.settings["broker"]["tls"] == "on")
+        board.use_network(self.settings)
         cause = self.cause = board.reset_cause()
         clock = self.clock = Clock(FLOOR_UNIX_MS)
         self.flash = board.journal_flash()
@@ -98,6 +98,10 @@ class App:
         self.trial.accepted(seq)
         return True
 
+    def say_schema(self):
+        """Have the next batch say the schema."""
+        self.sealer.say_schema = True
+
     async def look_into_log(self, message):
         """A word of the hub about its log, in `message`. Raises FormatError, IntegrityError, JournalError."""
         from tasks import witness  # only at a hub with a log, and only as long as it takes
@@ -147,7 +151,7 @@ class App:
             self.sender = Sender(
                 self.journal, self.uplink.make_session, self.topic_id, self.take_receipt, self.hub,
                 self.signing.make_beat, self.settings["sending"], self.timekeeper.take_hub_time, self.uplink.take_log,
-                self.uplink.random, self.mono_ms, self.log,
+                self.say_schema, self.uplink.random, self.mono_ms, self.log,
             )  # fmt: skip
             bound_ms = TASK_MS + 12000 * self.settings["broker"]["connect_timeout_s"]  # a handshake has many waits
             start("send", self.uplink.run, self.sender, bound_ms)

@@ -52,7 +52,7 @@ class Board:
         time from its hub."""
         return None if os.getenv("PARKGATE_NO_CLOCK") else (rtc_unix_ms(), CLOCK_ERROR_MS, PERSON)
 
-    def use_network(self, _wanted: dict, _tls: bool):
+    def use_network(self, _settings: dict):
         """The machine has a network of its own."""
 
     async def connect(self, host: str, port: int, timeout_ms: int, ca: bytes = b"", _unix_ms: int = 0, pause=None):

@@ -73,6 +73,19 @@ class Supervisor:
             self._record_due_ms = now_ms + RECORD_MS
             self._note([CRASH, name, text[-CRASH_CHARACTERS:], now_ms])
 
+    def give_up(self, name, silent_ms):
+        """Nothing but a restart is left to be tried: the next look does it."""
+        self._tell(name, RESTARTED, silent_ms)
+        self._ends = True
+
+    def _tell(self, name, what, silent_ms):
+        self.stalls += 1
+        try:
+            self._log.error(name, "no progress for %d s" % (silent_ms // 1000))
+            self._note([TASK_STALLED, name, what, silent_ms])
+        except Exception:  # the journal may be what hangs; the count is kept
+            pass
+
     def look(self) -> bool:
         """Whether every task has made progress within its bound. Of those that have not, the first is begun anew; on
         its second time the board restarts. No fault of others comes out of it: it decides on the watchdog's food."""
@@ -82,14 +95,9 @@ class Supervisor:
             silent_ms = now_ms - owner.turned_ms
             if silent_ms <= bound_ms:
                 continue
-            self.stalls += 1
             what = BEGUN_ANEW if before_ms is None or now_ms - before_ms > SECOND_MS else RESTARTED
             owner.turned_ms = row[4] = now_ms
-            try:
-                self._log.error(name, "no progress for %d s" % (silent_ms // 1000))
-                self._note([TASK_STALLED, name, what, silent_ms])
-            except Exception:  # the journal may be what hangs; the count is kept
-                pass
+            self._tell(name, what, silent_ms)
             if what == RESTARTED:
                 self._ends = True
             else:

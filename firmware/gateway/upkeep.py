@@ -30,6 +30,8 @@ def health(gateway) -> dict:
     if sender and sender.answered_unix_ms is not None:
         numbers["answered_ms"] = sender.answered_unix_ms
     mono_ms = numbers["uptime_ms"] = gateway.mono_ms()
+    if getattr(gateway.board, "link_resets", 0):
+        numbers["link_resets"] = gateway.board.link_resets
     error_ms = gateway.clock.uncertainty_ms(mono_ms)
     if error_ms is not None:
         numbers["clock_error_ms"] = error_ms

@@ -5,6 +5,7 @@ import asyncio
 from gateway.waiting import in_steps, until_quiet
 
 TLS_PAUSE_MS = 700  # the longest step of a TLS handshake on an RP2040, and some
+DOWNS_MAX = 5  # a network that passes nothing though it was brought down so often: the board is restarted
 FIRST_SAMPLE_MS = 3000  # then the network is brought up whether there is a sample or not
 
 
@@ -21,8 +22,13 @@ class Uplink:
 
         gateway = self._gateway
 
-        def connect(*where):
-            return gateway.board.connect(*where, self._pause)
+        async def connect(*where):
+            board = gateway.board
+            try:
+                return await board.connect(*where, self._pause)
+            finally:
+                if getattr(board, "link_downs", 0) >= DOWNS_MAX:
+                    gateway.supervisor.give_up("network", gateway.mono_ms() - board.link_up_ms)
 
         def not_before():
             return gateway.clock.not_before(gateway.mono_ms())

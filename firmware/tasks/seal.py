@@ -30,7 +30,7 @@ class Sealer:
         self._facts = facts
         self._mono_ms = mono_ms
         self._log = log
-        self._say_schema = True
+        self.say_schema = True  # with the next batch; set also when the hub has lost batches
         self._dropped_said = 0
         self._unfit = -1  # position up to which there was one sample, and that in no batch
         self.turned_ms = 0
@@ -102,7 +102,7 @@ class Sealer:
         except MemoryError:
             journal.failed = True  # whatever was half done: the next record recovers it first
             raise
-        self._say_schema = False
+        self.say_schema = False
         self._dropped_said = dropped
         self._readings_limit = min(self._readings_max, self._readings_limit + self._readings_limit // 4 + 1)
 
@@ -118,7 +118,7 @@ class Sealer:
             receipt_seq=journal.receipt_seq,
             settings_id=facts["settings_id"],
             schema=facts["schema"],
-            with_schema=self._say_schema or seq % SCHEMA_EVERY == 0 or dropped != self._dropped_said,
+            with_schema=self.say_schema or seq % SCHEMA_EVERY == 0 or dropped != self._dropped_said,
         )
         meta = cbor.encode([taken.first_ms, taken.last_ms, [[t.instrument, len(t.times)] for t in taken.tables]])
         payload = await in_steps(batch.payload_steps(header, taken.tables, taken.events))

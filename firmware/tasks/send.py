@@ -18,8 +18,9 @@ class Sender:
     """Keeps a broker session, sends what the outbox chooses, and takes in receipts.
 
     `make_session(on_message)` gives a session to open; `take_receipt(message)` settles a batch or raises; `hub` opens
-    answers; `take_log(message)` looks into what the hub says of its log; `make_beat()` is a coroutine that gives a
-    signed heartbeat; `random(n)` is a whole number below n."""
+    answers; `take_log(message)` looks into what the hub says of its log; `say_schema()` has the next batch say it, for
+    a hub that lost the batch that did; `make_beat()` is a coroutine that gives a signed heartbeat; `random(n)` is a
+    whole number below n."""
 
     def __init__(
         self,
@@ -32,6 +33,7 @@ class Sender:
         sending,
         take_time,
         take_log,
+        say_schema,
         random,
         mono_ms,
         log,
@@ -44,6 +46,7 @@ class Sender:
         self._beat_period_ms = sending["beat_period_s"] * 1000
         self._take_time = take_time
         self._take_log = take_log
+        self._say_schema = say_schema
         self._mono_ms = mono_ms
         self._log = log
         self._up = "tele/%s/" % topic_id
@@ -162,6 +165,8 @@ class Sender:
         round_trip_ms = self._mono_ms() - asked[1]
         self.answered_unix_ms = hub_unix_ms
         self._wanted = wanted
+        if wanted:
+            self._say_schema()
         self._heard()
         if round_trip_ms <= CLOCK_ROUND_TRIP_MS:
             self._take_time(hub_unix_ms + round_trip_ms // 2, round_trip_ms // 2 + CLOCK_GRAIN_MS)

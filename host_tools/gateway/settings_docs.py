@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from parkgate.settings import DEFAULT, KIND, MEANING, NAME, sensors
 from parkgate.settings.edit import shown
-from parkgate.settings.schema import BUSES, INSTRUMENTS, LISTS, REQUIRED, SENSORS, STATIONS, TABLE
+from parkgate.settings.schema import BUSES, INSTRUMENTS, LISTS, NETWORKS, REQUIRED, SENSORS, STATIONS, TABLE
 
 TEXT = {
     "gateway": "",
     "hub": "`parkgate provision` sets it.",
+    NETWORKS: (
+        "A list, at most {}: further Wi-Fi networks, tried in this order after `network.ssid`. After a connection is\n"
+        "lost, the first is tried again. A network that is connected and passes nothing is left for the next."
+    ),
     BUSES: "A list, at most {}: the serial lines with meters.",
     INSTRUMENTS: "A list, at most {}: the meters, each on a bus. `parkgate meters list` shows the profiles.",
     SENSORS: "A list, at most {}: what is wired to the board itself. `options` depends on the family, see below.",

@@ -53,6 +53,7 @@ class Gateway(App):
         self.hub = Hub()
         self.clock = Clock(1793491200000)
         self.now_ms = 1000
+        self.schema_wanted = 0
         self.receipt_ms = None
         self.trial = Trial(Nothing, None, None, self.log)
         self.journal = journal = Journal(FlashSim(4096, 24, 32), lambda: bytes(16))
@@ -64,8 +65,11 @@ class Gateway(App):
             equal(taken[-1], position)
             journal.commit_batch(seq, sealed, batch.chain_hash(sealed), position, 2)
         keeper = self.timekeeper = Timekeeper(self.clock, None, self.note, self.mono_ms, self.log)
-        take = self.take_receipt, self.hub, None, SENDING, keeper.take_hub_time, None, lambda limit: 0
+        take = self.take_receipt, self.hub, None, SENDING, keeper.take_hub_time, None, self.say_schema, lambda limit: 0
         self.sender = Sender(journal, None, "ab", *take, self.mono_ms, self.log)
+
+    def say_schema(self):
+        self.schema_wanted += 1
 
     def mono_ms(self):
         return self.now_ms
@@ -236,6 +240,7 @@ def test_what_the_hub_has_lost_is_sent_again_from_what_is_still_there():
     for _ in range(12):
         asyncio.run(gateway.sender._send_again(session, gateway.journal.held()))
     equal(session.sent, [("tele/ab/batch", gateway.sealed[seq]) for seq in (0, 1)], "2 goes by itself")
+    equal(gateway.schema_wanted, 1, "and the batch that said the schema may be lost")
     equal(gateway.sender._wanted, [])
     equal(list(gateway.journal.held()), [2])
     equal(gateway.take_receipt(gateway.receipt(0)), False)

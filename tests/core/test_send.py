@@ -48,7 +48,7 @@ class World:
         self.lives_ms = None  # how long a connection lives
         self.hub_answers = False
         self.said = []
-        take = self.take_receipt, self, self.make_beat, SENDING, lambda *_: None, None, self.random
+        take = self.take_receipt, self, self.make_beat, SENDING, lambda *_: None, None, None, self.random
         self.sender = tasks.send.Sender(self, self.session, "ab", *take, self.mono_ms, self)
 
     def mono_ms(self):

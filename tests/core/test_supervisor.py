@@ -194,3 +194,11 @@ def test_a_journal_that_fails_does_not_save_a_task_that_hangs():
     world.supervisor._note = note
     begun, _ = stalled(world, 2, 200000)
     equal((len(begun), world.restarts), (2, 1))
+
+
+def test_what_is_given_up_restarts_with_the_reason_in_the_journal():
+    world = World()
+    world.supervisor.give_up("network", 900000)
+    equal(world.events, [[TASK_STALLED, "network", 1, 900000]])
+    equal((world.restarts, world.supervisor.look()), (0, False))
+    equal(world.restarts, 1)

@@ -20,12 +20,16 @@ class Radio:
         self.up = False
         self.said = 0
         self.log = []
+        self.tried = []
+        self.heard = ()
 
     def active(self, on):
         self.log.append(on)
 
-    def connect(self, _ssid, _password):
+    def connect(self, name, password):
         self.log.append("connect")
+        self.tried.append((name, password))
+        self.up = name in self.heard
 
     def disconnect(self):
         self.log.append("disconnect")
@@ -64,10 +68,10 @@ class Board(boards.DeviceBoard):
         pass
 
 
-def board():
+def board(more=()):
     made = Board()
-    made.link = Wifi(lambda: {"ssid": "park"})
-    made.use_network({"ssid": "park"}, False)
+    made.link = Wifi(made.network)
+    made.use_network({"network": {"ssid": "park"}, "networks": more, "broker": {"tls": "off"}})
     return made
 
 
@@ -89,10 +93,39 @@ async def connects(made, errors):
     return made.link_resets
 
 
+async def networks():
+    """Three networks: which is tried when, and how it stands in words."""
+    made = board([{"name": "yard", "password": "y"}, {"name": "gate", "password": ""}])
+    link, tried, words = made.link, [], []
+    radio = link._radio = Radio(0)
+    radio.said = Network.STAT_NO_AP_FOUND
+
+    async def up(*heard):
+        radio.heard, radio.tried = heard, []
+        radio.up = False
+        for _ in range(4):
+            try:
+                await link.up(100)
+                words.append(link.state())
+                break
+            except LinkError as e:
+                words.append(str(e))
+        tried.append(radio.tried)
+
+    await up("gate")
+    await up("park", "gate")  # the connection was lost
+    await up("yard")
+    link.down()  # it passes nothing
+    await up("yard", "gate")
+    radio.up = True
+    await link.up(100)  # it is there: nothing is tried
+    return {"tried": tried, "words": words}
+
+
 async def main():
     made = board()
     radio = made.link._radio = Radio(0)
-    made.link._start = lambda _wanted: radio
+    made.link._start = lambda *_: radio
     silent = NoAnswer("within 100 ms")
     found = {
         "resets": [
@@ -112,6 +145,7 @@ async def main():
     except LinkError as e:
         found["reason"] = str(e)
     found["waited_ms"] = time.ticks_diff(time.ticks_ms(), before)
+    found["networks"] = await networks()
     print(json.dumps(found))
 
 

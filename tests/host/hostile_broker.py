@@ -88,7 +88,7 @@ class Gateway(App):
         self.clock.newest_unix_ms = self.newest_ms
         self.timekeeper = Timekeeper(self.clock, None, self.note, self.mono_ms, self.log)
         take = self.take_receipt, self.hub, None, SENDING, self.timekeeper.take_hub_time
-        take += (lambda _message: None, self.world.draw.randrange)
+        take += (lambda _message: None, lambda: None, self.world.draw.randrange)
         self.sender = Sender(self.journal, None, self.maker.topic, *take, self.mono_ms, self.log)
 
     def note(self, event: list) -> None:

@@ -143,3 +143,19 @@ def test_no_network_heard_is_not_waited_out(link):
     said = link(NameServer("good").name)
     assert said["reason"] == "Wi-Fi 'park': no such network is heard here"
     assert said["waited_ms"] < 30_000, "of 60 s that it might have waited"
+
+
+def test_networks_are_tried_in_their_order(link):
+    said = link(NameServer("good").name)["networks"]
+    park, yard, gate = ["park", None], ["yard", "y"], ["gate", None]
+    assert said["tried"] == [
+        [park, yard, gate],  # only the last is heard
+        [park],  # the connection was lost: from the first on again
+        [park, yard],
+        [gate],  # the one before passed nothing: the next, though it is heard
+    ]
+    assert said["words"][:3] == [
+        "Wi-Fi 'park': no such network is heard here",
+        "Wi-Fi 'yard': no such network is heard here",
+        "on 'gate' as 10.0.0.2",
+    ]

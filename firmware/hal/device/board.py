@@ -61,7 +61,7 @@ class DeviceBoard:
         self.watchdog = Watchdog()
         self._network = {}
         self._counters = 0
-        self._silences = self.link_resets = 0
+        self._silences = self.link_resets = self.link_downs = self.link_up_ms = 0
         self._time_at = self._asking = None
         self._offset_ms = self._error_ms = self._ask_due_ms = 0
 
@@ -81,14 +81,18 @@ class DeviceBoard:
 
         return CombTable(TABLE).point
 
-    def use_network(self, wanted: dict, tls: bool):
-        """Take the section `network` of the settings, and whether there will be TLS."""
-        self._network = wanted
-        if not tls:
+    def use_network(self, settings: dict):
+        """Take what the settings say of the network, and whether there will be TLS."""
+        self._network = settings["network"]
+        if settings["networks"]:
+            self._network = dict(self._network)
+            self._network["more"] = settings["networks"]
+        if settings["broker"]["tls"] != "on":
             tls_room.keep(0)
 
     def network(self) -> dict:
-        """ssid, password, country, hostname and ntp; empty before there are settings."""
+        """ssid, password, country, hostname and ntp, and perhaps `more` networks; empty before there are
+        settings."""
         return self._network
 
     @property
@@ -121,12 +125,13 @@ class DeviceBoard:
             if self._silences >= SILENCES_MAX and hasattr(self.link, "down"):
                 await self._look_at_network(servers)
             raise
-        self._silences = 0
+        self._silences = self.link_downs = 0
         return found
 
     async def _look_at_network(self, servers):
         """Nobody answered several times in a row: where the name server is silent too, the network says that it is
-        connected and passes nothing. Then it is brought down, and up again by the next try."""
+        connected and passes nothing. Then it is brought down, and up again by the next try. `link_downs` is how often
+        in a row."""
         from hal.resolver import is_silent
 
         self._silences = 0
@@ -134,6 +139,10 @@ class DeviceBoard:
             if not await is_silent(server, DNS_TIMEOUT_MS):
                 return
         self.link_resets += 1
+        if not self.link_downs:
+            self.link_up_ms = self.clock.mono_ms()
+        if servers:  # silent, all of them; where none is known it may be the broker that is away
+            self.link_downs += 1
         self.link.down()
 
     def _set_tls_clock(self, unix_ms):

@@ -25,6 +25,7 @@ BUSES = "buses"
 INSTRUMENTS = "instruments"
 SENSORS = "sensors"
 STATIONS = "stations"
+NETWORKS = "networks"
 _BAUDS = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
 TABLE = {
     GATEWAY: (("name", "text", "gateway", 1, 32, "characters", "name on labels and at the hub"),),
@@ -35,6 +36,10 @@ TABLE = {
         ("country", "text", "", 0, 2, "letters", "country whose radio rules hold, such as DE; empty: the board's own"),
         ("hostname", "text", "", 0, 32, "characters", "name of the gateway in the network; empty: the board's own"),
         ("ntp", "text", "", 0, 253, "characters", "up to 5 time servers, by spaces; empty: the hub sets the clock"),
+    ),
+    NETWORKS: (
+        ("name", "text", REQUIRED, 1, 32, "characters", "name of one more Wi-Fi network, for when those before fail"),
+        ("password", "secret", "", 0, 64, "characters", "its password"),
     ),
     "broker": (
         ("host", "text", "127.0.0.1", 1, 253, "characters", "address of the MQTT broker"),
@@ -110,7 +115,7 @@ TABLE = {
         ("utc_offset_min", "int", 0, -720, 840, "min", "local time of shift_ends less UTC; Phnom Penh: 420"),
     ),
 }
-LISTS = {BUSES: 4, INSTRUMENTS: MAX_INSTRUMENTS, SENSORS: MAX_INSTRUMENTS, STATIONS: 4}
+LISTS = {BUSES: 4, INSTRUMENTS: MAX_INSTRUMENTS, SENSORS: MAX_INSTRUMENTS, STATIONS: 4, NETWORKS: 4}
 
 
 def check_field(path: str, kind: str, low: int, high, value):

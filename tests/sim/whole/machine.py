@@ -267,7 +267,7 @@ class Board:
     def wall_time(self):
         return self._machine.wall_time()
 
-    def use_network(self, _wanted, _tls):
+    def use_network(self, _settings):
         pass
 
     async def connect(self, host, port, timeout_ms, ca=b"", _unix_ms=0, pause=None):
