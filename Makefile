@@ -12,7 +12,7 @@ BIN := build/venv/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 LOCK_FLAGS := --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet
 
-.PHONY: agreement audit-campaign help setup demo demo-board test test-quick check bench bench-board cuts lives soak broker sim kills fuzz lock log clean
+.PHONY: agreement audit-campaign help setup demo demo-board test test-quick check bench bench-board cuts lives soak broker sim kills failing fuzz lock log clean
 
 help: ## show these targets
 	@echo "Parkgate. Variables in brackets are optional."
@@ -61,6 +61,9 @@ broker: build/venv.ready ## a broker that drops, replays, forges and holds back,
 
 sim: build/venv.ready build/device_lib.ready ## live whole systems in virtual time, one a seed, a day each [SEEDS=10 JOBS=3 ARGS='--seed 7']
 	@$(BIN)/python -m tests.sim.whole --seeds $(SEEDS) --jobs $(JOBS) $(ARGS)
+
+failing: build/venv.ready build/device_lib.ready ## let each function of the gateway fail in turn, at SIZE of its calls [SIZE=1 ARGS='--seed 2']
+	@$(BIN)/python -m tests.sim.whole.failing --size $(SIZE) $(ARGS)
 
 kills: build/venv.ready build/device_lib.ready ## kill brokers and hub at random instants under load, SIZE kills [SIZE=50 ARGS='--readings 1000000']
 	@$(BIN)/python -m tests.host.kills --kills $(if $(filter file,$(origin SIZE)),50,$(SIZE)) $(ARGS)

@@ -49,3 +49,9 @@ def test_a_bug_whose_text_no_longer_stands_in_the_source_is_told(monkeypatch):
     monkeypatch.setitem(bugs.BUGS, "rotten", ("", (), ("firmware/app.py", "no such text", "")))
     with pytest.raises(NoSuchEdit):
         bugs.plant("rotten")
+
+
+def test_whatever_call_of_the_gateway_fails_nothing_is_lost():
+    command = [sys.executable, "-m", "tests.sim.whole.failing", "--size", "0", "--seed", "5"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "'lives': 12" in done.stdout, done.stdout + done.stderr

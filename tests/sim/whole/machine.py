@@ -367,8 +367,10 @@ class Life:
 
     def uncaught(self, error):
         self.machine.world.falls(self.machine, error)
-        if self._task is not None and self._task.done():
-            self.machine.off(HARD_RESET, 1)
+
+    def fallen(self) -> bool:
+        """Whether the program itself has ended: main.py restarts the board then."""
+        return self._task is not None and self._task.done()
 
     def ends(self, error):
         """The power went inside an operation, or the gateway restarts."""

@@ -91,6 +91,7 @@ class World:
         self.broker = Broker(self, random.Random(self.draw.random()))
         self.hub = SimulatedHub(self, folder, random.Random(self.draw.random()))
         self.offsets_ms = {0}
+        self.faults_ms: list = []  # when a call was made to fail (failing.py)
         self._ends: dict = {}  # what a fault does when it ends → when
         self.published: list = []
         self.machines: list[Machine] = []
@@ -444,6 +445,7 @@ class World:
                 flash_is_small=self.plan.sectors < 40,
                 flash=b"".join(bytes(sector) for sector in machine.flash.sectors),
                 end_ms=self.end_ms,
+                faults_ms=self.faults_ms,
             )
             try:
                 found = check(evidence, self.hub.folder / "hub.sqlite", self.hub.restored > 0)
