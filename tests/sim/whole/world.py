@@ -92,6 +92,7 @@ class World:
         self.hub = SimulatedHub(self, folder, random.Random(self.draw.random()))
         self.offsets_ms = {0}
         self.faults_ms: list = []  # when a call was made to fail (failing.py)
+        self.faulty_s = 0.0  # of all faults that last, one after the other
         self._ends: dict = {}  # what a fault does when it ends → when
         self.published: list = []
         self.machines: list[Machine] = []
@@ -230,6 +231,7 @@ class World:
     def _for_s(self, low, high, undo, *arguments):
         """End a fault after a while, short ones more often. Where two of a kind overlap, the later end counts."""
         seconds = low * (high / low) ** self.draw.random()
+        self.faulty_s += seconds
         end_us, fault = self.loop.now_us + int(seconds * 1e6), (undo, *arguments[:2])
         if end_us > self._ends.get(fault, 0):
             self._ends[fault] = end_us
@@ -442,7 +444,8 @@ class World:
                 published=[each[1:] for each in self.published if each[0] is machine],
                 offsets_ms=self.offsets_ms,
                 flash_is_sound=not machine.unsound,
-                flash_is_small=self.plan.sectors < 40,
+                # It is sealed each minute at most, and a batch with its records takes less than 1 KiB.
+                flash_is_small=4 * self.plan.sectors < self.faulty_s / 60,
                 flash=b"".join(bytes(sector) for sector in machine.flash.sectors),
                 end_ms=self.end_ms,
                 faults_ms=self.faults_ms,
