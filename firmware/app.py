@@ -15,6 +15,7 @@ from gateway.upkeep import Upkeep, health
 from parkgate import events
 from parkgate.clock import Clock
 from parkgate.console.access import Access
+from parkgate.errors import SettingsError
 from parkgate.journal.journal import Journal
 from parkgate.settings import kept_twice
 from parkgate.wire import cose, receipt
@@ -49,7 +50,12 @@ class App:
         note([events.RESET, journal.boot, cause])
         note([events.SETTINGS, self.settings_id, start.problem])
         self.supervisor = Supervisor(note, self.restart, mono_ms, self.log)
-        self.timekeeper = Timekeeper(clock, board.wall_time, note, mono_ms, self.log)
+        chip = None
+        if self.settings["gateway"]["clock_chip"]:
+            chip = self._clock_chip()
+        wall_time = chip.wall_time if chip else board.wall_time
+        self.timekeeper = Timekeeper(clock, wall_time, note, mono_ms, self.log)
+        self.timekeeper.chip = chip
         self.timekeeper.ask_board()
 
         start.notes.use(note, clock.date)  # of meters: a counter that jumped, a ratio that changed
@@ -78,6 +84,17 @@ class App:
             from gateway.uplink import Uplink
 
             self.uplink = Uplink(self)
+
+    def _clock_chip(self):
+        """The clock chip of the settings; None, and said so, where the board has no such bus."""
+        from sensors.ds3231 import ClockChip
+
+        board = self.board
+        try:
+            return ClockChip(board.i2c(self.settings["gateway"]["clock_chip"]), board.files, board.wall_time, self.log)
+        except (SettingsError, OSError, ValueError) as e:
+            self.log.error("clock", str(e))
+            return None
 
     def read_profile(self, name: str):
         """The bytes of a profile file, None when there is none."""

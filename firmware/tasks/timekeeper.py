@@ -17,6 +17,7 @@ class Timekeeper:
         self._mono_ms = mono_ms
         self._log = log
         self._dispute_due_ms = 0
+        self.chip = None  # a clock chip that wants to know the time
 
     def ask_board(self):
         """Take the time of the board's own source, where it has one."""
@@ -26,6 +27,8 @@ class Timekeeper:
                 self.synchronise(*wall)
             except SettingsError as e:
                 self._log.error("clock", str(e))
+        if self.chip:
+            self.chip.keep(self._clock, self._mono_ms())
 
     def take_hub_time(self, unix_ms: int, uncertainty_ms: int):
         """The hub's time, from the answer to a beat: it sets a clock that knows less and judges one that knows more."""

@@ -19,7 +19,7 @@ CONSISTENCY = 14
 CLOCK_DISPUTED = 15  # [15, source, unix_ms, [time_ms, trust]]: a source names a time that cannot be, or differs
 TASK_STALLED = 16  # [16, task, what (0 begun anew, 1 restarts), ms]: a task made no progress for so long
 CRASH = 17  # [17, task, text, mono_ms]: a fault of the program, the end of what it said
-HUB, NTP, PERSON = 0, 1, 2  # sources of time
+HUB, NTP, PERSON, CHIP = 0, 1, 2, 3  # sources of time
 
 CHECKPOINT_HELD = 32  # [32, size, root]: the newest checkpoint of the hub's log that this gateway verified
 # [33, what, station, number, time_ms, trust, job, detail, age, *registers]: an entry of the floor (sensing/jobs.py)

@@ -83,7 +83,7 @@ def test_numbers_within_events():
     assert last("epoch-born", "reason") == len(events.EPOCH_REASONS) - 1
     assert last("gap", "why") == len(events.GAP_REASONS) - 1
     assert last("counter", "what") == len(events.COUNTER_EVENTS) - 1
-    assert last("clock-disputed", "source") == max(events.HUB, events.NTP, events.PERSON)
+    assert last("clock-disputed", "source") == max(events.HUB, events.NTP, events.PERSON, events.CHIP)
     assert f"counts: [{len(events.PERIOD_OUTCOMES)}*16" in rule("periods")
     outcomes = {code: words.split(":")[0] for code, words in numbered(section("5.7")).items()}
     assert outcomes == dict(enumerate(events.PERIOD_OUTCOMES))

@@ -111,7 +111,7 @@ def describe(event: list) -> str:
             return "for the first time since the start" if step is None else f"clock corrected by {step / 1000:.3f} s"
         if kind == events.CLOCK_DISPUTED:
             moment = datetime.fromtimestamp(event[2] / 1000, timezone.utc)
-            source = ("the hub", "the NTP server", "a person")[event[1]]
+            source = ("the hub", "the NTP server", "a person", "the gateway's clock chip")[event[1]]
             return f"{source} says that it is {moment:%Y-%m-%d %H:%M:%S} UTC; the gateway does not accept this time"
         if kind == events.SETTINGS:
             problem = f"; the settings in the file were refused: {event[2]}" if event[2] else ""

@@ -28,7 +28,10 @@ STATIONS = "stations"
 NETWORKS = "networks"
 _BAUDS = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
 TABLE = {
-    GATEWAY: (("name", "text", "gateway", 1, 32, "characters", "name on labels and at the hub"),),
+    GATEWAY: (
+        ("name", "text", "gateway", 1, 32, "characters", "name on labels and at the hub"),
+        ("clock_chip", "text", "", 0, 32, "", "I2C bus of a DS3231, which keeps the time without power; empty: none"),
+    ),
     "hub": (("public_key", "hex", "", 64, 64, "bytes", "P-256 public key of the hub, x and y; empty until enrolled"),),
     "network": (
         ("ssid", "text", "", 0, 32, "characters", "name of the Wi-Fi network; empty for none, or where a cable is"),
