@@ -79,6 +79,7 @@ log: build/venv.ready ## flip bits of the log, have another library check its re
 
 audit-campaign: build/venv.ready ## honest and crooked archives before three verifiers [SIZE=10 is 1,000 of each]
 	@$(BIN)/python -m tests.host.archive_campaign $(SIZE)00
+	@PYTHONPATH=tests/host $(BIN)/python -m tests.host.auditor_campaign $(SIZE)00
 
 fuzz: build/venv.ready build/device_lib.ready ## run the property tests on many more random cases [SIZE=1 ARGS=]
 	@PARKGATE_FUZZ_SIZE=$(SIZE) $(BIN)/python -m pytest -m "hypothesis or fuzz" --hypothesis-profile=fuzz --timeout=0 $(ARGS)

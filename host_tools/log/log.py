@@ -53,6 +53,11 @@ class Log:
         self.verifier_keys = verifier_keys(self.origin, self.key_xy, self.ed25519)
         self._hashes = tree.Hashes(db, tree.Tiles(signer.tiles_folder(data_dir, log_id)))
 
+    @property
+    def db(self) -> sqlite3.Connection:
+        """What it is read from, for other questions to the same state."""
+        return self._db
+
     @classmethod
     def open(cls, data_dir) -> Log:
         """Read-only, on a connection of its own: `close` it. Raises LogError."""

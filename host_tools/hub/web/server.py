@@ -18,6 +18,7 @@
     /login, /api/login, /api/me …      who is signed in (people/pages)
     /api/export                        readings as a file: as `parkgate export` (export_pages)
     /healthz, /readyz, /metrics        for whatever watches the process
+    /audit, /api/log…, /api/archive    for an auditor: checkpoint, witnesses, archive (audit_pages)
     /log/…                             the log: checkpoint, tiles, proofs (log_pages)
 
 Every address stands behind one door (people/door), which knows who may ask it.
@@ -52,6 +53,7 @@ from host_tools.hub.stores.damaged import Damaged
 from host_tools.hub.stores.store import DATABASE_FILE, connect
 from host_tools.hub.web import connections, guards
 from host_tools.hub.web.alarm_pages import AlarmPages
+from host_tools.hub.web.audit_pages import AuditPages
 from host_tools.hub.web.bill_pages import BillPages
 from host_tools.hub.web.export_pages import ExportPages
 from host_tools.hub.web.log_pages import LogPages
@@ -125,6 +127,7 @@ def make_app(
                 *AlarmPages(hub.data_dir, door, pages.questions).routes(),
                 *PeoplePages(door, STATIC / "login.html").routes(),
                 *LogPages(hub.data_dir).routes(),
+                *AuditPages(hub.data_dir, pages.questions, STATIC / "audit.html").routes(),
                 Mount("/static", StaticFiles(directory=STATIC)),
             ]
         ),
