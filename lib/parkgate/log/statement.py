@@ -41,6 +41,8 @@ ACCOUNT_ADDED, ACCOUNT_REMOVED, ACCOUNT_CHANGED = "account added", "account remo
 SIGNED_IN, SIGN_IN_SLOWED = "signed in", "sign-in slowed"
 OPERATOR_ADDED, OPERATOR_REMOVED = "operator added", "operator removed"  # {operator}
 METER_REGISTERED = "meter registered"  # {gateway, place or null, instrument, prior, record: {field: text}}
+BASELINE_SET = "baseline set"  # {name, sha256, place, from, to}: days as text
+BASELINE_ADJUSTED = "baseline adjusted"  # {baseline: its sha256, name, from, to, kwh, reason}: text
 STAMPED = "stamped"  # {log, size, root, authority, token}
 
 _FACTS = {  # names and types of facts that a statement of this kind must have; more are allowed
@@ -60,6 +62,8 @@ _FACTS = {  # names and types of facts that a statement of this kind must have; 
     METER_REGISTERED: (("gateway", 32), ("instrument", str), ("record", dict)),
     NEXT_KEY: (("gateway", 32), ("next", 32)),
     ROTATED: (("gateway", 32), ("before", 32), ("key", 64), ("next", 32), ("batch", list)),
+    BASELINE_SET: (("name", str), ("sha256", 32), ("place", 16), ("from", str), ("to", str)),
+    BASELINE_ADJUSTED: (("baseline", 32), ("from", str), ("to", str), ("kwh", str), ("reason", str)),
     STAMPED: (("log", 16), ("size", int), ("root", 32), ("token", bytes)),
 }
 

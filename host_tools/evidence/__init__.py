@@ -1,0 +1,4 @@
+"""What is handed to an auditor or a buyer: figures with how complete and how certain they are, and what they rest on.
+
+enpi     energy baselines and performance indicators (ISO 50001 6.4 and 6.5, ISO 50006)
+"""
