@@ -16,6 +16,7 @@ from failing_calls import run
 from host_tools.evidence.enpi import model, report, rules
 from host_tools.evidence.enpi.data import read_variables
 from host_tools.evidence.enpi.model import Point
+from host_tools.hub.park.book import Book
 from host_tools.hub.park.metering.register import Record
 from host_tools.hub.stores.store import connect
 from host_tools.log.log import Log
@@ -179,6 +180,8 @@ def hall(rig, tmp_path):
             assert rig.batches(gateway, gateway.batch(tables={0: row}, with_schema=schema))[0].receipt
             schema = False
         register += wh
+    while Book(rig.store.db).catch_up():
+        pass
     with contextlib.closing(connect(rig.data_dir)) as db:
         db.execute("INSERT INTO about VALUES ('setting zone', 'UTC')")
     rig.variables = tmp_path / "pieces.csv"

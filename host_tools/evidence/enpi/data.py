@@ -68,6 +68,10 @@ def _bars(db, place, unit, first, last, tz, now_ms):
             if series["instrument"] not in inside:
                 inside.append(series["instrument"])
             factor = _KWH[series["unit"]] / Fraction(10) ** series["scale"]
+            if not all(bar["made"] for bar in series["bars"]):
+                raise SettingsError(
+                    "the hub has not added up all readings of that time yet: let it run for a minute, then ask again"
+                )
             for bar in series["bars"]:
                 edges = date.fromisoformat(bar["from"][:10]), date.fromisoformat(bar["to"][:10])
                 found.setdefault(edges, []).append(_known(bar, factor))
