@@ -157,6 +157,7 @@ def _global_uses(tree: ast.AST) -> Iterator[tuple[ast.AST, frozenset[str]]]:
     """Every node in order, with the names that are not global there."""
 
     waiting: list[tuple[ast.AST, frozenset[str]]] = [(tree, frozenset())]
+    below: list[tuple[ast.AST, frozenset[str]]]
     while waiting:
         node, hidden = waiting.pop()
         yield node, hidden

@@ -33,7 +33,7 @@ def _add_below(node: ast.AST, found: list[ast.AST]) -> None:
         names = _FIELDS[kind] = tuple(name for name in kind._fields if name not in ("ctx", "kind", "type_comment"))
     for name in names:
         value = getattr(node, name, None)
-        if value.__class__ is list:
+        if isinstance(value, list):
             for each in value:
                 if isinstance(each, ast.AST):
                     found.append(each)
