@@ -8,6 +8,7 @@ from parkgate.journal.journal import Journal
 from parkgate.sensing import jobs, scans
 from parkgate.wire import batch, cbor
 from sensors.floor import Floor
+from small_files import SmallFiles
 
 T_MS = 1800000000000
 LONGEST = "LOT-2026.11/0147-AB-"
@@ -80,17 +81,6 @@ for _item in STATIONS:
 SCHEMA = [["m", "p", [["voltage", "V", 1], ["import_active_energy", "Wh", 0]]], ["s", "p", [["cycle_count", "1", 0]]]]
 
 
-class Files:
-    def __init__(self):
-        self.kept = {}
-
-    def read(self, name):
-        return self.kept.get(name)
-
-    def write(self, name, data):
-        self.kept[name] = data
-
-
 class Board:
     def __init__(self, files):
         self.files = files
@@ -115,7 +105,7 @@ class Gateway:
 
     def __init__(self, flash=None, files=None, stations=STATIONS):
         self.now_ms = 5000
-        self.board = Board(files or Files())
+        self.board = Board(files or SmallFiles())
         self.journal = Journal(flash or FlashSim(4096, 24, 32), lambda: bytes(16))
         self.journal.recover(1)
         self.clock = Clock(T_MS - 86400000)
@@ -258,7 +248,7 @@ def test_shift_ends():
 
 
 def test_another_journal_begins_without_open_jobs():
-    files = Files()
+    files = SmallFiles()
     Floor(Gateway(files=files)).enter(0, "L", "A")
     other = Gateway(files=files)
     other.journal.wipe(2)
@@ -269,24 +259,24 @@ def test_another_journal_begins_without_open_jobs():
     floor = Floor(other)
     equal((floor.jobs.open, floor.jobs.next_number), ([], 1))
     true("no longer open: A" in other.log.said[-1], other.log.said)
-    files.kept["floor.last"] = b"rotten"
+    files.content["floor.last"] = b"rotten"
     damaged = Gateway(files=files)
     Floor(damaged)
     true("floor.last" in damaged.log.said[-1], damaged.log.said)
 
 
-class CutFiles(Files):
+class CutFiles(SmallFiles):
     """Power may go before a file is written: in the moment when the journal has the entry and the file does not."""
 
     def __init__(self, chance):
-        Files.__init__(self)
+        SmallFiles.__init__(self)
         self._chance = chance
         self.armed = False
 
     def write(self, name, data):
         if self.armed and self._chance.below(3) == 0:
             raise PowerCut()
-        Files.write(self, name, data)
+        SmallFiles.write(self, name, data)
 
 
 class CutFlash(FlashSim):

@@ -7,25 +7,12 @@ from parkgate.console.access import Access
 from parkgate.errors import FormatError, IntegrityError
 from parkgate.settings import kept_twice
 from parkgate.wire import cbor
-
-
-class Files:
-    """As hal.files.Files: None for absent, b"" for what cannot be read."""
-
-    def __init__(self, **content):
-        self.content = content
-        self.unreadable = ()
-
-    def read(self, name, _limit=0):
-        return b"" if name in self.unreadable else self.content.get(name)
-
-    def write(self, name, data):
-        self.content[name] = bytes(data)
+from small_files import SmallFiles
 
 
 class Board:
     def __init__(self):
-        self.files = Files()
+        self.files = SmallFiles()
         self.drawn = 0
 
     def comb_point(self):
@@ -133,7 +120,7 @@ def test_a_person_can_make_a_new_key():
 
 
 def test_a_code_that_cannot_be_read_leaves_the_console_closed():
-    files = Files()
+    files = SmallFiles()
 
     def access():
         return Access(kept_twice.read(files, "code"), lambda data: kept_twice.write(files, "code", data))
@@ -153,7 +140,7 @@ def test_a_code_that_cannot_be_read_leaves_the_console_closed():
 
 
 def test_what_samples_mean_is_read_from_either_copy_or_told_as_damaged():
-    files = Files()
+    files = SmallFiles()
     equal(taken_under(files), None)
     item = [bytes(16), cbor.encode([["m", "p", [["power", "W", 0]]]])]
     files.write(TAKEN_UNDER, cbor.encode(item))

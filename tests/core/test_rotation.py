@@ -8,6 +8,7 @@ from parkgate.log import rotation
 from parkgate.wire.cose import thumbprint
 from parkgate.wire.p256 import SoftwareSigner, public_key, sign, verify
 from parkgate.wire.steps import finish
+from small_files import SmallFiles
 
 OLD = SoftwareSigner(bytes(31) + b"\x05")
 ID = thumbprint(OLD.public_key)
@@ -17,21 +18,19 @@ class _Cut(Exception):
     pass
 
 
-class _Files:
+class _Files(SmallFiles):
     """Files whose writes can be cut: before write number `cut`, counted from when it is set."""
 
     def __init__(self):
-        self.kept, self.cut = {}, None
-
-    def read(self, name):
-        return self.kept.get(name)
+        SmallFiles.__init__(self)
+        self.cut = None
 
     def write(self, name, data):
         if self.cut is not None:
             if self.cut == 0:
                 raise _Cut
             self.cut -= 1
-        self.kept[name] = bytes(data)
+        SmallFiles.write(self, name, data)
 
 
 def _begun(files, seq=7):
@@ -82,7 +81,7 @@ def test_a_cut_anywhere_leaves_the_old_key_or_the_new_one():
                 put.append(key)
 
             rotation.prepare(files, os.urandom(48), os.urandom)
-            before = files.kept[rotation.FILE]
+            before = files.content[rotation.FILE]
             begun = False
             try:
                 if not sealed:
@@ -99,16 +98,16 @@ def test_a_cut_anywhere_leaves_the_old_key_or_the_new_one():
                 equal(SoftwareSigner(put[-1]).public_key, event[1])
             else:
                 equal(put, [])
-                equal(files.kept[rotation.FILE], before)
-            equal(len(files.kept[rotation.FILE]), 40)
-            equal(files.kept[rotation.FILE], files.kept[rotation.FILE + ".2"])
+                equal(files.content[rotation.FILE], before)
+            equal(len(files.content[rotation.FILE]), 40)
+            equal(files.content[rotation.FILE], files.content[rotation.FILE + ".2"])
 
 
 def test_a_next_key_that_cannot_be_read_is_not_made_again():
     files = _Files()
     rotation.prepare(files, os.urandom(48), os.urandom)
-    for name in list(files.kept):
-        files.kept[name] = b"\0" + files.kept[name][1:]
+    for name in list(files.content):
+        files.content[name] = b"\0" + files.content[name][1:]
     raises(IntegrityError, rotation.prepare, files, os.urandom(48), os.urandom)
 
 

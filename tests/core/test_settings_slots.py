@@ -6,17 +6,18 @@ from check import equal, raises, true
 from parkgate.errors import SettingsError
 from parkgate.settings.schema import validate
 from parkgate.settings.slots import BYTES_MAX, MARK, NAMES, STARTS_MAX, Slots
+from small_files import SmallFiles
 
 
 class Cut(Exception):
     """The power went."""
 
 
-class SmallFiles:
+class CutFiles(SmallFiles):
     """Files of a store that may lose power in write number `cut_at`: before it, after it, or with `torn` bytes done."""
 
     def __init__(self):
-        self.content = {}
+        SmallFiles.__init__(self)
         self.cut_at = None
         self.torn = None
         self.writes = 0
@@ -25,16 +26,13 @@ class SmallFiles:
         """Lose power in write number `at`, with `torn` bytes of it done (None: none)."""
         self.cut_at, self.torn = at, torn
 
-    def read(self, name):
-        return self.content.get(name)
-
     def write(self, name, data):
         if self.writes == self.cut_at:
             if self.torn is not None:
                 self.content[name] = data[: self.torn]
             raise Cut()
         self.writes += 1
-        self.content[name] = data
+        SmallFiles.write(self, name, data)
 
 
 def start(files, imported=None):
@@ -48,7 +46,7 @@ def port(n):
 
 def committed(*ports):
     """Files in which each of these was committed and confirmed."""
-    files = SmallFiles()
+    files = CutFiles()
     for n in ports:
         slots, _ = start(files)
         slots.commit(port(n))
@@ -57,7 +55,7 @@ def committed(*ports):
 
 
 def test_defaults_without_any():
-    slots, settings = start(SmallFiles())
+    slots, settings = start(CutFiles())
     equal((slots.generation, slots.on_trial, slots.problem), (0, False, None))
     equal(settings, validate({}))
     raises(SettingsError, slots.revert, "")
@@ -89,7 +87,7 @@ def test_what_is_never_confirmed_reverts_by_itself():
 
 
 def test_the_first_settings_have_nothing_to_go_back_to():
-    files = SmallFiles()
+    files = CutFiles()
     start(files)[0].commit(port(1001))
     for _ in range(3 * STARTS_MAX):
         equal(start(files)[1]["broker"]["port"], 1001)
@@ -109,7 +107,7 @@ def test_last_good_after_corruption_of_any_byte():
     whole = committed(1001, 1002)
     slot = NAMES[b"\x19\x03\xea" in whole.content[NAMES[1]]]  # 1002 in CBOR
     size = len(whole.content[slot])
-    files = SmallFiles()
+    files = CutFiles()
     for at in range(0, size, 7):
         files.content = dict(whole.content)
         damaged = bytearray(files.content[slot])
@@ -142,14 +140,14 @@ def life(files):
 
 def test_a_cut_at_every_write_leaves_old_or_new():
     whole = committed(1001, 1002)
-    counted = SmallFiles()
+    counted = CutFiles()
     counted.content = dict(whole.content)
     life(counted)
     true(counted.writes >= 5, counted.writes)
     cases = 0
     for cut_at in range(counted.writes):
         for torn in (None, 0, 1, 5, 30, 200, 9999):
-            files = SmallFiles()
+            files = CutFiles()
             files.content = dict(whole.content)
             files.cut(cut_at, torn)
             raises(Cut, life, files)
@@ -180,7 +178,7 @@ def test_settings_json_is_taken_once_and_confirmed():
 
 
 def test_staging():
-    files = SmallFiles()
+    files = CutFiles()
     slots, _ = start(files)
     equal(slots.staged(), None)
     slots.stage(port(7))
@@ -195,7 +193,7 @@ HUB_A, HUB_B = "aa" * 64, "bb" * 64
 
 def on_trial(before, now):
     """Files where `before` is confirmed and `now` on trial."""
-    files = SmallFiles()
+    files = CutFiles()
     slots, _ = start(files)
     slots.commit(validate(before))
     slots, _ = start(files)
