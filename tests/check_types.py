@@ -25,24 +25,22 @@ DEVICE_TESTS = [
     f"{UP}/tests/host/sampling_memory_device.py",
 ]
 
-# MicroPython has no `typing`, so code that runs there cannot say "an int, or None before the start". Rules
-# that only such words could satisfy are off; names, imports, the attributes of modules and of `self`, and the
-# number of arguments are checked.
+# Rules that are off, and why. Most of lib, firmware and tests has no annotations, so pyright infers the type of an
+# attribute from all that is ever stored in it: "an int, or None before the start". Where the code knows better, these
+# rules report a fault (85 in lib, about 140 in firmware, 1,300 in tests). The others are checked: names,
+# imports, assignments, what functions return, the attributes of modules and of `self`, the number of arguments.
 RULES = {
     "typeCheckingMode": "standard",
     "reportArgumentType": False,
-    "reportAssignmentType": False,
     "reportGeneralTypeIssues": False,
     "reportIndexIssue": False,
     "reportMissingModuleSource": False,
     "reportOperatorIssue": False,
     "reportOptionalCall": False,
-    "reportOptionalContextManager": False,
     "reportOptionalIterable": False,
     "reportOptionalMemberAccess": False,
     "reportOptionalOperand": False,
     "reportOptionalSubscript": False,
-    "reportReturnType": False,
 }
 
 

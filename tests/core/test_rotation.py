@@ -82,19 +82,18 @@ def test_a_cut_anywhere_leaves_the_old_key_or_the_new_one():
 
             rotation.prepare(files, os.urandom(48), os.urandom)
             before = files.content[rotation.FILE]
-            begun = False
+            event = None
             try:
                 if not sealed:
                     files.cut = cut
                 event = finish(rotation.begin(files, ID, ID, 7, os.urandom(48), os.urandom))
-                begun = True
                 files.cut = cut
                 rotation.settle(files, 8 if sealed else 7, ID, put_key)
             except _Cut:
                 pass
             files.cut = None
             rotation.settle(files, 8 if sealed else 7, ID, put_key)  # at the next start
-            if sealed and begun:
+            if sealed and event:
                 equal(SoftwareSigner(put[-1]).public_key, event[1])
             else:
                 equal(put, [])

@@ -251,7 +251,7 @@ class Taker(http.server.BaseHTTPRequestHandler):
             self.send_response(200)
             self.end_headers()
 
-    def log_message(self, *_):
+    def log_message(self, format, *args):
         pass
 
 

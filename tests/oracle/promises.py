@@ -331,13 +331,13 @@ class Oracle:
 def told_by(payload: bytes) -> int:
     """Readings that an event record tells as lost."""
     event = cbor.decode(payload)
-    return event[3] if event[0] == events.GAP else 0
+    return int(event[3]) if event[0] == events.GAP else 0
 
 
 def named_by(payload: bytes) -> tuple[int, int] | None:
     """(first, last) seq that an event record names as lost."""
     event = cbor.decode(payload)
-    return (event[1], event[2]) if event[0] == events.GAP and event[1] is not None else None
+    return (int(event[1]), int(event[2])) if event[0] == events.GAP and event[1] is not None else None
 
 
 def _want(good, message: str) -> None:

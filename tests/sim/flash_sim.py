@@ -84,9 +84,10 @@ class FlashSim:
 
     def own(self, sector: int) -> bytearray:
         """The bytes of `sector`, for changing."""
-        if not isinstance(self.sectors[sector], bytearray):
-            self.sectors[sector] = bytearray(self.sectors[sector])
-        return self.sectors[sector]
+        found = self.sectors[sector]
+        if not isinstance(found, bytearray):
+            found = self.sectors[sector] = bytearray(found)
+        return found
 
     # The storage seam.
 

@@ -417,7 +417,7 @@ def told_by(journal, record) -> int:
     if record.kind == journal.SAMPLE:
         return 0
     event = cbor.decode(record.payload)
-    return event[3] if event[0] == events.GAP else 0
+    return int(event[3]) if event[0] == events.GAP else 0
 
 
 def _want(good, message):
