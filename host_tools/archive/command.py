@@ -13,7 +13,6 @@ The file appears under its name when it is complete. A file that exists is not r
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import time
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
@@ -27,6 +26,7 @@ from host_tools.base.messages import read_messages
 from host_tools.hub.stores import places
 from host_tools.hub.stores.database import DATABASE_FILE, connect
 from host_tools.hub.verbs.enrol import find
+from host_tools.log.database.seam import Database
 from host_tools.log.keys import KEY_FILE, read
 from parkgate.errors import SettingsError
 
@@ -102,7 +102,7 @@ def _write(args, span, zone):
             else:
                 source = Path(args.data)
                 with contextlib.closing(_open(source)) as db:
-                    db.execute("BEGIN")  # one snapshot, whatever the hub does meanwhile
+                    db.begin_snapshot()  # one snapshot, whatever the hub does meanwhile
                     place, chosen, others, spans = _chosen(db, args, span)
                     taken = selection.from_database(db, chosen, spans, archive)
                     folder = source if source.is_dir() else source.parent
@@ -128,11 +128,10 @@ def _write(args, span, zone):
 def _kept_zone(path: Path) -> str | None:
     """The time zone of the park, where the hub was started with --zone. Raises ArchiveError, StoreError."""
     with contextlib.closing(_open(path)) as db:
-        row = db.execute("SELECT value FROM about WHERE name = 'setting zone'").fetchone()
-    return row[0] if row else None
+        return db.about("setting zone")
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path) -> Database:
     """The database of a hub's folder, or a file of it. Where nothing can be written, it is read as it lies there.
     Raises ArchiveError, StoreError."""
     if not path.exists():

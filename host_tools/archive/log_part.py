@@ -8,13 +8,13 @@ entry they give the root that the hub signed, so no path is needed for any singl
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 from host_tools.archive.writer import Archive, Gateway
 from host_tools.hub.stores import kept
 from host_tools.log import stamps
+from host_tools.log.database.seam import Database
 from host_tools.log.log import Checkpoint, Log, LogError
 from host_tools.log.tables import STATEMENT
 from parkgate.errors import FormatError
@@ -27,7 +27,7 @@ WHOLE_BELOW = 1024  # a part that would begin before this leaf begins with the l
 
 
 def add(
-    db: sqlite3.Connection, folder: Path, gateways: list[Gateway], archive: Archive, newest: bool,
+    db: Database, folder: Path, gateways: list[Gateway], archive: Archive, newest: bool,
     place: bytes | None = None,
 ):  # fmt: skip
     """Write `log/…` for the batches of these gateways, up to the newest checkpoint or the first one that has them all;
@@ -91,7 +91,7 @@ def _statements(db, gateways, place, first: int, size: int, left_out: list[str])
     ids = {gateway.id for gateway in gateways}
     stays = db.execute("SELECT kid, id FROM place_stay JOIN place USING (pl) JOIN gateway USING (gw)")
     places = {place} if place else {place_id for kid, place_id in stays if kid in ids}
-    rows = db.execute(
+    rows = db.iterate(
         "SELECT leaf, entry, bytes FROM leaf JOIN statement USING (leaf) WHERE kind = ? AND leaf < ? ORDER BY leaf",
         (STATEMENT, size),
     )

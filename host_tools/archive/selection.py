@@ -7,13 +7,13 @@ the span, one dated batch before them and one behind: so the archive shows that 
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from host_tools.archive.writer import Archive, ArchiveError, Chain, Gateway
 from host_tools.base.messages import Message
 from host_tools.hub.stores import kept
+from host_tools.log.database.seam import Database
 from parkgate.errors import FormatError
 from parkgate.events import KEY_ROTATED
 from parkgate.log import rotation
@@ -42,7 +42,7 @@ class Taken(NamedTuple):
     last_ms: int | None
 
 
-def from_database(db: sqlite3.Connection, gateways: list[tuple], spans: dict[int, Span], archive: Archive) -> Taken:
+def from_database(db: Database, gateways: list[tuple], spans: dict[int, Span], archive: Archive) -> Taken:
     """Write the members of these gateways (gw, id, name), as `find` gives them; `spans` says from when to when."""
     taken, batches, left_out, times = [], 0, [], []
     for gw, gateway_id, name in gateways:
@@ -110,7 +110,7 @@ class _ChainParts:
 
     def __iter__(self) -> Iterator[bytes]:
         question = "SELECT seq, bytes, hash, schema_id FROM batch WHERE ep = ? AND seq BETWEEN ? AND ? ORDER BY seq"
-        for seq, data, batch_hash, schema_id in self._db.execute(question, self._range):
+        for seq, data, batch_hash, schema_id in self._db.iterate(question, self._range):
             if not kept.whole(data, batch_hash):
                 self.set_aside.append(seq)
                 continue
@@ -131,7 +131,7 @@ def _beats(db, eps) -> Iterator[bytes]:
 
 def _forks(db, gw, epochs) -> Iterator[bytes]:
     question = "SELECT bytes, size FROM evidence WHERE gw = ? AND reason = 'fork' AND topic LIKE '%/batch' ORDER BY id"
-    for data, size in db.execute(question, (gw,)):
+    for data, size in db.iterate(question, (gw,)):
         if size == len(data) and Batch(data).sign1.epoch in epochs:
             yield data
 

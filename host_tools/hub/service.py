@@ -8,7 +8,6 @@ holds the rest, and the state says so.
 import importlib.metadata
 import logging
 import os
-import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -22,9 +21,10 @@ from host_tools.hub.park.book import Book
 from host_tools.hub.receiving.intake import Intake, Message
 from host_tools.hub.receiving.receive import Receiver
 from host_tools.hub.receiving.witnesses import Witnesses, log_topic
-from host_tools.hub.stores.store import DATABASE_FILE, Store, connect
+from host_tools.hub.stores.store import Store, connect
 from host_tools.hub.web.summary import Board
-from host_tools.log import tables
+from host_tools.log.database import opening
+from host_tools.log.database.seam import DatabaseError
 from host_tools.log.record import add_unlogged, open_recorder, recording
 from host_tools.log.signer import Signer
 from parkgate.errors import ParkgateError, SettingsError
@@ -54,17 +54,26 @@ def now_unix_ms() -> int:
 class Hub:
     """All of the hub except its page. `start`, then `stop`."""
 
-    def __init__(self, data_dir, broker_url: str | None = None, ca_file=None, cert_file=None, key_file=None):
+    def __init__(
+        self, data_dir, broker_url: str | None = None, ca_file=None, cert_file=None, key_file=None,
+        store: tuple[str, str | None] | None = None,
+    ):  # fmt: skip
         """Take the folder: its lock first, before anything of another hub's is touched, then key and database. Without
-        `broker_url`, `use_broker` comes before `start`. Raises HubBusy, HubKeyMissing, StoreError, LogError,
+        `broker_url`, `use_broker` comes before `start`. `store` is the address of a database server, and the file with
+        the password for it. Raises HubBusy, SettingsError, HubKeyMissing, StoreError, LogError,
         FileTrouble, FormatError; the folder is then free again."""
         self.data_dir = Path(data_dir)
         files.make_folder(self.data_dir)
         self._lock = _lock(self.data_dir)
         try:
-            self.key = hub_key(self.data_dir, make=not (self.data_dir / DATABASE_FILE).exists())
+            is_new = not opening.is_there(self.data_dir)
+            if store is not None:
+                opening.choose(self.data_dir, *store)
+            self.key = hub_key(self.data_dir, make=is_new)
             self.store = Store(self.data_dir)
             try:
+                if not self.store.db.hold():
+                    raise HubBusy("another hub runs on this database: end that one first, or name another database")
                 self.store.belong_to(self.key.id)
                 leaves = open_recorder(self.store.db)
                 self.intake = Intake(self.store, self.key, leaves)
@@ -184,11 +193,11 @@ class Hub:
         db, leaves = self.store.db, self.intake.leaves
         with recording(db, leaves):
             unlogged = add_unlogged(leaves)
-            ended = tables.about(db, RUNNING)
+            ended = db.about(RUNNING)
             after = "first start" if ended is None else "crash" if ended else "stop"
             facts = {"version": version(), "after": after, "leaves": leaves.next, "broker": self.receiver.url}
             leaves.statement(statement.HUB_STARTED, facts, None, now_unix_ms())
-            tables.set_about(db, RUNNING, 1)
+            db.set_about(RUNNING, 1)
         self._log_started = True
         if unlogged:
             log.info("the log has %d leaves more, for batches of an older hub", unlogged)
@@ -199,9 +208,9 @@ class Hub:
             if self._log_started:
                 with recording(self.store.db, self.intake.leaves) as leaves:
                     leaves.statement(statement.HUB_STOPPED, {}, None, now_unix_ms())
-                    tables.set_about(self.store.db, RUNNING, 0)
+                    self.store.db.set_about(RUNNING, 0)
             self.signer.sign(now_unix_ms())
-        except (ParkgateError, sqlite3.Error) as error:
+        except (ParkgateError, DatabaseError) as error:
             log.error("the log does not say that the hub stopped: %s", error)
 
     def _sign(self) -> None:
@@ -214,7 +223,7 @@ class Hub:
         try:
             self.signer.sign(now_unix_ms())
             self.log_fault = None
-        except (ParkgateError, sqlite3.Error) as error:
+        except (ParkgateError, DatabaseError) as error:
             if self.log_fault != str(error):
                 log.error("the log is not signed: %s", error)
             self.log_fault = str(error)
@@ -248,7 +257,7 @@ class Hub:
             try:
                 outcomes = self.intake.take(messages, now_unix_ms())
                 break
-            except (sqlite3.Error, MemoryError) as error:
+            except (DatabaseError, MemoryError) as error:
                 self.storage_fault = str(error) or type(error).__name__
                 log.error("cannot store: %s; trying again in %.1f s", self.storage_fault, delay_s)
                 if self._stopping.wait(delay_s):
@@ -274,7 +283,7 @@ class Hub:
         for gateway in gateways:
             try:
                 message = self.witnesses.message(gateway, now_unix_ms())
-            except (ParkgateError, sqlite3.Error) as error:
+            except (ParkgateError, DatabaseError) as error:
                 log.warning("%s: the log is not shown to it: %s", gateway.name, error)
                 continue
             if message is not None:
@@ -298,7 +307,7 @@ class Hub:
                 with self.store.transaction(now_unix_ms()):
                     if not self._book.catch_up():
                         break
-        except sqlite3.Error as error:
+        except DatabaseError as error:
             log.error("cannot store sums: %s", error)
 
     def _complete_exchanges(self) -> None:
@@ -309,14 +318,14 @@ class Hub:
         self._exchanges_due_s = now_s + EXCHANGES_EVERY_S
         try:
             exchange.complete(self.store.db, self.intake.leaves, now_unix_ms())
-        except (ParkgateError, sqlite3.Error) as error:
+        except (ParkgateError, DatabaseError) as error:
             log.error("the registers of an exchange are not written: %s", error)
 
     def _look_for_enrolments(self) -> None:
         try:
             if self.store.refresh():
                 self.board.put(list(self.store.by_topic.values()), self.store.nobody)
-        except sqlite3.Error as error:
+        except DatabaseError as error:
             log.error("cannot read the database: %s", error)
 
 

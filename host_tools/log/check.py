@@ -6,13 +6,14 @@ remembered of the last signature are compared with that. Nothing is changed.
 
 from __future__ import annotations
 
-import sqlite3
 from hashlib import sha256
 from pathlib import Path
 
 from host_tools.base import files
 from host_tools.base.keys import Verifier
-from host_tools.log import keys, log, signed, signer, tables, tree
+from host_tools.log import keys, signed, signer, tables, tree
+from host_tools.log.database import opening
+from host_tools.log.database.seam import DatabaseError
 from parkgate.errors import FormatError, IntegrityError, ParkgateError
 from parkgate.log import checkpoint, receipt, statement
 from parkgate.wire.batch import Batch
@@ -31,14 +32,13 @@ class Check:
 
     def run(self) -> Check:
         """Raises LogError when there is no log that could be looked at."""
-        path = self.data_dir / log.DATABASE_FILE
-        if not path.is_file():
+        if not opening.is_there(self.data_dir):
             raise keys.LogError(f"there is no hub in {self.data_dir}")
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        db = opening.opened(self.data_dir, read_only=True)
         try:
-            db.execute("BEGIN")  # one state of the database, while the hub goes on
+            db.begin_snapshot()  # one state of the database, while the hub goes on
             self._run(db)
-        except sqlite3.DatabaseError as error:
+        except DatabaseError as error:
             self._find(f"the database: {error}")
         finally:
             db.close()
@@ -49,7 +49,7 @@ class Check:
             self.findings.append(what)
 
     def _run(self, db):
-        log_id = tables.about(db, "log_id") if log.has_tables(db) else None
+        log_id = db.about("log_id") if db.has_table("leaf") else None
         if log_id is None:
             raise keys.LogError(f"the hub in {self.data_dir} has no log yet")
         if type(log_id) is not bytes or len(log_id) != 16:
@@ -58,9 +58,7 @@ class Check:
         self.log_id = log_id
         self.key = self._read_key(db)
         self.made = db.execute("SELECT * FROM checkpoint WHERE log_id = ? ORDER BY size", (log_id,)).fetchall()
-        foreign = db.execute(
-            "SELECT count(*) FROM checkpoint WHERE log_id <> ? AND log_id NOT IN (SELECT value FROM about)", (log_id,)
-        ).fetchone()[0]
+        foreign = db.execute("SELECT count(*) FROM checkpoint WHERE log_id <> ?", (log_id,)).fetchone()[0]
         known = {bytes(before) for before in self._logs_before(db)}
         if foreign and not known:
             self._find(f"{foreign} checkpoints are of a log that this one does not name")
@@ -93,7 +91,7 @@ class Check:
         path = self.data_dir / keys.KEY_FILE
         if path.read_bytes() != key.pem:
             self._find(f"{path} is damaged")
-        if tables.about(db, "log_kid") != key.kid:
+        if db.about("log_kid") != key.kid:
             self._find(f"{path} is not the key that the database names")
         public = self.data_dir / keys.PUBLIC_FILE
         if public.is_file() and public.read_bytes() != key.public_lines(self.log_id).encode():
@@ -107,7 +105,7 @@ class Check:
         wanted = {row[1] for row in self.made} | {memory.size for memory in self._memories()}
         grown, roots, expected = tree.GrowingTree(), {}, 0
         verifier = Verifier(self.key.xy) if self.key else None
-        rows = db.execute(
+        rows = db.iterate(
             "SELECT leaf.leaf, leaf.kind, entry, leaf.ep, leaf.seq, batch.hash, batch.bytes, statement.bytes FROM leaf"
             " LEFT JOIN batch ON leaf.kind = 1 AND batch.ep = leaf.ep AND batch.seq = leaf.seq"
             " LEFT JOIN statement ON statement.leaf = leaf.leaf ORDER BY leaf.leaf"

@@ -10,11 +10,12 @@ hold: what is damaged on this disk is never served.
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
-from host_tools.log import signer, tables, tree
+from host_tools.log import signer, tree
+from host_tools.log.database import opening
+from host_tools.log.database.seam import Database, DatabaseError
 from host_tools.log.keys import LogError, verifier_keys
 from host_tools.log.signer import Checkpoint
 from host_tools.log.tables import BATCH
@@ -22,7 +23,6 @@ from parkgate.errors import FormatError, IntegrityError
 from parkgate.log import checkpoint, receipt, statement
 from parkgate.log.tree import check_consistency, check_inclusion, leaf_hash
 
-DATABASE_FILE = "hub.sqlite"
 _ROW = "size, root, signature, note, signed_unix_ms"
 
 
@@ -39,10 +39,10 @@ class Leaf(NamedTuple):
 class Log:
     """One log. `log_id`, `origin`, `kid`, `key_xy` (64 bytes), `ed25519` (32 bytes), `verifier_keys` (C2SP)."""
 
-    def __init__(self, db: sqlite3.Connection, data_dir: Path):
+    def __init__(self, db: Database, data_dir: Path):
         """Raises LogError when the database has no log."""
         self._db = db
-        log_id = tables.about(db, "log_id") if has_tables(db) else None
+        log_id = db.about("log_id") if db.has_table("leaf") else None
         if log_id is None:
             raise LogError(f"the hub in {data_dir} has no log yet: start it once")
         self.log_id: bytes = log_id
@@ -54,24 +54,24 @@ class Log:
         self._hashes = tree.Hashes(db, tree.Tiles(signer.tiles_folder(data_dir, log_id)))
 
     @property
-    def db(self) -> sqlite3.Connection:
+    def db(self) -> Database:
         """What it is read from, for other questions to the same state."""
         return self._db
 
     @classmethod
     def open(cls, data_dir) -> Log:
         """Read-only, on a connection of its own: `close` it. Raises LogError."""
-        path = Path(data_dir) / DATABASE_FILE
-        if not path.is_file():
+        if not opening.is_there(data_dir):
             raise LogError(f"there is no hub in {data_dir}")
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        db = None
         try:
-            db.execute("PRAGMA busy_timeout = 10000")
+            db = opening.opened(data_dir, read_only=True)
             return cls(db, Path(data_dir))
         except BaseException as error:
-            db.close()
-            if isinstance(error, (sqlite3.Error, FormatError)):
-                raise LogError(f"cannot read the log in {path}: {error}") from None
+            if db is not None:
+                db.close()
+            if isinstance(error, (DatabaseError, FormatError)):
+                raise LogError(f"cannot read the log in {data_dir}: {error}") from None
             raise
 
     def close(self) -> None:
@@ -140,12 +140,15 @@ class Log:
     def find_batch(self, gateway: str, epoch: str, seq: int) -> Leaf:
         """The leaf of a batch. `gateway` is a name, or the first 8 or more digits of an id; `epoch` the first 8 or more
         digits of the epoch. Raises LogError when there is none, or more than one."""
-        rows = self._db.execute(
-            "SELECT leaf.* FROM leaf JOIN epoch USING (ep) JOIN gateway USING (gw) WHERE kind = 1 AND seq = ?"
-            " AND (name = ? OR length(?) >= 8 AND substr(lower(hex(kid)), 1, length(?)) = lower(?))"
-            " AND length(?) >= 8 AND substr(lower(hex(epoch.epoch)), 1, length(?)) = lower(?)",
-            (seq, gateway, gateway, gateway, gateway, epoch, epoch, epoch),
-        ).fetchall()
+        rows = [
+            leaf
+            for name, kid, chain, *leaf in self._db.execute(
+                "SELECT name, kid, epoch.epoch, leaf.* FROM leaf JOIN epoch USING (ep) JOIN gateway USING (gw)"
+                " WHERE kind = 1 AND seq = ?",
+                (seq,),
+            )
+            if (name == gateway or _begins(kid, gateway)) and _begins(chain, epoch)
+        ]
         if len(rows) != 1:
             raise LogError(f"{'several batches' if rows else 'no batch'} {seq} of {gateway!r} in epoch {epoch!r}")
         return Leaf(*rows[0])
@@ -248,5 +251,5 @@ class Log:
         return b"".join(b"\x00\x20" + leaf.entry for leaf in self.leaves(first, first + width - 1))
 
 
-def has_tables(db) -> bool:
-    return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'leaf'").fetchone() is not None
+def _begins(data: bytes, digits: str) -> bool:
+    return len(digits) >= 8 and data.hex().startswith(digits.lower())

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import time
 from hashlib import sha256
 from pathlib import Path
 
 from host_tools.base.keys import hub_key
 from host_tools.log import keys, signed, tables
+from host_tools.log.database.seam import Database
 from host_tools.log.keys import LogError, LogKey
 from host_tools.log.tables import BATCH, STATEMENT
 from parkgate.log import statement
@@ -29,7 +29,7 @@ from parkgate.wire import cbor, cose
 class Recorder:
     """Adds leaves to one log through one connection."""
 
-    def __init__(self, db: sqlite3.Connection, key: LogKey, log_id: bytes):
+    def __init__(self, db: Database, key: LogKey, log_id: bytes):
         self.db, self.key, self.log_id = db, key, log_id
         self.next = 0
 
@@ -58,21 +58,16 @@ class Recorder:
         return self.signed_bytes(STATEMENT, cose.sign1_join(protected, payload, signature))
 
 
-def folder_of(db: sqlite3.Connection) -> Path:
-    """The data folder that this connection's database is in."""
-    return Path(db.execute("PRAGMA database_list").fetchone()[2]).parent
-
-
-def open_recorder(db: sqlite3.Connection) -> Recorder:
+def open_recorder(db: Database) -> Recorder:
     """The recorder of the database's log; a log is begun where there is none yet. Raises LogError when the folder's
     key is missing or foreign."""
     tables.make(db)
-    data_dir = folder_of(db)
-    if tables.about(db, "log_id") is None:
-        with _transaction(db):
-            if tables.about(db, "log_id") is None:  # nobody was quicker
+    data_dir = db.folder
+    if db.about("log_id") is None:
+        with db.transaction():
+            if db.about("log_id") is None:  # nobody was quicker
                 _begin(db, data_dir, "first start", None)
-    log_id, kid = tables.about(db, "log_id"), tables.about(db, "log_kid")
+    log_id, kid = db.about("log_id"), db.about("log_kid")
     assert log_id is not None
     key = keys.read(data_dir)
     if key.kid != kid:
@@ -88,7 +83,7 @@ def open_recorder(db: sqlite3.Connection) -> Recorder:
     return recorder
 
 
-def check_not_set_back(db: sqlite3.Connection, last: signed.Signed) -> None:
+def check_not_set_back(db: Database, last: signed.Signed) -> None:
     """Raise LogError when the database has fewer leaves than were signed."""
     found = tables.size(db)
     if found < last.size:
@@ -99,27 +94,16 @@ def check_not_set_back(db: sqlite3.Connection, last: signed.Signed) -> None:
 
 
 @contextlib.contextmanager
-def recording(db: sqlite3.Connection, recorder: Recorder | None = None):
+def recording(db: Database, recorder: Recorder | None = None):
     """A transaction that changes what the log must say: `with recording(db) as recorder`."""
     recorder = recorder or open_recorder(db)
-    with _transaction(db):
+    with db.transaction():
         recorder.begin()
         yield recorder
 
 
 def now_unix_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-@contextlib.contextmanager
-def _transaction(db):
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
 
 
 def _begin(db, data_dir: Path, why: str, before) -> None:
@@ -147,7 +131,7 @@ def _begin(db, data_dir: Path, why: str, before) -> None:
         _enrolled(recorder)
     add_unlogged(recorder)
     for name, value in (("log_id", log_id), ("log_kid", key.kid)):
-        tables.set_about(db, name, value)
+        db.set_about(name, value)
     memory = signed.Memory(data_dir, log_id)
     memory.write(signed.Signed(0, bytes(32)))
 
@@ -192,11 +176,11 @@ def add_unlogged(recorder: Recorder) -> int:
     return len(rows)
 
 
-def renew(db: sqlite3.Connection, why: str) -> dict:
+def renew(db: Database, why: str) -> dict:
     """Begin a new log that names the old one. No hub may run on the folder. Returns {"before": …, "log": hex}."""
     tables.make(db)
-    data_dir = folder_of(db)
-    old = tables.about(db, "log_id")
+    data_dir = db.folder
+    old = db.about("log_id")
     before = None
     if old is not None:
         row = db.execute("SELECT size, root FROM checkpoint WHERE log_id = ? ORDER BY size DESC", (old,)).fetchone()
@@ -205,8 +189,8 @@ def renew(db: sqlite3.Connection, why: str) -> dict:
         known += [last] if last else []
         newest = max(known) if known else signed.Signed(0, bytes(32))
         before = [old, newest.size, newest.root]
-    with _transaction(db):
+    with db.transaction():
         _begin(db, data_dir, why, before)
-    log_id = tables.about(db, "log_id")
+    log_id = db.about("log_id")
     assert log_id is not None
     return {"log": log_id.hex(), "before": before and [before[0].hex(), before[1], before[2].hex()]}

@@ -9,13 +9,13 @@ more is stored or answered until an operator has decided: gateways keep what the
 from __future__ import annotations
 
 import os
-import sqlite3
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 from host_tools.base import files
 from host_tools.log import record, signed, tables, tree
+from host_tools.log.database.seam import Database
 from host_tools.log.keys import PUBLIC_FILE, LogError
 from parkgate.log import checkpoint, receipt
 
@@ -39,7 +39,7 @@ class Signer:
         self._recorder, self._db = recorder, recorder.db
         self.broken = False  # the rows contradict what was signed: nothing goes on
         self.log_id = recorder.log_id
-        data_dir = record.folder_of(self._db)
+        data_dir = self._db.folder
         self._memory = signed.Memory(data_dir, self.log_id)
         self._lock = self._memory.hold()
         try:
@@ -77,7 +77,7 @@ class Signer:
     def _write_anew(self):
         """All full tiles, from the leaves: one of them is damaged."""
         fresh = tree.GrowingTree()
-        for (entry,) in self._db.execute("SELECT entry FROM leaf WHERE leaf < ? ORDER BY leaf", (self.last.size,)):
+        for (entry,) in self._db.iterate("SELECT entry FROM leaf WHERE leaf < ? ORDER BY leaf", (self.last.size,)):
             for full in fresh.add(entry):
                 self.tiles.write(*full)
 
@@ -85,7 +85,7 @@ class Signer:
         """Take in the leaves that were committed since. Returns how many. Raises LogError when some have vanished."""
         before = self.tree.size
         expected = before
-        for leaf, entry in self._db.execute("SELECT leaf, entry FROM leaf WHERE leaf >= ? ORDER BY leaf", (before,)):
+        for leaf, entry in self._db.iterate("SELECT leaf, entry FROM leaf WHERE leaf >= ? ORDER BY leaf", (before,)):
             if leaf != expected:
                 self.broken = True
                 raise LogError(f"the database lacks leaf {expected}: restore it, or {signed.RENEW}")
@@ -98,7 +98,7 @@ class Signer:
 
     def sign(self, now_unix_ms: int) -> Checkpoint | None:
         """A checkpoint of all that is committed; None when that is what was signed last. Raises LogError, FileTrouble
-        or sqlite3.Error: then nothing new was signed, or the same is signed again next time."""
+        or DatabaseError: then nothing new was signed, or the same is signed again next time."""
         self.follow()
         while self._full:
             self.tiles.write(*self._full[0])
@@ -128,8 +128,7 @@ class Signer:
         text = checkpoint.text(self.log_id, size, root)
         note = checkpoint.note(self.log_id, size, root, key.note_lines(self.log_id, text))
         made = Checkpoint(size, root, signature, note, now_unix_ms)
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._db.transaction():
             before = self._db.execute(
                 "SELECT size, signed_unix_ms, keep FROM checkpoint WHERE log_id = ? ORDER BY size DESC LIMIT 1",
                 (self.log_id,),
@@ -137,17 +136,18 @@ class Signer:
             if before and not before[2] and before[1] // PRUNE_MS == now_unix_ms // PRUNE_MS:
                 self._db.execute("DELETE FROM checkpoint WHERE log_id = ? AND size = ?", (self.log_id, before[0]))
             put(self._db, self.log_id, made, 0)
-            self._db.execute("COMMIT")
-        finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
         return made
 
 
-def put(db: sqlite3.Connection, log_id: bytes, made: Checkpoint, keep: int) -> None:
+def put(db: Database, log_id: bytes, made: Checkpoint, keep: int) -> None:
     """Write a checkpoint's row, with its sum."""
     row = (log_id, made.size, made.root, made.signature, made.note, made.signed_unix_ms, keep)
-    db.execute("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, row_sum(row)))
+    db.execute(
+        "INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (log_id, size) DO UPDATE SET"
+        " root = excluded.root, signature = excluded.signature, note = excluded.note,"
+        " signed_unix_ms = excluded.signed_unix_ms, keep = excluded.keep, sum = excluded.sum",
+        (*row, row_sum(row)),
+    )
 
 
 def row_sum(row: tuple) -> bytes:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sqlite3
 import threading
 import time
 import urllib.error
@@ -23,6 +22,7 @@ from hashlib import sha256
 from urllib.parse import urlsplit
 
 from host_tools.log import record, tables
+from host_tools.log.database.seam import Database, DatabaseError
 from host_tools.log.keys import LogError
 from host_tools.log.log import Checkpoint
 from host_tools.log.signer import put
@@ -86,7 +86,7 @@ def check_url(url: str) -> str:
 
 
 def stamp(
-    db: sqlite3.Connection, recorder: record.Recorder, url: str, by: str | None,
+    db: Database, recorder: record.Recorder, url: str, by: str | None,
     ask: Callable[[str, bytes], bytes] = ask,
 ) -> dict:  # fmt: skip
     """Have the newest checkpoint stamped, append that, return the facts. Raises StampError, LogError."""
@@ -107,7 +107,7 @@ def stamp(
     with record.recording(db, recorder) as leaves:
         leaves.statement(statement.STAMPED, facts, by, record.now_unix_ms())
         put(db, recorder.log_id, made, 1)  # it stays: the stamp rests on it
-        tables.set_about(db, "stamped unix ms", record.now_unix_ms())
+        db.set_about("stamped unix ms", record.now_unix_ms())
     return facts
 
 
@@ -115,7 +115,7 @@ class Stamps:
     """One stamp a day while the hub runs. `open_db` gives a connection of its own; a fault is said once and tried again
     later."""
 
-    def __init__(self, open_db: Callable[[], sqlite3.Connection], url: str, every_ms: int = EVERY_MS):
+    def __init__(self, open_db: Callable[[], Database], url: str, every_ms: int = EVERY_MS):
         self._open_db, self._url, self._every_ms = open_db, check_url(url), every_ms
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hub-stamps", daemon=True)
@@ -138,24 +138,24 @@ class Stamps:
                     stamp(db, record.open_recorder(db), self._url, None)
                 log.info("a checkpoint was stamped by %s", self._url)
                 retry_s = RETRY_S_MIN
-            except (ParkgateError, LogError, sqlite3.Error) as error:
+            except (ParkgateError, LogError, DatabaseError) as error:
                 log.warning("no time stamp: %s; trying again in %.0f s", error, retry_s)
                 wait_s, retry_s = retry_s, min(2 * retry_s, RETRY_S_MAX)
 
 
-def is_due(db: sqlite3.Connection, every_ms: int = EVERY_MS) -> bool:
+def is_due(db: Database, every_ms: int = EVERY_MS) -> bool:
     """Whether the newest stamp is older than that, or there is none."""
-    row = db.execute("SELECT value FROM about WHERE name = 'stamped unix ms'").fetchone()
-    age_ms = None if row is None else time.time_ns() // 1_000_000 - int(row[0])
+    stamped_unix_ms = db.about("stamped unix ms")
+    age_ms = None if stamped_unix_ms is None else time.time_ns() // 1_000_000 - int(stamped_unix_ms)
     return age_ms is None or not 0 <= age_ms < every_ms
 
 
-def last_before(db: sqlite3.Connection, leaf: int) -> int | None:
+def last_before(db: Database, leaf: int) -> int | None:
     """The leaf of the newest stamp before this leaf."""
     return next((at for at, _ in _stamps(db, "leaf < ?", "DESC", leaf)), None)
 
 
-def first_over(db: sqlite3.Connection, log_id: bytes, leaf: int) -> int | None:
+def first_over(db: Database, log_id: bytes, leaf: int) -> int | None:
     """The leaf of the first stamp whose checkpoint covers this leaf."""
     for at, data in _stamps(db, "leaf > ?", "ASC", leaf):
         facts = statement.Statement(data).facts
@@ -167,11 +167,13 @@ def first_over(db: sqlite3.Connection, log_id: bytes, leaf: int) -> int | None:
 def _stamps(db, where: str, order: str, leaf: int):
     """(leaf, statement) of stamps; their kind stands in the first bytes of what is signed."""
     marked = b"\1\x67" + statement.STAMPED.encode()
-    rows = db.execute(
-        f"SELECT leaf, bytes FROM leaf JOIN statement USING (leaf) WHERE kind = ? AND {where}"
-        f" AND instr(bytes, ?) > 0 ORDER BY leaf {order} LIMIT 1000", (tables.STATEMENT, leaf, marked),
-    )  # fmt: skip
+    rows = db.iterate(
+        f"SELECT leaf, bytes FROM leaf JOIN statement USING (leaf) WHERE kind = ? AND {where} ORDER BY leaf {order}",
+        (tables.STATEMENT, leaf),
+    )
     for at, data in rows:
+        if marked not in data:
+            continue
         with contextlib.suppress(ParkgateError):
             if statement.Statement(data).kind == statement.STAMPED:
                 yield at, data

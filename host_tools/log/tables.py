@@ -4,7 +4,7 @@
 changed. Tiles, checkpoints and proofs follow from it.
 """
 
-import sqlite3
+from host_tools.log.database.seam import Database
 
 BATCH, BEAT, FORK, STATEMENT = 1, 2, 3, 4  # leaf.kind: where the signed bytes are
 
@@ -38,23 +38,14 @@ TABLES = (
 )
 
 
-def make(db: sqlite3.Connection) -> None:
+def make(db: Database) -> None:
     """Make the tables where they are missing."""
-    for statement in TABLES:
-        db.execute(statement)
+    if not db.has_table("checkpoint"):
+        for statement in TABLES:
+            db.make(statement)
 
 
-def about(db: sqlite3.Connection, name: str) -> bytes | None:
-    """A fact of the table `about`, None where it is not there."""
-    row = db.execute("SELECT value FROM about WHERE name = ?", (name,)).fetchone()
-    return row[0] if row else None
-
-
-def set_about(db: sqlite3.Connection, name: str, value) -> None:
-    db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (name, value))
-
-
-def size(db: sqlite3.Connection) -> int:
+def size(db: Database) -> int:
     """How many leaves are in the database."""
     row = db.execute("SELECT max(leaf) FROM leaf").fetchone()
     return 0 if row[0] is None else row[0] + 1

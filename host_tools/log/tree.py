@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 from collections import OrderedDict
 from hashlib import sha256
 from pathlib import Path
 
 from host_tools.base import files
+from host_tools.log.database.seam import Database
 from host_tools.log.keys import LogError
 from parkgate.log.tree import leaf_hash, node_hash
 
@@ -123,7 +123,7 @@ class Tiles:
 class Hashes:
     """The hash of any part of the tree over the leaves in `db`, by way of tiles."""
 
-    def __init__(self, db: sqlite3.Connection, tiles: Tiles | None):
+    def __init__(self, db: Database, tiles: Tiles | None):
         """Without `tiles` everything is computed from the leaves."""
         self._db = db
         self._tiles = tiles
@@ -220,7 +220,7 @@ class Hashes:
         return found
 
 
-def load(db: sqlite3.Connection, tiles: Tiles | None, size: int) -> GrowingTree:
+def load(db: Database, tiles: Tiles | None, size: int) -> GrowingTree:
     """The tree over the first `size` leaves. Raises LogError when leaves are missing."""
     tree, hashes = GrowingTree(), Hashes(db, tiles)
     level = 0
@@ -230,7 +230,7 @@ def load(db: sqlite3.Connection, tiles: Tiles | None, size: int) -> GrowingTree:
         span = 8 * (each + 1)
         for number in range(tree.size >> span, size >> span):
             tree.add_full_tile(each, hashes.tile(each, number))
-    for (entry,) in db.execute("SELECT entry FROM leaf WHERE leaf >= ? AND leaf < ? ORDER BY leaf", (tree.size, size)):
+    for (entry,) in db.iterate("SELECT entry FROM leaf WHERE leaf >= ? AND leaf < ? ORDER BY leaf", (tree.size, size)):
         tree.add(entry)
     if tree.size != size:
         raise LogError(f"the database has {tree.size} of {size} leaves: restore it")

@@ -11,6 +11,7 @@ from pathlib import Path
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+import postgres_server
 from batches import START_MS, FakeGateway
 from host_tools.broker.broker import Broker, mosquitto_program, nats_program
 from host_tools.hub.reading import readings, window
@@ -19,6 +20,7 @@ from host_tools.hub.receiving.verify import verify
 from host_tools.hub.service import Hub
 from host_tools.hub.stores.store import DATABASE_FILE, connect
 from host_tools.hub.verbs.enrol import enrol
+from host_tools.log.database import opening
 from hub_rig import Rig
 
 ROWS, CHANNELS, GROUP = 240, 6, 128
@@ -53,6 +55,7 @@ def figures(size: int = 1) -> list[dict]:
         found += _stages(rig, gateway, sealed)
         found += _questions(rig, gateway, count)
         rig.store.close()
+    found += _stores(sealed, wandering(FakeGateway(1, SCHEMA), count * 2, rows=10))
     for kind, program in (("nats", nats_program()), ("mosquitto", mosquitto_program())):
         if program:
             found.append(_figure(f"hub: gateway to receipt over {kind}", _through(kind, sealed), "batches/s"))
@@ -105,6 +108,34 @@ def _stages(rig, gateway, sealed):
         _figure("hub: verify and decode in groups", _rate(count, together), "batches/s/core", "one by one", single),
         _figure("hub: verify, decode, commit, make the receipt", _rate(count, take), "batches/s/core"),
     ]
+
+
+def _stores(sealed, short):
+    """The same batches into a file and into a PostgreSQL server, by wall time: the server is another process. Both wait
+    for the disk at each commit, of GROUP batches."""
+    rates = {}
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(postgres_server.server()) if postgres_server.programs() else None
+        for store in ("file", "PostgreSQL") if server else ("file",):
+            for rows, batches in ((ROWS, sealed), (10, short)):
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                if store == "PostgreSQL":
+                    opening.choose(folder, server.new())
+                rig, gateway = Rig(folder), FakeGateway(1, SCHEMA)
+                rig.enrol(gateway)
+                began = time.perf_counter()
+                for first in range(0, len(batches), GROUP):
+                    rig.take(*[(gateway.batch_topic(), data) for data in batches[first : first + GROUP]])
+                rates[store, rows] = len(batches) / (time.perf_counter() - began)
+                assert rig.rows("SELECT count(*) FROM batch") == [(len(batches),)]
+                rig.store.close()
+    return [
+        _figure(
+            f"hub: verify, decode, commit into {store}, {rows} rows a batch", rate, "batches/s",
+            *(("file", rates["file", rows]) if store != "file" else ()),
+        )
+        for (store, rows), rate in rates.items()
+    ]  # fmt: skip
 
 
 def _questions(rig, gateway, count):

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import hub_rig
+import postgres_server
 from batches import FakeGateway
 from host_tools.base.unix_port import ForkServer
 from hub_rig import Rig
@@ -85,6 +87,33 @@ def reference(tmp_path_factory):
         else:
             (folder / packed.stem).write_bytes(lzma.decompress(packed.read_bytes()))
     return folder
+
+
+# Modules whose tests run on both stores. What is about SQLite's file itself is marked `sqlite`.
+ON_BOTH_STORES = {
+    "test_bills", "test_export", "test_hub_evidence", "test_hub_intake", "test_hub_isolation", "test_hub_sums",
+    "test_lots_index", "test_places",
+}  # fmt: skip
+
+
+def pytest_generate_tests(metafunc):
+    name = metafunc.module.__name__.rpartition(".")[2]
+    if name in ON_BOTH_STORES and metafunc.definition.get_closest_marker("sqlite") is None:
+        metafunc.parametrize("store", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """Give a PostgreSQL server."""
+    with postgres_server.server() as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def store(request, monkeypatch):
+    """Where new hubs keep their data in this test."""
+    if getattr(request, "param", "sqlite") == "postgresql":
+        monkeypatch.setattr(hub_rig, "new_server_database", request.getfixturevalue("postgresql").new)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import serial
 
 from host_tools import cli
 from host_tools.base import output
+from host_tools.log.database.sqlite import Sqlite
 
 EVERY = bool(os.environ.get("PARKGATE_FUZZ_SIZE"))  # make fuzz: every call of all verbs
 FEW = 3
@@ -153,7 +154,7 @@ def _patched(calls, port):
             calls("open")
         return _File(plain_open(file, *args, **named), calls)
 
-    class Connection(sqlite3.Connection):
+    class Connection(Sqlite):
         def execute(self, *args):
             calls("database")
             return super().execute(*args)

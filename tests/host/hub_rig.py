@@ -2,16 +2,21 @@
 
 import contextlib
 import json
+from collections.abc import Callable
 
 from host_tools.base.keys import hub_key
 from host_tools.hub.receiving.intake import Intake, Message, Outcome
 from host_tools.hub.stores.store import Store, connect
 from host_tools.hub.verbs.enrol import enrol
 from host_tools.hub.web.summary import gateway_summary
+from host_tools.log.database import opening
 from host_tools.log.record import open_recorder
 
 NOW_MS = 1_800_000_000_000
 MINUTE, HOUR_MS = 60_000, 3_600_000
+
+
+new_server_database: Callable[[], str] | None = None  # where the fixture `store` wants new hubs; None: in a file
 
 
 class Rig:
@@ -19,6 +24,8 @@ class Rig:
 
     def __init__(self, data_dir):
         self.data_dir = data_dir
+        if new_server_database is not None and not opening.is_there(data_dir):
+            opening.choose(data_dir, new_server_database())
         self.key = hub_key(data_dir)
         self.now_unix_ms = NOW_MS
         self.open()

@@ -291,7 +291,7 @@ def test_a_reading_belongs_to_the_place_where_it_was_read(rig, gateway):
     rig.enrol(gateway)
     tables = {2: [sample(n) for n in range(8)] + [(4711, 3, [1, 1], None)]}
     rig.batches(gateway, gateway.batch(tables=tables))
-    with contextlib.closing(connect(rig.data_dir)) as db, db:
+    with contextlib.closing(connect(rig.data_dir)) as db:
         first = places.find(db, "gateway 0")
         places.add(db, "hall 2", "test")
         second = places.find(db, "hall 2")

@@ -61,6 +61,7 @@ def test_a_new_chain_is_an_alarm_and_the_old_one_still_owes(rig, gateway):
         rig.restart()
 
 
+@pytest.mark.sqlite
 def test_a_row_explains_no_hole(rig, gateway):
     batches = [gateway.batch(rows=2) for _ in range(4)]
     rig.batches(gateway, *batches[:2], batches[3])
@@ -72,6 +73,7 @@ def test_a_row_explains_no_hole(rig, gateway):
     assert rig.summary(gateway)["unexplained_batches"] == 1
 
 
+@pytest.mark.sqlite
 def test_a_signed_gap_explains_it(rig, gateway):
     batches = [gateway.batch(rows=2) for _ in range(3)]
     telling = gateway.batch(rows=2, events=[[5, 2, 2, 8, 0, []]])
@@ -102,6 +104,7 @@ def test_the_history_of_a_key(rig):
 
 
 @pytest.mark.parametrize("older", [1, 2])
+@pytest.mark.sqlite
 def test_an_older_database_comes_along(rig, gateway, older):
     rig.batches(gateway, gateway.batch(rows=2))
     rig.beat(gateway)
@@ -119,6 +122,7 @@ def test_an_older_database_comes_along(rig, gateway, older):
     assert rig.rows("SELECT seq FROM beats") == [(1,)]
 
 
+@pytest.mark.sqlite
 def test_a_damaged_batch_is_named_and_the_rest_goes_out(rig, gateway, capsys):
     rig.batches(gateway, *[gateway.batch(rows=2) for _ in range(3)])
     whole_code, everything = exported(rig)

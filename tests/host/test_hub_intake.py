@@ -57,6 +57,7 @@ def test_a_duplicate_within_one_group(rig, gateway):
 
 @settings(max_examples=12)
 @given(order=st.permutations(range(7)), again=st.lists(st.integers(0, 6), max_size=5), cut=st.integers(1, 7))
+@pytest.mark.sqlite
 def test_any_order_with_any_repeats_gives_the_same_database(tmp_path_factory, order, again, cut):
     gateway = FakeGateway(1)
     sealed = [gateway.batch(rows=3) for _ in range(7)]
@@ -183,6 +184,7 @@ def test_counters_that_disagree_raise_an_alarm_but_lose_nothing(rig, gateway):
     assert [alarm["kind"] for alarm in rig.summary(gateway)["alarms"]] == ["counters"]
 
 
+@pytest.mark.sqlite
 def test_a_hub_set_back_notices_and_records_the_lost_range(rig, gateway, tmp_path, caplog):
     rig.batches(gateway, gateway.batch(), gateway.batch())
     yesterday = sqlite3.connect(tmp_path / "yesterday.sqlite")

@@ -208,7 +208,7 @@ def test_any_order_of_arrival_gives_the_same_sums(tmp_path_factory):
         while Book(rig.store.db).catch_up(30):
             pass
         rig.store.db.execute("COMMIT")
-        rig.store.db.execute("UPDATE batch SET bytes = x'00'")  # from now on, what is kept must do
+        rig.store.db.execute("UPDATE batch SET bytes = ?", (b"\0",))  # from now on, what is kept must do
         assert everything(Book(rig.store.db), until_ms) == wanted, seed
         rig.store.close()
     reference.store.close()

@@ -45,6 +45,9 @@ HOST_ROOMS = (
     "broker",
     "base",
 )
+# SQL's dialects stand behind one seam: only these may name a database. A backup is a copy of SQLite's file.
+DATABASES = {"sqlite3", "psycopg"}
+BEHIND_THE_SEAM = ("host_tools/log/database/", "host_tools/hub/stores/backup.py")
 
 PURE = {"struct", "hashlib", "binascii", "collections", "array"}
 # What firmware outside hal may take from MicroPython: nothing that reads a clock, a pin, a file or a socket.
@@ -159,6 +162,8 @@ def _allowed(file: File, name: str, names: dict[str, str]) -> bool:
     if file.room == "host_tools":
         # A name that Python itself has (a board may have a tty.py) is Python's here.
         forbidden = names.keys() - {"parkgate"} - sys.stdlib_module_names | {"firmware", "boards", "tests"}
+        if not file.path.as_posix().startswith(BEHIND_THE_SEAM):
+            forbidden |= DATABASES
         return first not in forbidden
     if file.room == "tests":
         return True
@@ -336,6 +341,8 @@ def test_a_tree_as_it_should_be_passes(tmp_path):
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from host_tools.hub.stores.kept import Kept\n",
             "circle: ",
         ),
+        ("host_tools/hub/stores/store.py", "def f():\n    import sqlite3\n", "host_tools must not import sqlite3"),
+        ("host_tools/log/log.py", "import psycopg.rows\n", "host_tools must not import psycopg.rows"),
         (
             "host_tools/hub/stores/store.py",
             "from boards.unix import board\n",

@@ -120,6 +120,7 @@ def check_recalls(db, seed):
                 assert row["where"] == sorted({f"{job.chain.gateway}/{floor.station(job)}" for job in jobs})
 
 
+@pytest.mark.sqlite
 def test_a_database_of_the_format_before_gets_its_index(tmp_path):
     with contextlib.closing(connect(tmp_path)) as db:
         db.execute("INSERT INTO gateway VALUES (1, ?, ?, 'hall', 1, NULL)", (bytes(32), b""))

@@ -303,6 +303,7 @@ def test_the_energy_of_a_place_goes_on_over_an_exchange(rig, capsys):
 # Hubs that are older.
 
 
+@pytest.mark.sqlite
 def test_an_older_hub_gets_places(rig, gateway):
     rig.batches(gateway, gateway.batch())
     rig.store.close()

@@ -1,7 +1,6 @@
 """Time stamps of checkpoints: when batches were signed, by somebody outside."""
 
 import shutil
-import sqlite3
 import subprocess
 import threading
 from hashlib import sha256
@@ -14,6 +13,7 @@ from archives import HubKey, load_audit
 from crooked_log import with_stamps
 from crooked_stamps import END_MS, MIDDLE_MS, crooked, honest
 from host_tools import cli
+from host_tools.hub.stores.store import connect
 from host_tools.log import keys, stamps
 from host_tools.log.signer import Signer
 from stamp_authority import KEYS, MUTATIONS, Authority, mutated
@@ -225,7 +225,7 @@ def test_the_hub_waits_for_no_authority(rig, gateway):
         return Authority().stamp(digest, MIDDLE_MS)
 
     sign(rig)
-    db = sqlite3.connect(rig.data_dir / "hub.sqlite", isolation_level=None, check_same_thread=False)
+    db = connect(rig.data_dir)
     from host_tools.log.record import open_recorder
 
     recorder = open_recorder(db)

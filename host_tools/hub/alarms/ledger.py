@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from host_tools.hub.alarms.causes import FINDINGS, KINDS, URGENT, Cause
 from host_tools.hub.alarms.rules import CLOSED, OPENED, Alarm
 from host_tools.log import record
+from host_tools.log.database.seam import Database
 from parkgate.errors import SettingsError
 from parkgate.log import statement
 
@@ -30,21 +30,16 @@ _FIELDS = (
 
 
 @contextlib.contextmanager
-def writing(db: sqlite3.Connection) -> Iterator[None]:
+def writing(db: Database) -> Iterator[None]:
     """One transaction."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with db.transaction():
         yield
-        db.execute("COMMIT")
-    finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
 
 
 # What the watching thread reads and writes.
 
 
-def open_alarms(db: sqlite3.Connection) -> list[Alarm]:
+def open_alarms(db: Database) -> list[Alarm]:
     """Alarms that are not over, the oldest first."""
     rows = db.execute(f"SELECT {_FIELDS} FROM raised WHERE closed_unix_ms IS NULL ORDER BY id").fetchall()
     return [_alarm(row) for row in rows]
@@ -63,20 +58,20 @@ def _alarm(row) -> Alarm:
     return alarm
 
 
-def marks(db: sqlite3.Connection) -> dict[str, int]:
+def marks(db: Database) -> dict[str, int]:
     """Key → mark at which the cause was acknowledged."""
     row = db.execute("SELECT value FROM about WHERE name = 'alarm marks'").fetchone()
     return json.loads(row[0]) if row else {}
 
 
-def put_about(db: sqlite3.Connection, name: str, value: str) -> None:
+def put_about(db: Database, name: str, value: str) -> None:
     db.execute(
         "INSERT INTO about (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         (name, value),
     )
 
 
-def write(db: sqlite3.Connection, changes: Sequence[tuple[str, Alarm]], now_ms: int) -> None:
+def write(db: Database, changes: Sequence[tuple[str, Alarm]], now_ms: int) -> None:
     """In the open transaction: what `rules.step` changed. Numbers new alarms. What a person wrote meanwhile stays."""
     for what, alarm in changes:
         kept = {
@@ -123,7 +118,7 @@ class Message(NamedTuple):
     tries: int
 
 
-def add_message(db: sqlite3.Connection, alarm: int, event: str, address: str, due_ms: int) -> None:
+def add_message(db: Database, alarm: int, event: str, address: str, due_ms: int) -> None:
     """In the open transaction. The end of an alarm that nobody was told of is not told either."""
     if event == CLOSED:
         question = "DELETE FROM alarm_message WHERE alarm = ? AND address = ? AND event = ? AND tries = 0"
@@ -135,7 +130,7 @@ def add_message(db: sqlite3.Connection, alarm: int, event: str, address: str, du
     )
 
 
-def due_messages(db: sqlite3.Connection, now_ms: int, limit: int) -> list[Message]:
+def due_messages(db: Database, now_ms: int, limit: int) -> list[Message]:
     question = (
         "SELECT id, alarm, event, address, due_unix_ms, tries FROM alarm_message WHERE due_unix_ms <= ?"
         " ORDER BY id LIMIT ?"
@@ -143,11 +138,11 @@ def due_messages(db: sqlite3.Connection, now_ms: int, limit: int) -> list[Messag
     return [Message(*row) for row in db.execute(question, (now_ms, limit)).fetchall()]
 
 
-def sent(db: sqlite3.Connection, messages: Iterable[Message]) -> None:
+def sent(db: Database, messages: Iterable[Message]) -> None:
     db.executemany("DELETE FROM alarm_message WHERE id = ?", [(message.id,) for message in messages])
 
 
-def put_off(db: sqlite3.Connection, messages: Iterable[Message], due_ms: int) -> None:
+def put_off(db: Database, messages: Iterable[Message], due_ms: int) -> None:
     question = "UPDATE alarm_message SET tries = tries + 1, due_unix_ms = ? WHERE id = ?"
     db.executemany(question, [(due_ms, message.id) for message in messages])
 
@@ -155,7 +150,7 @@ def put_off(db: sqlite3.Connection, messages: Iterable[Message], due_ms: int) ->
 # What people see and do.
 
 
-def listed(db: sqlite3.Connection, ended: bool = False, limit: int = SHOWN) -> list[dict]:
+def listed(db: Database, ended: bool = False, limit: int = SHOWN) -> list[dict]:
     """Alarms as JSON: those that are open, urgent and unacknowledged ones first; with `ended` those that are over, the
     newest first."""
     which = "NOT NULL ORDER BY closed_unix_ms DESC, id DESC" if ended else "NULL ORDER BY id"
@@ -166,7 +161,7 @@ def listed(db: sqlite3.Connection, ended: bool = False, limit: int = SHOWN) -> l
     return found
 
 
-def one(db: sqlite3.Connection, number: int) -> dict:
+def one(db: Database, number: int) -> dict:
     """One alarm as JSON. Raises SettingsError."""
     return document(_row(db, number))
 
@@ -200,7 +195,7 @@ def document(row) -> dict:
     }
 
 
-def acknowledge(db: sqlite3.Connection, number: int, by: str, word: str, now_ms: int) -> dict:
+def acknowledge(db: Database, number: int, by: str, word: str, now_ms: int) -> dict:
     """A person has seen this alarm: by whom and in which words, as a signed statement of the log. An alarm of something
     that does not return (a fork, lost readings) ends with it. Returns the alarm. Raises SettingsError."""
     by, word = check_text("the name", by, NAME_LENGTH_MAX), check_text("the word", word, WORD_LENGTH_MAX)

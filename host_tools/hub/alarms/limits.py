@@ -8,7 +8,6 @@ last RECENT_MS was. Values are exact decimals in the channel's unit.
 from __future__ import annotations
 
 import json
-import sqlite3
 from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from host_tools.hub.alarms.causes import Breach
 from host_tools.hub.alarms.ledger import put_about
 from host_tools.hub.stores.gateways import find
 from host_tools.log import record
+from host_tools.log.database.seam import Database
 from parkgate.errors import SettingsError
 from parkgate.log import statement
 from parkgate.reading import RELATIVE_ONLY, has_value
@@ -40,7 +40,7 @@ class Limit(NamedTuple):
     minutes: int
 
 
-def load(db: sqlite3.Connection) -> list[Limit]:
+def load(db: Database) -> list[Limit]:
     """All limits, in the order of their numbers. Raises SettingsError when what is stored cannot be read."""
     row = db.execute("SELECT value FROM about WHERE name = ?", (NAME,)).fetchone()
     try:
@@ -50,7 +50,7 @@ def load(db: sqlite3.Connection) -> list[Limit]:
 
 
 def add(
-    db: sqlite3.Connection, channel: tuple[str, str, str], above: str | None, below: str | None, minutes: int, by: str
+    db: Database, channel: tuple[str, str, str], above: str | None, below: str | None, minutes: int, by: str
 ) -> Limit:
     """Set a limit on a channel (name or id of the gateway, instrument, quantity). Raises SettingsError."""
     gateway, instrument, quantity = channel
@@ -77,7 +77,7 @@ def add(
     return limit
 
 
-def remove(db: sqlite3.Connection, number: int, by: str) -> Limit:
+def remove(db: Database, number: int, by: str) -> Limit:
     """Take a limit away. Raises SettingsError."""
     with record.recording(db) as leaves:
         limits = load(db)
@@ -106,7 +106,7 @@ def _decimal(option: str, text: str | None) -> str | None:
     return format(value, "f")
 
 
-def breaches(db: sqlite3.Connection, now_ms: int) -> list[Breach]:
+def breaches(db: Database, now_ms: int) -> list[Breach]:
     """The limits that are left at this moment. Raises SettingsError."""
     found = []
     for limit in load(db):

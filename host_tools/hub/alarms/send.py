@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from host_tools.base.output import plain
 from host_tools.hub.alarms import addresses, ledger
 from host_tools.hub.alarms.addresses import Address
 from host_tools.hub.alarms.rules import CLOSED
+from host_tools.log.database.seam import Database, DatabaseError
 from parkgate.errors import ParkgateError, SettingsError
 
 log = logging.getLogger("parkgate.hub")
@@ -121,9 +121,7 @@ def _line(event: str, alarm: dict, tz: ZoneInfo) -> str:
 class Sender:
     """The thread that sends. `open_db` gives a connection of its own; `publish` sends by MQTT."""
 
-    def __init__(
-        self, open_db: Callable[[], sqlite3.Connection], data_dir, publish: Publish, tz: Callable[[], ZoneInfo]
-    ):
+    def __init__(self, open_db: Callable[[], Database], data_dir, publish: Publish, tz: Callable[[], ZoneInfo]):
         self._open_db, self._data_dir, self._publish, self._tz = open_db, data_dir, publish, tz
         self.failing: dict[str, int] = {}  # address → since when nothing arrives there
         self.given_up = 0
@@ -158,12 +156,12 @@ class Sender:
             try:
                 with contextlib.closing(self._open_db()) as db:
                     self.turn(db, time.time_ns() // 1_000_000)
-            except (ParkgateError, sqlite3.Error) as error:
+            except (ParkgateError, DatabaseError) as error:
                 log.warning("messages about alarms wait: %s", error)
             except Exception:
                 log.exception("the sender of alarms failed; it goes on")
 
-    def turn(self, db: sqlite3.Connection, now_ms: int) -> None:
+    def turn(self, db: Database, now_ms: int) -> None:
         """Send what is due at this moment."""
         due: dict[str, list[ledger.Message]] = {}
         for message in ledger.due_messages(db, now_ms, DUE_MAX):

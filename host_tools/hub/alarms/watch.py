@@ -9,7 +9,6 @@ import contextlib
 import json
 import logging
 import os
-import sqlite3
 import statistics
 import threading
 import time
@@ -27,6 +26,7 @@ from host_tools.hub.alarms.ledger import CHANGED_EVERY_MS
 from host_tools.hub.alarms.rules import CHANGED, OPENED, Alarm
 from host_tools.hub.alarms.send import Sender
 from host_tools.hub.reading.readings import plain_event
+from host_tools.log.database.seam import Database, DatabaseError
 from parkgate import events
 from parkgate.errors import ParkgateError
 
@@ -60,7 +60,7 @@ class Sources(NamedTuple):
 class Watch:
     """`open_db` gives a connection for the calling thread."""
 
-    def __init__(self, data_dir, sources: Sources, open_db: Callable[[], sqlite3.Connection]):
+    def __init__(self, data_dir, sources: Sources, open_db: Callable[[], Database]):
         self._data_dir, self._sources, self._open_db = Path(data_dir), sources, open_db
         self.sender = Sender(open_db, data_dir, sources.publish, sources.zone)
         self.looks = 0
@@ -90,12 +90,12 @@ class Watch:
                     while not self._stopping.is_set():
                         self.look(db, time.time_ns() // 1_000_000, time.monotonic())
                         self._stopping.wait(LOOK_S)
-            except (ParkgateError, sqlite3.Error) as error:
+            except (ParkgateError, DatabaseError) as error:
                 log.error("cannot look for alarms: %s", error)
             except Exception:
                 log.exception("looking for alarms failed; it goes on")
 
-    def look(self, db: sqlite3.Connection, now_ms: int, mono_s: float) -> list[tuple[str, Alarm]]:
+    def look(self, db: Database, now_ms: int, mono_s: float) -> list[tuple[str, Alarm]]:
         """One look. Returns what changed."""
         self.looks += 1
         known = self.sender.addresses()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timezone
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from zoneinfo import ZoneInfo
 from host_tools.hub.export import csv_text, rows, senml, time_tables
 from host_tools.hub.export.rows import Choice, Tally
 from host_tools.hub.park import zone
+from host_tools.log.database.seam import Database
 from parkgate.errors import SettingsError
 
 FORMATS = ("senml-json", "senml-cbor", "csv", *time_tables.FORMATS)
@@ -41,7 +41,7 @@ class Question(NamedTuple):
 
 
 def ask(
-    db: sqlite3.Connection, words: Mapping[str, str | None], names: Mapping[str, Sequence[str]], flags: Sequence[str]
+    db: Database, words: Mapping[str, str | None], names: Mapping[str, Sequence[str]], flags: Sequence[str]
 ) -> Question:
     """The question that a person put: `words` has format, from, to, day, month, zone (those that were given), `names`
     gateway, instrument, quantity, place; `flags` some of undated, excel, decimal-comma. Raises SettingsError."""
@@ -71,7 +71,7 @@ def ask(
     return Question(form, choice, tz, "excel" in flags, "decimal-comma" in flags)
 
 
-def answer(db: sqlite3.Connection, question: Question, tally: Tally) -> Iterator[bytes]:
+def answer(db: Database, question: Question, tally: Tally) -> Iterator[bytes]:
     """The export in pieces of some tens of kilobytes. What was written and what was left out is counted in `tally`."""
     choice = question.choice
     style = csv_text.Style(question.zone, question.decimal_comma) if question.excel else None
@@ -83,11 +83,10 @@ def answer(db: sqlite3.Connection, question: Question, tally: Tally) -> Iterator
     return senml.answer(question.form, parts, tally)
 
 
-def park_zone(db: sqlite3.Connection, name: str | None = None) -> ZoneInfo:
+def park_zone(db: Database, name: str | None = None) -> ZoneInfo:
     """The zone of this name, else the park's (`parkgate hub --zone`), else this computer's. Raises SettingsError."""
     if name is None:
-        row = db.execute("SELECT value FROM about WHERE name = 'setting zone'").fetchone()
-        return zone.zone(row[0] if row else zone.local_zone_name())
+        return zone.zone(db.about("setting zone") or zone.local_zone_name())
     return zone.zone(name)
 
 

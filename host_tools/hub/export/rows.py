@@ -7,7 +7,6 @@ group of batches.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ from host_tools.hub.stores.damaged import NOT_THE_STORED_BYTES, Damaged
 from host_tools.hub.stores.gateways import find
 from host_tools.hub.stores.kept import whole
 from host_tools.hub.stores.schema import DECODED
+from host_tools.log.database.seam import Cursor, Database
 from parkgate.reading import RELATIVE_ONLY
 from parkgate.wire.batch import decode_schema
 
@@ -98,7 +98,7 @@ class _Stored(NamedTuple):
 
 
 def gateways(
-    db: sqlite3.Connection, names: Sequence[str] = (), at_places: Sequence[str] = ()
+    db: Database, names: Sequence[str] = (), at_places: Sequence[str] = ()
 ) -> tuple[tuple[Gateway, ...], frozenset[bytes]]:
     """(those that are named, each once, else all, by name; ids of the places). With `at_places` only those that ever
     stood at one of these, in the order of time. Raises SettingsError."""
@@ -112,7 +112,7 @@ def gateways(
     return tuple(by_gw[gw] for gw in stood if gw in by_gw), frozenset(place.id for place in wanted)
 
 
-def count_undated(db: sqlite3.Connection, choice: Choice) -> int:
+def count_undated(db: Database, choice: Choice) -> int:
     """How many readings of the wanted channels have no date."""
     found = 0
     for gateway in choice.gateways:
@@ -123,7 +123,7 @@ def count_undated(db: sqlite3.Connection, choice: Choice) -> int:
     return found
 
 
-def read(db: sqlite3.Connection, choice: Choice, tally: Tally) -> Iterator[Rows]:
+def read(db: Database, choice: Choice, tally: Tally) -> Iterator[Rows]:
     """The wanted readings of each gateway, in the order of its chains. A batch whose bytes are not those that were
     stored has no readings: it is noted in `tally.damaged`."""
     for gateway in choice.gateways:
@@ -176,7 +176,7 @@ def _of_table(choice, gateway, epoch, seq, table: Columns, schema, stays: Stays)
 class Stays:
     """Where a gateway stood when: readings belong to the place of their time (`stores.places`)."""
 
-    def __init__(self, db: sqlite3.Connection, gateway: Gateway, choice: Choice):
+    def __init__(self, db: Database, gateway: Gateway, choice: Choice):
         self._stays = db.execute(
             f"SELECT from_ms, coalesce(to_ms, {_FOR_EVER}), place.id, place.name FROM place_stay JOIN place USING (pl)"
             " WHERE gw = ? ORDER BY from_ms",
@@ -264,7 +264,7 @@ def _batches(db, choice: Choice, gateway: Gateway, ep: int) -> Iterator[_Stored]
     """The batches of a chain that can hold what is wanted, in its order."""
     index = seqs(db, choice, gateway, ep)
     if index is None:
-        for row in db.execute(f"{_COLUMNS} ORDER BY seq", (ep,)):
+        for row in db.iterate(f"{_COLUMNS} ORDER BY seq", (ep,)):
             yield _Stored(*row)
         return
     while found := index.fetchmany(GROUP):
@@ -273,27 +273,27 @@ def _batches(db, choice: Choice, gateway: Gateway, ep: int) -> Iterator[_Stored]
             yield _Stored(*row)
 
 
-def seqs(db: sqlite3.Connection, choice: Choice, gateway: Gateway, ep: int) -> sqlite3.Cursor | None:
+def seqs(db: Database, choice: Choice, gateway: Gateway, ep: int) -> Cursor | None:
     """The seqs of a chain's batches that can hold what is wanted, in order, from the index; None: all of them can. The
     database sorts them: memory does not grow with their number."""
     series = db.execute(
         "SELECT series, instrument, quantity, undated, span_ms FROM series WHERE gw = ?", (gateway.gw,)
     ).fetchall()
     wanted = [row for row in series if _is_wanted(choice, row[1], row[2])]
-    part = f"series IN ({','.join(str(row[0]) for row in wanted)})"  # our own integers
+    part = f"series IN ({','.join(str(row[0]) for row in wanted) or 'NULL'})"  # our own integers
     if choice.undated:
         whole_blocks = "SELECT {} FROM block WHERE " + part + " AND last_ms = -1"
         counted = db.execute(whole_blocks.format("coalesce(sum(readings), 0)")).fetchone()[0]
         if counted != sum(row[3] for row in wanted):
             return None  # some stand in a batch among dated ones
-        return db.execute(whole_blocks.format("DISTINCT seq") + " AND ep = ? ORDER BY seq", (ep,))
+        return db.iterate(whole_blocks.format("DISTINCT seq") + " AND ep = ? ORDER BY seq", (ep,))
     if not choice.has_span():
-        return db.execute(f"SELECT DISTINCT seq FROM block WHERE {part} AND ep = ? ORDER BY seq", (ep,)) if (
+        return db.iterate(f"SELECT DISTINCT seq FROM block WHERE {part} AND ep = ? ORDER BY seq", (ep,)) if (
             len(wanted) < len(series)
         ) else None  # fmt: skip
     low, high = choice.span()
     reach_ms = max((row[4] for row in wanted), default=0)  # a block begins at most so long before its own end
-    return db.execute(
+    return db.iterate(
         f"SELECT DISTINCT seq FROM block WHERE {part} AND last_ms BETWEEN ? AND ? AND first_ms < ? AND ep = ?"
         " ORDER BY seq",
         (low, min(high + reach_ms, (1 << 63) - 1), high, ep),

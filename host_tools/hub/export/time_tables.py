@@ -4,12 +4,12 @@ the gateways signed of themselves. All are CSV."""
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
 
 from host_tools.hub.export import csv_text
 from host_tools.hub.export.rows import Choice, Gateway, Tally, seqs
 from host_tools.hub.reading import availability, readings
+from host_tools.log.database.seam import Database
 from parkgate import events
 
 FORMATS = ("availability", "outages", "events")
@@ -23,7 +23,7 @@ _HEADERS = {
 
 
 def answer(
-    form: str, db: sqlite3.Connection, choice: Choice, tally: Tally, style: csv_text.Style | None = None
+    form: str, db: Database, choice: Choice, tally: Tally, style: csv_text.Style | None = None
 ) -> Iterator[bytes]:
     """One of FORMATS. In `outages` a time in which the gateway did not run has no instrument. `events` has those of the
     batches whose readings reach into the span, and of batches without dated readings those received in it."""
@@ -82,7 +82,7 @@ def _stored_events(db, gateway, choice, ep):
     )
     index = seqs(db, choice, gateway, ep) if choice.has_span() else None
     if index is None:
-        return db.execute(question.format(""), (ep,))
+        return db.iterate(question.format(""), (ep,))
     low, high = choice.span()
     of_span = {seq for (seq,) in index}
     undated = (

@@ -6,7 +6,6 @@ A total contains the meters that stand behind no other meter of that total (`met
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
@@ -16,6 +15,7 @@ from host_tools.hub.park.metering import meters
 from host_tools.hub.park.metering.meters import Meter
 from host_tools.hub.park.sums import Piece
 from host_tools.hub.park.zone import DAY_MS, PIECE_MS
+from host_tools.log.database.seam import Database
 from parkgate.reading import RELATIVE_ONLY
 
 POWER, ENERGY = "active_power", "import_active_energy"
@@ -28,9 +28,7 @@ class TooMuch(Exception):
     """More bars than one answer gives."""
 
 
-def overview(
-    db: sqlite3.Connection, gateways: Sequence[dict], tz: ZoneInfo, now_ms: int, alarms: Sequence[dict] = ()
-) -> dict:
+def overview(db: Database, gateways: Sequence[dict], tz: ZoneInfo, now_ms: int, alarms: Sequence[dict] = ()) -> dict:
     """The park and each of its gateways, trouble first. `gateways` are summaries (web.summary), `alarms` those that are
     open (alarms.ledger)."""
     today = zone.begin("day", now_ms, tz)
@@ -263,7 +261,7 @@ def _trouble(gateway: dict, now_ms: int) -> dict:
 
 
 def bars(
-    db: sqlite3.Connection, gw: int, unit: str, from_ms: int | None, to_ms: int | None, tz: ZoneInfo, now_ms: int,
+    db: Database, gw: int, unit: str, from_ms: int | None, to_ms: int | None, tz: ZoneInfo, now_ms: int,
     wanted: Sequence[int] = (),
 ) -> dict:  # fmt: skip
     """Hours, days or months of the gateway's energy, or of the `wanted` series. Raises TooMuch."""

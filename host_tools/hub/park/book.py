@@ -11,7 +11,6 @@ of a whole day (UTC) are kept merged as well, under the number -1 - day: a year 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from host_tools.hub.park.zone import PIECE_MS
 from host_tools.hub.reading.decode import decode_stored
 from host_tools.hub.receiving.state import Series
 from host_tools.hub.stores import kept
+from host_tools.log.database.seam import Database
 from parkgate import events, quantities
 from parkgate.errors import FormatError
 from parkgate.reading import RELATIVE_ONLY, has_value
@@ -47,7 +47,7 @@ class Due:
     def __init__(self):
         self._spans: dict[int, tuple[int, int]] = {}
 
-    def add(self, db: sqlite3.Connection, series: Series, first_ms: int, last_ms: int) -> None:
+    def add(self, db: Database, series: Series, first_ms: int, last_ms: int) -> None:
         """A block with rows from first_ms to last_ms is new (its row is not written yet): the pieces that it may change
         are those up to its neighbours' good readings. Comes before the series' own `good_ms` moves on."""
         if first_ms < 0 or last_ms >= TIME_LIMIT:
@@ -65,7 +65,7 @@ class Due:
         known = self._spans.get(series.id, span)
         self._spans[series.id] = min(known[0], span[0]), max(known[1], span[1])
 
-    def write(self, db: sqlite3.Connection) -> None:
+    def write(self, db: Database) -> None:
         """In the transaction of the blocks."""
         for series, (first_ms, last_ms) in self._spans.items():
             forget(db, series, first_ms, last_ms)
@@ -75,7 +75,7 @@ class Due:
 def _changed(db, series, first_ms, last_ms) -> tuple[int, int]:
     before = db.execute(
         "SELECT max(good_ms) FROM (SELECT good_ms FROM block WHERE series = ? AND last_ms < ? AND good_ms >= 0"
-        " ORDER BY last_ms DESC LIMIT 4)", (series, first_ms),
+        " ORDER BY last_ms DESC LIMIT 4) AS nearest", (series, first_ms),
     ).fetchone()[0]  # fmt: skip
     behind = db.execute(
         "SELECT last_ms FROM block WHERE series = ? AND last_ms > ? AND good_ms >= 0 ORDER BY last_ms LIMIT 1",
@@ -84,18 +84,20 @@ def _changed(db, series, first_ms, last_ms) -> tuple[int, int]:
     return first_ms if before is None else min(before, first_ms), behind[0] if behind else last_ms
 
 
-def forget(db: sqlite3.Connection, series: int, first_ms: int, last_ms: int) -> None:
+def forget(db: Database, series: int, first_ms: int, last_ms: int) -> None:
     """The pieces of the series from first_ms to last_ms are due."""
     first, last = first_ms // PIECE_MS - 1, last_ms // PIECE_MS + 1
     for low, high in ((first, last), (_day_row(last // DAY_PIECES), _day_row(first // DAY_PIECES))):
         db.execute("DELETE FROM sums WHERE series = ? AND piece BETWEEN ? AND ?", (series, low, high))
     db.execute(
-        "INSERT INTO sums_due VALUES (?, ?, ?) ON CONFLICT (series) DO UPDATE SET first = min(first, excluded.first),"
-        " last = max(last, excluded.last)", (series, first, last),
+        "INSERT INTO sums_due VALUES (?, ?, ?) ON CONFLICT (series) DO UPDATE SET"
+        " first = CASE WHEN excluded.first < sums_due.first THEN excluded.first ELSE sums_due.first END,"
+        " last = CASE WHEN excluded.last > sums_due.last THEN excluded.last ELSE sums_due.last END",
+        (series, first, last),
     )  # fmt: skip
 
 
-def forget_counters(db: sqlite3.Connection, gw: int, found: Sequence[list]) -> None:
+def forget_counters(db: Database, gw: int, found: Sequence[list]) -> None:
     """Events of counters came: all that is later than the oldest of them may count otherwise."""
     for event in found:
         if event[0] != events.COUNTER:
@@ -137,7 +139,7 @@ class Placed(NamedTuple):
 class Book:
     """Reads and makes the sums of a database. `db` may be read-only for `ask`."""
 
-    def __init__(self, db: sqlite3.Connection):
+    def __init__(self, db: Database):
         self.db = db
         self._decoded: OrderedDict[tuple[int, int], tuple | None] = OrderedDict()
 
@@ -177,7 +179,10 @@ class Book:
         while fields and fields[-1] in (0, None, True, False) and fields[-1] == list(Piece(0, 0))[2:][len(fields) - 1]:
             fields.pop()
         text = json.dumps(fields, separators=(",", ":"))
-        self.db.execute("INSERT OR REPLACE INTO sums VALUES (?, ?, ?)", (series, number, text))
+        question = (
+            "INSERT INTO sums VALUES (?, ?, ?) ON CONFLICT (series, piece) DO UPDATE SET fields = excluded.fields"
+        )
+        self.db.execute(question, (series, number, text))
 
     def _merge_days(self, series, first_day, last_day) -> None:
         """Keep each of these days as one row, where all of its pieces are there."""
@@ -194,24 +199,23 @@ class Book:
 
     def _merge_days_of_before(self) -> int:
         """For a database whose days were not merged: those of one series at a time. Returns 0 when none is left."""
-        row = self.db.execute("SELECT value FROM about WHERE name = ?", (_DAYS_MERGED,)).fetchone()
-        after = -1 if row is None else row[0]
-        if after is None:
+        after = self.db.about(_DAYS_MERGED)
+        if after == _ALL:
             return 0
-        found = self.db.execute("SELECT min(series) FROM sums WHERE series > ?", (after,)).fetchone()[0]
+        found = self.db.execute("SELECT min(series) FROM sums WHERE series > ?", (after or 0,)).fetchone()[0]
         if found is not None:
             question = "SELECT min(piece), max(piece) FROM sums WHERE series = ? AND piece >= 0"
             first, last = self.db.execute(question, (found,)).fetchone()
             if first is not None:
                 self._merge_days(found, first // DAY_PIECES, last // DAY_PIECES)
-        self.db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (_DAYS_MERGED, found))
+        self.db.set_about(_DAYS_MERGED, _ALL if found is None else found)
         return 0 if found is None else DAY_PIECES
 
     def _known(self, series) -> tuple[int, int] | None:
         """(first, last) time of the series' dated rows."""
         first = self.db.execute(
             "SELECT min(first_ms) FROM (SELECT first_ms FROM block WHERE series = ? AND last_ms >= 0"
-            " ORDER BY last_ms LIMIT 64)", (series,),
+            " ORDER BY last_ms LIMIT 64) AS oldest", (series,),
         ).fetchone()[0]  # fmt: skip
         last = self.db.execute("SELECT max(last_ms) FROM block WHERE series = ?", (series,)).fetchone()[0]
         return None if first is None or last is None or last < 0 else (first, min(last, TIME_LIMIT))
@@ -388,7 +392,8 @@ class Book:
         return sums.merge(parts), whole
 
 
-_DAYS_MERGED = "sums days merged"  # in `about`: up to which series, None when all are
+_DAYS_MERGED = "sums days merged"  # in `about`: up to which series
+_ALL = "all"  # … and when there is none left
 _DAY_MS = DAY_PIECES * PIECE_MS
 
 

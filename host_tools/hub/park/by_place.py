@@ -7,7 +7,6 @@ readings of both.
 
 from __future__ import annotations
 
-import sqlite3
 from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -18,6 +17,7 @@ from host_tools.hub.park.sums import Piece
 from host_tools.hub.park.zone import PIECE_MS
 from host_tools.hub.reading import registers
 from host_tools.hub.stores import places
+from host_tools.log.database.seam import Database
 
 
 class Leg(NamedTuple):
@@ -30,7 +30,7 @@ class Leg(NamedTuple):
 
 
 def bars(
-    db: sqlite3.Connection, place: places.Place, unit: str, from_ms: int | None, to_ms: int | None, tz: ZoneInfo,
+    db: Database, place: places.Place, unit: str, from_ms: int | None, to_ms: int | None, tz: ZoneInfo,
     now_ms: int,
 ) -> dict:  # fmt: skip
     """Hours, days or months of the place's energy, in the form of `answers.bars`. Raises TooMuch."""

@@ -3,10 +3,10 @@ the running hub do alike."""
 
 from __future__ import annotations
 
-import sqlite3
 import time
 
 from host_tools.hub.stores import gateway_keys, gateways, places
+from host_tools.log.database.seam import Database
 from host_tools.log.record import Recorder, recording
 from parkgate.errors import SettingsError
 
@@ -14,7 +14,7 @@ WAIT_MS = 30 * 86_400_000  # for the first registers behind an exchange; what is
 
 
 def check(
-    db: sqlite3.Connection, public_key: bytes, name: str | None, place: str | None = None, replaces: str | None = None
+    db: Database, public_key: bytes, name: str | None, place: str | None = None, replaces: str | None = None
 ) -> gateways.Checked:
     """Whether `enrol` would take this gateway, with nothing changed. Raises SettingsError that says why not."""
     if place and replaces:
@@ -28,7 +28,7 @@ def check(
 
 
 def enrol(
-    db: sqlite3.Connection, public_key: bytes, name: str | None, by: str | None = None, place: str | None = None,
+    db: Database, public_key: bytes, name: str | None, by: str | None = None, place: str | None = None,
     replaces: str | None = None, next_id: bytes | None = None,
 ) -> bytes:  # fmt: skip
     """Enrol a gateway at a place (None: one of its own), or in the place of the one that it replaces. `next_id` is the
@@ -53,9 +53,7 @@ def _is_done(db, old_gw: int, gateway_id: bytes) -> bool:
     return db.execute(question, (old_gw, gateway_id)).fetchone() is not None
 
 
-def replace(
-    db: sqlite3.Connection, old: str, fresh: str, at_ms: int | None = None, by: str | None = None
-) -> places.Place:
+def replace(db: Database, old: str, fresh: str, at_ms: int | None = None, by: str | None = None) -> places.Place:
     """Gateway `fresh` (name or id) takes the place of `old`, with the meters' registers as they are known. Returns the
     place as it stands now. Raises SettingsError; then nothing has changed."""
     from host_tools.hub.reading import registers  # with a numeric library, which other verbs do not wait for
@@ -68,12 +66,12 @@ def replace(
     return places.find(db, place.id.hex())
 
 
-def complete(db: sqlite3.Connection, leaves: Recorder, now_ms: int) -> int:
+def complete(db: Database, leaves: Recorder, now_ms: int) -> int:
     """Say what new gateways read first, of the exchanges of which that was not known. Returns of how many."""
     from host_tools.hub.reading import registers
 
     done = 0
-    for pl, old_gw, new_gw, at_ms in db.execute("SELECT * FROM exchange").fetchall():
+    for pl, old_gw, new_gw, at_ms in db.execute("SELECT pl, old_gw, new_gw, at_ms FROM exchange").fetchall():
         lines = registers.exchange(db, old_gw, new_gw, at_ms)
         known = [line[6] is not None for line in lines]
         if lines and all(known) or now_ms - at_ms > WAIT_MS:

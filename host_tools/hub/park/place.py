@@ -6,7 +6,6 @@ away from a minute. Until places have meters of their own, a gateway stands for 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -17,6 +16,7 @@ from host_tools.hub.park.book import Book
 from host_tools.hub.park.metering import meters, register
 from host_tools.hub.park.metering.meters import Meter
 from host_tools.hub.park.zone import PIECE_MS
+from host_tools.log.database.seam import Database
 from parkgate.errors import SettingsError
 
 UNITS = {"year": "month", "month": "day", "week": "day", "day": "hour", "hour": "minute"}
@@ -53,9 +53,7 @@ def stretch(span: str, at_ms: int, tz: ZoneInfo) -> tuple[int, int]:
     return begin, zone.next_begin(span, begin, tz)
 
 
-def view(
-    db: sqlite3.Connection, gw: int, span: str, at_ms: int, tz: ZoneInfo, now_ms: int, used: Sequence[str]
-) -> dict:
+def view(db: Database, gw: int, span: str, at_ms: int, tz: ZoneInfo, now_ms: int, used: Sequence[str]) -> dict:
     """All that the page draws of one stretch of time. `used` are the instruments in the gateway's settings. Energies of
     totals are in mWh, those of one meter in steps of its channel. Raises SettingsError."""
     begin, end = stretch(span, at_ms, tz)

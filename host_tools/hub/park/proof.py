@@ -6,12 +6,10 @@ edge lies in a gap, and the register was somewhere between the reading before th
 
 from __future__ import annotations
 
-import sqlite3
-
 from host_tools.hub.park import sums
 from host_tools.hub.park.book import Book, Placed
 from host_tools.hub.park.sums import Piece
-from host_tools.log.log import has_tables
+from host_tools.log.database.seam import Database
 from host_tools.log.tables import BATCH
 
 WHAT = {
@@ -53,7 +51,7 @@ def edge(db, edge_ms: int, before: Placed | None, behind: Placed | None) -> dict
     }  # fmt: skip
 
 
-def _reading(db: sqlite3.Connection, one: Placed | None) -> dict | None:
+def _reading(db: Database, one: Placed | None) -> dict | None:
     """A reading and where it is signed; `leaf` is its batch's number in the log, None before the log has it."""
     if one is None:
         return None
@@ -67,8 +65,8 @@ def _reading(db: sqlite3.Connection, one: Placed | None) -> dict | None:
     }  # fmt: skip
 
 
-def _leaf(db: sqlite3.Connection, ep: int, seq: int) -> int | None:
-    if not has_tables(db):
+def _leaf(db: Database, ep: int, seq: int) -> int | None:
+    if not db.has_table("leaf"):
         return None
     row = db.execute("SELECT leaf FROM leaf WHERE kind = ? AND ep = ? AND seq = ?", (BATCH, ep, seq)).fetchone()
     return row[0] if row else None

@@ -14,7 +14,6 @@ import contextlib
 import json
 import logging
 import math
-import sqlite3
 import time
 from collections import OrderedDict
 from pathlib import Path
@@ -31,6 +30,7 @@ from host_tools.hub.people.register import Limit
 from host_tools.hub.people.rights import RIGHTS
 from host_tools.hub.stores.store import connect
 from host_tools.log import record
+from host_tools.log.database.seam import DatabaseError
 from parkgate.errors import ParkgateError, SettingsError
 from parkgate.log import statement
 
@@ -192,7 +192,7 @@ class PeoplePages:
         try:
             with contextlib.closing(connect(self.door.data_dir)) as db, record.recording(db) as leaves:
                 leaves.statement(kind, {"account": name, **more}, by, record.now_unix_ms())
-        except (ParkgateError, sqlite3.Error) as error:
+        except (ParkgateError, DatabaseError) as error:
             log.error("the log does not say %r of account %s: %s", kind, name, error)
 
 

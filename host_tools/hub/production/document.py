@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from host_tools.hub.production.floor import Figure, Floor, LotError, Register, decimal
 from host_tools.hub.production.genealogy import Link
 from host_tools.hub.production.index import Recall
 from host_tools.hub.production.jobs import Job
+from host_tools.log.database.seam import Database
 from parkgate.sensing import jobs as kinds
 
 MEASURED, PARTLY, ESTIMATED = "measured", "partly estimated", "estimated"
@@ -54,7 +53,7 @@ def lot(floor: Floor, name: str) -> dict:
     }
 
 
-def recall(db: sqlite3.Connection, name: str) -> dict:
+def recall(db: Database, name: str) -> dict:
     """Every lot that a fault of this one may have reached, and all that it may have come from, the nearest first.
     Raises LotError."""
     found = Recall(db, name)

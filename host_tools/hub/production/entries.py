@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from host_tools.log.database.seam import Database
 from parkgate import events
 from parkgate.sensing import jobs
 from parkgate.wire import cbor
@@ -51,10 +51,10 @@ class Chain(NamedTuple):
     strange: int
 
 
-def chains(db: sqlite3.Connection) -> list[Chain]:
+def chains(db: Database) -> list[Chain]:
     """The chains with entries, gateway by gateway, each in the order in which its chains began."""
     rows = db.execute(
-        "SELECT ep, gw, name, lower(hex(kid)), lower(hex(epoch)) FROM epoch JOIN gateway USING (gw) WHERE EXISTS"
+        "SELECT ep, gw, name, kid, epoch.epoch FROM epoch JOIN gateway USING (gw) WHERE EXISTS"
         " (SELECT 1 FROM event WHERE event.ep = epoch.ep AND kind = ?) ORDER BY gw, ep", (events.PRODUCTION,),
     ).fetchall()  # fmt: skip
     found = []
@@ -70,7 +70,7 @@ def chains(db: sqlite3.Connection) -> list[Chain]:
             if item is not None:
                 items.append(item)
             strange += item is None and kind == events.PRODUCTION
-        found.append(Chain(gw, name, kid, epoch, items, strange))
+        found.append(Chain(gw, name, kid.hex(), epoch.hex(), items, strange))
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -12,6 +11,7 @@ from host_tools.hub.production import allocation, entries
 from host_tools.hub.production.allocation import Allocated
 from host_tools.hub.production.genealogy import Genealogy, Link
 from host_tools.hub.production.jobs import Job, Told, tell
+from host_tools.log.database.seam import Database
 from parkgate.errors import ParkgateError
 from parkgate.sensing import jobs as kinds
 
@@ -60,7 +60,7 @@ def decimal(amount: int, scale: int) -> str:
 class Floor:
     """`rule` is one of allocation.RULES: how a register is shared where jobs were open at the same time."""
 
-    def __init__(self, db: sqlite3.Connection, rule: str = allocation.EQUAL):
+    def __init__(self, db: Database, rule: str = allocation.EQUAL):
         self.rule = rule
         self.chains = entries.chains(db)
         self.told: list[Told] = [tell(chain) for chain in self.chains]

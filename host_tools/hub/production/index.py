@@ -7,12 +7,12 @@ events. `make` makes the whole index from the events alone, and gives the same r
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 
 from host_tools.hub.production.entries import Chain, Entry, parse_entry
 from host_tools.hub.production.genealogy import Genealogy, Link, knotted, walk
 from host_tools.hub.production.jobs import tell
+from host_tools.log.database.seam import Database
 from parkgate import events
 from parkgate.sensing import jobs as kinds
 from parkgate.wire import cbor
@@ -20,7 +20,7 @@ from parkgate.wire import cbor
 _AT_ONCE = 500  # names in one question
 
 
-def take(db: sqlite3.Connection, ep: int, seq: int, found: Sequence[Sequence]) -> None:
+def take(db: Database, ep: int, seq: int, found: Sequence[Sequence]) -> None:
     """Take the entries among the events of one batch of a chain, within the caller's transaction."""
     touched: set[int] = set()
     for place, event in enumerate(found):
@@ -38,7 +38,7 @@ def take(db: sqlite3.Connection, ep: int, seq: int, found: Sequence[Sequence]) -
         _derive(db, ep, number)
 
 
-def make(db: sqlite3.Connection) -> None:
+def make(db: Database) -> None:
     """Make the index from the events that are held."""
     for table in ("lot_entry", "lot_job", "lot_link", "lot_station"):
         db.execute(f"DELETE FROM {table}")
@@ -107,7 +107,7 @@ def _entries(db, ep: int, where: str, values: Iterable) -> list[tuple[tuple[int,
 class Recall:
     """What a lot went into and what it was made of, with where each was made."""
 
-    def __init__(self, db: sqlite3.Connection, lot: str):
+    def __init__(self, db: Database, lot: str):
         self.is_known = bool(
             db.execute("SELECT 1 FROM lot_job WHERE lot = ?", (lot,)).fetchone()
             or db.execute("SELECT 1 FROM lot_link WHERE source = ? OR target = ?", (lot, lot)).fetchone()

@@ -4,10 +4,10 @@ What is known of a gateway ends at `until_ms`, the newest time that it has told 
 neither an outage nor covered.
 """
 
-import sqlite3
 from itertools import pairwise
 
 from host_tools.hub.receiving.state import Gateway
+from host_tools.log.database.seam import Database
 from parkgate import events
 from parkgate.reading import NOT_CONFIGURED, QUALITY_NAMES, RELATIVE_ONLY, TIMEOUT, has_value
 from parkgate.wire import cbor
@@ -135,23 +135,25 @@ def _why(name, account) -> str:
 # Availability.
 
 _COVERED = """
-SELECT series, sum(min(covered_ms, 1 << 53)) + sum(CASE
+SELECT series, sum(CASE WHEN covered_ms > 9007199254740992 THEN 9007199254740992 ELSE covered_ms END) + sum(CASE
     WHEN tail_ms = 0 THEN 0
-    WHEN step_ms IS NULL THEN min(tail_ms, max(0, :until - last_ms))
+    WHEN step_ms IS NULL AND last_ms >= :until THEN 0
+    WHEN step_ms IS NULL AND tail_ms > :until - last_ms THEN :until - last_ms
+    WHEN step_ms IS NULL THEN tail_ms
     WHEN step_ms <= 0 THEN 0
     WHEN 2 * step_ms <= 3 * tail_ms THEN step_ms
     ELSE tail_ms END), min(first_ms), max(last_ms)
 FROM (SELECT series, covered_ms, tail_ms, first_ms, last_ms,
         lead(first_ms) OVER (PARTITION BY series ORDER BY first_ms, last_ms) - last_ms AS step_ms
     FROM block WHERE series IN (SELECT series FROM series WHERE gw = :gw) AND last_ms >= :from AND first_ms >= 0
-        AND first_ms <= :until)
+        AND first_ms <= :until) AS stepped
 GROUP BY series
 """
 
 
-def covered(db: sqlite3.Connection, gw: int, from_ms: int, to_ms: int) -> dict[int, dict]:
+def covered(db: Database, gw: int, from_ms: int, to_ms: int) -> dict[int, dict]:
     """series → {from_ms, to_ms, good_ms, time_ms, percent} in that stretch of time, as far as it is known. It begins
-    with the instrument's first readings, where there are none from before. Raises sqlite3.Error."""
+    with the instrument's first readings, where there are none from before. Raises DatabaseError."""
     first: dict[str, int] = {}
     for instrument, first_ms in db.execute(
         "SELECT instrument, (SELECT first_ms FROM block WHERE block.series = series.series AND last_ms >= 0"
@@ -206,11 +208,11 @@ def gaps(times: list[int], codes: list[int], row_ms: int) -> list[tuple[int, int
     return [gap for gap in found if gap[1] > gap[0]]
 
 
-def statements(db: sqlite3.Connection, gw: int, instrument: str | None, from_ms: int, to_ms: int) -> list[dict]:
+def statements(db: Database, gw: int, instrument: str | None, from_ms: int, to_ms: int) -> list[dict]:
     """What was signed of an instrument's periods (None: of each one's) that were not all taken, oldest first."""
     rows = db.execute(
         "SELECT instrument, begin_ms, end_ms, period_ms, taken, no_answer, backed_off, bus_busy, not_built, failed"
-        " FROM periods WHERE gw = ? AND (? IS NULL OR instrument = ?) AND end_ms >= ? AND begin_ms <= ?"
+        " FROM periods WHERE gw = ? AND (CAST(? AS TEXT) IS NULL OR instrument = ?) AND end_ms >= ? AND begin_ms <= ?"
         " AND no_answer + backed_off + bus_busy + not_built + failed > 0 ORDER BY begin_ms LIMIT ?",
         (gw, instrument, instrument, from_ms, to_ms, GAPS_MAX),
     )
@@ -223,7 +225,7 @@ def statements(db: sqlite3.Connection, gw: int, instrument: str | None, from_ms:
     ]  # fmt: skip
 
 
-def times_off(db: sqlite3.Connection, gw: int, from_ms: int, to_ms: int) -> list[tuple[int, int]]:
+def times_off(db: Database, gw: int, from_ms: int, to_ms: int) -> list[tuple[int, int]]:
     """(from, to) in which the gateway did not run, as it signed it."""
     rows = db.execute(
         "SELECT event FROM event JOIN epoch USING (ep) WHERE gw = ? AND kind = ? ORDER BY ep DESC, seq DESC LIMIT ?",
@@ -237,12 +239,12 @@ def times_off(db: sqlite3.Connection, gw: int, from_ms: int, to_ms: int) -> list
     return sorted((first, last) for first, last in found if last >= from_ms and first <= to_ms)
 
 
-def until_of(db: sqlite3.Connection, gw: int) -> int:
+def until_of(db: Database, gw: int) -> int:
     """As `until_ms`, from the database."""
     row = db.execute(
-        "SELECT max((SELECT coalesce(max(end_ms), 0) FROM periods WHERE gw = :gw),"
+        "SELECT (SELECT coalesce(max(end_ms), 0) FROM periods WHERE gw = :gw),"
         " (SELECT coalesce(max((SELECT max(last_ms) FROM block WHERE block.series = series.series)), 0) FROM series"
-        " WHERE gw = :gw))",
+        " WHERE gw = :gw)",
         {"gw": gw},
     ).fetchone()
-    return max(0, row[0])
+    return max(0, *row)

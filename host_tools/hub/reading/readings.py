@@ -1,11 +1,11 @@
 """What the hub holds of one gateway, in plain words and numbers: channels, events, evidence, the bytes of a batch."""
 
 import json
-import sqlite3
 from datetime import datetime, timezone
 
 from host_tools.hub.reading import availability
 from host_tools.hub.web.summary import decimal_text
+from host_tools.log.database.seam import Database
 from parkgate import events
 from parkgate.meters.consistency import diagnosis
 from parkgate.quantities import STATES
@@ -19,7 +19,7 @@ class UnknownGateway(Exception):
     """No enrolled gateway has this id."""
 
 
-def gateway_row(db: sqlite3.Connection, gateway_id: str) -> int:
+def gateway_row(db: Database, gateway_id: str) -> int:
     """The database's number of the gateway with this id (64 hex digits, or the 32 of its topics).
     Raises UnknownGateway."""
     try:
@@ -33,7 +33,7 @@ def gateway_row(db: sqlite3.Connection, gateway_id: str) -> int:
     raise UnknownGateway(gateway_id)
 
 
-def channels(db: sqlite3.Connection, gw: int, until_ms: int = 0) -> list[dict]:
+def channels(db: Database, gw: int, until_ms: int = 0) -> list[dict]:
     """Every channel of a gateway and how it stands, in the order in which they appeared. `availability` is of the day
     before `until_ms`, up to which the gateway has told what it did."""
     found = []
@@ -77,17 +77,17 @@ def _quality(code: int) -> str:
     return QUALITY_NAMES.get(code, f"code {code}")
 
 
-def recent_events(db: sqlite3.Connection, gw: int, limit: int) -> list[dict]:
+def recent_events(db: Database, gw: int, limit: int) -> list[dict]:
     """The newest events that the gateway signed, newest first."""
     rows = db.execute(
-        "SELECT hex(epoch.epoch), event.seq, event.event, batch.received_unix_ms FROM epoch"
+        "SELECT epoch.epoch, event.seq, event.event, batch.received_unix_ms FROM epoch"
         " JOIN event ON event.ep = epoch.ep JOIN batch ON batch.ep = event.ep AND batch.seq = event.seq"
         " WHERE epoch.gw = ? ORDER BY event.ep DESC, event.seq DESC, event.place DESC LIMIT ?",
         (gw, min(limit, EVENTS_MAX)),
     )
     found = []
     for epoch, seq, data, received in rows:
-        found.append({"epoch": epoch.lower(), "seq": seq, "received_unix_ms": received, **plain_event(data)})
+        found.append({"epoch": epoch.hex(), "seq": seq, "received_unix_ms": received, **plain_event(data)})
     return found
 
 
@@ -210,7 +210,7 @@ def commissioned(event: list) -> dict:
     }
 
 
-def commissionings(db: sqlite3.Connection, gw: int) -> dict[str, dict]:
+def commissionings(db: Database, gw: int) -> dict[str, dict]:
     """instrument → its newest commissioning record ("" for the whole hall)."""
     rows = db.execute(
         "SELECT event, seq FROM event JOIN epoch USING (ep) WHERE gw = ? AND kind = ? ORDER BY ep, seq, place",
@@ -288,18 +288,18 @@ def _plain(item):
     return item
 
 
-def refusals(db: sqlite3.Connection, gw: int, limit: int) -> list[dict]:
+def refusals(db: Database, gw: int, limit: int) -> list[dict]:
     """The newest kept evidence about a gateway (0: about nobody), without its bytes."""
     rows = db.execute(
-        "SELECT id, reason, what, topic, received_unix_ms, size, hex(hash) FROM evidence WHERE gw = ?"
+        "SELECT id, reason, what, topic, received_unix_ms, size, hash FROM evidence WHERE gw = ?"
         " ORDER BY id DESC LIMIT ?",
         (gw, min(limit, EVENTS_MAX)),
     )
     names = ("id", "reason", "what", "topic", "received_unix_ms", "size", "hash")
-    return [dict(zip(names, row)) for row in rows]
+    return [dict(zip(names, (*row[:-1], row[-1].hex().upper()))) for row in rows]
 
 
-def batch_bytes(db: sqlite3.Connection, gw: int, epoch: str, seq: int) -> bytes | None:
+def batch_bytes(db: Database, gw: int, epoch: str, seq: int) -> bytes | None:
     """The signed bytes of one batch, None when it is not held."""
     try:
         row = db.execute(

@@ -6,11 +6,11 @@ read last and what the new one read first, values as integers at the scale; None
 
 from __future__ import annotations
 
-import sqlite3
 from typing import NamedTuple
 
 from host_tools.hub.reading.decode import decode_stored
 from host_tools.hub.stores import kept
+from host_tools.log.database.seam import Database
 from parkgate.errors import FormatError
 from parkgate.reading import RELATIVE_ONLY
 
@@ -27,7 +27,7 @@ class Read(NamedTuple):
     value: int
 
 
-def exchange(db: sqlite3.Connection, old_gw: int, new_gw: int, at_ms: int) -> list[list]:
+def exchange(db: Database, old_gw: int, new_gw: int, at_ms: int) -> list[list]:
     """The lines of an exchange at at_ms, in the order in which the old gateway's registers came up."""
     behind = {row[1:]: row[0] for row in _series(db, new_gw)}
     lines = []
@@ -40,7 +40,7 @@ def exchange(db: sqlite3.Connection, old_gw: int, new_gw: int, at_ms: int) -> li
     return lines
 
 
-def moment(db: sqlite3.Connection, old_gw: int, new_gw: int, now_ms: int) -> int:
+def moment(db: Database, old_gw: int, new_gw: int, now_ms: int) -> int:
     """When the new gateway took over: its first reading behind the old one's last; now, where it has none."""
     times = (
         "SELECT min(first_ms), max(block.last_ms) FROM block JOIN series USING (series)"
@@ -62,7 +62,7 @@ def _series(db, gw: int) -> list[tuple]:
     ).fetchall()
 
 
-def last_before(db: sqlite3.Connection, series: int, at_ms: int) -> Read | None:
+def last_before(db: Database, series: int, at_ms: int) -> Read | None:
     """The last good reading before at_ms."""
     blocks = db.execute(
         "SELECT ep, seq, instrument, channel FROM block WHERE series = ? AND last_ms >= 0 AND first_ms < ?"
@@ -72,7 +72,7 @@ def last_before(db: sqlite3.Connection, series: int, at_ms: int) -> Read | None:
     return max(found, default=None)
 
 
-def first_from(db: sqlite3.Connection, series: int, at_ms: int) -> Read | None:
+def first_from(db: Database, series: int, at_ms: int) -> Read | None:
     """The first good reading at at_ms or later."""
     blocks = db.execute(
         "SELECT ep, seq, instrument, channel FROM block WHERE series = ? AND last_ms >= ? AND good_ms >= ?"

@@ -33,7 +33,7 @@ def window(
     ms) and `values` (integers at `scale`, None where a reading has no value). Without `to_ms` the window ends
     with the newest reading of them, without `from_ms` it is `last_s` long or has no beginning. A batch whose bytes are
     not those that were stored is left out, and noted in `damaged`."""
-    marks = ",".join("?" * len(wanted))
+    marks = ",".join("?" * len(wanted)) or "NULL"
     rows = db.execute(
         "SELECT series, instrument, quantity, unit, scale, span_ms, last_ms, last_trust, row_ms FROM series"
         f" WHERE gw = ? AND series IN ({marks}) ORDER BY series",

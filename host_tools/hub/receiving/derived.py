@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 
 from host_tools.hub.reading.decode import blocks, decode_group
 from host_tools.hub.receiving import periods
@@ -12,6 +11,7 @@ from host_tools.hub.stores import kept
 from host_tools.hub.stores.damaged import in_words
 from host_tools.hub.stores.schema import DECODED
 from host_tools.hub.stores.store import Store
+from host_tools.log.database.seam import DatabaseError
 from parkgate.errors import FormatError
 from parkgate.wire.batch import Batch
 
@@ -44,13 +44,13 @@ class Derived:
                 for gateway, *found in damage.values():
                     more = f"; and {len(found) - DAMAGE_NAMED} more" if len(found) > DAMAGE_NAMED else ""
                     self.store.alarm(gateway, "damaged", "; ".join(found[:DAMAGE_NAMED]) + more)
-        except sqlite3.Error as error:
+        except DatabaseError as error:
             log.error("cannot store alarms: %s", error)
 
     def account_anew(self, now_unix_ms: int) -> None:
         """Fill what an older database had not: how much time the readings of each block cover."""
         db = self.store.db
-        if not db.execute("SELECT 1 FROM about WHERE name = 'account'").fetchone():
+        if db.about("account") is None:
             return
         log.info("the database is of an older format: computing what time its readings cover")
         with self.store.transaction(now_unix_ms, changes_all=True):

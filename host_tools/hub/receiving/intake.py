@@ -11,7 +11,6 @@ messages.
 import collections
 import hashlib
 import logging
-import sqlite3
 from typing import NamedTuple
 
 from host_tools.base.keys import Verifier
@@ -28,6 +27,7 @@ from host_tools.hub.stores import gateway_keys, kept
 from host_tools.hub.stores.schema import DECODED, UNDECODABLE, WAITS_FOR_SCHEMA
 from host_tools.hub.stores.store import EPOCHS_MAX, Store
 from host_tools.log import tables
+from host_tools.log.database.seam import NOT_STORABLE, DatabaseError
 from host_tools.log.record import Recorder
 from parkgate import events
 from parkgate.errors import FormatError, IntegrityError
@@ -102,7 +102,7 @@ class Intake:
         self.derived = Derived(store)
 
     def take(self, messages: list[Message], now_unix_ms: int) -> list[Outcome]:
-        """The outcome of each message, after the commit. Raises sqlite3.Error: nothing was committed."""
+        """The outcome of each message, after the commit. Raises DatabaseError: nothing was committed."""
         self.store.refresh()
         verified = [self._verify(message) for message in messages]
         columns = self._decode_new(verified)
@@ -141,7 +141,7 @@ class Intake:
 
     def _try(self, part: list[_Work], now_unix_ms: int) -> tuple[_Work | None, Exception] | None:
         """Take these in one transaction. None when it is committed, else the message that it failed on (None when that
-        is not known) and how. Raises sqlite3.Error and MemoryError that no message is to blame for."""
+        is not known) and how. Raises DatabaseError and MemoryError that no message is to blame for."""
         work = None
         try:
             with self.store.transaction(now_unix_ms):
@@ -151,9 +151,9 @@ class Intake:
                         continue
                     work.outcome = self._one(work.message, work.found, work.columns)
                 work = None
-        except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError) as error:
+        except NOT_STORABLE as error:
             return work, error  # what was to be stored is at fault, not the database
-        except (sqlite3.Error, MemoryError):
+        except (DatabaseError, MemoryError):
             raise
         except Exception as error:
             return work, error

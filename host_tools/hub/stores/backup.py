@@ -21,6 +21,7 @@ from host_tools.base import files, folder_lock
 from host_tools.base.keys import HUB_KEY_FILE, HUB_PUBLIC_FILE, Verifier
 from host_tools.hub.stores import gateway_keys, kept
 from host_tools.hub.stores.database import DATABASE_FILE, StoreError, connect, existing
+from host_tools.log.database.opening import is_file
 from parkgate.errors import FormatError, IntegrityError
 from parkgate.wire.batch import Batch
 
@@ -36,6 +37,12 @@ def backup(data_dir, target) -> dict:
     """Copy the hub in `data_dir`, running or not, into the new folder `target`. Returns its manifest. Raises
     StoreError, FileTrouble; then there is no folder `target`."""
     source, target = existing(data_dir), Path(target)
+    if not is_file(source):
+        raise StoreError(
+            f"the database of {source} is in a PostgreSQL server, whose own tools copy it best. First copy the folder"
+            " (keys, operators, the log's tiles), then run `pg_dump --format=custom` on the database: in this order the"
+            " database is never older than what the log remembers. To restore: `pg_restore`, and the folder"
+        )
     if target.exists():
         raise files.FileTrouble(f"{target} is there already: a backup goes into a new folder")
     if not target.absolute().parent.is_dir():
@@ -156,8 +163,8 @@ def check(data_dir, signatures: bool = True) -> Iterator[dict]:
     read = 0
     with contextlib.closing(connect(existing(data_dir), read_only=True)) as db:
         try:
-            db.execute("BEGIN")
-            for (line,) in db.execute("PRAGMA integrity_check(20)"):
+            db.begin_snapshot()
+            for (line,) in db.execute("PRAGMA integrity_check(20)") if is_file(data_dir) else ():  # else: pg_amcheck
                 if line != "ok":
                     yield {"gateway": None, "epoch": None, "seq": None, "what": f"the database: {line}"}
             gateways = db.execute("SELECT gw, name, kid, public_key FROM gateway ORDER BY name").fetchall()
@@ -181,7 +188,7 @@ def _faults_of_chain(db, ep: int, epoch: bytes, verifiers: dict[bytes, Verifier]
     read, before = 0, None
     ranges = db.execute("SELECT first_seq, last_seq FROM held WHERE ep = ? ORDER BY 1", (ep,)).fetchall()
     held = sum(last - first + 1 for first, last in ranges)
-    for seq, data, batch_hash, prev in db.execute(
+    for seq, data, batch_hash, prev in db.iterate(
         "SELECT seq, bytes, hash, prev FROM batch WHERE ep = ? ORDER BY seq", (ep,)
     ):
         read += 1

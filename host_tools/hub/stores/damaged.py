@@ -1,11 +1,11 @@
 """Stored batches that cannot be shown: counted, named, and shown as an alarm of their gateway."""
 
 import contextlib
-import sqlite3
 import time
 
 from host_tools.hub.stores.database import StoreError, connect
 from host_tools.hub.stores.kept import whole
+from host_tools.log.database.seam import DatabaseError
 
 NOT_THE_STORED_BYTES = "its bytes are not those that were stored"
 
@@ -44,16 +44,16 @@ class Damaged:
         if not self.named:
             return
         try:
-            with contextlib.closing(connect(data_dir)) as db:
+            with contextlib.closing(connect(data_dir)) as db, db.transaction():
                 for gw, _, epoch, seq, why in self.named:
                     now_unix_ms = time.time_ns() // 1_000_000
                     db.execute(
                         "INSERT INTO alarm VALUES (?, 'damaged', ?, 1, ?, ?) ON CONFLICT (gw, kind) DO UPDATE SET"
-                        " count = count + 1, what = excluded.what, last_unix_ms = excluded.last_unix_ms"
-                        " WHERE what <> excluded.what",
+                        " count = alarm.count + 1, what = excluded.what, last_unix_ms = excluded.last_unix_ms"
+                        " WHERE alarm.what <> excluded.what",
                         (gw, in_words(epoch, seq, why), now_unix_ms, now_unix_ms),
                     )
-        except (StoreError, sqlite3.Error):
+        except (StoreError, DatabaseError):
             pass
 
 

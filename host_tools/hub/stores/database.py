@@ -1,16 +1,13 @@
-"""The hub's database file: opened, made, brought up from an older format."""
+"""The hub's database: opened, made, brought up from an older format."""
 
-import os
-import sqlite3
 from pathlib import Path
 
 from host_tools.hub.production import index
 from host_tools.hub.stores import kept, places
 from host_tools.hub.stores.schema import ALARMS, FORMAT, LOTS, PLACES, TABLES, TO_FORMAT_2, TO_FORMAT_3, TO_FORMAT_4
+from host_tools.log.database.opening import DATABASE_FILE, is_file, is_there, opened
+from host_tools.log.database.seam import Database, DatabaseError
 from parkgate.errors import ParkgateError
-
-DATABASE_FILE = "hub.sqlite"
-BUSY_TIMEOUT_MS = 10_000
 
 
 class StoreError(ParkgateError):
@@ -19,38 +16,26 @@ class StoreError(ParkgateError):
 
 def existing(data_dir) -> Path:
     """The data folder of a hub that has run. Raises StoreError: a mistyped name must not become another hub."""
-    if not (Path(data_dir) / DATABASE_FILE).is_file():
+    if not is_there(data_dir):
         raise StoreError(f"there is no hub in {data_dir}; is the name right? `parkgate hub --data DIR` makes one")
     return Path(data_dir)
 
 
-def connect(data_dir, read_only: bool = False, name: str = DATABASE_FILE) -> sqlite3.Connection:
+def connect(data_dir, read_only: bool = False, name: str = DATABASE_FILE) -> Database:
     """A connection to the hub's database, made with its tables at first. Raises StoreError. A read-only one of a file
     on a medium that cannot be written reads what is in that file alone."""
-    path = Path(data_dir) / name
+    path = Path(data_dir) / name if is_file(data_dir) else Path(data_dir)
     connection = None
     try:
-        if read_only:
-            alone = name != DATABASE_FILE and not path.with_name(f"{name}-wal").exists()  # a backup stays as it is
-            mode = "mode=ro&immutable=1" if alone or not os.access(path.parent, os.W_OK) else "mode=ro"
-            connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?{mode}", uri=True, check_same_thread=False, isolation_level=None
-            )
-        else:
-            connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        connection = opened(data_dir, read_only, name)
         if not read_only:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("BEGIN IMMEDIATE")
-            _bring_up(connection)
-            connection.execute("COMMIT")
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
+            with connection.transaction():
+                _bring_up(connection)
+        found = connection.format()
     except BaseException as error:  # Ctrl-C too: nothing stays locked
         if connection is not None:
             connection.close()
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, DatabaseError):
             raise StoreError(f"cannot open {path}: {error}") from None
         raise
     if found != FORMAT:
@@ -62,37 +47,31 @@ def connect(data_dir, read_only: bool = False, name: str = DATABASE_FILE) -> sql
     return connection
 
 
-def _bring_up(connection) -> None:
+def _bring_up(connection: Database) -> None:
     """Make the tables, or bring those of an older format up to this one."""
-    before = connection.execute("PRAGMA user_version").fetchone()[0]
+    before = connection.format()
     if before not in range(FORMAT):
         return
     if before == 0:
-        _run(connection, TABLES)
+        connection.make(TABLES)
     if before == 1:
-        _run(connection, TO_FORMAT_2 + _tables("periods"))
+        connection.make(TO_FORMAT_2 + _tables("periods"))
     if before in (1, 2):
-        _run(connection, _tables("gateway_history") + _tables("beats") + TO_FORMAT_3)
+        connection.make(_tables("gateway_history") + _tables("beats") + TO_FORMAT_3)
         kept.take_standing(connection)
     if before in (1, 2, 3):
-        _run(connection, _tables("sums") + _tables("sums_due") + TO_FORMAT_4)
+        connection.make(_tables("sums") + _tables("sums_due") + TO_FORMAT_4)
     if before in (1, 2, 3, 4):
-        _run(connection, PLACES)
+        connection.make(PLACES)
         places.take_gateways(connection)
     if before in (1, 2, 3, 4, 5):
-        _run(connection, LOTS)
+        connection.make(LOTS)
         index.make(connection)
     if before in (1, 2, 3, 4, 5, 6):
-        _run(connection, ALARMS)
+        connection.make(ALARMS)
     if 0 < before < 8:
-        _run(connection, _tables("gateway_key"))
-    connection.execute(f"PRAGMA user_version = {FORMAT}")
-
-
-def _run(connection, text: str) -> None:
-    for statement in text.split(";\n"):
-        if statement.strip():
-            connection.execute(statement)
+        connection.make(_tables("gateway_key"))
+    connection.set_format(FORMAT)
 
 
 def _tables(name: str) -> str:

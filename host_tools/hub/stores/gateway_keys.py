@@ -3,10 +3,10 @@ whose next key is not committed has no rows here: its key stands in `gateway`.""
 
 from __future__ import annotations
 
-import sqlite3
 import time
 
 from host_tools.base.keys import Verifier
+from host_tools.log.database.seam import Database
 from host_tools.log.record import Recorder, recording
 from parkgate.errors import SettingsError
 from parkgate.log import statement
@@ -27,7 +27,7 @@ class GatewayKey:
         return self._verifier
 
 
-def load(db: sqlite3.Connection) -> dict[int, list[GatewayKey]]:
+def load(db: Database) -> dict[int, list[GatewayKey]]:
     """The keys of each gateway that has rows, the first one first."""
     found: dict[int, list[GatewayKey]] = {}
     for gw, kid, xy, next_id, epoch, seq in db.execute(
@@ -38,7 +38,7 @@ def load(db: sqlite3.Connection) -> dict[int, list[GatewayKey]]:
     return found
 
 
-def gateway_id_of(db: sqlite3.Connection, xy: bytes) -> bytes:
+def gateway_id_of(db: Database, xy: bytes) -> bytes:
     """The id of the gateway that has or had this key, known or not: that of its first key."""
     kid = cose.thumbprint(xy)
     row = db.execute(
@@ -47,7 +47,7 @@ def gateway_id_of(db: sqlite3.Connection, xy: bytes) -> bytes:
     return row[0] if row else kid
 
 
-def commit(db: sqlite3.Connection, gateway_id: bytes, next_id: bytes, by: str) -> bool:
+def commit(db: Database, gateway_id: bytes, next_id: bytes, by: str) -> bool:
     """Write down which key will follow that of this gateway; once, as a thief of the current key could name one of his
     own. False when it is known already. Raises SettingsError for another one than is known."""
     gw, xy = db.execute("SELECT gw, public_key FROM gateway WHERE kid = ?", (gateway_id,)).fetchone()
@@ -71,7 +71,7 @@ def commit(db: sqlite3.Connection, gateway_id: bytes, next_id: bytes, by: str) -
 
 
 def rotate(
-    db: sqlite3.Connection, leaves: Recorder, gateway: tuple[int, bytes], keys: list[GatewayKey],
+    db: Database, leaves: Recorder, gateway: tuple[int, bytes], keys: list[GatewayKey],
     new: tuple[bytes, bytes], place: tuple[int, bytes, int, bytes], now_unix_ms: int,
 ) -> list[GatewayKey]:  # fmt: skip
     """In the open transaction: from this batch on the gateway (gw, id) signs with `new` (x || y, id of the key after

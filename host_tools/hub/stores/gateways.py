@@ -3,12 +3,12 @@ leaf in the log."""
 
 import contextlib
 import getpass
-import sqlite3
 import time
 from typing import NamedTuple
 
 from host_tools.base.names import check_gateway_name, place_name
 from host_tools.hub.stores import gateway_keys, places
+from host_tools.log.database.seam import Database, IntegrityError
 from host_tools.log.record import recording
 from parkgate.errors import SettingsError
 from parkgate.log import statement
@@ -24,7 +24,7 @@ class Checked(NamedTuple):
 
 
 def enrol(
-    db: sqlite3.Connection, public_key: bytes, name: str | None = None, by: str | None = None, place: str | None = None
+    db: Database, public_key: bytes, name: str | None = None, by: str | None = None, place: str | None = None
 ) -> bytes:
     """Write the gateway with this key (x || y) to the hub's database and log; give it `name` if it is there already.
     `by` is the operator who asked for it. `place` is where it stands, by name or id: one that is not there is made.
@@ -48,7 +48,7 @@ def enrol(
                 leaves.statement(kind, facts, by or whoami(), now_unix_ms)
             gw = db.execute("SELECT gw FROM gateway WHERE kid = ?", (checked.gateway_id,)).fetchone()[0]
             _stand(db, leaves, (gw, checked.gateway_id, checked.name), place, by or whoami(), now_unix_ms)
-    except sqlite3.IntegrityError:  # somebody else was quicker with the same name
+    except IntegrityError:  # somebody else was quicker with the same name
         raise SettingsError(f"another gateway has the name {checked.name!r}") from None
     return checked.gateway_id
 
@@ -71,7 +71,7 @@ def _stand(db, leaves, gateway: tuple[int, bytes, str], place: str | None, by: s
         places.move(db, leaves, gateway, place_name(place), now_unix_ms, by)
 
 
-def _is_place(db: sqlite3.Connection, name_or_id: str) -> bool:
+def _is_place(db: Database, name_or_id: str) -> bool:
     with contextlib.suppress(SettingsError):
         return bool(places.find(db, name_or_id, in_use=True))
     return False
@@ -85,14 +85,14 @@ def whoami() -> str:
         return "somebody at the hub's computer"
 
 
-def _note(db: sqlite3.Connection, gateway_id: bytes, what: str, name: str, now_unix_ms: int) -> None:
+def _note(db: Database, gateway_id: bytes, what: str, name: str, now_unix_ms: int) -> None:
     """Write one line of a key's history, which archives carry."""
     question = "INSERT INTO gateway_history SELECT gw, ?, ?, ? FROM gateway WHERE kid = ?"
     db.execute(question, (now_unix_ms, what, name, gateway_id))
 
 
 def check(
-    db: sqlite3.Connection, public_key: bytes, name: str | None = None, check_revoked: bool = True,
+    db: Database, public_key: bytes, name: str | None = None, check_revoked: bool = True,
     place: str | None = None,
 ) -> Checked:  # fmt: skip
     """Whether `enrol` would take this gateway, with nothing changed. Raises SettingsError that says why not."""
@@ -119,7 +119,7 @@ def check(
     return Checked(gateway_id, name, row is not None, known_as not in (None, name))
 
 
-def find(db: sqlite3.Connection, name_or_id: str) -> tuple[int, bytes, str]:
+def find(db: Database, name_or_id: str) -> tuple[int, bytes, str]:
     """(gw, id, name) of the gateway with this name, or whose id begins so (8 hex digits at least). Raises
     SettingsError."""
     rows = db.execute("SELECT gw, kid, name FROM gateway WHERE name = ?", (name_or_id,)).fetchall()
@@ -131,9 +131,7 @@ def find(db: sqlite3.Connection, name_or_id: str) -> tuple[int, bytes, str]:
     return rows[0]
 
 
-def revoke(
-    db: sqlite3.Connection, name_or_id: str, undo: bool = False, since_ms: int | None = None
-) -> tuple[bytes, str]:
+def revoke(db: Database, name_or_id: str, undo: bool = False, since_ms: int | None = None) -> tuple[bytes, str]:
     """Refuse this gateway from now on, or take it back. `since_ms`: since when its key was not its own, where that was
     earlier: what it dated later is shown as evidence in archives. Returns its id and name. Raises SettingsError."""
     gw, gateway_id, name = find(db, name_or_id)
@@ -150,7 +148,7 @@ def revoke(
     return gateway_id, name
 
 
-def clear_alarms(db: sqlite3.Connection, name_or_id: str) -> int:
+def clear_alarms(db: Database, name_or_id: str) -> int:
     """Forget the alarms of this gateway, not what caused them. Returns how many. Raises SettingsError."""
     gw, gateway_id, _ = find(db, name_or_id)
     with recording(db) as leaves:
@@ -162,6 +160,6 @@ def clear_alarms(db: sqlite3.Connection, name_or_id: str) -> int:
     return len(alarms)
 
 
-def listed(db: sqlite3.Connection) -> list[tuple[str, bytes, int, int | None]]:
+def listed(db: Database) -> list[tuple[str, bytes, int, int | None]]:
     """(name, id, enrolled, revoked or None) of all gateways by name; times are Unix times in ms."""
     return db.execute("SELECT name, kid, enrolled_unix_ms, revoked_unix_ms FROM gateway ORDER BY name").fetchall()

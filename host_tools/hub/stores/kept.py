@@ -29,14 +29,15 @@ def keep_beat(db, ep: int, beat: Beat, data: bytes, now_unix_ms: int) -> None:
     db.execute(
         "INSERT INTO beats VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (ep, day) DO UPDATE SET boot = excluded.boot,"
         " seq = excluded.seq, sampled = excluded.sampled, received_unix_ms = excluded.received_unix_ms,"
-        " bytes = excluded.bytes WHERE (excluded.boot, excluded.seq, excluded.sampled) >= (boot, seq, sampled)",
+        " bytes = excluded.bytes"
+        " WHERE (excluded.boot, excluded.seq, excluded.sampled) >= (beats.boot, beats.seq, beats.sampled)",
         (ep, now_unix_ms // DAY_MS, beat.boot, beat.sign1.seq, beat.sampled, now_unix_ms, data),
     )
 
 
 def take_standing(db) -> None:
     """Keep the beats that an older hub had: one a gateway."""
-    rows = db.execute("SELECT gw, beat, beat_unix_ms FROM standing WHERE beat NOT NULL").fetchall()
+    rows = db.execute("SELECT gw, beat, beat_unix_ms FROM standing WHERE beat IS NOT NULL").fetchall()
     for gw, data, received in rows:
         try:
             beat = Beat(data)
@@ -61,7 +62,7 @@ def gap_told(event: list) -> tuple[tuple[int, int] | None, int] | None:
     return sealed, readings
 
 
-def signed_gaps(db, where: str = "1") -> list[tuple[int, int, int]]:
+def signed_gaps(db, where: str = "1 = 1") -> list[tuple[int, int, int]]:
     """(ep, first seq, last seq) that gap events explain, read from the signed batches themselves: a row that somebody
     wrote into `missing` or `event` explains nothing."""
     found = []

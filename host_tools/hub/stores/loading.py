@@ -5,13 +5,13 @@ damaged costs what it says and no more: `fill` gives it back by name, and goes o
 """
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterable
 
 from host_tools.hub.receiving.accept import Held
 from host_tools.hub.receiving.state import Account, Epoch, Gateway, Series
 from host_tools.hub.stores import kept
 from host_tools.hub.stores.schema import WAITS_FOR_SCHEMA
+from host_tools.log.database.seam import Database
 from parkgate.errors import FormatError
 from parkgate.wire.beat import Beat
 
@@ -21,11 +21,11 @@ Damage = tuple[Gateway, str]
 Resolve = Callable[[Gateway, bytes, bytes], bool]
 
 
-def fill(db: sqlite3.Connection, gateways: Iterable[Gateway], resolve: Resolve) -> list[Damage]:
+def fill(db: Database, gateways: Iterable[Gateway], resolve: Resolve) -> list[Damage]:
     """Build what is kept in memory of these gateways. `resolve` takes a schema into a gateway's memory; it raises
     FormatError. Returns what is damaged, in words that name it."""
     by_gw = {gateway.gw: gateway for gateway in gateways}
-    part = f"gw IN ({','.join(map(str, by_gw))})"  # our own integers
+    part = f"gw IN ({','.join(map(str, by_gw)) or 'NULL'})"  # our own integers
     damage: list[Damage] = []
     for gateway in by_gw.values():
         gateway.forget()
@@ -150,7 +150,7 @@ def _accounts(db, by_gw, part) -> None:
             gateway.schema_place, gateway.schema_id = (epoch.ep, epoch.held.head()), row[0] if row else None
 
 
-def alarms(db: sqlite3.Connection, by_gw: dict[int, Gateway], part: str = "1") -> None:
+def alarms(db: Database, by_gw: dict[int, Gateway], part: str = "1 = 1") -> None:
     """Take the alarms of these gateways anew: `parkgate enrol --clear-alarms` may have removed some."""
     for gateway in by_gw.values():
         gateway.alarms = {}

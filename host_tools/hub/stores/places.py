@@ -7,11 +7,11 @@ log key. Each statement of a place names the hash of the one before it, so none 
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
 from typing import NamedTuple
 
 from host_tools.base.names import look, place_name, rough_look
+from host_tools.log.database.seam import Database
 from host_tools.log.record import Recorder, recording, say_of_place
 from parkgate.errors import SettingsError
 from parkgate.log import statement
@@ -45,17 +45,17 @@ class Stay(NamedTuple):
 # What there is.
 
 
-def listed(db: sqlite3.Connection) -> list[Place]:
+def listed(db: Database) -> list[Place]:
     """All places by name, those in use first."""
     rows = db.execute(
         "SELECT place.pl, id, place.name, closed_unix_ms, gw, gateway.name FROM place"
         " LEFT JOIN place_stay ON place_stay.pl = place.pl AND to_ms IS NULL LEFT JOIN gateway USING (gw)"
-        " ORDER BY closed_unix_ms NOT NULL, place.name"
+        " ORDER BY closed_unix_ms IS NOT NULL, place.name"
     )
     return [Place(*row) for row in rows]
 
 
-def find(db: sqlite3.Connection, name_or_id: str, in_use: bool = False) -> Place:
+def find(db: Database, name_or_id: str, in_use: bool = False) -> Place:
     """The place with this name, or whose id begins so (8 hexadecimal digits at least). Raises SettingsError."""
     places = [place for place in listed(db) if not (in_use and place.closed_unix_ms)]
     wanted = " ".join(name_or_id.split())
@@ -71,7 +71,7 @@ def find(db: sqlite3.Connection, name_or_id: str, in_use: bool = False) -> Place
     return found[0]
 
 
-def stays(db: sqlite3.Connection, pl: int) -> list[Stay]:
+def stays(db: Database, pl: int) -> list[Stay]:
     """Which gateways stood at this place, in the order of time."""
     rows = db.execute(
         "SELECT gw, kid, name, from_ms, to_ms FROM place_stay JOIN gateway USING (gw) WHERE pl = ?"
@@ -80,7 +80,7 @@ def stays(db: sqlite3.Connection, pl: int) -> list[Stay]:
     return [Stay(*row) for row in rows]
 
 
-def times(db: sqlite3.Connection, pl: int, from_ms: int | None, to_ms: int | None) -> dict[int, tuple]:
+def times(db: Database, pl: int, from_ms: int | None, to_ms: int | None) -> dict[int, tuple]:
     """gw → (from, to) of each gateway that stood at this place within a span of time: from the beginning of its first
     stay there to the end of its last, no longer than the span. None is no end."""
     found: dict[int, tuple] = {}
@@ -93,19 +93,19 @@ def times(db: sqlite3.Connection, pl: int, from_ms: int | None, to_ms: int | Non
     return found
 
 
-def of_gateways(db: sqlite3.Connection) -> dict[int, tuple[bytes, str]]:
+def of_gateways(db: Database) -> dict[int, tuple[bytes, str]]:
     """gw → (id, name) of the place where it stands now."""
     rows = db.execute("SELECT gw, id, name FROM place_stay JOIN place USING (pl) WHERE to_ms IS NULL")
     return {gw: (place_id, name) for gw, place_id, name in rows}
 
 
-def history(db: sqlite3.Connection, pl: int) -> list[tuple[int, str, str | None, dict]]:
+def history(db: Database, pl: int) -> list[tuple[int, str, str | None, dict]]:
     """(Unix time in ms, kind, who did it, facts) of each statement about this place."""
     rows = db.execute("SELECT unix_ms, what, by, facts FROM place_history WHERE pl = ? ORDER BY rowid", (pl,))
     return [(unix_ms, what, by, cbor.decode(facts)) for unix_ms, what, by, facts in rows]  # type: ignore[misc]
 
 
-def alike(db: sqlite3.Connection, name: str, pl: int | None = None) -> list[str]:
+def alike(db: Database, name: str, pl: int | None = None) -> list[str]:
     """Names of places in use that are easily taken for `name`. Raises SettingsError where one looks the same."""
     found = []
     for place in listed(db):
@@ -121,7 +121,7 @@ def alike(db: sqlite3.Connection, name: str, pl: int | None = None) -> list[str]
 # What is done. `by` is who did it.
 
 
-def add(db: sqlite3.Connection, name: str, by: str) -> bytes:
+def add(db: Database, name: str, by: str) -> bytes:
     """Make a place where no gateway stands yet. Returns its id. Raises SettingsError."""
     name = place_name(name)
     with recording(db) as leaves:
@@ -132,7 +132,7 @@ def add(db: sqlite3.Connection, name: str, by: str) -> bytes:
 def new(db, leaves: Recorder, name: str, by: str, gateway: tuple[int, bytes] | None = None) -> bytes:
     """In the open transaction: a place with a good name, with `gateway` (gw, id) there from its first reading on."""
     place_id = os.urandom(16)
-    pl = db.execute("INSERT INTO place (id, name) VALUES (?, ?)", (place_id, name)).lastrowid
+    pl = db.execute("INSERT INTO place (id, name) VALUES (?, ?) RETURNING pl", (place_id, name)).fetchone()[0]
     facts: dict = {"place": place_id, "name": name}
     if gateway is not None:
         db.execute("INSERT INTO place_stay VALUES (?, ?, 0, NULL)", (pl, gateway[0]))
@@ -141,7 +141,7 @@ def new(db, leaves: Recorder, name: str, by: str, gateway: tuple[int, bytes] | N
     return place_id
 
 
-def own_name(db: sqlite3.Connection, gateway_name: str, gateway_id: bytes) -> str:
+def own_name(db: Database, gateway_name: str, gateway_id: bytes) -> str:
     """A name for the place that a gateway gets when none is named: its own, made unique."""
     name = gateway_name[:40]
     for candidate in (name, f"{name} {gateway_id.hex()[:6]}", f"{name} {gateway_id.hex()[:12]}", gateway_id.hex()[:32]):
@@ -154,7 +154,7 @@ def own_name(db: sqlite3.Connection, gateway_name: str, gateway_id: bytes) -> st
     return gateway_id.hex()
 
 
-def rename(db: sqlite3.Connection, name_or_id: str, name: str, by: str) -> Place:
+def rename(db: Database, name_or_id: str, name: str, by: str) -> Place:
     """Give a place another name; the old one stays in its history. Returns what it was. Raises SettingsError."""
     place, name = find(db, name_or_id, in_use=True), place_name(name)
     with recording(db) as leaves:
@@ -166,7 +166,7 @@ def rename(db: sqlite3.Connection, name_or_id: str, name: str, by: str) -> Place
     return place
 
 
-def close(db: sqlite3.Connection, name_or_id: str, by: str) -> Place:
+def close(db: Database, name_or_id: str, by: str) -> Place:
     """End a place where no gateway stands: its name is free again, its history stays. Raises SettingsError."""
     place = find(db, name_or_id, in_use=True)
     if place.gw is not None:
@@ -176,7 +176,7 @@ def close(db: sqlite3.Connection, name_or_id: str, by: str) -> Place:
     return place
 
 
-def put(db: sqlite3.Connection, gateway: tuple[int, bytes, str], name_or_id: str, from_ms: int, by: str) -> Place:
+def put(db: Database, gateway: tuple[int, bytes, str], name_or_id: str, from_ms: int, by: str) -> Place:
     """The gateway (gw, id, name) stands at this place from from_ms on, and no more where it stood. Raises
     SettingsError."""
     with recording(db) as leaves:
@@ -276,9 +276,10 @@ def _close(db, leaves, place: Place, by: str) -> None:
 def _say(db, leaves: Recorder, pl, kind: str, facts: dict, by: str | None) -> None:
     unix_ms = _now()
     row = db.execute(
-        "INSERT INTO place_history VALUES (?, ?, ?, ?, ?, NULL)", (pl, unix_ms, kind, by, cbor.encode(facts))
-    )
-    say_of_place(leaves, row.lastrowid, pl, kind, facts, by, unix_ms)
+        "INSERT INTO place_history VALUES (?, ?, ?, ?, ?, NULL) RETURNING rowid",
+        (pl, unix_ms, kind, by, cbor.encode(facts)),
+    ).fetchone()
+    say_of_place(leaves, row[0], pl, kind, facts, by, unix_ms)
 
 
 def _now() -> int:
@@ -288,13 +289,13 @@ def _now() -> int:
 # An older hub's gateways.
 
 
-def take_gateways(db: sqlite3.Connection) -> None:
+def take_gateways(db: Database) -> None:
     """In the open transaction: a place for each gateway that an older hub enrolled, with its name and all its readings.
     The log says so when it is opened next (`record.open_recorder`)."""
     now = _now()
     for gw, gateway_id, name in db.execute("SELECT gw, kid, name FROM gateway ORDER BY gw").fetchall():
         place_id, name = os.urandom(16), own_name(db, name, gateway_id)
-        pl = db.execute("INSERT INTO place (id, name) VALUES (?, ?)", (place_id, name)).lastrowid
+        pl = db.execute("INSERT INTO place (id, name) VALUES (?, ?) RETURNING pl", (place_id, name)).fetchone()[0]
         db.execute("INSERT INTO place_stay VALUES (?, ?, 0, NULL)", (pl, gw))
         facts = cbor.encode({"place": place_id, "name": name, "gateway": gateway_id, "from_ms": 0})
         db.execute("INSERT INTO place_history VALUES (?, ?, ?, NULL, ?, NULL)", (pl, now, statement.PLACE_ADDED, facts))

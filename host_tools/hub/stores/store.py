@@ -3,7 +3,7 @@
     with store.transaction(now_unix_ms):     # BEGIN IMMEDIATE … COMMIT; on any error ROLLBACK, and memory is built anew
         store.add_batch(…)
 
-`parkgate enrol` writes the table `gateway` from another process; the hub notices by PRAGMA data_version.
+`parkgate enrol` writes the table `gateway` from another process; the hub notices by `Database.version`.
 """
 
 import contextlib
@@ -51,23 +51,22 @@ class Store:
 
     def belong_to(self, hub_id: bytes) -> None:
         """Write down which hub's database this is, at the first start. Raises StoreError when it is another one's."""
-        row = self.db.execute("SELECT value FROM about WHERE name = 'hub_id'").fetchone()
-        if row is None:
-            self.db.execute("INSERT INTO about VALUES ('hub_id', ?)", (hub_id.hex(),))
-        elif row[0] != hub_id.hex():
+        known = self.db.about("hub_id")
+        if known is None:
+            self.db.set_about("hub_id", hub_id.hex())
+        elif known != hub_id.hex():
             raise StoreError(
-                f"the database here is that of hub {row[0][:16]}…, and hub_key.pem is the key of hub "
+                f"the database here is that of hub {known[:16]}…, and hub_key.pem is the key of hub "
                 f"{hub_id.hex()[:16]}…: put the files of one and the same hub together. Nothing was changed"
             )
 
     def setting(self, name: str) -> str | None:
         """A setting of the hub (`parkgate hub --zone`); None where it was never made."""
-        row = self.db.execute("SELECT value FROM about WHERE name = ?", (f"setting {name}",)).fetchone()
-        return row[0] if row else None
+        return self.db.about(f"setting {name}")
 
     def set_setting(self, name: str, value: str) -> None:
         """Keep a setting of the hub from now on."""
-        self.db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (f"setting {name}", value))
+        self.db.set_about(f"setting {name}", value)
 
     def close(self) -> None:
         self.db.close()
@@ -76,7 +75,7 @@ class Store:
 
     def load(self) -> None:
         """Build everything in memory from the database."""
-        self._version = self.db.execute("PRAGMA data_version").fetchone()[0]
+        self._version = self.db.version()
         self._load_gateways()
         self._fill(list(self.by_topic.values()))
 
@@ -121,7 +120,7 @@ class Store:
         if self._stale is ALL or self._stale:
             self.mend()
             return True
-        version = self.db.execute("PRAGMA data_version").fetchone()[0]
+        version = self.db.version()
         if version == self._version:
             return False
         self._version = version
@@ -140,16 +139,13 @@ class Store:
         self._touched = {}
         committed = False
         try:
-            self.db.execute("BEGIN IMMEDIATE")
-            yield self
-            self._flush()
-            self.db.execute("COMMIT")
+            with self.db.transaction():
+                yield self
+                self._flush()
             committed = True
         finally:
             if not committed:
                 self._stale = ALL if changes_all else {*self._touched, 0}
-                if self.db.in_transaction:
-                    self.db.execute("ROLLBACK")
 
     def touch(self, gateway: Gateway) -> None:
         """This transaction changes what is counted of this gateway."""
@@ -166,7 +162,9 @@ class Store:
     def _flush(self) -> None:
         db = self.db
         db.executemany(
-            "INSERT OR REPLACE INTO standing VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO standing VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (gw) DO UPDATE SET"
+            " last_seen_unix_ms = excluded.last_seen_unix_ms, duplicates = excluded.duplicates,"
+            " stale_beats = excluded.stale_beats, beat = excluded.beat, beat_unix_ms = excluded.beat_unix_ms",
             [
                 (g.gw, g.last_seen_unix_ms, g.duplicates, g.stale_beats, g.beat_bytes, g.beat_unix_ms)
                 for g in self._touched.values()
@@ -198,12 +196,12 @@ class Store:
         """This chain of the gateway, begun now if it is new; None when there are already EPOCHS_MAX."""
         found = gateway.epochs.get(epoch_id)
         if found is None and len(gateway.epochs) < EPOCHS_MAX:
-            cursor = self.db.execute(
+            row = self.db.execute(
                 "INSERT INTO epoch (gw, epoch, seen_unix_ms, batches, readings, sampled, dropped, gap_events,"
-                " gap_readings) VALUES (?, ?, ?, 0, 0, 0, 0, 0, 0)",
+                " gap_readings) VALUES (?, ?, ?, 0, 0, 0, 0, 0, 0) RETURNING ep",
                 (gateway.gw, epoch_id, self.now_unix_ms),
-            )
-            found = gateway.epochs[epoch_id] = Epoch(cursor.lastrowid or 0, epoch_id)
+            ).fetchone()
+            found = gateway.epochs[epoch_id] = Epoch(row[0], epoch_id)
         return found
 
     def keep_beat(self, epoch: Epoch, beat: Beat, data: bytes) -> None:
@@ -239,7 +237,10 @@ class Store:
         gone, (first, last) = epoch.held.add(seq)
         for first_seq in gone:
             db.execute("DELETE FROM held WHERE ep = ? AND first_seq = ?", (epoch.ep, first_seq))
-        db.execute("INSERT OR REPLACE INTO held VALUES (?, ?, ?)", (epoch.ep, first, last))
+        db.execute(
+            "INSERT INTO held VALUES (?, ?, ?) ON CONFLICT (ep, first_seq) DO UPDATE SET last_seq = excluded.last_seq",
+            (epoch.ep, first, last),
+        )
         epoch.batches += 1
         epoch.readings += batch.readings
         if gateway.schema_place is None or (epoch.ep, seq) > gateway.schema_place:
@@ -268,7 +269,7 @@ class Store:
         """These seqs will not come, because of `why` ("gap" or "lost")."""
         epoch.missing[why].add_range(first_seq, last_seq)
         self.db.execute(
-            "INSERT OR IGNORE INTO missing VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO missing VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (epoch.ep, first_seq, last_seq, why, self.now_unix_ms),
         )
 
@@ -282,7 +283,10 @@ class Store:
         resolved = self._resolve(gateway, schema_id, data)
         if resolved:
             # One that was damaged is not in memory: what the gateway sends again takes its place.
-            self.db.execute("INSERT OR REPLACE INTO schema VALUES (?, ?, ?)", (gateway.gw, schema_id, data))
+            self.db.execute(
+                "INSERT INTO schema VALUES (?, ?, ?) ON CONFLICT (gw, schema_id) DO UPDATE SET bytes = excluded.bytes",
+                (gateway.gw, schema_id, data),
+            )
         return resolved
 
     def _resolve(self, gateway: Gateway, schema_id: bytes, data: bytes) -> bool:
@@ -312,12 +316,12 @@ class Store:
         key = (instrument, quantity, unit, scale)
         found = gateway.series.get(key)
         if found is None:
-            cursor = self.db.execute(
+            row = self.db.execute(
                 "INSERT INTO series (gw, instrument, quantity, unit, scale, profile, readings, undated, span_ms,"
-                " qualities) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, '{}')",
+                " qualities) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, '{}') RETURNING series",
                 (gateway.gw, *key, profile),
-            )
-            found = gateway.series[key] = Series(cursor.lastrowid, *key, profile)
+            ).fetchone()
+            found = gateway.series[key] = Series(row[0], *key, profile)
         return found
 
     def add_blocks(self, gateway: Gateway, epoch: Epoch, seq: int, blocks: list) -> None:
@@ -410,15 +414,15 @@ class Store:
         counts = gateway.refused if gateway else self.nobody
         counts[reason] = counts.get(reason, 0) + 1
         self.db.execute(
-            "INSERT INTO refused VALUES (?, ?, 1, ?) ON CONFLICT DO UPDATE SET count = count + 1,"
+            "INSERT INTO refused VALUES (?, ?, 1, ?) ON CONFLICT (gw, reason) DO UPDATE SET count = refused.count + 1,"
             " last_unix_ms = excluded.last_unix_ms",
             (gw, reason, self.now_unix_ms),
         )
         kept = self._evidence.get((gw, reason), 0)
         if kept < (FORK_EVIDENCE_KEPT if reason == "fork" else EVIDENCE_KEPT):
             cursor = self.db.execute(
-                "INSERT OR IGNORE INTO evidence (gw, reason, what, topic, received_unix_ms, size, hash, bytes)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO evidence (gw, reason, what, topic, received_unix_ms, size, hash, bytes)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 (gw, reason, what[:500], topic[:200], self.now_unix_ms, len(data), data_hash, data[:EVIDENCE_BYTES]),
             )
             self._evidence[gw, reason] = kept + cursor.rowcount
@@ -440,7 +444,8 @@ class Store:
         alarm["what"], alarm["last_unix_ms"] = what, self.now_unix_ms
         alarm["count"] += 1
         self.db.execute(
-            "INSERT OR REPLACE INTO alarm VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO alarm VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (gw, kind) DO UPDATE SET what = excluded.what,"
+            " count = excluded.count, first_unix_ms = excluded.first_unix_ms, last_unix_ms = excluded.last_unix_ms",
             (gateway.gw, kind, what, alarm["count"], alarm["first_unix_ms"], self.now_unix_ms),
         )
         self._touched[gateway.gw] = gateway

@@ -75,7 +75,7 @@ def run(args) -> int:
         return _list(args)
     tally = rows.Tally()
     with contextlib.closing(connect(existing(args.data), read_only=True)) as db:
-        db.execute("BEGIN")  # one snapshot, whatever the hub does meanwhile
+        db.begin_snapshot()  # one snapshot, whatever the hub does meanwhile
         wanted = _question(db, args)
         if args.out:
             files.check_target(args.out)

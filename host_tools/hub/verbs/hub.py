@@ -1,9 +1,10 @@
-"""`parkgate hub`: run the hub with its page until Ctrl-C or SIGTERM; back its data up, restore it, check it.
+"""`parkgate hub`: run the hub with its page until Ctrl-C or SIGTERM; back its data up, restore it, check it, move it.
 
 parkgate hub --data DIR                              run
 parkgate hub backup --data DIR --to FOLDER           copy all of it into a new folder, while it runs
 parkgate hub restore --data DIR --from FOLDER        make a hub's folder from a backup
 parkgate hub check --data DIR                        read every stored batch: bytes, signature, chain
+parkgate hub move --data DIR --to postgresql://…     take its data from the file there to a PostgreSQL server
 """
 
 import argparse
@@ -28,6 +29,7 @@ from host_tools.hub.verbs import hub_keep, own_broker
 from host_tools.hub.web import connections
 from host_tools.hub.web.server import HUB_FILE, Address, serve
 from host_tools.log import stamps
+from host_tools.log.database.opening import PASSWORD_VARIABLE
 from parkgate.errors import SettingsError
 
 log = logging.getLogger("parkgate.hub")
@@ -40,9 +42,18 @@ def add_parser(subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("action", nargs="?", choices=hub_keep.ACTIONS, help="what to do instead of running the hub")
-    parser.add_argument("--to", type=Path, metavar="FOLDER", help="for backup: the new folder to write")
+    parser.add_argument("--to", metavar="FOLDER", help="for backup: the new folder to write; for move: the server")
     parser.add_argument("--from", type=Path, metavar="FOLDER", dest="from_folder", help="for restore: the backup")
     parser.add_argument("--data", required=True, metavar="DIR", help="data directory: database and hub key")
+    parser.add_argument(
+        "--store", metavar="URL",
+        help="keep the data in a PostgreSQL server and not in a file of the directory: "
+        "postgresql://USER@HOST/DATABASE; it is remembered",
+    )  # fmt: skip
+    parser.add_argument(
+        "--store-password", metavar="FILE",
+        help=f"a file with the password for that server (or set {PASSWORD_VARIABLE}, or use ~/.pgpass)",
+    )  # fmt: skip
     parser.add_argument(
         "--broker",
         default="mqtt://127.0.0.1:1883",
@@ -137,7 +148,10 @@ def run(args) -> int:
         address = Address(host, port, proxy, args.name, path, _tls(args), may_be_open)
         if args.stamps:
             stamps.check_url(args.stamps)
-        hub = Hub(args.data)  # the lock, the key and the database are ours before anything else is touched
+        if args.store_password and not args.store:
+            raise SettingsError("--store-password needs --store")
+        store = (args.store, args.store_password) if args.store else None
+        hub = Hub(args.data, store=store)  # the lock, the key and the database are ours before anything else is touched
         stack.callback(hub.stop)
         if args.zone:
             hub.set_zone(args.zone)

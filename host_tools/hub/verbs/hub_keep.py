@@ -1,15 +1,15 @@
-"""`parkgate hub backup | restore | check`: a hub's data copied, put back, and looked through."""
+"""`parkgate hub backup | restore | check | move`: a hub's data copied, put back, looked through, taken to a server."""
 
 from __future__ import annotations
 
 import time
 
 from host_tools.base import output
-from host_tools.hub.stores import backup
+from host_tools.hub.stores import backup, move
 from parkgate.errors import SettingsError
 
 FAULTS_SHOWN = 100
-ACTIONS = ("backup", "restore", "check")
+ACTIONS = ("backup", "restore", "check", "move")
 
 
 def run(args) -> int:
@@ -32,7 +32,21 @@ def run(args) -> int:
         ]
         output.show(args, {"data": str(args.data), **manifest}, lines)
         return 0
-    return _check(args)
+    return _move(args) if args.action == "move" else _check(args)
+
+
+def _move(args) -> int:
+    if not args.to:
+        raise SettingsError("hub move: --to postgresql://USER@HOST/DATABASE says where")
+    found = move.move(args.data, args.to, args.store_password, lambda table: output.say(args, f"{table} …"))
+    lines = [
+        f"{sum(found['tables'].values()):,} rows of {len(found['tables'])} tables moved and compared in"
+        f" {found['seconds']} s",
+        f"the hub of {args.data} is in the server from now on; start it as before",
+        f"{move.MOVED_FILE} holds what was moved: delete it when you have a backup of the server's database",
+    ]
+    output.show(args, {"data": str(args.data), "to": args.to, **found}, lines)
+    return 0
 
 
 def _check(args) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import sqlite3
 import time
 import urllib.error
 import urllib.request
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 from host_tools.hub.stores.store import StoreError, connect, existing
 from host_tools.hub.verbs.hub_client import is_address
+from host_tools.log.database.seam import DatabaseError
 from parkgate.errors import LinkError
 
 TIMEOUT_S = 10.0
@@ -50,7 +50,7 @@ def _by_folder(folder: Path, gateway_id: str) -> HubView:
             refused = dict(db.execute("SELECT reason, count FROM refused WHERE gw = ?", (gw,)).fetchall())
             alarms = tuple(f"{kind}: {what}" for kind, what in db.execute(
                 "SELECT kind, what FROM alarm WHERE gw = ? ORDER BY kind", (gw,)))  # fmt: skip
-        except sqlite3.Error as error:
+        except DatabaseError as error:
             raise StoreError(f"the hub's database in {folder} cannot be read: {error}") from None
     return HubView(True, name, revoked, seen[0] if seen else None, refused, alarms)
 

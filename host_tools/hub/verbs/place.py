@@ -112,8 +112,7 @@ def _energy(args, db, name) -> int:
     from host_tools.hub.park import by_place, zone
 
     place = places.find(db, name)
-    row = db.execute("SELECT value FROM about WHERE name = 'setting zone'").fetchone()
-    tz = zone.zone(row[0] if row else zone.local_zone_name())
+    tz = zone.zone(db.about("setting zone") or zone.local_zone_name())
     found = by_place.bars(db, place, args.unit or "day", None, None, tz, _now())
     lines = []
     for series in found["series"]:
@@ -195,8 +194,8 @@ def _done(args, place: places.Place, line: str, warnings=()) -> None:
 
 
 def _zone(db):
-    row = db.execute("SELECT value FROM about WHERE name = 'setting zone'").fetchone()
-    return ZoneInfo(row[0]) if row else None
+    name = db.about("setting zone")
+    return ZoneInfo(name) if name else None
 
 
 def _moment(args, db) -> int | None:

@@ -3,7 +3,6 @@ batches, however long the file is."""
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 import zlib
@@ -19,6 +18,7 @@ from host_tools.hub.service import Hub
 from host_tools.hub.stores import gateways, places
 from host_tools.hub.stores.store import connect
 from host_tools.hub.web.connections import PROGRESS
+from host_tools.log.database.seam import Database
 from parkgate.errors import SettingsError
 
 EXPORTS_AT_ONCE = 2  # each keeps a snapshot of the database
@@ -67,14 +67,14 @@ class _Export:
         self.tally = rows.Tally()
         self.headers: dict[str, str] = {}
         self._free: threading.BoundedSemaphore | None = free
-        self._db: sqlite3.Connection | None = None
+        self._db: Database | None = None
         self._pieces: Iterator[bytes] = iter(())
         self._until_s = time.monotonic() + EXPORT_S
 
     def open(self, query, compressed: bool) -> None:
         """Understand the question and make the first piece. Raises SettingsError, StoreError."""
         self._db = connect(self.data_dir, read_only=True)
-        self._db.execute("BEGIN")
+        self._db.begin_snapshot()
         words = {name: query[name] for name in WORDS if name in query}
         names = {name: query.getlist(name) for name in NAMES}
         if self._own_gateways is not None:

@@ -13,12 +13,12 @@ unknown: what stands behind it is not put in its place, for nobody knows what el
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from host_tools.hub.stores.gateways import find, whoami
 from host_tools.log import record
+from host_tools.log.database.seam import Database
 from parkgate.errors import SettingsError
 from parkgate.log import statement
 
@@ -33,13 +33,13 @@ class Meter(NamedTuple):
     instrument: str
 
 
-def load(db: sqlite3.Connection) -> dict[Meter, Meter]:
+def load(db: Database) -> dict[Meter, Meter]:
     """Meter → its main meter. Raises SettingsError when what is stored cannot be read."""
-    row = db.execute("SELECT value FROM about WHERE name = ?", (NAME,)).fetchone()
-    if row is None:
+    text = db.about(NAME)
+    if text is None:
         return {}
     try:
-        found = {Meter(*meter): Meter(*main) for meter, main in json.loads(row[0])}
+        found = {Meter(*meter): Meter(*main) for meter, main in json.loads(text)}
         if not all(isinstance(text, str) for pair in found.items() for meter in pair for text in meter):
             raise TypeError
     except (ValueError, TypeError, RecursionError):
@@ -69,7 +69,7 @@ def _before(meter, meters, behind) -> Meter | None:
     return None
 
 
-def find_meter(db: sqlite3.Connection, gateway: str, instrument: str) -> Meter:
+def find_meter(db: Database, gateway: str, instrument: str) -> Meter:
     """The energy meter of the gateway with this name or id. Raises SettingsError, which lists those that there are."""
     gw, gateway_id, name = find(db, gateway)
     question = "SELECT DISTINCT instrument FROM series WHERE gw = ? AND quantity = ? ORDER BY instrument"
@@ -80,7 +80,7 @@ def find_meter(db: sqlite3.Connection, gateway: str, instrument: str) -> Meter:
     return Meter(gateway_id.hex(), instrument)
 
 
-def put(db: sqlite3.Connection, meter: Meter, main: Meter | None) -> Meter | None:
+def put(db: Database, meter: Meter, main: Meter | None) -> Meter | None:
     """Say that `meter` stands behind `main`, or behind none (None). The signed log says it too. Returns what it stood
     behind before. Raises SettingsError: a meter cannot stand behind itself."""
     with record.recording(db) as leaves:
@@ -92,7 +92,7 @@ def put(db: sqlite3.Connection, meter: Meter, main: Meter | None) -> Meter | Non
                 raise SettingsError(f"{meter.instrument!r} would stand behind itself: {_chain(meter, behind)}")
         if before != main:
             text = json.dumps([[list(pair) for pair in item] for item in sorted(behind.items())])
-            db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (NAME, text))
+            db.set_about(NAME, text)
             facts = {"name": "meter behind", "meter": list(meter), "before": before and list(before)}
             facts["value"] = main and list(main)
             leaves.statement(statement.SETTING, facts, whoami(), record.now_unix_ms())
@@ -107,7 +107,7 @@ def _chain(meter, behind) -> str:
     return " behind ".join(repr(name) for name in [*names, meter.instrument])
 
 
-def listed(db: sqlite3.Connection) -> list[dict]:
+def listed(db: Database) -> list[dict]:
     """Every energy meter that the hub knows: {"gateway": name, "id", "instrument", "behind"}, by gateway and name;
     `behind` is None or {"gateway", "id", "instrument"} of its main meter."""
     behind = load(db)

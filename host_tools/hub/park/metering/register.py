@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections.abc import Mapping
 from datetime import date, timedelta
 from fractions import Fraction
@@ -31,6 +30,7 @@ from host_tools.hub.park.metering.meters import Meter
 from host_tools.hub.stores import places
 from host_tools.hub.stores.gateways import whoami
 from host_tools.log import record
+from host_tools.log.database.seam import Database
 from parkgate.errors import SettingsError
 from parkgate.log import statement
 
@@ -152,7 +152,7 @@ def limit(fields: Mapping[str, str]) -> Fraction | None:
     return Fraction(match[1]) if match else None
 
 
-def load(db: sqlite3.Connection) -> list[Record]:
+def load(db: Database) -> list[Record]:
     """Every record, in the order of writing. Raises SettingsError when what is stored cannot be read."""
     row = db.execute("SELECT value FROM about WHERE name = ?", (NAME,)).fetchone()
     try:
@@ -161,7 +161,7 @@ def load(db: sqlite3.Connection) -> list[Record]:
         raise SettingsError("the meter register cannot be read from the database: it is damaged") from None
 
 
-def add(db: sqlite3.Connection, meter: Meter, fields: Mapping[str, str]) -> Record:
+def add(db: Database, meter: Meter, fields: Mapping[str, str]) -> Record:
     """Write a record, with its statement in the log. Raises SettingsError; then nothing has changed."""
     found = checked(fields)
     with record.recording(db) as leaves:
@@ -185,7 +185,7 @@ def add(db: sqlite3.Connection, meter: Meter, fields: Mapping[str, str]) -> Reco
     return made
 
 
-def place_of(db: sqlite3.Connection, gateway: str) -> str | None:
+def place_of(db: Database, gateway: str) -> str | None:
     """The id of the place where the gateway with this id stands, or stood last; None where it never did."""
     row = db.execute("SELECT gw FROM gateway WHERE kid = ?", (bytes.fromhex(gateway),)).fetchone()
     if row is None:
@@ -296,7 +296,7 @@ def months(remark: Remark, first: date, last: date) -> list[str]:
     return found
 
 
-def document(db: sqlite3.Connection, meter: Meter, first: date, last: date, records=None) -> dict:
+def document(db: Database, meter: Meter, first: date, last: date, records=None) -> dict:
     """What is known of a meter for readings of these days: {"instrument", "serial", "class", "calibrated_on", "due_on",
     "remarks": [{"kind", "from", "to", "months", "text"}]}."""
     mine = of(load(db) if records is None else records, meter, place_of(db, meter.gateway))

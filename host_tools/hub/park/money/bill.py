@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Sequence
 from fractions import Fraction
 from zoneinfo import ZoneInfo
@@ -24,13 +23,14 @@ from host_tools.hub.park.book import Book
 from host_tools.hub.park.money import measured
 from host_tools.hub.park.money.measured import Month, Range, decimal
 from host_tools.hub.park.money.tariff import Energy, Tariff, Version
+from host_tools.log.database.seam import Database
 from parkgate.errors import SettingsError
 
 FORM = "parkgate bill 1"
 
 
 def bill(
-    db: sqlite3.Connection,
+    db: Database,
     gw: int,
     month: tuple[int, int],
     tariff: Tariff,

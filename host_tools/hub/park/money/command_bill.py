@@ -66,10 +66,10 @@ def month(text: str) -> tuple[int, int]:
 
 def park_zone(db) -> str:
     """The zone that the hub keeps; without one, the hub's page shows this computer's."""
-    row = db.execute("SELECT value FROM about WHERE name = 'setting zone'").fetchone()
-    if row is None:
+    name = db.about("setting zone")
+    if name is None:
         raise SettingsError("the hub has no time zone yet: give --zone, or start it with `parkgate hub --zone`")
-    return str(row[0])
+    return str(name)
 
 
 def digest(text: str) -> str:

@@ -4,7 +4,6 @@ are fractions, and what is not known to the step is an interval.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from fractions import Fraction
@@ -17,6 +16,7 @@ from host_tools.hub.park.metering import meters, register
 from host_tools.hub.park.metering.meters import ENERGY, Meter
 from host_tools.hub.park.sums import Piece
 from host_tools.hub.park.zone import PIECE_MS
+from host_tools.log.database.seam import Database
 from parkgate.wire.batch import decode_schema
 
 
@@ -80,7 +80,7 @@ def month_span(month: tuple[int, int], tz: ZoneInfo) -> tuple[int, int]:
     return zone.midnight(date(year, number, 1), tz), zone.midnight(behind, tz)
 
 
-def measure(db: sqlite3.Connection, gw: int, month: tuple[int, int], tz: ZoneInfo, now_ms: int) -> Month:
+def measure(db: Database, gw: int, month: tuple[int, int], tz: ZoneInfo, now_ms: int) -> Month:
     """All that a bill of the gateway's month needs. Raises SettingsError when the hub's setting of meters is
     damaged."""
     begin, end = month_span(month, tz)
@@ -121,12 +121,12 @@ def _slot(at_ms: int, tz: ZoneInfo) -> tuple[date, int]:
 
 def _instruments(db, gw: int, begin: int, end: int) -> set[str]:
     """The instruments of the schemas that the gateway used in that time, or of the last one before."""
-    question = (
-        "SELECT DISTINCT schema.bytes FROM batch JOIN epoch USING (ep) JOIN schema USING (gw, schema_id) WHERE gw = ?"
-    )
-    rows = db.execute(f"{question} AND received_unix_ms BETWEEN ? AND ?", (gw, begin, end)).fetchall()
+    question = "schema.bytes FROM batch JOIN epoch USING (ep) JOIN schema USING (gw, schema_id) WHERE gw = ?"
+    within = f"SELECT DISTINCT {question} AND received_unix_ms BETWEEN ? AND ?"
+    rows = db.execute(within, (gw, begin, end)).fetchall()
     if not rows:
-        rows = db.execute(f"{question} AND received_unix_ms < ? ORDER BY batch.id DESC LIMIT 1", (gw, begin)).fetchall()
+        before = f"SELECT {question} AND received_unix_ms < ? ORDER BY batch.id DESC LIMIT 1"
+        rows = db.execute(before, (gw, begin)).fetchall()
     return {part[0] for (data,) in rows for part in decode_schema(data)}
 
 
@@ -275,7 +275,7 @@ def registers(book: Book, month: Month, runs: Sequence[tuple[int, int]]) -> list
     return found
 
 
-def register_of(db: sqlite3.Connection, month: Month) -> list[dict]:
+def register_of(db: Database, month: Month) -> list[dict]:
     """What the meter register says of each meter of the bill, for the days of the month that are over."""
     if not month.slots:
         return []
