@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections.abc import Sequence
 from datetime import date, timedelta
 from fractions import Fraction
@@ -30,6 +29,7 @@ from host_tools.hub.production.floor import WORKING, Floor
 from host_tools.hub.production.jobs import Job
 from host_tools.hub.stores.gateways import whoami
 from host_tools.log import record
+from host_tools.log.database.seam import Database
 from parkgate.errors import SettingsError
 from parkgate.log import statement
 from parkgate.sensing import jobs as kinds
@@ -94,7 +94,7 @@ def _over(top: Fraction, below: Fraction) -> Fraction | None:
 # Plans.
 
 
-def plans(db: sqlite3.Connection, station: str) -> list[Plan]:
+def plans(db: Database, station: str) -> list[Plan]:
     """The plans of a station, in the order of writing. Raises SettingsError."""
     return [
         Plan(
@@ -115,7 +115,7 @@ def _kept(db) -> list[dict]:
 
 
 def plan(
-    db: sqlite3.Connection, station: str, begin: date, end: date, weekdays: str, busy_minutes: str, piece_seconds: str,
+    db: Database, station: str, begin: date, end: date, weekdays: str, busy_minutes: str, piece_seconds: str,
     source: str,
 ) -> Plan:  # fmt: skip
     """Write a plan and its statement. A later plan of the same days takes the place of an earlier one. Raises
@@ -188,7 +188,7 @@ def station(floor: Floor, name: str) -> Station:
 
 
 def report(
-    db: sqlite3.Connection, floor: Floor, of: Station, written: Sequence[Plan], first: date, last: date, tz: ZoneInfo,
+    db: Database, floor: Floor, of: Station, written: Sequence[Plan], first: date, last: date, tz: ZoneInfo,
     now_ms: int,
 ) -> dict:  # fmt: skip
     """The figures of a station from the day `first` to the day `last`, as JSON. Raises SettingsError."""

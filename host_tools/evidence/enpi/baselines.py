@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sqlite3
 from datetime import date
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +19,7 @@ from host_tools.base import files
 from host_tools.evidence.enpi.model import Point
 from host_tools.hub.stores.gateways import whoami
 from host_tools.log import record
+from host_tools.log.database.seam import Database
 from parkgate.errors import SettingsError
 from parkgate.log import statement
 
@@ -91,7 +91,7 @@ def point(one: Point) -> dict:
     }  # fmt: skip
 
 
-def _kept(db: sqlite3.Connection) -> dict:
+def _kept(db: Database) -> dict:
     row = db.execute("SELECT value FROM about WHERE name = ?", (NAME,)).fetchone()
     try:
         found = json.loads(row[0]) if row else {"baselines": [], "adjustments": []}
@@ -100,12 +100,12 @@ def _kept(db: sqlite3.Connection) -> dict:
         raise SettingsError("the baselines cannot be read from the database: it is damaged") from None
 
 
-def listed(db: sqlite3.Connection) -> list[dict]:
+def listed(db: Database) -> list[dict]:
     """{"name", "sha256", "unix_ms", "by", "entry"} of each, the oldest first."""
     return _kept(db)["baselines"]
 
 
-def put(db: sqlite3.Connection, data_dir: Path, name: str, place_id: bytes, content: dict) -> Baseline:
+def put(db: Database, data_dir: Path, name: str, place_id: bytes, content: dict) -> Baseline:
     """Write a baseline and its statement. Raises SettingsError: a name stands for one baseline for all time."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}", name):
         raise SettingsError("a baseline's name has 1 to 40 letters, digits, blanks, dots and dashes")
@@ -136,7 +136,7 @@ def _keep(db, kept: dict) -> None:
     )
 
 
-def load(db: sqlite3.Connection, data_dir: Path, name: str) -> Baseline:
+def load(db: Database, data_dir: Path, name: str) -> Baseline:
     """Raises SettingsError: there is none of this name, or its file is not as it was signed."""
     about = next((one for one in listed(db) if one["name"] == name), None)
     if about is None:
@@ -152,7 +152,7 @@ def load(db: sqlite3.Connection, data_dir: Path, name: str) -> Baseline:
     return Baseline(**about, content=json.loads(data))
 
 
-def adjust(db: sqlite3.Connection, baseline: Baseline, begin: date, end: date, kwh: str, reason: str) -> Adjustment:
+def adjust(db: Database, baseline: Baseline, begin: date, end: date, kwh: str, reason: str) -> Adjustment:
     """Write an adjustment and its statement. Raises SettingsError."""
     if end < begin:
         raise SettingsError("an adjustment ends before it begins")
@@ -177,7 +177,7 @@ def adjust(db: sqlite3.Connection, baseline: Baseline, begin: date, end: date, k
     return Adjustment(begin, end, Fraction(kwh), reason, now_ms, by, entry.hex())
 
 
-def adjustments(db: sqlite3.Connection, baseline: Baseline) -> list[Adjustment]:
+def adjustments(db: Database, baseline: Baseline) -> list[Adjustment]:
     """Those of a baseline, in the order of writing."""
     return [
         Adjustment(

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import re
-import sqlite3
 from collections.abc import Sequence
 from datetime import date, timedelta
 from fractions import Fraction
@@ -20,6 +19,7 @@ from host_tools.hub.park import by_place, zone
 from host_tools.hub.park.metering import meters
 from host_tools.hub.park.metering.meters import Meter
 from host_tools.hub.stores.places import Place
+from host_tools.log.database.seam import Database
 from parkgate.errors import SettingsError
 
 UNITS = ("day", "month")
@@ -41,9 +41,7 @@ class Energy(NamedTuple):
     instruments: list[str]
 
 
-def energy(
-    db: sqlite3.Connection, place: Place, unit: str, first: date, last: date, tz: ZoneInfo, now_ms: int
-) -> Energy:
+def energy(db: Database, place: Place, unit: str, first: date, last: date, tz: ZoneInfo, now_ms: int) -> Energy:
     """The energy of a place from the day `first` to the day `last`. Raises SettingsError."""
     if last < first or (last - first).days >= DAYS_MAX:
         raise SettingsError(f"a period has 1 to {DAYS_MAX} days")
