@@ -243,6 +243,19 @@ def test_the_page_when_the_hub_ends(filled, browser):
     context.close()
 
 
+@pytest.mark.parametrize("path", ["/lots", "/place?id={id}&span=day&at=2023-11-14"])
+def test_every_page_of_a_hub_that_is_down_is_grey(filled, browser, path):
+    context = browser.new_context()
+    page = context.new_page()
+    with Server(filled[0]) as server:
+        page.goto(server.url + path.format(id=filled[1].id.hex()))
+        page.wait_for_selector("#lots .card, .columns button")
+    page.wait_for_selector("body.gone", timeout=WAIT_S * 1000)
+    assert "cannot be reached" in page.locator("#gone").inner_text()
+    assert "grayscale" in page.locator("main").evaluate("node => getComputedStyle(node).filter")
+    context.close()
+
+
 @pytest.fixture
 def hall(tmp_path):
     """A hall with a main meter and a press behind it, three days long, without readings for some hours of yesterday."""
@@ -275,6 +288,7 @@ def test_from_a_month_to_the_registers_of_an_hour(hall, browser):
         page.wait_for_selector("#proof .registers")
         assert "The difference of the registers is this sum" in page.locator("#proof").inner_text()
         assert page.locator("#proof .registers > div").count() == 2, "the total's meter, not the one behind it"
+        assert httpx.get(page.locator("#export").evaluate("link => link.href")).text.count("\n") > 1000
         page.click("#proof .go")
         page.wait_for_selector(".chip[aria-pressed=true]:has-text('Day')")
         page.wait_for_selector(".columns button >> nth=23")

@@ -1,5 +1,6 @@
 // What the workshops made: what runs where, every lot, and one lot with its jobs, figures and proofs.
 
+import { watchHub } from "./alive.js";
 import { signIn, whoAmI } from "./me.js";
 import { el, unitText, words } from "./show.js";
 
@@ -87,9 +88,11 @@ async function load() {
     byId("gone").hidden = true;
   } catch (error) {
     byId("gone").hidden = false;
-    byId("gone").textContent = error.name === "TypeError" || error.name === "TimeoutError" ? "The hub does not answer." : error.message;
+    const unheard = error.name === "TypeError" || error.name === "TimeoutError";
+    byId("gone").textContent = unheard ? "The hub cannot be reached. What you see may be out of date." : error.message;
   }
   setTimeout(load, REDRAW_MS);
 }
 
 whoAmI(byId("me")).then(load);
+watchHub(() => location.reload());

@@ -1,7 +1,8 @@
 // The page of one place: a stretch of time, its energy and power, the proof of each figure. Its address is its state.
 
 import { STANDING_WORDS, copyable, duration, el, setHubClock, standing } from "./show.js";
-import { signIn, whoAmI } from "./me.js";
+import { watchHub } from "./alive.js";
+import { signIn, visitor, whoAmI } from "./me.js";
 import { decimals, energyText, kilo } from "./park.js";
 
 const SPANS = [["year", "Year"], ["month", "Month"], ["week", "Week"], ["day", "Day"], ["hour", "Hour"]];
@@ -124,12 +125,20 @@ function draw() {
     type: "button", class: "chip", "aria-pressed": String(name === span),
     onclick: () => go({ span: name, at: inside(), bar: null }),
   }, word)));
+  drawExport();
   drawMeters();
   drawBars();
   drawPower();
   drawStates();
   drawBills();
   drawProof();
+}
+
+// The readings of this stretch of time as a file, for who may have it.
+function drawExport() {
+  const link = byId("export");
+  link.hidden = visitor().role === "technician";
+  link.href = `api/export?${new URLSearchParams({ format: "csv", excel: "1", gateway: state().id, from: shown.from_ms, to: shown.to_ms })}`;
 }
 
 // The moment to keep when the length of time changes: now where it is in view, else the begin.
@@ -393,4 +402,5 @@ byId("forward").addEventListener("click", () => shown && go({ at: shown.to_ms > 
 byId("date").addEventListener("change", (event) => event.target.value && go({ at: event.target.value, bar: null }));
 window.addEventListener("popstate", load);
 whoAmI(byId("me")).then(load);
+watchHub(load);
 loadGateway();
