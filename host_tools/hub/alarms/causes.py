@@ -101,7 +101,7 @@ class Cause(NamedTuple):
     by_ms: int | None = None
     sure: bool = True
     news: bool = False
-    count: int = 1  # of news: how often it happened
+    times: int = 1  # of news: how often it happened
     mark: int | None = None  # a number that only grows: acknowledged at one, it is an alarm again at a higher one
     urgent: bool = False  # more urgent than its kind
 

@@ -122,7 +122,7 @@ def _news(alarms, news, now_ms) -> list[tuple[str, Alarm]]:
             alarm, what = Alarm(cause.kind, cause.begun_ms, now_ms), OPENED
             alarms.append(alarm)
         alarm.add(cause)
-        alarm.count += cause.count
+        alarm.count += cause.times
         alarm.what = f"{cause.what}{f' ({alarm.count} times, this is the newest)' if alarm.count > 1 else ''}"
         if (OPENED, alarm) not in changes:
             changes.append((what, alarm))

@@ -127,8 +127,9 @@ class Watch:
         if what != CHANGED or alarm.news:
             return True
         row = db.execute("SELECT ever, causes, changed_unix_ms FROM raised WHERE id = ?", (alarm.id,)).fetchone()
-        same = row is not None and row[0] == alarm.ever and len(json.loads(row[1])["members"]) == len(alarm.members)
-        return not same or not 0 <= now_ms - row[2] < CHANGED_EVERY_MS
+        if row is None or row[0] != alarm.ever or len(json.loads(row[1])["members"]) != len(alarm.members):
+            return True
+        return not 0 <= now_ms - row[2] < CHANGED_EVERY_MS
 
     def _tell(self, db, changes, known: list[Address], now_ms: int) -> None:
         """Messages for all who want to know. An end is told only to those who may know of the beginning."""

@@ -134,7 +134,7 @@ class Registration:
                 if not operator.may(operators.RENAME if changes else operators.ENROL):
                     return _refuse(403, f"the token of {operator.name} is not for that: `parkgate operator --may`")
                 if not only_check:
-                    exchange.enrol(db, xy, name, f"operator {operator.name}", *stands, next_id)
+                    exchange.enrol(db, xy, name, f"operator {operator.name}", *stands, next_id=next_id)
             except SettingsError as error:
                 return _refuse(409, str(error))
             except LogError as error:
