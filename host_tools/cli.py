@@ -36,7 +36,7 @@ VERBS = {
         "host_tools.hub.park.metering.command",
         "say which meter it is and who calibrated it; what is past due",
     ),
-    "alarm": ("host_tools.hub.alarms.command", "list and acknowledge alarms, set limits, test who is told"),
+    "alarm": ("host_tools.hub.alarms.command", "list and acknowledge alarms, set limits, test the messages"),
     "place": ("host_tools.hub.verbs.place", "list, add, rename places; replace the gateway of a place"),
     "tariff": ("host_tools.hub.park.money.command_tariff", "check tariff files"),
     "bill": ("host_tools.hub.park.money.command_bill", "write what a gateway's month costs, line by line"),

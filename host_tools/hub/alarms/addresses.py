@@ -1,5 +1,5 @@
-"""Who is told of alarms: the file `alarms.toml` in the hub's data. It holds passwords and tokens, so it belongs to the
-hub's user alone (chmod 600); nothing of it is ever an argument of a command.
+"""Who gets messages about alarms: the file `alarms.toml` in the hub's data. It holds passwords and tokens, so it
+belongs to the hub's user alone (chmod 600); nothing of it is ever an argument of a command.
 
     [[address]]
     name = "manager"

@@ -1,4 +1,4 @@
-"""`parkgate alarm`: what is wrong in the park, who has seen it, who is told.
+"""`parkgate alarm`: what is wrong in the park, who has seen it, who gets messages.
 
     parkgate alarm list --data DIR                     open alarms; --ended those that are over
     parkgate alarm show 7 --data DIR                   one of them: since when, which gateways, what to do
@@ -8,7 +8,7 @@
     parkgate alarm limits --data DIR                   limits that people have set; --remove N takes one away
 
 A running hub opens an alarm for each cause and ends it when the cause is gone. What does not return (lost readings, a
-fork) ends when somebody acknowledges it. Who is told stands in the file alarms.toml in the hub's data:
+fork) ends when somebody acknowledges it. The file alarms.toml in the hub's data says who gets messages:
 
     [[address]]
     name = "manager"
@@ -40,7 +40,7 @@ NUMBERED = ("show", "acknowledge")
 def add_parser(subparsers) -> None:
     """Arguments of `parkgate alarm`."""
     parser = subparsers.add_parser(
-        "alarm", help="list and acknowledge alarms, set limits, test who is told", description=__doc__,
+        "alarm", help="list and acknowledge alarms, set limits, test the messages", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("action", choices=("list", "show", "acknowledge", "test", "limit", "limits"))

@@ -132,7 +132,7 @@ class Watch:
         return not 0 <= now_ms - row[2] < CHANGED_EVERY_MS
 
     def _tell(self, db, changes, known: list[Address], now_ms: int) -> None:
-        """Messages for all who want to know. An end is told only to those who may know of the beginning."""
+        """Messages for all who want them."""
         for what, alarm in changes:
             if what == CHANGED or alarm.id is None:
                 continue

@@ -46,7 +46,7 @@ class Unlisted(ParkgateError):
 
 
 class Door:
-    """Finds out who asks. `may_be_open`: without any account, whoever reaches the page may do all."""
+    """Finds out who asks. `may_be_open`: without any account, all who reach the page may do all."""
 
     def __init__(self, data_dir, may_be_open: bool = True):
         self.data_dir = data_dir

@@ -44,7 +44,7 @@ WAITING_MAX = 8  # a check of a password takes 64 MiB: one at a time, and so man
 
 
 class Slowed:
-    """Wrong passwords of each name that was tried, whoever tried it."""
+    """Wrong passwords of each name that was tried, from any address."""
 
     def __init__(self, now_s=time.monotonic):
         self._now_s = now_s

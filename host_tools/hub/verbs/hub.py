@@ -111,7 +111,7 @@ def add_parser(subparsers) -> None:
     )
     parser.add_argument(
         "--open", action="store_true",
-        help="without accounts (`parkgate account`), whoever reaches the page may see all of it and acknowledge "
+        help="without accounts (`parkgate account`), all who reach the page may see all of it and acknowledge "
         "alarms. On loopback alone that is so anyway; elsewhere, and behind a proxy, only with this option",
     )  # fmt: skip
     parser.add_argument(

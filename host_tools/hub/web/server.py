@@ -77,7 +77,7 @@ def make_app(
 ) -> Starlette:
     """The web application; it starts the hub when it starts and stops it when it ends, then calls `ready`. `names` are
     those by which it is reached, besides addresses; `base_path` is where a proxy shows it. `may_be_open`: without any
-    account, whoever reaches it may do all."""
+    account, all who reach it may do all."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_app):
