@@ -1161,7 +1161,7 @@ class GatewayAudit:
             self.rotations.add(batch.hash)
             kid, committed = new.id, after
 
-    def key_of(self, kid, epoch, seq, is_beat=False):
+    def key_of(self, kid, epoch, seq, is_beat=False) -> Any:
         """(key, None) where the key with this id may sign this place of a chain, else (None, reason)."""
         if kid not in self.keys:
             return None, "misplaced"

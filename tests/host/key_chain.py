@@ -36,7 +36,7 @@ class Keys:
     def batch(self, **fields) -> bytes:
         gateway = self.gateway
         private, kid, gateway.private = gateway.private, gateway.id, self.private[self.at]
-        gateway.seal = lambda payload, **more: FakeGateway.seal(gateway, payload, kid=self.ids[self.at], **more)
+        gateway.seal = lambda payload, **more: FakeGateway.seal(gateway, payload, kid=self.ids[self.at], **more)  # type: ignore[method-assign]
         try:
             return FakeGateway.batch(gateway, **fields)
         finally:
@@ -50,7 +50,7 @@ def with_keys(key, change=None, committed=True):
     the third. `change(keys, event)` makes another event of the first rotation."""
     plant = Plant(89, 0)
     keys = Keys(plant.gateway)
-    plant.gateway.batch = keys.batch
+    plant.gateway.batch = keys.batch  # type: ignore[method-assign]
     plant.more()
     for number in range(2):
         event = keys.event()
