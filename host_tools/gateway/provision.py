@@ -90,6 +90,7 @@ def add_parser(subparsers) -> None:
         "--replaces", metavar="NAME|ID", help="the gateway whose place it takes: the history of the place goes on"
     )
     parser.add_argument("--label", type=Path, metavar="FILE.svg|.pdf", help="write the label, for tape of 62 mm")
+    output.add_json(parser)
     parser.add_argument("--code-file", type=Path, metavar="FILE", help="write the console's code there too, mode 0600")
     parser.add_argument("--no-code", action="store_true", help="set no code: anybody with a cable can use the console")
     parser.add_argument("--again", action="store_true", help="make only label and code again (provisioned gateway)")
@@ -98,14 +99,25 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Raises SettingsError, LinkError, GatewayRefused, FileTrouble, OutputTrouble."""
-    given = _given(args)
-    with Link(args.port) as link:
-        link.unlock(args.code)
-        if args.again:
-            return _again(args, link)
-        if args.rotate:
-            return _rotate(args, link)
-        return _provision(args, given, link)
+    with output.talk(args):
+        given = _given(args)
+        with Link(args.port) as link:
+            link.unlock(args.code)
+            if args.again:
+                code = _again(args, link)
+            else:
+                code = _rotate(args, link) if args.rotate else _provision(args, given, link)
+            about = _about(args, link) if output.wanted(args) else {}
+    if about:
+        output.show(args, about)
+    return code
+
+
+def _about(args, link: Link) -> dict[str, Any]:
+    """What the gateway is now, for programs. Its code is none of theirs: --code-file keeps it."""
+    identity = link.facts("identity")
+    written = [str(path) for path in (args.label, args.public_key, args.code_file) if path]
+    return {"gateway": identity["gateway"], "name": identity["name"], "id": identity["id"], "files": written}
 
 
 # Before anything is changed: what can be known on this computer.

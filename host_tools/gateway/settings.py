@@ -22,6 +22,10 @@ from parkgate.settings import KIND, MEANING, NAME, edit
 from parkgate.settings.schema import LISTS, REQUIRED, TABLE, validate
 
 COMMIT_UNSURE_S = 15.0
+ON_TRIAL = (
+    "active, on trial: they stay once the hub has accepted a batch (parkgate doctor shows it); otherwise the",
+    "gateway returns to the settings before, after 15 minutes or five starts",
+)
 LONG, PIECE = 400, 384  # characters of a value in one line (console.LINE_BYTES_MAX holds the rest of the line too)
 
 
@@ -40,8 +44,7 @@ def add_parser(subparsers) -> None:
         if name == "push":
             profile_files.add_argument(action)
             action.add_argument("--without-hub", action="store_true", help="push a file that removes the hub's key")
-        if name == "diff":
-            output.add_json(action)
+        output.add_json(action)
     show = actions.add_parser("show", help="the gateway's settings, without its secrets")
     add_port_argument(show)
     output.add_json(show)
@@ -50,6 +53,7 @@ def add_parser(subparsers) -> None:
     output.add_json(check)
     profile_files.add_argument(check)
     explain = actions.add_parser("help", help="every setting: what it means and may be")
+    output.add_json(explain)
     explain.add_argument("prefix", nargs="?", default="", help="such as broker, broker.port or sensors.pulses")
     docs = actions.add_parser("docs", help="write the page of all settings")
     docs.add_argument("file", type=Path, metavar="FILE.md")
@@ -59,8 +63,9 @@ def run(args) -> int:
     """Raises SettingsError, LinkError, GatewayRefused."""
     profile_files.use(getattr(args, "meter_folders", None))
     if args.action == "help":
-        for path, text in edit.help_entries(args.prefix):
-            print(f"{path:34} {text}")
+        found = list(edit.help_entries(args.prefix))
+        entries = [{"path": path, "allowed": text} for path, text in found]
+        output.show(args, {"settings": entries}, [f"{path:34} {text}" for path, text in found])
         return 0
     if args.action == "docs":
         from host_tools.gateway.settings_docs import markdown
@@ -80,7 +85,8 @@ def run(args) -> int:
         files.check_target(args.file)
         with open_unlocked(args) as link:
             files.write(args.file, to_text(active(link), args.file))
-        print(f"written to {args.file}; secrets stay on the gateway")
+        said = f"written to {args.file}; secrets stay on the gateway"
+        output.show(args, {"file": str(args.file)}, [said])
         return 0
     return _diff_or_push(args, check_whole(read_file(args.file), own_profiles=True))
 
@@ -97,17 +103,16 @@ def _diff_or_push(args, given: dict[str, Any]) -> int:
             output.show(args, document, lines)
             return 0
         for line in lines:
-            print(line)
+            output.say(args, output.plain(line))
         if before["hub"].get("public_key") and not given.get("hub", {}).get("public_key") and not args.without_hub:
             raise SettingsError(
                 f"{args.file} leaves out hub.public_key: the gateway would deliver nothing any more. Take its own "
                 "settings (parkgate settings pull), change those and push them; or give --without-hub"
             )
         for name in upload.own_profiles(given):
-            print(upload.push_profile(link, name))
+            output.say(args, upload.push_profile(link, name))
         push(link, commands)
-        print("active, on trial: they stay once the hub has accepted a batch (parkgate doctor shows it); otherwise the")
-        print("gateway returns to the settings before, after 15 minutes or five starts")
+        output.show(args, document, ON_TRIAL)
     return 0
 
 

@@ -15,7 +15,7 @@ import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from host_tools.base import files
+from host_tools.base import files, output
 from host_tools.base.paths import SOURCES, build_folder
 from parkgate.errors import ParkgateError
 
@@ -145,10 +145,13 @@ def unpack(library: Library, archive: bytes, folder: Path) -> None:
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser("libraries", help="fetch the MicroPython libraries of others that the device runs")
     parser.add_argument("--folder", type=Path, default=FOLDER, help=f"where to (default: {FOLDER})")
+    output.add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    for library in install_all(args.folder):
-        print(f"installed {library.name} {library.version} ({library.licence}) in {args.folder}")
+    new = install_all(args.folder)
+    installed = [{"name": one.name, "version": one.version, "licence": one.licence} for one in new]
+    lines = [f"installed {one.name} {one.version} ({one.licence}) in {args.folder}" for one in new]
+    output.show(args, {"folder": str(args.folder), "installed": installed}, lines)
     return 0

@@ -1,5 +1,7 @@
 """--json: one document, its keys as host_tools/JSON.md lists them, also after an error."""
 
+import argparse
+import importlib
 import json
 import os
 import re
@@ -22,9 +24,13 @@ CASES = {
     "meters list": ["meters", "list"],
     "meters show": ["meters", "show", "pzem-004t"],
     "meters check": ["meters", "check"],
+    "meters compare": ["meters", "compare", "--facts", "{facts}"],
     "settings show": ["settings", "show", "--port", "x"],
     "settings check": ["settings", "check", "{tmp}/s.json"],
     "settings diff": ["settings", "diff", "{tmp}/s.json", "--port", "x"],
+    "settings pull": ["settings", "pull", "{tmp}/pulled.toml", "--port", "x"],
+    "settings help": ["settings", "help"],
+    "provision": ["provision", "--port", "x", "--hub", "{tmp}/hub", "--name", "hall-7"],
     "console COMMAND": ["console", "--port", "x", "identity"],
     "enrol --list": ["enrol", "--data", "{tmp}/hub", "--list"],
     "enrol KEY": ["enrol", "--data", "{tmp}/hub", "{key}"],
@@ -40,9 +46,34 @@ CASES = {
 }
 
 
+WRITES_A_PAGE = {"meters docs", "settings docs"}
+
+
+def _leaves(parser, words=()):
+    """(words of the verb, its parser) of all verbs below a parser."""
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for action in below:
+        for name, one in action.choices.items():
+            yield from _leaves(one, (*words, name))
+    if not below:
+        yield " ".join(words), parser
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_has_the_option(verb, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["parkgate", "meters", "simulate"])  # its arguments are loaded on demand
+    parser = argparse.ArgumentParser()
+    subparsers = parser.add_subparsers()
+    importlib.import_module(cli.VERBS[verb][0]).add_parser(subparsers)
+    found = dict(_leaves(subparsers.choices[verb], (verb,)))
+    assert found
+    without = {words for words, one in found.items() if "--json" not in one._option_string_actions}
+    assert without <= WRITES_A_PAGE, without
+
+
 def listed(verb):
     """The keys that the page lists for a verb."""
-    row = re.search(rf"^\| `{re.escape(verb)}`(?:, [^|]*)? \| (.*) \|$", PAGE.read_text(), re.M)
+    row = re.search(rf"^\| (?:[^|]*, )?`{re.escape(verb)}`(?:, [^|]*)? \| (.*) \|$", PAGE.read_text(), re.M)
     assert row, verb
     return set(re.findall(r"`(\w+)`", re.sub(r": each.*|\([^)]*\)", "", row[1])))
 
@@ -56,7 +87,8 @@ def test_the_keys_are_those_of_the_page(verb, tmp_path):
     enrol.enrol(database, Gateway().signer.public_key, "hall-1")
     database.close()
     hub_key(folder)
-    places = {"tmp": tmp_path, "key": Gateway().signer.public_key.hex()}
+    facts = PAGE.parent.parent / "tests" / "vectors" / "meter_facts.csv"
+    places = {"facts": facts, "tmp": tmp_path, "key": Gateway().signer.public_key.hex()}
     words = [word.format(**places) for word in CASES[verb]]
     result = run([*words, "--json"], lambda on_call: Port(Gateway(), on_call))
     document = json.loads(result.out)

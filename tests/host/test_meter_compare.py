@@ -7,7 +7,7 @@ import pytest
 from host_tools import cli
 from host_tools.base.paths import METER_PROFILES, SOURCES
 from host_tools.meters.catalogue import compare, docs
-from parkgate.errors import ProfileError
+from parkgate.errors import ParkgateError, ProfileError
 
 FACTS = SOURCES / "tests" / "vectors" / "meter_facts.csv"
 
@@ -60,7 +60,7 @@ def test_a_table_without_a_column_is_refused(tmp_path):
     table.write_text("profile,function\n")
     with pytest.raises(ProfileError, match="'address' is missing"):
         compare.read_facts(table)
-    with pytest.raises(ProfileError, match="No such file"):
+    with pytest.raises(ParkgateError, match="there is no such file"):
         compare.read_facts(tmp_path / "none.csv")
 
 

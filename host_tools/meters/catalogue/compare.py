@@ -15,6 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
+from host_tools.base import files, output
 from host_tools.base.paths import METER_PROFILES
 from parkgate import quantities
 from parkgate.errors import ProfileError
@@ -43,6 +44,11 @@ class Finding(NamedTuple):
     source: str
     differs: tuple[str, ...]
 
+    def as_document(self) -> dict:
+        """For programs: each value that differs as [here, there]."""
+        pairs = {name: [_shown(getattr(self.ours, name)), _shown(getattr(self.theirs, name))] for name in self.differs}
+        return {"profile": self.profile, "quantity": self.quantity, "source": self.source, "differs": pairs}
+
     def __str__(self) -> str:
         parts = [f"{name} {_shown(getattr(self.ours, name))} here, {_shown(getattr(self.theirs, name))} there"
                  for name in self.differs]  # fmt: skip
@@ -56,6 +62,7 @@ def add_arguments(parser) -> None:
         "--facts", type=Path, action="append", required=True, metavar="FILE.csv",
         help="a table of facts; tests/vectors/meter_facts.csv is the project's own",
     )  # fmt: skip
+    output.add_json(parser)
 
 
 def run(args) -> int:
@@ -63,9 +70,9 @@ def run(args) -> int:
     facts = [fact for path in args.facts for fact in read_facts(path)]
     wanted = set(args.profiles) or {fact["profile"] for fact in facts}
     findings, agreed, unknown = compare(facts, wanted)
-    for finding in findings:
-        print(finding)
-    print(f"{agreed} facts agree, {len(findings)} differ, {unknown} are of quantities that the profiles leave out")
+    counted = f"{agreed} facts agree, {len(findings)} differ, {unknown} are of quantities that the profiles leave out"
+    document = {"agreed": agreed, "unknown": unknown, "findings": [finding.as_document() for finding in findings]}
+    output.show(args, document, [*map(str, findings), counted])
     return 0
 
 
@@ -78,7 +85,9 @@ def read_facts(path: Path) -> list[dict[str, str]]:
             if missing:
                 raise ProfileError(f"{path}: the column {missing[0]!r} is missing; there must be {', '.join(COLUMNS)}")
             return list(reader)
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise files.trouble("cannot read", path, error) from None
+    except (UnicodeDecodeError, csv.Error) as error:
         raise ProfileError(f"{path}: {error}") from None
 
 
