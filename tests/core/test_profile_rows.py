@@ -241,6 +241,11 @@ def test_ratios_of_registers():
     none = dict(HELD)
     none[8] = 0
     equal(read(pair, none)[0], (None, SENSOR_FAULT), "no ratio is 20:0")
+    absurd = dict(HELD)
+    absurd[7], absurd[8] = 10001, 1
+    equal(read(pair, absurd)[0], (None, SENSOR_FAULT), "no transformer has 10001:1")
+    absurd[7] = 10000
+    equal(read(pair, absurd)[0][1], GOOD)
     set_too = profiles.load(pair, "m", (), "50:5")
     equal(sample(set_too, HELD)[0], (45000, GOOD), "a ratio that is set holds, whatever the register says")
     equal([block.address for block in set_too.plan.blocks], [0, 9], "which is then not read")

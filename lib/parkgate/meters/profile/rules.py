@@ -12,6 +12,7 @@ from parkgate.meters import registers
 from parkgate.reading import GOOD, NOT_CONFIGURED, SENSOR_FAULT
 
 CT, VT = 1, 2  # bits of Rule.ratio: transformer ratios that are read from registers
+_RATIO_MAX = 10000  # more no transformer has: 50 kA to 5 A, 765 kV to 100 V
 RATIOS = (("ct", CT), ("vt", VT))
 POWER_MAX = 10  # SunSpec: a scale factor is -10 to 10
 NO_CODING, PF, QUADRANT = 0, 1, 2
@@ -116,7 +117,8 @@ class Rules:
                 return SENSOR_FAULT, 0
             else:
                 found.append(values[what])
-        return reduced(found[0][0] * found[1][1], found[0][1] * found[1][0])
+        n, d = reduced(found[0][0] * found[1][1], found[0][1] * found[1][0])
+        return (n, d) if n <= _RATIO_MAX * d else (SENSOR_FAULT, 0)
 
     def _value(self, place, values, qualities, lost):
         rule = self.by_place[place]
