@@ -149,27 +149,23 @@ class App:
             self.sampling.extend(self.samplers)
         self.sealer = self.make_sealer(self.settings_id, self.schema)
         self.trial.begin(self.journal.next_seq)
+        for sampler in self.sampling:  # before the other tasks: they have time
+            start("sample", sampler.run, sampler, TASK_MS)
         if self.can_sign:
             start("seal", self.sealer.run, self.sealer, TASK_MS)
         line = self.board.console()
         if line:
-            files = self.board.files
-            code = kept_twice.read(files, "access.code")
-            access = Access(code, lambda data: kept_twice.write(files, "access.code", data))
+            code = kept_twice.read(self.board.files, "access.code")
+            access = Access(code, lambda data: kept_twice.write(self.board.files, "access.code", data))
             task = ConsoleTask(line, self, access)
             start("console", task.run, task, TASK_MS)
         if self.floor:
             self.floor.start()
-        for sampler in self.sampling:
-            start("sample", sampler.run, sampler, TASK_MS)
         if self.hub and self.uplink:
+            await self.uplink.first_samples()
             from tasks.send import Sender
 
-            self.sender = Sender(
-                self.journal, self.uplink.make_session, self.topic_id, self.take_receipt, self.hub,
-                self.signing.make_beat, self.settings["sending"], self.timekeeper.take_hub_time, self.uplink.take_log,
-                self.say_schema, self.uplink.random, self.mono_ms, self.log,
-            )  # fmt: skip
+            self.sender = self.uplink.make_sender(Sender)
             bound_ms = TASK_MS + 12000 * self.settings["broker"]["connect_timeout_s"]  # a handshake has many waits
             start("send", self.uplink.run, self.sender, bound_ms)
         await upkeep

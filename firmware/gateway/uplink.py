@@ -16,6 +16,15 @@ class Uplink:
         self._gateway = gateway
         self._witness = None  # the task that looks into a message of the hub's log
 
+    def make_sender(self, kind):
+        """What sends batches and beats, of the class `kind`."""
+        gateway = self._gateway
+        return kind(
+            gateway.journal, self.make_session, gateway.topic_id, gateway.take_receipt, gateway.hub,
+            gateway.signing.make_beat, gateway.settings["sending"], gateway.timekeeper.take_hub_time, self.take_log,
+            gateway.say_schema, self.random, gateway.mono_ms, gateway.log,
+        )  # fmt: skip
+
     def make_session(self, on_message, suffix=""):
         """A broker session, not yet open."""
         from mqtt import Session  # after the first sample: to load it takes a while
@@ -44,12 +53,16 @@ class Uplink:
         """Until the buses leave time for a step of TLS."""
         await until_quiet(self._gateway.sampling, TLS_PAUSE_MS, 10)
 
-    async def run(self):
-        """Keep the connection to the hub, after the first samples: the network and the key take their time."""
+    async def first_samples(self):
+        """Until each bus has tried one: loading what sends, the network and the key take their time."""
         gateway = self._gateway
         until = gateway.mono_ms() + FIRST_SAMPLE_MS
         while gateway.mono_ms() < until and not all([sampler.begun for sampler in gateway.samplers]):
             await asyncio.sleep_ms(10)
+
+    async def run(self):
+        """Keep the connection to the hub."""
+        gateway = self._gateway
         await in_steps(gateway.hub.key_steps())
         await gateway.sender.run()
 
