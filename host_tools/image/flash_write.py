@@ -104,10 +104,12 @@ try:
         while at < length:
             step, functions, _, texts, name = struct.unpack_from('<HHHHB', index, at)
             entries = at + 9 + name
-            first = struct.unpack_from('<I', index, entries)[0]
-            place, long = struct.unpack_from('<IH', index, entries + 8 * functions + (6 * texts - 6 if texts else -8))
-            code = uctypes.bytearray_at(end - size + first, place + long - first)
-            found[str(index[at + 9:entries], 'utf-8')] = [len(code), crc32(code)]
+            total = value = 0
+            for i in range(functions + texts):
+                place, long = struct.unpack_from('<IH', index, entries + 8 * i - 2 * max(0, i - functions))
+                value = crc32(uctypes.bytearray_at(end - size + place, long), value)
+                total += long
+            found[str(index[at + 9:entries], 'utf-8')] = [total, value]
             at += step
 except ImportError: pass
 print(json.dumps(found))

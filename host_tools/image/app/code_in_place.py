@@ -2,7 +2,7 @@
 
 The block ends where the signing table's head begins; all integers are little-endian:
 
-    bytecode of each function and each long text, at multiples of 4
+    bytecode of each function and each long text with a zero behind it, at multiples of 4; what is equal lies there once
     index     a record for each module, in the order in which they are imported:
                   2 bytes length of the record, 2 how many functions, 2 constants, 2 texts, 1 length of the name, name
                   functions, the outer one before those inside it: 4 bytes place in the block, 2 length, 2 how many
@@ -119,18 +119,22 @@ def build(modules: dict[str, bytes]) -> bytes:
     block = bytearray()
     index = bytearray()
 
-    def place(content: bytes) -> tuple[int, int]:
+    there: dict[bytes, int] = {}
+
+    def place(content: bytes, end: bytes = b"") -> tuple[int, int]:
         if len(content) > LONGEST:
             raise MpyError("a function or text is too long")
-        block.extend(bytes(-len(block) % 4))
-        at = len(block)
-        block.extend(content + b"\0")  # a text must be followed by a zero
-        return at, len(content)
+        whole = content + end
+        if whole not in there:
+            block.extend(bytes(-len(block) % 4))
+            there[whole] = len(block)
+            block.extend(whole)
+        return there[whole], len(content)
 
     for name, data in modules.items():
         module = parse(data)
         entries = b"".join(struct.pack("<IHH", *place(code), inside) for code, inside in module.functions)
-        entries += b"".join(struct.pack("<IH", *place(text)) for text in module.texts)
+        entries += b"".join(struct.pack("<IH", *place(text, b"\0")) for text in module.texts)
         said = name.encode()
         counts = (len(module.functions), module.constants, len(module.texts), len(said))
         index += struct.pack("<HHHHB", 9 + len(said) + len(entries), *counts) + said + entries
@@ -164,8 +168,11 @@ def modules_in(block: bytes) -> dict[str, list[int]]:
     while at < size - TAIL_BYTES:
         step, functions, _, texts, name = struct.unpack_from("<HHHHB", block, at)
         entries = at + 9 + name
-        first = struct.unpack_from("<I", block, entries)[0]
-        place, long = struct.unpack_from("<IH", block, entries + 8 * functions + (6 * texts - 6 if texts else -8))
-        found[block[at + 9 : entries].decode()] = [place + long - first, binascii.crc32(block[first : place + long])]
+        total = value = 0
+        for i in range(functions + texts):
+            place, long = struct.unpack_from("<IH", block, entries + 8 * i - 2 * max(0, i - functions))
+            value = binascii.crc32(block[place : place + long], value)
+            total += long
+        found[block[at + 9 : entries].decode()] = [total, value]
         at += step
     return found
