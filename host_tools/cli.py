@@ -41,6 +41,10 @@ VERBS = {
     "tariff": ("host_tools.hub.park.money.command_tariff", "check tariff files"),
     "bill": ("host_tools.hub.park.money.command_bill", "write what a gateway's month costs, line by line"),
     "enpi": ("host_tools.evidence.enpi.command", "energy baselines and performance indicators of a place"),
+    "evidence": (
+        "host_tools.evidence.pack.command",
+        "one file of figures, meters and proofs for a buyer or an auditor",
+    ),
     "oee": ("host_tools.evidence.command_oee", "overall equipment effectiveness of a station"),
     "log": ("host_tools.hub.verbs.log", "show the hub's log, prove what is in it, check it"),
     "account": ("host_tools.hub.people.command", "list, add and remove people who sign in at the hub's page"),

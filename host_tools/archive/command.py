@@ -74,7 +74,7 @@ def run(args) -> int:
     if args.out.exists() or args.out.is_symlink():
         raise ArchiveError(f"{args.out} exists already; it is not replaced")
     files.check_target(args.out)
-    taken, unsigned = _write(args, span, zone)
+    taken, unsigned = write(args, span, zone)
     size = args.out.stat().st_size
     lines = [f"{args.out}: {size:,} bytes; gateways: {len(taken.gateways)}, batches: {taken.batches}"]
     lines += [f"left out: {line}" for line in taken.left_out]
@@ -89,7 +89,8 @@ def run(args) -> int:
     return 0
 
 
-def _write(args, span, zone):
+def write(args, span, zone):
+    """Write the archive that these arguments ask for. Returns (what was taken, why it is not signed)."""
     try:
         with files.creating(args.out) as out, contextlib.closing(Archive(out)) as archive:
             for name, path in (("README.txt", "README.md"), ("audit.py", "audit.py"), ("verify.html", "verify.html")):

@@ -43,6 +43,7 @@ OPERATOR_ADDED, OPERATOR_REMOVED = "operator added", "operator removed"  # {oper
 METER_REGISTERED = "meter registered"  # {gateway, place or null, instrument, prior, record: {field: text}}
 BASELINE_SET = "baseline set"  # {name, sha256, place, from, to}: days as text
 BASELINE_ADJUSTED = "baseline adjusted"  # {baseline: its sha256, name, from, to, kwh, reason}: text
+EVIDENCE_PACK = "evidence pack"  # {place, name, from, to, members: [[name, size, sha256], …]}: days as text
 STAMPED = "stamped"  # {log, size, root, authority, token}
 
 _FACTS = {  # names and types of facts that a statement of this kind must have; more are allowed
@@ -64,6 +65,7 @@ _FACTS = {  # names and types of facts that a statement of this kind must have; 
     ROTATED: (("gateway", 32), ("before", 32), ("key", 64), ("next", 32), ("batch", list)),
     BASELINE_SET: (("name", str), ("sha256", 32), ("place", 16), ("from", str), ("to", str)),
     BASELINE_ADJUSTED: (("baseline", 32), ("from", str), ("to", str), ("kwh", str), ("reason", str)),
+    EVIDENCE_PACK: (("place", 16), ("name", str), ("from", str), ("to", str), ("members", list)),
     STAMPED: (("log", 16), ("size", int), ("root", 32), ("token", bytes)),
 }
 
