@@ -22,6 +22,7 @@ from host_tools.base.keys import HUB_KEY_FILE, HUB_PUBLIC_FILE, Verifier
 from host_tools.hub.stores import gateway_keys, kept
 from host_tools.hub.stores.database import DATABASE_FILE, StoreError, connect, existing
 from host_tools.log.database.opening import is_file
+from host_tools.log.database.sqlite import Sqlite
 from parkgate.errors import FormatError, IntegrityError
 from parkgate.wire.batch import Batch
 
@@ -77,6 +78,7 @@ def _copy_database(source: Path, folder: Path) -> None:
         contextlib.closing(connect(source, read_only=True)) as db,
         contextlib.closing(sqlite3.connect(folder / DATABASE_FILE)) as copy,
     ):
+        assert isinstance(db, Sqlite)  # `backup` has looked
         db.backup(copy)
         copy.execute("PRAGMA journal_mode = DELETE")  # one file, whole
         found = copy.execute("PRAGMA quick_check(1)").fetchone()[0]

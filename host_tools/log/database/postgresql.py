@@ -61,7 +61,7 @@ class Server:
     def connect(self, read_only: bool) -> psycopg.Connection:
         """A connection with our settings. Raises psycopg.Error."""
         settings = {**_SETTINGS, "default_transaction_read_only": "on" if read_only else "off"}
-        given = {} if self.password is None else {"password": self.password}
+        given: dict[str, Any] = {} if self.password is None else {"password": self.password}
         connection = psycopg.connect(
             self.url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S, application_name="parkgate",
             options=" ".join(f"-c {name}={value}" for name, value in settings.items()),
@@ -84,7 +84,7 @@ class _Text(StrBinaryDumper):
 class _Whole(NumericBinaryLoader):
     """Sums of whole numbers come as numeric: nothing here has a fraction."""
 
-    def load(self, data):
+    def load(self, data) -> Any:
         return int(super().load(data))
 
 
@@ -105,7 +105,7 @@ class Postgresql:
 
     # One statement.
 
-    def execute(self, question: str, values: Values = (), /) -> psycopg.RawCursor:
+    def execute(self, question: str, values: Values = (), /) -> Any:  # a psycopg.RawCursor
         sql, given = _translated(question, values)
         with _mapped():
             cursor = psycopg.RawCursor(self._usable())
@@ -237,14 +237,14 @@ class Postgresql:
         """Write these rows into an empty table, with their numbers; new rows get numbers behind those."""
         with _mapped():
             cursor = psycopg.RawCursor(self._usable())
-            with cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)") as copy:
+            with cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)".encode()) as copy:
                 for row in rows:
                     copy.write_row(row)
             question = "SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attidentity = 'd'"
             for (column,) in cursor.execute(question, (table,)).fetchall():
                 next_number = f"(SELECT coalesce(max({column}), 0) + 1 FROM {table})"
                 question = f"SELECT setval(pg_get_serial_sequence($1, $2), {next_number}, false)"
-                cursor.execute(question, (table, column))
+                cursor.execute(question.encode(), (table, column))
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
