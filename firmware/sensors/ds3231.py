@@ -83,7 +83,7 @@ class ClockChip:
         try:
             set_s, behind_ms, error_ms = cbor.decode(data[4:-4]) if data else (None, 0, 0)
         except (FormatError, ValueError, TypeError):
-            set_s = None
+            set_s, behind_ms, error_ms = None, 0, 0
         if now_s is None or set_s is None or now_s < set_s:
             return None  # its battery was empty, or it was set by somebody else: the next good time sets it
         error_ms += READ_MS + (now_s - set_s) * DRIFT_PPM // 1000

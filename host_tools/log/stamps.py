@@ -5,7 +5,7 @@ was signed, without believing the hub or a gateway (SPEC 13.10).
     Stamps(folder, url)             a thread of the running hub: one stamp a day; nothing waits for it
 
 The authority sees a hash and nothing else. What it answers is looked at only as far as storing it needs: that it is a
-stamp of this checkpoint. Whether its signature holds is for whoever relies on it; `audit.py` says.
+stamp of this checkpoint. `audit.py` checks its signature.
 """
 
 from __future__ import annotations

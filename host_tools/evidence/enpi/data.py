@@ -48,7 +48,7 @@ def energy(db: Database, place: Place, unit: str, first: date, last: date, tz: Z
     days, instruments = _bars(db, place, "day", first, last, tz, now_ms)
     if not instruments:
         raise SettingsError(f"no energy meter was read at {place.name} in that time")
-    day_points = [Point(*stretch, ()) for stretch in days]
+    day_points = [Point(begin, end, least, most, ()) for begin, end, least, most in days]
     whole = days if unit == "day" else _bars(db, place, unit, first, last, tz, now_ms)[0]
     return Energy(whole, (last - first).days + 1, len(days), day_points, instruments)
 

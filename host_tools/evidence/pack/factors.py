@@ -67,7 +67,7 @@ def _factor(record, at: str) -> Factor:
         raise SettingsError(f"{at}: from, to and date are days such as 2026-01-01") from None
     if days[1] < days[0]:
         raise SettingsError(f"{at}: to is before from")
-    return Factor(record["id"], Fraction(record["value"]), record["year"], record["method"], *days[:2], record)
+    return Factor(record["id"], Fraction(record["value"]), record["year"], record["method"], days[0], days[1], record)
 
 
 def of(factors: list[Factor], method: str, begin: date, last: date) -> Factor | None:

@@ -17,6 +17,7 @@ import tempfile
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import segno
@@ -62,10 +63,12 @@ def witnesses(log: Log) -> list[dict]:
             "SELECT event, received_unix_ms FROM event JOIN epoch USING (ep) JOIN batch USING (ep, seq)"
             " WHERE gw = ? AND event.kind = ? ORDER BY ep DESC, seq DESC LIMIT 1", (gw, events.CHECKPOINT_HELD),
         ).fetchone()  # fmt: skip
-        size = root = None
+        size: Any = None
+        root: Any = None
         if row:
             with contextlib.suppress(FormatError, ValueError, TypeError):
-                _, size, root = cbor.decode(row[0])
+                held: Any = cbor.decode(row[0])
+                _, size, root = held
         agrees = None
         if type(size) is int and type(root) is bytes:
             agrees = 0 < size <= log.size and log.root(size) == root

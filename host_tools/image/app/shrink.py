@@ -162,10 +162,10 @@ def _global_uses(tree: ast.AST) -> Iterator[tuple[ast.AST, frozenset[str]]]:
         node, hidden = waiting.pop()
         yield node, hidden
         if isinstance(node, SCOPES):
-            outside = [*node.args.defaults, *(d for d in node.args.kw_defaults if d)]
+            outside: list[ast.AST] = [*node.args.defaults, *(d for d in node.args.kw_defaults if d)]
             outside += getattr(node, "decorator_list", [])
             inside = hidden | _locals_of(node)
-            body = [node.body] if isinstance(node, ast.Lambda) else node.body
+            body: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else [*node.body]
             below = [(child, hidden) for child in outside] + [(child, inside) for child in body]
         elif isinstance(node, ast.ClassDef):
             bound = {name for statement in node.body for name in _bound_by(statement)}

@@ -112,7 +112,7 @@ class World:
         self.happened[what] = self.happened.get(what, 0) + 1
         self.trace.update(b"%d %s\n" % (self.loop.now_us, what.encode()))
 
-    def falls(self, machine, error):
+    def falls(self, machine, error) -> None:
         """A task ended with an error that nobody caught."""
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__)[-3:])
         raise Broken(f"{machine.name}: a task ended: {text}")
