@@ -17,9 +17,11 @@ _DEAF = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # started in the back
 if not _DEAF and __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+import _thread  # noqa: E402
 import argparse  # noqa: E402
 import importlib  # noqa: E402
 import importlib.util  # noqa: E402
+import time  # noqa: E402
 import traceback  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 
@@ -86,6 +88,7 @@ def command() -> int:
     output.open_all_three()
     output.prepare()
     _ctrl_c(signal.default_int_handler)
+    sys.unraisablehook = _unraisable
     try:
         return main()
     except KeyboardInterrupt:
@@ -93,6 +96,20 @@ def command() -> int:
     finally:
         _ctrl_c(signal.SIG_DFL)  # what Python still does at its end has no sentence for it either
         output.give_up()
+
+
+def _unraisable(caught) -> None:
+    """Ctrl-C may come while Python runs code whose errors it only prints, such as the callback of a weak reference in
+    an import. It comes again then, where it ends the program."""
+    if issubclass(caught.exc_type, KeyboardInterrupt):
+        _thread.start_new_thread(_interrupt_soon, ())  # not from here: this too is code whose errors are only printed
+    else:
+        sys.__unraisablehook__(caught)
+
+
+def _interrupt_soon() -> None:
+    time.sleep(0.01)
+    _thread.interrupt_main()
 
 
 def _ctrl_c(handler) -> None:

@@ -17,14 +17,17 @@ from host_tools.gateway.link import GatewayRefused, Link
 from host_tools.sim.simulate import SimulatedGateway
 from parkgate.console import line as grammar
 from parkgate.errors import LinkError, ParkgateError
-from parkgate.settings.schema import TABLE
+from parkgate.settings.schema import LISTS, TABLE
 
 CANARY = "Zq9canary7"  # every secret of the settings
 CODE = "Zq9code-7x"  # the console's code
 SIZE = int(os.environ.get("PARKGATE_FUZZ_SIZE", "0"))  # make fuzz: the long form
 COMMANDS = 100_000 * SIZE or 400
 STREAMS = 100_000 * SIZE or 400
-SECRET_PATHS = [f"{section}.{f[0]}" for section, fields in TABLE.items() for f in fields if f[1] == "secret"]
+SECRET_PATHS = [
+    f"{section}.spare.{f[0]}" if section in LISTS else f"{section}.{f[0]}"
+    for section, fields in TABLE.items() for f in fields if f[1] == "secret"
+]  # fmt: skip
 SECRET_FORMS = (
     *[f"settings set {path} {{}}" for path in SECRET_PATHS],
     *[f"settings append {path} 0 {{}}" for path in SECRET_PATHS],
@@ -36,6 +39,8 @@ SECRET_FORMS = (
     "settings add broker password={}",
     "settings add buses name=x password={}",
     "settings add buses password={} name=x device=y",
+    "settings add networks name=x password={}",
+    "settings add networks password={} name=x",
     "code try {}",
     "code {} keep",
     "unlock {}",
@@ -134,8 +139,11 @@ def taker(tmp_path):
         "instruments": [{"name": "press", "profile": "pzem-004t", "bus": "rs485", "period_ms": 2000}],
     }
     for path in SECRET_PATHS:
-        section, name = path.split(".")
-        settings.setdefault(section, {})[name] = CANARY
+        section, *item, name = path.split(".")
+        if item:
+            settings[section] = [{"name": item[0], name: CANARY}]
+        else:
+            settings.setdefault(section, {})[name] = CANARY
     gateway.configure(settings)
     gateway.start()
     gateway.public_key()

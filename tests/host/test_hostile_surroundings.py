@@ -57,6 +57,28 @@ def test_ctrl_c_at_any_moment_shows_no_traceback():
         assert program.returncode in (0, 1, 130, -signal.SIGINT), (after_ms, program.returncode, errors)
 
 
+def test_ctrl_c_where_python_only_prints_it_comes_again():
+    """As in a callback of a weak reference, in which an import may be."""
+    program = """
+import sys, time
+from host_tools import cli
+
+class Going:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+def main():
+    Going()
+    for _ in range(600):
+        time.sleep(0.1)
+
+cli.main = main
+sys.exit(cli.command())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=150)
+    assert done.returncode == 130 and not done.stderr
+
+
 def test_a_file_is_whole_or_as_before(tmp_path):
     path = tmp_path / "file"
     path.write_text("before")

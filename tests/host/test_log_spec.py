@@ -72,7 +72,7 @@ def test_the_note_holds_by_cryptography_alone():
 
 
 def test_the_kinds_are_those_of_the_code():
-    told = set(re.findall(r"`([a-z ]+)`", "\n".join(line.split("|")[1] for line in KINDS.split("\n") if "|" in line)))
+    told = set(re.findall(r"`([a-z -]+)`", "\n".join(line.split("|")[1] for line in KINDS.split("\n") if "|" in line)))
     code = {value for name, value in vars(statement).items() if name.isupper() and isinstance(value, str)}
     assert told == code
     assert "3: 65106" in KINDS and statement.CONTENT_TYPE == 65106

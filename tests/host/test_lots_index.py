@@ -11,6 +11,7 @@ import pytest
 from host_tools.hub.production import document, index
 from host_tools.hub.production.floor import Floor
 from host_tools.hub.stores.database import connect
+from hub_rig import make_older
 from parkgate import events
 from parkgate.sensing import jobs as kinds
 from parkgate.wire import cbor
@@ -127,8 +128,6 @@ def test_a_database_of_the_format_before_gets_its_index(tmp_path):
         db.execute("INSERT INTO epoch VALUES (1, 1, ?, 1, 0, 0, 0, 0, 0, 0)", (bytes(16),))
         come(db, Chain(random.Random(3), 1).batches())
         before = held(db)
-        for table in TABLES:
-            db.execute(f"DROP TABLE {table}")
-        db.execute("PRAGMA user_version = 5")
+        make_older(db, 5)
     with contextlib.closing(connect(tmp_path)) as db:
         assert held(db) == before and all(before)

@@ -38,6 +38,7 @@ TABLE = {
     "GET /place": ("/place?id={id}", f"303 {ALL}"),
     "GET /lots": ("/lots", f"303 {STAFF}"),
     "GET /bill": ("/bill?id={id}&month={month}&tariff=t.json", f"303 {BILL}"),
+    "GET /audit": ("/audit", f"303 {STAFF}"),
     "GET /login": ("/login", f"200 {ALL}"),
     "POST /api/login": ("/api/login", "400 400 400 400 400 400 400"),
     "POST /api/password": ("/api/password", "401 400 400 400 400 400 403"),
@@ -63,6 +64,10 @@ TABLE = {
     "GET /api/lots": ("/api/lots", f"401 {STAFF}"),
     "GET /api/lots/one": ("/api/lots/one?lot=none", "401 404 404 404 403 403 404"),
     "GET /api/lots/recall": ("/api/lots/recall?lot=none", "401 404 404 404 403 403 404"),
+    "GET /api/log": ("/api/log", f"401 {STAFF}"),
+    "GET /api/log/consistency": ("/api/log/consistency?size=1", f"401 {STAFF}"),
+    "GET /api/log/code": ("/api/log/code?page={url}/audit", f"401 {STAFF}"),
+    "GET /api/archive": ("/api/archive?gateway={name}", "401 200 403 200 403 403 200"),
     "GET /log/checkpoint": ("/log/checkpoint", f"200 {ALL}"),
     "GET /log/key": ("/log/key", f"200 {ALL}"),
     "GET /log/tile/{path:path}": ("/log/tile/0/000.p/1", f"200 {ALL}"),
@@ -142,7 +147,7 @@ def filled(server, path, gateway):
         question = "SELECT series FROM series JOIN gateway USING (gw) WHERE kid = ? ORDER BY series DESC LIMIT 1"
         series = db.execute(question, (gateway.id,)).fetchone()[0]
     return path.format(
-        id=gateway.id.hex(), name=gateway.name, epoch=gateway.epoch.hex(), series=series,
+        url=server.url, id=gateway.id.hex(), name=gateway.name, epoch=gateway.epoch.hex(), series=series,
         month=time.strftime("%Y-%m", time.gmtime(server.now_ms / 1000)), from_=server.now_ms - 3_600_000,
         to=server.now_ms,
     )  # fmt: skip
