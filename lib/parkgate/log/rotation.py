@@ -54,7 +54,7 @@ def _read(files):
     if data is None:
         return None
     if data[:4] != _MAGIC or len(data) not in (40, 80):
-        raise IntegrityError("the next key cannot be read: this key stays for ever; exchange the board to leave it")
+        raise IntegrityError("the next key cannot be read: this key cannot be changed; exchange the board")
     return data[4:-4]
 
 
