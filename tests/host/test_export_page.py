@@ -45,27 +45,46 @@ def test_what_cannot_be_answered_says_why(server, query):  # noqa: F811
 
 def endless(parts, tally, style=None):
     """More than any buffer between two programs holds."""
-    while True:
+    for _ in range(1000):
         yield b"x" * 100_000
 
 
-def test_who_reads_nothing_is_sent_away_and_frees_its_turn(server, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("host_tools.hub.export.csv_text.answer", endless)
-    monkeypatch.setattr(connections, "ANSWER_S", 1.0)
-    stuck = []
+def stuck(server) -> list[socket.socket]:  # noqa: F811
+    """As many readers as there are turns. Each has got the first bytes of its answer and reads no more."""
+    readers = []
     for _ in range(export_pages.EXPORTS_AT_ONCE):
         one = socket.create_connection(("127.0.0.1", server.port))
         one.sendall(b"GET /api/export?format=csv HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert one.recv(12) == b"HTTP/1.1 200"
-        stuck.append(one)
-    assert httpx.get(f"{server.url}/api/export?format=csv").status_code == 503
-    assert httpx.get(f"{server.url}/api/gateways").status_code == 200
-    monkeypatch.undo()
+        readers.append(one)
+    return readers
+
+
+def wait_for_a_turn(server) -> None:  # noqa: F811
     deadline = time.monotonic() + WAIT_S
     while (status := httpx.get(f"{server.url}/api/export?format=csv").status_code) != 200:
         assert status == 503 and time.monotonic() < deadline
         time.sleep(0.1)
-    for one in stuck:
+
+
+def test_who_reads_nothing_takes_no_more_than_his_turn(server, monkeypatch):  # noqa: F811
+    with monkeypatch.context() as patch:
+        patch.setattr("host_tools.hub.export.csv_text.answer", endless)
+        readers = stuck(server)
+        assert httpx.get(f"{server.url}/api/export?format=csv").status_code == 503
+        assert httpx.get(f"{server.url}/api/gateways").status_code == 200
+    for one in readers:
+        one.close()
+    wait_for_a_turn(server)
+
+
+def test_who_reads_nothing_is_sent_away_and_frees_its_turn(server, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(connections, "ANSWER_S", 1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr("host_tools.hub.export.csv_text.answer", endless)
+        readers = stuck(server)
+    wait_for_a_turn(server)
+    for one in readers:
         one.close()
 
 
