@@ -18,11 +18,11 @@ from host_tools.broker import certificates
 from host_tools.hub.alarms.watch import Sources, Watch
 from host_tools.hub.park import exchange, zone
 from host_tools.hub.park.book import Book
+from host_tools.hub.reading.summary import Board
 from host_tools.hub.receiving.intake import Intake, Message
 from host_tools.hub.receiving.receive import Receiver
 from host_tools.hub.receiving.witnesses import Witnesses, log_topic
 from host_tools.hub.stores.store import Store, connect
-from host_tools.hub.web.summary import Board
 from host_tools.log.database import opening
 from host_tools.log.database.seam import DatabaseError
 from host_tools.log.record import add_unlogged, open_recorder, recording

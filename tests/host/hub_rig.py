@@ -5,10 +5,10 @@ import json
 from collections.abc import Callable
 
 from host_tools.base.keys import hub_key
+from host_tools.hub.reading.summary import gateway_summary
 from host_tools.hub.receiving.intake import Intake, Message, Outcome
 from host_tools.hub.stores.store import Store, connect
 from host_tools.hub.verbs.enrol import enrol
-from host_tools.hub.web.summary import gateway_summary
 from host_tools.log.database import opening
 from host_tools.log.record import open_recorder
 

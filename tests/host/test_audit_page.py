@@ -13,7 +13,7 @@ from archives import load_audit
 from batches import FakeGateway
 from host_tools.hub.stores.store import connect
 from host_tools.hub.verbs.enrol import enrol
-from host_tools.hub.web import audit_pages
+from host_tools.hub.web.auditing import audit_pages
 from host_tools.log.log import Checkpoint
 from test_hub_web import WAIT_S, Server, browser, filled, page_of  # noqa: F401
 from test_openapi import described, faults

@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from host_tools.cli import main
-from host_tools.hub.web import connections, export_pages
+from host_tools.hub.web import connections
+from host_tools.hub.web.park import export_pages
 from test_hub_web import WAIT_S, Server, filled, server  # noqa: F401
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from batches import START_MS, FakeGateway
 from host_tools.hub.reading import decode, readings, window
+from host_tools.hub.reading.summary import decimal_text
 from host_tools.hub.stores.store import connect
-from host_tools.hub.web.summary import decimal_text
 from parkgate.errors import FormatError
 from parkgate.wire.batch import Batch
 

@@ -18,7 +18,7 @@ import uvicorn
 from host_tools.broker import certificates
 from host_tools.cli import main
 from host_tools.hub import logs
-from host_tools.hub.web import connections
+from host_tools.hub.web import connections, html_pages
 from host_tools.hub.web.server import make_app
 from parkgate import VERSION
 from test_hub_web import Server, filled, server  # noqa: F401
@@ -86,10 +86,19 @@ def test_a_path_behind_a_proxy_that_keeps_it_or_takes_it_away(filled):  # noqa: 
         assert httpx.get(server.url + "/energy/park/", headers={"Host": "evil.example"}).status_code == 400
 
 
+def test_every_html_file_has_an_address_and_takes_the_common_head():
+    files = {path.stem for path in html_pages.FILES.glob("*.html")} - {"head"}
+    assert files == set(html_pages.ADDRESSES.values())
+    for name in files:
+        text = html_pages.page_text(name)
+        for once in ("<!doctype html>", "<html", "<head>", "</head>", "<title>", 'charset="utf-8"', "static/hub.css"):
+            assert text.count(once) == 1, (name, once)
+
+
 def test_no_address_of_the_page_begins_at_the_root():
     """Else it would lead beside a path behind a proxy."""
-    static = FILES.parent / "web/static"
-    for path in [*static.glob("*.html"), *static.glob("*.js")]:
+    web = FILES.parent / "web"
+    for path in [*web.glob("html/*.html"), *web.glob("static/*.js")]:
         if not path.name.startswith("uPlot"):
             text = path.read_text(encoding="utf-8")
             for quote in "\"'`":

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from host_tools.base.keys import Verifier
-from host_tools.hub.web.log_pages import parse_tile
+from host_tools.hub.web.auditing.log_pages import parse_tile
 from host_tools.log.log import Log
 from host_tools.log.signer import Signer
 from hub_rig import Rig

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from host_tools.hub.export.rows import Rows, Tally
-from host_tools.hub.web.summary import decimal_text
+from host_tools.hub.reading.summary import decimal_text
 from parkgate.reading import QUALITY_NAMES, RELATIVE_ONLY, TRUST_NAMES
 
 HEADER = ("gateway", "gateway_id", "place", "epoch", "seq", "instrument", "quantity", "unit", "time_unix_ms",

@@ -17,7 +17,7 @@ import cbor2
 
 from host_tools.hub.export.csv_text import PIECE_BYTES, quality_name
 from host_tools.hub.export.rows import Channel, Rows, Tally
-from host_tools.hub.web.summary import decimal_text
+from host_tools.hub.reading.summary import decimal_text
 from parkgate import quantities
 from parkgate.reading import GOOD, RELATIVE_ONLY
 

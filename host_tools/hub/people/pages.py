@@ -1,6 +1,5 @@
 """Sign in and out at the hub's page, and a new password.
 
-GET  /login            the page
 POST /api/login        {"name", "password"}: 200 and a cookie, 401, 429 with Retry-After, 503
 POST /api/logout       ends this session
 POST /api/password     {"old", "new"}: 200; every session of the account ends but a new one
@@ -16,11 +15,10 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from host_tools.base import files
@@ -72,9 +70,8 @@ class Slowed:
 class PeoplePages:
     """What each address answers."""
 
-    def __init__(self, door: Door, page: Path):
+    def __init__(self, door: Door):
         self.door = door
-        self._page = page
         self.limit = Limit()
         self.slowed = Slowed()
         self._checking = asyncio.Lock()
@@ -82,15 +79,11 @@ class PeoplePages:
 
     def routes(self) -> list[Route]:
         return [
-            Route("/login", self.page),
             Route("/api/login", self.login, methods=["POST"]),
             Route("/api/logout", self.logout, methods=["POST"]),
             Route("/api/password", self.password, methods=["POST"]),
             Route("/api/me", self.me),
         ]
-
-    async def page(self, _request: Request) -> Response:
-        return FileResponse(self._page)
 
     async def me(self, request: Request) -> Response:
         visitor = visitor_of(request)

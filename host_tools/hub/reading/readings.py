@@ -4,7 +4,7 @@ import json
 from datetime import datetime, timezone
 
 from host_tools.hub.reading import availability
-from host_tools.hub.web.summary import decimal_text
+from host_tools.hub.reading.summary import decimal_text
 from host_tools.log.database.seam import Database
 from parkgate import events
 from parkgate.meters.consistency import diagnosis

@@ -13,6 +13,7 @@ from pathlib import Path
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
 
 from host_tools.base import files
 from host_tools.hub.park.money import bill as bills
@@ -35,6 +36,13 @@ class BillPages:
     def __init__(self, hub: Hub, questions: guards.Questions):
         self.hub = hub
         self.questions = questions
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/api/tariffs", self.tariffs),
+            Route("/api/gateways/{id}/bill", self.json),
+            Route("/bill", self.page),
+        ]
 
     async def tariffs(self, _request: Request) -> Response:
         """GET /api/tariffs."""

@@ -1,4 +1,11 @@
-"""The park's figures as JSON, and whether the hub is well, for whatever watches it."""
+"""The park's figures as JSON, and whether the hub works, for a program that watches it.
+
+/api/park                     power now, energy today, what is off and what needs a person
+/api/gateways/ID/energy       ?unit=hour|day|month|minute &from=MS &to=MS &series=1,2
+/api/gateways/ID/view         ?span=year|month|week|day|hour &at=2026-11-28: one stretch of time
+/api/gateways/ID/proof        ?series=1 &from=MS &to=MS: the registers that a sum rests on
+/healthz, /readyz             for a program that watches the process
+"""
 
 from __future__ import annotations
 
@@ -9,6 +16,7 @@ import time
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from host_tools.hub.alarms import ledger
 from host_tools.hub.park import answers, place, proof, zone
@@ -19,7 +27,7 @@ from host_tools.hub.reading import readings
 from host_tools.hub.service import Hub, now_unix_ms
 from host_tools.hub.stores.store import connect
 from host_tools.hub.web import guards
-from host_tools.hub.web.alarm_pages import of_own
+from host_tools.hub.web.park.alarm_pages import of_own
 from parkgate.errors import SettingsError
 
 KEPT_S = 3.0  # the park's answer is the same for all who ask within it and may see the same
@@ -35,6 +43,16 @@ class ParkPages:
         self.questions = questions
         self._lock = asyncio.Lock()
         self._kept: dict[frozenset[str] | None, tuple[float, dict]] = {}
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/api/park", self.overview),
+            Route("/api/gateways/{id}/energy", self.energy),
+            Route("/api/gateways/{id}/view", self.view),
+            Route("/api/gateways/{id}/proof", self.proof),
+            Route("/healthz", self.healthz),
+            Route("/readyz", self.readyz),
+        ]
 
     async def overview(self, request: Request) -> Response:
         """GET /api/park."""

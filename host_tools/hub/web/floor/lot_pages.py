@@ -1,6 +1,5 @@
 """What the workshops made, as a page and as JSON.
 
-/lots                      the page: what runs where, every lot; /lots?lot=NAME one lot
 /api/lots                  every lot, the newest first, and what the registers of the stations add up to
 /api/lots/one?lot=NAME     one lot with its jobs, figures and proofs; &rule=equal|machine-time|count
 /api/lots/recall?lot=NAME  what it went into and what it was made of
@@ -15,7 +14,7 @@ from collections.abc import Callable
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from host_tools.hub.production import document
@@ -31,25 +30,20 @@ _RULES = {rule.replace(" ", "-"): rule for rule in RULES}
 
 
 class LotPages:
-    """`questions` bounds what is asked of the database at once; `page` is the file of the page."""
+    """`questions` bounds what is asked of the database at once."""
 
-    def __init__(self, data_dir, questions: guards.Questions, page):
+    def __init__(self, data_dir, questions: guards.Questions):
         self._data_dir = data_dir
         self._questions = questions
-        self._page = page
         self._lock = asyncio.Lock()
         self._kept: dict[str, tuple[float, Floor]] = {}
 
     def routes(self) -> list[Route]:
         return [
-            Route("/lots", self.page),
             Route("/api/lots", self.lots),
             Route("/api/lots/one", self.lot),
             Route("/api/lots/recall", self.recall),
         ]
-
-    async def page(self, _request: Request) -> Response:
-        return FileResponse(self._page)
 
     async def lots(self, request: Request) -> Response:
         def answer(floor: Floor) -> dict:

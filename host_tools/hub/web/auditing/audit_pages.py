@@ -1,6 +1,5 @@
 """For an auditor at the hub: what is signed, who has seen it, and an archive to take away.
 
-/audit                       the page
 /api/log                     the newest checkpoint, who witnesses the log, the newest time stamps
 /api/log/consistency         ?size=N: what proves that the checkpoint of N leaves is the beginning of the newest one
 /api/log/code                ?page=ADDRESS: the newest checkpoint as a QR code of the page's address (SVG)
@@ -95,23 +94,19 @@ def stamped(log: Log) -> list[dict]:
 
 
 class AuditPages:
-    """`page` is the file of the page; `questions` bounds what is asked of the database at once."""
+    """`questions` bounds what is asked of the database at once."""
 
-    def __init__(self, data_dir, questions: guards.Questions, page: Path):
-        self._data_dir, self._questions, self._page = Path(data_dir), questions, page
+    def __init__(self, data_dir, questions: guards.Questions):
+        self._data_dir, self._questions = Path(data_dir), questions
         self._writing = asyncio.Semaphore(1)
 
     def routes(self) -> list[Route]:
         return [
-            Route("/audit", self.page),
             Route("/api/log", self.log),
             Route("/api/log/consistency", self.consistency),
             Route("/api/log/code", self.code),
             Route("/api/archive", self.archive),
         ]
-
-    async def page(self, _request: Request) -> Response:
-        return FileResponse(self._page)
 
     async def _ask(self, ask: Callable[[Log], Response]) -> Response:
         def run() -> Response:

@@ -1,0 +1,1 @@
+"""What the workshops made: lots and what they took."""

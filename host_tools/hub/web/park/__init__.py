@@ -1,0 +1,1 @@
+"""What a manager asks: the park, its places, bills, alarms and files."""
