@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sqlite3
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 from batches import FakeGateway
 from host_tools import cli
 from host_tools.base.files import FileTrouble
+from host_tools.broker import certificates
 from host_tools.hub import service
-from host_tools.hub.people import operators
+from host_tools.hub.people import accounts, operators
+from host_tools.hub.people.sessions import Sessions
 from host_tools.hub.stores import backup
 from host_tools.hub.stores.store import DATABASE_FILE, StoreError, connect
 from hub_rig import NOW_MS, Rig
@@ -50,6 +53,97 @@ def test_a_backup_of_a_running_hub_has_all_of_it_and_comes_back(filled, tmp_path
     assert outcome.receipt
     assert [alarm["kind"] for alarm in again.summary(gateway)["alarms"]] == ["restored"], "the set-back is noticed"
     again.store.close()
+
+
+def test_every_kind_of_file_comes_back_and_nothing_that_must_not(filled, tmp_path):
+    """Made by the tools themselves where they make it, so that a file which a later tool adds is seen here."""
+    rig, _ = filled
+    folder = rig.data_dir
+    accounts.add(folder, "sok", "operator", "a long password")
+    Sessions(folder).begin("sok")
+    certificates.Authority.at(folder / "tls").issue(folder / "tls", ["broker.example"])
+    (folder / "alarms.toml").write_text("")
+    for name in ("tariffs/edc.toml", "tariffs/2026/low.toml", "baselines/ab12.json", "broker/store/x", "log/ab/tile/0"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "map.toml").write_text("behind a link")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / ".draft.1.new").write_text("")
+    os.mkfifo(folder / "pipe")
+    backup.backup(folder, folder / "backups")
+    backup.backup(folder, tmp_path / "copy")
+    left_out = {
+        "hub.sqlite-wal", "hub.sqlite-shm", "sessions.json", "log/signed.json", "log/ab/tile/0", "broker/store/x",
+        ".draft.1.new", "hub.lock",
+    }  # fmt: skip
+    backup.restore(tmp_path / "copy", tmp_path / "new")
+    wanted, found = contents(folder), contents(tmp_path / "new")
+    assert {name for name in wanted if name not in found and not name.startswith("backups/")} <= left_out
+    assert not found.keys() & left_out - {"hub.lock"}
+    for name in ("hub_key.pem", "log_key.pem", "tls/ca.key", "accounts.json", "operators.json", "alarms.toml"):
+        assert name in found
+    assert {name: data for name, data in found.items() if name not in ("hub.sqlite", "hub.lock")} == {
+        name: data for name, data in wanted.items() if name in found and name not in ("hub.sqlite", "hub.lock")
+    }
+    for name in ("hub_key.pem", "tls/ca.key", "log_key.pem"):
+        assert (tmp_path / "new" / name).stat().st_mode & 0o077 == 0, name
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    found = {}
+    for at, _, names in os.walk(folder, followlinks=True):
+        for name in names:
+            path = Path(at) / name
+            if path.is_file():
+                found[path.relative_to(folder).as_posix()] = path.read_bytes()
+    return found
+
+
+def test_a_circle_of_links_ends_the_backup_with_a_sentence(filled, tmp_path):
+    rig, _ = filled
+    (rig.data_dir / "tariffs").mkdir()
+    (rig.data_dir / "tariffs" / "again").symlink_to(rig.data_dir)
+    with pytest.raises(FileTrouble, match="lead in a circle"):
+        backup.backup(rig.data_dir, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_backup_of_the_version_before_is_restored(filled, tmp_path):
+    rig, _ = filled
+    manifest = backup.backup(rig.data_dir, tmp_path / "copy")
+    manifest["form"] = "parkgate hub backup 1"
+    (tmp_path / "copy" / backup.MANIFEST).write_text(json.dumps(manifest))
+    backup.restore(tmp_path / "copy", tmp_path / "new")
+    assert (tmp_path / "new" / DATABASE_FILE).exists()
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "a//x", "./x", "", ".", "a/", "a\0"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(filled, tmp_path, name):
+    rig, _ = filled
+    manifest = backup.backup(rig.data_dir, tmp_path / "copy")
+    manifest["files"][name] = {"bytes": 0, "sha256": ""}
+    (tmp_path / "copy" / backup.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(StoreError, match="not that of a backup"):
+        backup.restore(tmp_path / "copy", tmp_path / "new")
+
+
+def test_a_restore_that_fails_half_way_leaves_nothing(filled, tmp_path, monkeypatch):
+    rig, _ = filled
+    (rig.data_dir / "tariffs" / "2026").mkdir(parents=True)
+    (rig.data_dir / "tariffs" / "2026" / "low.toml").write_text("")
+    backup.backup(rig.data_dir, tmp_path / "copy")
+    plain = backup._copy
+
+    def full(path, to):
+        if to.name == DATABASE_FILE:
+            raise OSError(28, "No space left on device")
+        plain(path, to)
+
+    monkeypatch.setattr(backup, "_copy", full)
+    with pytest.raises(FileTrouble, match="no space"):
+        backup.restore(tmp_path / "copy", tmp_path / "new")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["hub.lock"]
 
 
 def test_the_verbs(filled, tmp_path, capsys):

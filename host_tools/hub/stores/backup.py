@@ -1,8 +1,13 @@
 """A hub's folder copied while it runs, put back, and looked through.
 
 A backup is a folder: the database as of one moment (SQLite's own online copy: a `cp` of a running database misses what
-is still in its log beside it), the keys and the operators, and `backup.json` with the hash of each. It holds the hub's
-private keys: keep it as safe as the hub.
+is still in its log beside it), every other file of the hub's folder and of the folders in it (keys, accounts,
+operators, alarm addresses, tariffs, baselines, certificates), and `backup.json` with the hash of each. It holds the
+hub's private keys: keep it as safe as the hub.
+
+Left out is what belongs to one run, what comes back by itself and what would do harm: locks and logs, the own broker's
+store (gateways send again what has no receipt), the tiles of the log (made from the database), the memory of what the
+log signed (SPEC 13: it must not go back with the database), sessions (somebody may have signed out since), and backups.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from host_tools.base import files, folder_lock
 from host_tools.base.keys import HUB_KEY_FILE, HUB_PUBLIC_FILE, Verifier
@@ -27,11 +32,15 @@ from parkgate.errors import FormatError, IntegrityError
 from parkgate.wire.batch import Batch
 
 MANIFEST = "backup.json"
-FORM = "parkgate hub backup 1"
+FORM = "parkgate hub backup 2"
+FORMS = ("parkgate hub backup 1", FORM)  # the first had no folders
 LOCK_FILE = "hub.lock"
 COPY_BYTES = 1 << 20
-# Of this run of the hub, or copied in another way.
-_LEFT_OUT = {LOCK_FILE, "hub.json", "hub.log", MANIFEST, DATABASE_FILE, f"{DATABASE_FILE}-wal", f"{DATABASE_FILE}-shm"}
+# Of this run of the hub, or copied in another way; names in the hub's own folder.
+_LEFT_OUT = {
+    LOCK_FILE, "hub.json", "hub.log", "sessions.json", MANIFEST, DATABASE_FILE, f"{DATABASE_FILE}-wal",
+    f"{DATABASE_FILE}-shm", "broker", "log",
+}  # fmt: skip
 
 
 def backup(data_dir, target) -> dict:
@@ -52,20 +61,23 @@ def backup(data_dir, target) -> dict:
     try:
         draft.mkdir(mode=0o700)
         _copy_database(source, draft)
-        for path in files.listed(source):
-            if path.is_file() and path.name not in _LEFT_OUT:
-                _copy(path, draft / path.name)
+        for path in _files(source, _LEFT_OUT):
+            with contextlib.suppress(FileNotFoundError):  # it was deleted just now
+                _copy(path, draft / path.relative_to(source))
         manifest = {
             "form": FORM,
             "made_unix_ms": time.time_ns() // 1_000_000,
-            "files": {path.name: {"bytes": path.stat().st_size, "sha256": _hash(path)} for path in files.listed(draft)},
+            "files": {
+                path.relative_to(draft).as_posix(): {"bytes": path.stat().st_size, "sha256": _hash(path)}
+                for path in _files(draft)
+            },
         }
         if not {DATABASE_FILE, HUB_KEY_FILE, HUB_PUBLIC_FILE} <= manifest["files"].keys():
             raise StoreError(f"{source} has not all that a hub needs: {HUB_KEY_FILE} and {HUB_PUBLIC_FILE}")
         files.write(draft / MANIFEST, json.dumps(manifest, indent=1) + "\n", 0o600)
         os.rename(draft, target)
     except OSError as error:
-        raise files.trouble("cannot write", target, error) from None
+        raise files.trouble("cannot copy", error.filename or target, error) from None
     except sqlite3.Error as error:
         raise StoreError(f"the database cannot be copied: {error}") from None
     finally:
@@ -87,7 +99,24 @@ def _copy_database(source: Path, folder: Path) -> None:
     _sync(folder / DATABASE_FILE)
 
 
+def _files(folder: Path, left_out=frozenset(), above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """The files of a folder and of those in it, without backups, drafts and what is no file. Where a link leads to is
+    copied as if it stood there. Raises FileTrouble, also for links that lead in a circle."""
+    real = Path(os.path.realpath(folder))
+    if real in above:
+        raise files.FileTrouble(f"cannot copy {folder}: its links lead in a circle")
+    for path in files.listed(folder):
+        if path.name in left_out or path.name.startswith(".") and path.name.endswith(".new"):
+            continue
+        if path.is_dir():
+            if not (path / MANIFEST).exists():
+                yield from _files(path, above=(*above, real))
+        elif path.is_file():
+            yield path
+
+
 def _copy(path: Path, to: Path) -> None:
+    to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     shutil.copyfile(path, to)
     shutil.copymode(path, to)
     _sync(to)
@@ -115,7 +144,7 @@ def verify(folder) -> dict:
     try:
         manifest = json.loads(files.read_text(folder / MANIFEST))
         named = {str(name): str(about["sha256"]) for name, about in manifest["files"].items()}
-        if manifest["form"] != FORM or any(Path(name).name != name for name in named):
+        if manifest["form"] not in FORMS or not all(map(_is_inside, named)):
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise StoreError(f"{folder / MANIFEST} is not that of a backup, or is damaged") from None
@@ -127,6 +156,12 @@ def verify(folder) -> dict:
         if found != wanted:
             raise StoreError(f"{folder / name} is damaged: it is not as it was written. Nothing was restored")
     return manifest
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a name in a manifest is one of a file below the folder, in its one spelling."""
+    parts = PurePosixPath(name).parts
+    return bool(parts) and "/".join(parts) == name and parts[0] != "/" and ".." not in parts and "\0" not in name
 
 
 def restore(folder, data_dir) -> dict:
@@ -141,22 +176,34 @@ def restore(folder, data_dir) -> dict:
         raise StoreError(f"a hub runs on {data_dir}: a backup is restored into an empty folder") from None
     made: list[Path] = []
     try:
-        there = [name for name in manifest["files"] if (data_dir / name).exists()]
+        there = [name for name in manifest["files"] if os.path.lexists(data_dir / name)]
         if there:
             raise StoreError(f"{data_dir} holds {there[0]} already: a backup is restored into an empty folder")
         # The database last: without it there is no hub, whatever ends this.
         for name in sorted(manifest["files"], key=lambda name: name == DATABASE_FILE):
             made.append(data_dir / name)
             _copy(folder / name, data_dir / name)
-        _sync(data_dir)
+            if _hash(data_dir / name) != manifest["files"][name]["sha256"]:
+                raise StoreError(f"{data_dir / name} is not what was written there: is the disk damaged?")
+        for path in {path.parent for path in made}:
+            _sync(path)
         made.clear()
     except OSError as error:
         raise files.trouble("cannot write", data_dir, error) from None
     finally:
-        for path in made:
-            path.unlink(missing_ok=True)
+        _remove(made, data_dir)
         os.close(lock)
     return manifest
+
+
+def _remove(made: list[Path], data_dir: Path) -> None:
+    """Undo a restore that failed: these files, and the folders that are empty without them."""
+    for path in made:
+        path.unlink(missing_ok=True)
+    folders = {folder for path in made for folder in path.parents if data_dir in folder.parents}
+    for path in sorted(folders, reverse=True):  # the inner ones first
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 def check(data_dir, signatures: bool = True) -> Iterator[dict]:
