@@ -37,6 +37,15 @@ class Files:
             raise PowerCut
         self.folders.add(path)
 
+    def listdir(self, path: str) -> list[str]:
+        """Names of the files in a folder. Raises OSError 2 when it is not there, OSError 5 now and then."""
+        if path not in self.folders:
+            raise OSError(2, "ENOENT")
+        if self.erring.now(path, self.transient_every):
+            self.erred += 1
+            raise OSError(5, "EIO")
+        return [name.rpartition("/")[2] for name in self.kept if name.rpartition("/")[0] == path]
+
     def stat(self, path: str) -> tuple[int, ...]:
         """Only the size is right."""
         return (0, 0, 0, 0, 0, 0, len(self.kept[path]))
