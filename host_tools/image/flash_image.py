@@ -17,6 +17,7 @@ import struct
 import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from host_tools.base import profile_files
 from host_tools.image import esp_image, littlefs_image, pack, rp2_firmware, uf2
@@ -72,6 +73,7 @@ IN_PLACE = b"""        from in_place import install
 NO_NETWORK = b"sys.modules['usocket'] = sys  # no network here: the MQTT encoder only wants the name\n"
 BEFORE_PACK = ("pack.mpy", "names_in_place.mpy")  # what is imported before the pack is mounted
 HEAP_END = {"rp2040": 0x20040000, "rp2350": 0x20080000}  # of MicroPython on these chips
+LITTLE_ROOM = "little room behind MicroPython"
 OLDEST_VERSION = (1, 24)  # .mpy files of version 6.3; ours are tested with 1.28
 OWN_BUILD = b"Parkgate on "  # begins the board name of a firmware that was built with one of our folders
 
@@ -147,7 +149,7 @@ def _compiled(folder: Path) -> dict[str, bytes]:
 
 
 def code_block(board: Board) -> bytes:
-    """The code that runs in place on an RP2. Raises CompileError, MpyError."""
+    """All code that may run in place on an RP2. Raises CompileError, MpyError."""
     return code_in_place.build(_modules(board))
 
 
@@ -156,33 +158,63 @@ def _modules(board: Board) -> dict[str, bytes]:
     return {path.removesuffix(".mpy"): data for path, data in _compiled(app_image.build(board.name)).items()}
 
 
-def names_block(board: Board, flash: bytes, code: bytes, end: int) -> tuple[bytes, str]:
-    """The table of names in front of the block `code`, which begins at offset `end`, for the MicroPython whose image is
-    `flash`: with what else it can hold, if there is room behind the image. And a note on what is left out. b"" where
-    there is no room even for the names, or where that image has its names in a way that is not known. Raises
-    CompileError, MpyError."""
+class InPlace(NamedTuple):
+    """What an RP2 reads where it lies in flash: the block of code, the table of names in front of it, a note on what is
+    left out. A block that is left out is b""; the note is "" where nothing is."""
+
+    code: bytes
+    names: bytes
+    note: str
+
+
+def in_place(board: Board, flash: bytes, end: int) -> InPlace:
+    """The blocks that end at the offset `end`, for the MicroPython whose image is `flash`. Where they do not all fit
+    behind the image, what costs the fewest gateways the least heap is left out first. Raises CompileError, MpyError."""
+    room = end - -(-len(flash) // uf2.SECTOR_BYTES) * uf2.SECTOR_BYTES
+    modules = _modules(board)
     rom = names_in_place.of_image(flash)
     if rom is None:
-        return b"", "no table of names for this MicroPython: names will be in the heap"
-    modules = {name: code_in_place.parse(data) for name, data in _modules(board).items()}
-    paths = [f"/app/{name}.mpy".encode() for name in modules]
-    before = {name for name in modules["names_in_place"].names if isinstance(name, bytes)}
-    before |= _words(app_files(board, True)["main.py"])
-    names = names_in_place.table(modules.values(), paths, rom, before)
-    places = code_in_place.places(code, uf2.FLASH_BASE + end + len(code))
-    image = names_in_place.Image(rom, names_in_place.types_of_image(flash, rom))
+        return _code_alone(modules, room, "no table of names for this MicroPython: names will be in the heap")
     leaving_at_times, seldom = app_image.leaving(app_image.build(board.name))
-    less = "little room behind MicroPython: %s of the firmware will be in the heap"
-    for leaving, note in (
-        (leaving_at_times, ""),
-        (leaving_at_times | seldom, ""),
-        (set(modules), less % "the functions and tables (25 kB)"),
-    ):
-        firmware = names_in_place.Code(modules, places, leaving)
-        block = names_in_place.build(firmware, names, image, uf2.FLASH_BASE + end, HEAP_END[board.chip])
-        if len(flash) <= (end - len(block)) // uf2.SECTOR_BYTES * uf2.SECTOR_BYTES:
-            return block, note
-    return b"", less % "the names, functions and tables"
+    paths = [f"/app/{name}.mpy".encode() for name in modules]
+    parsed = {name: code_in_place.parse(data) for name, data in modules.items()}
+    before = {name for name in parsed["names_in_place"].names if isinstance(name, bytes)}
+    before |= _words(app_files(board, True)["main.py"])
+    names = names_in_place.table(parsed.values(), paths, rom, before)
+    image = names_in_place.Image(rom, names_in_place.types_of_image(flash, rom))
+
+    def blocks(without: set[str], leaving: set[str]) -> tuple[bytes, bytes]:
+        code = code_in_place.build({name: data for name, data in modules.items() if name not in without})
+        places = code_in_place.places(code, uf2.FLASH_BASE + end)
+        firmware = names_in_place.Code({name: parsed[name] for name in places}, places, leaving)
+        begin = uf2.FLASH_BASE + end - len(code)
+        return code, names_in_place.build(firmware, names, image, begin, HEAP_END[board.chip])
+
+    missing = 0  # bytes that the last try was too long
+    for count in range(-1, len(seldom) + 1):
+        without = set(seldom[: max(0, count)])
+        less = sum(parsed[name].code_bytes for name in without)
+        if count > 0 and less < missing:
+            continue
+        code, names_block = blocks(without, leaving_at_times | set(seldom if count >= 0 else ()))
+        if len(code) + len(names_block) <= room:
+            note = f"{LITTLE_ROOM}: {less / 1000:.1f} kB of code that few gateways use will take heap where it is used"
+            return InPlace(code, names_block, note if without else "")
+        missing = less + len(code) + len(names_block) - room
+    code, names_block = blocks(set(seldom), set(modules))
+    if len(code) + len(names_block) <= room:
+        return InPlace(
+            code, names_block, f"{LITTLE_ROOM}: the firmware's functions and tables (25 kB) will be in the heap"
+        )
+    return _code_alone(modules, room, f"{LITTLE_ROOM}: the firmware's names, functions and tables will be in the heap")
+
+
+def _code_alone(modules: dict[str, bytes], room: int, note: str) -> InPlace:
+    """Without a table of names; without code either where there is no room even for that."""
+    code = code_in_place.build(modules)
+    if len(code) <= room:
+        return InPlace(code, b"", note)
+    return InPlace(b"", b"", "no room for the code beside MicroPython: it will be copied into the heap")
 
 
 def _words(source: bytes) -> set[bytes]:
@@ -308,17 +340,14 @@ def _plan_rp2(board: Board, firmware: bytes, data: _Data, keep_files: bool) -> P
     room = table and len(flash) <= offset - -(-len(table) // uf2.SECTOR_BYTES) * uf2.SECTOR_BYTES
     if room:
         made.writes.append((offset - len(table), table, "signing table"))
-        code = code_block(board)
-        if len(flash) <= offset - -(-(len(table) + len(code)) // uf2.SECTOR_BYTES) * uf2.SECTOR_BYTES:
-            begin = offset - len(table) - len(code)
-            made.writes.append((begin, code, "code that runs in place"))
-            names, note = names_block(board, flash, code, begin)
-            if names:
-                made.writes.append((begin - len(names), names, "names of the code"))
-            if note:
-                made.notes.append(note)
-        else:
-            made.notes.append("no room for the code beside MicroPython: it will be copied into the heap")
+        begin = offset - len(table)
+        blocks = in_place(board, flash, begin)
+        for block, what in ((blocks.code, "code that runs in place"), (blocks.names, "names of the code")):
+            begin -= len(block)
+            if block:
+                made.writes.append((begin, block, what))
+        if blocks.note:
+            made.notes.append(blocks.note)
     if made.own_build:
         size = board.data["own_build"]["file_system_bytes"]
         made.notes.append("built with this board's folder: the app is frozen in, the journal has a raw region")

