@@ -1,7 +1,8 @@
 """`parkgate demo`: a whole park on this machine, on real parts.
 
 Meters that are pymodbus servers on pseudo-terminals; gateways that are the firmware under MicroPython's Unix port;
-nats-server as broker; the hub with its page. Everything lives in one folder, and a second start continues every chain.
+nats-server as broker; the hub with its page; halls with two months behind them (`past`). Everything lives in one
+folder, and a second start continues every chain.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from host_tools.hub.verbs import enrol
 from host_tools.meters.load_curve import read as read_curve
 from host_tools.meters.meter_simulator import Faults, MeterBus, SimulatedMeter
 from host_tools.sim import sewing, workshop
+from host_tools.sim.past.keeping import Past
 from host_tools.sim.simulate import SimulatedGateway
 from parkgate.errors import LinkError, ParkgateError, SettingsError
 
@@ -140,6 +142,12 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--workshop", action="store_true", help="give the first gateway eight meters, two dead, and machine sensors"
     )
+    parser.add_argument(
+        "--no-history",
+        dest="history",
+        action="store_false",
+        help="leave out the halls that have two months behind them",
+    )
     parser.add_argument("--noisy", action="store_true", help="give every meter a bad cable")
     parser.add_argument("--broker", choices=("nats", "mosquitto"), default="nats", help="which broker (default nats)")
     parser.add_argument("--tls", action="store_true", help="talk to the broker by TLS, under a certificate made here")
@@ -160,9 +168,13 @@ def run(args) -> int:
         authority = Authority.at(args.dir / "tls") if args.tls else None
         tls = (*authority.issue(args.dir / "tls", ["127.0.0.1"]), authority.path) if authority else None
         broker = stack.enter_context(Broker(args.broker, args.dir / "broker", tls=tls))
+        past = _bring_past(args, console)
         hub = Hub(args.dir / "hub", broker.url, f"127.0.0.1:{_page_port()}", authority.path if authority else None)
         stack.callback(hub.stop)
         hub.start()
+        if past is not None:
+            past.live(broker.url)
+            stack.callback(past.stop)
         seats = _start_gateways(args, stack, hub, broker, authority)
         console.print(f"[bold]The hub's page: {hub.page}[/bold]   (Ctrl-C ends; everything is kept in {args.dir})")
         started_s = time.monotonic()
@@ -182,6 +194,18 @@ def run(args) -> int:
     if summary["problems"] and args.duration is not None:
         raise DemoFailed("; ".join(summary["problems"]))
     return 0
+
+
+def _bring_past(args, console: Console) -> Past | None:
+    """Give the hub the halls that have a history; over TLS they could not go on."""
+    if not args.history or args.tls:
+        return None
+    past = Past(args.dir, args.dir.parent / "demo-history")
+    if not past.is_there:
+        console.print("making two months of history, once (half a minute) …")
+    files.make_folder(args.dir)
+    past.bring(args.dir / "hub", int(time.time() * 1000))
+    return past
 
 
 def _page_port() -> int:

@@ -119,6 +119,15 @@ def test_old_statements_that_come_now_are_late_and_not_live(rig, hall):
     assert park(rig, hall, now_ms=rig.now_unix_ms)["power"]["known"] == 0
 
 
+def test_a_board_that_another_replaced_is_no_trouble_and_in_no_total(rig, hall):
+    fill(rig, hall, NOON - 3 * zone.HOUR_MS, NOON)
+    rig.store.db.execute("UPDATE place_stay SET to_ms = ?", (NOON,))
+    rig.store.load()
+    found = park(rig, hall, now_ms=NOON + zone.HOUR_MS)
+    assert found["halls"][0]["standing"] == "replaced" and not found["needs"] and not found["off"]
+    assert found["power"]["of"] == found["energy"]["today"]["of"] == 0
+
+
 def test_dead_meters_and_no_meters_are_not_live(rig, hall):
     new = FakeGateway(2, SCHEMA)
     new.name = "new"

@@ -40,11 +40,12 @@ def overview(db: Database, gateways: Sequence[dict], tz: ZoneInfo, now_ms: int, 
     parts: dict[str, dict[Meter, list]] = {POWER: {}, ENERGY: {}}
     halls = []
     for gateway in gateways:
-        own = _parts(book, gateway, series.get(gateway["id"], []), spans, now_ms)
+        is_gone = standing(gateway, now_ms) == "replaced"  # its part of today is asked of its place
+        own = _parts(book, gateway, [] if is_gone else series.get(gateway["id"], []), spans, now_ms)
         halls.append(_hall(gateway, own, behind, now_ms))
         for quantity, found in own.items():
             parts[quantity].update(found)
-    halls.sort(key=lambda hall: (-hall["severity"], hall["name"].casefold(), hall["id"]))
+    halls.sort(key=_trouble_first)
     names = {hall["id"]: hall["name"] for hall in halls}
     return {
         "zone": tz.key,
@@ -56,6 +57,10 @@ def overview(db: Database, gateways: Sequence[dict], tz: ZoneInfo, now_ms: int, 
         "needs": _needs(halls, alarms),
         "halls": halls,
     }
+
+
+def _trouble_first(hall: dict) -> tuple:
+    return -hall["severity"], hall["standing"] == "replaced", hall["name"].casefold(), hall["id"]
 
 
 _SPANS = ("yesterday_by_now", "yesterday", "today")
@@ -127,6 +132,7 @@ def _hall(gateway: dict, parts: dict[str, dict[Meter, list]], behind, now_ms: in
     return {
         "id": gateway["id"],
         "name": gateway["name"],
+        "place": gateway["place"],
         "standing": standing(gateway, now_ms),
         **_totals(parts, behind),
         "meters": contents(parts[ENERGY], behind, {gateway["id"]: gateway["name"]}),
@@ -202,12 +208,14 @@ def added(parts: list[dict]) -> dict:
 # How a gateway stands.
 
 SILENT_MS = 5 * 60_000
-SEVERITY = {"attention": 5, "silent": 4, "dead": 4, "late": 3, "away": 2, "new": 1, "revoked": 0, "live": 0}
+SEVERITY = {
+    "attention": 5, "silent": 4, "dead": 4, "late": 3, "away": 2, "new": 1, "revoked": 0, "replaced": 0, "live": 0,
+}  # fmt: skip
 
 
 def standing(gateway: dict, now_ms: int) -> str:
     """One word. `live` is only what has signed something new just now, of a time that is now, and has a good reading
-    from each instrument."""
+    from each instrument. `replaced` stands at no place and says nothing new: another is there in its stead."""
     if gateway["revoked_unix_ms"]:
         return "revoked"
     if gateway["alarms"] or gateway["unexplained_batches"]:
@@ -216,9 +224,9 @@ def standing(gateway: dict, now_ms: int) -> str:
     if new_ms is None:
         return "new"
     if now_ms - new_ms > SILENT_MS:
-        return "silent"
+        return "silent" if gateway["place"] is not None else "replaced"
     if signed_ms is not None and now_ms - signed_ms > 2 * SILENT_MS:
-        return "late"
+        return "late" if gateway["place"] is not None else "replaced"
     used = [one for one in gateway["instruments"] if one["state"] != "not in the settings"]
     if not any(one["state"] in ("good", "partly") for one in used):
         return "new" if all(one["state"] == "nothing yet" for one in used) else "dead"
@@ -240,6 +248,8 @@ def _trouble(gateway: dict, now_ms: int) -> dict:
         for one in gateway["instruments"]
         if one["state"] in ("away", "partly", "not built")
     ]
+    if how == "replaced":
+        off = []
     since_ms = gateway["last_seen_unix_ms"]
     if how == "dead":
         since_ms = max((one["since_ms"] for one in off if one["since_ms"] is not None), default=None)

@@ -190,7 +190,7 @@ export class Park {
       ? `${hall.off[0].instrument} ${hall.off[0].state}` : null;
     tile.button.className = `tile ${hall.standing}`;
     tile.button.replaceChildren(
-      el("span", { class: "tile-head" }, el("i", { class: `dot ${hall.standing}` }), el("b", {}, hall.name),
+      el("span", { class: "tile-head" }, el("i", { class: `dot ${hall.standing}` }), el("b", { title: hall.name }, hall.place ? hall.place.name : hall.name),
         el("small", {}, STANDING_WORDS[hall.standing])),
       el("span", { class: "tile-figures" },
         el("span", {}, el("b", {}, power.known ? `${power.known < power.of ? "≥ " : ""}${kilo(power.value_mw)}` : "–"), " kW now"),

@@ -88,18 +88,18 @@ export function standing(gateway) {
   if (gateway.revoked_unix_ms) return "revoked";
   if (gateway.alarms.length || gateway.unexplained_batches) return "attention";
   if (!gateway.last_seen_unix_ms) return "new";
-  if (now() - gateway.last_seen_unix_ms > SILENT_MS) return "silent";
-  if (gateway.signed_ms && now() - gateway.signed_ms > 2 * SILENT_MS) return "late";
+  if (now() - gateway.last_seen_unix_ms > SILENT_MS) return gateway.place ? "silent" : "replaced";
+  if (gateway.signed_ms && now() - gateway.signed_ms > 2 * SILENT_MS) return gateway.place ? "late" : "replaced";
   const used = gateway.instruments.filter((one) => one.state !== "not in the settings");
   if (!used.some((one) => one.state === "good" || one.state === "partly")) return used.every((one) => one.state === "nothing yet") ? "new" : "dead";
   return used.every((one) => one.state === "good") ? "live" : "away";
 }
 export const STANDING_WORDS = {
   live: "live", away: "an instrument is away", dead: "no instrument answers", late: "only old readings", silent: "silent",
-  attention: "needs attention", revoked: "revoked", new: "nothing read yet",
+  attention: "needs attention", revoked: "revoked", replaced: "replaced by another", new: "nothing read yet",
 };
 // Trouble first.
-export const SEVERITY = { attention: 5, dead: 4, silent: 4, late: 3, away: 2, new: 1, revoked: 0, live: 0 };
+export const SEVERITY = { attention: 5, dead: 4, silent: 4, late: 3, away: 2, new: 1, revoked: 0, replaced: 0, live: 0 };
 
 // "2 min 7 s", as exact as two units say it.
 export function duration(ms) {
