@@ -2,8 +2,10 @@
 
     {"seed": 1, "ports": {
         "s0":   {"part": "pulses", "hz": 2.5},
+        "s1":   {"part": "pulses", "steps": [[40, 1], [15, 0], [18, 1], [60, 0]]},
         "run":  {"part": "contact", "on_s": 40, "off_s": 20, "bounces": 3},
         "w1":   {"part": "ds18b20", "rom": "28…", "world": {"value": 61, "swing": [4, 600]}},
+        "w2":   {"part": "ds18s20", "world": {"value": 25}, "tail": "FFFF0C10"},
         "adc0": {"part": "clamp", "amplitude": 0.2, "hz": 50},
         "i2c0": {"chips": [
             {"part": "lis3dh", "address": 24, "hz": 24.7, "mm_s": 2.8, "faults": {"noise": 1}},
@@ -13,6 +15,8 @@
 A world is {"value": v}, with "swing": [amplitude, period in s] for a sine about it, or a recording:
 {"file": "name.csv", "column": 1, "step_s": 300} with "speed" for how much faster it is replayed. "faults" of a part
 are the chances and noise of fake_bus.Faults, drawn from the seed. A port that the file does not name has nothing on it.
+Pulses with "steps", in ms and whether closed, are a contact that bounces, played again and again. "tail" takes the
+place of bytes 4 to 7 of a 1-Wire sensor's scratchpad.
 Only the parts in use are loaded: what they take comes off the simulated board's heap.
 """
 
@@ -78,11 +82,16 @@ class Workshop:
         spi = self._once(name, lambda port: FakeSpi(self._make_chip(port), self.now_us))
         return spi, spi.select
 
-    def counter(self, name, _debounce_us):
+    def counter(self, name, debounce_us):
         """A hardware counter."""
-        from fake_inputs import FakeCounter
+        from fake_inputs import Bouncing, FakeCounter
 
-        return self._once(name, lambda port: FakeCounter(lambda t: t * port["hz"], self.now_us))
+        def make(port):
+            if "steps" in port:
+                return Bouncing(port["steps"], self.now_us, debounce_us)
+            return FakeCounter(lambda t: t * port["hz"], self.now_us)
+
+        return self._once(name, make)
 
     def input(self, name):
         """A contact that moves by itself."""
@@ -107,7 +116,10 @@ class Workshop:
 
         def make(port):
             rom = bytes.fromhex(port.get("rom", ""))
-            return FakeWire({rom: self._world(port.get("world", {}))}, self.now_us, self._faults(port))
+            wire = FakeWire({rom: self._world(port.get("world", {}))}, self.now_us, self._faults(port))
+            wire.part = port["part"]
+            wire.tail = bytes.fromhex(port.get("tail", "")) or None
+            return wire
 
         return self._once(name, make)
 
