@@ -90,12 +90,13 @@ class Cuts:
         """One cut: recover, check; now and then go on living; perhaps cut the recovery too."""
         torn = flash.copy()
         torn.apply_cut(self.trace[n], way, n)
+        short = _one_bit_short(torn, self.trace[n])
         image = torn.copy() if second else None
         torn.trace = []
         journal = self.make_journal(torn)
         journal.recover(1)
         trace, torn.trace = torn.trace, None
-        self.world.check(journal, n, thorough)
+        self.world.check(journal, n, thorough, one_bit_short=short)
         blank_ahead(journal, torn)
         if thorough:
             self._go_on(journal, torn, n)
@@ -103,26 +104,27 @@ class Cuts:
             for m in range(len(trace)):
                 for way2 in range(ways(trace[m])):
                     self.tally.seconds += 1
-                    self._guard(("second", n, way, m, way2), self._second, image, trace, n, m, way2)
+                    self._guard(("second", n, way, m, way2), self._second, image, trace, n, m, way2, short)
                 image.apply(trace[m])
 
     def second(self, flash, n, way, m, way2):
         """One second cut, from scratch."""
         image = flash.copy()
         image.apply_cut(self.trace[n], way, n)
+        short = _one_bit_short(image, self.trace[n])
         torn = image.copy()
         torn.trace = []
         self.make_journal(torn).recover(1)
         for operation in torn.trace[:m]:
             image.apply(operation)
-        self._second(image, torn.trace, n, m, way2)
+        self._second(image, torn.trace, n, m, way2, short)
 
-    def _second(self, image, trace, n, m, way2):
+    def _second(self, image, trace, n, m, way2, short):
         torn = image.copy()
         torn.apply_cut(trace[m], way2, n * 31 + m)
         journal = self.make_journal(torn)
         journal.recover(1)
-        self.world.check(journal, n, False, more_boots=2)
+        self.world.check(journal, n, False, 2, short)
 
     def flicker(self, flash, n, way, order):
         """The torn cells read one way at the first start and the other way at the second."""
@@ -136,7 +138,7 @@ class Cuts:
         journal = self.make_journal(first)
         journal.recover(1)
         trace, first.trace = first.trace, None
-        self.world.check(journal, n, False)
+        self.world.check(journal, n, False, one_bit_short=not order and _one_bit_short(torn, self.trace[n]))
         claimed = (journal.next_seq, journal.counters.sampled)
         if any(_touches(operation, first.sector_size, place, len(data)) for operation in trace):
             return  # the cells have been programmed again, or erased: they are firm
@@ -206,6 +208,16 @@ class Cuts:
             raise Wrong("what was done after the recovery is gone at the next start")
         if any(record.kind == again.SAMPLE for record in again.unsealed()):
             raise Wrong("samples are left after everything was sealed")
+
+
+def _one_bit_short(flash, operation) -> bool:
+    """Whether a cut has left one bit of a program undone, and nothing else."""
+    place, data = operation
+    if data is None:
+        return False
+    sector, at = divmod(place, flash.sector_size)
+    differing = [a ^ b for a, b in zip(data, flash.sectors[sector][at : at + len(data)]) if a != b]
+    return len(differing) == 1 and not differing[0] & differing[0] - 1
 
 
 def _touches(operation, sector_size, place, length):
