@@ -9,6 +9,7 @@ every way (tests/sim/journal_cuts.py). Prints what was tried; exits with 1 if th
 
 import argparse
 import ast
+import importlib.util
 import multiprocessing
 import sys
 import time
@@ -18,7 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / folder) for folder in ("lib", "tests/core", "tests/sim", "firmware")]
 
-from flash_sim import Chance, FlashSim  # noqa: E402
+import file_store  # noqa: E402
+from flash_sim import Chance, FlashSim, ways  # noqa: E402
 from journal_cuts import Cuts, Tally  # noqa: E402
 from journal_world import World  # noqa: E402
 
@@ -26,6 +28,9 @@ FULL = 64  # the size at which every operation is cut
 # On littlefs: name → (blocks, program unit, segments, samples, every how many states one is cut again). These run on
 # MicroPython's Unix port.
 LITTLEFS = {"littlefs-rp2": (256, 256, 40, 3600, 400), "littlefs-esp32": (240, 32, 40, 3200, 400)}
+# In segment files over a model of littlefs, where each commit is done or not: name → (segments, samples of a life,
+# lives of the full campaign, every how many states one is cut again)
+FILES = {"files-12": (12, 2500, 140, 1), "files-40": (40, 3600, 95, 1)}
 # name → (geometry, samples of the full life at least, every how many states one is cut again)
 LIVES = {
     "rp2": ((4096, 256, 256), 4500, 10),
@@ -55,6 +60,27 @@ def make_life(name: str, seed: int, samples: int, journal_class=None):
     else:
         live(world, geometry, samples)
     return world, make_journal
+
+
+def make_file_life(name: str, seed: int, samples: int):
+    """As `make_life`, in segment files."""
+    from parkgate.journal.journal import Journal
+
+    spec = importlib.util.find_spec("hal.segment_files")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    segments = FILES[name][0]
+    epochs = Chance(seed + 1)
+
+    def files(store):
+        module.os, module.open = store, store.open
+        return module.SegmentFiles("journal", segments)
+
+    store = file_store.FileStore()
+    store.trace = []
+    world = World(files(store), lambda files: Journal(files, lambda: epochs.data(16)), seed, False, store.trace)
+    file_store.live(world, samples, segments)
+    return world, lambda store: Journal(files(store), lambda: epochs.data(16))
 
 
 def live(world, geometry, samples: int):
@@ -116,11 +142,19 @@ def chosen(count: int, size: int, part: int = 0, parts: int = 1):
 _life = None  # the workers are forks: they find the life lived here
 
 
+def all_cuts(name: str, world, make_journal, failures_max: int = 1) -> Cuts:
+    """The Cuts of the life `name`, as `make_life` or `make_file_life` gave it."""
+    if name in FILES:
+        return Cuts(world, file_store.FileStore, make_journal, failures_max, file_store.one_way)
+    return Cuts(world, lambda: FlashSim(*LIVES[name][0]), make_journal, failures_max, ways)
+
+
 def _cut_part(arguments):
     name, size, part, parts, second_every = arguments
     world, make_journal = _life
-    cuts = Cuts(world, LIVES[name][0], make_journal, failures_max=3)
-    return cuts.run(chosen(len(world.trace), size, part, parts), second_every, flicker_every=8, damage_every=8)
+    return all_cuts(name, world, make_journal, 3).run(
+        chosen(len(world.trace), size, part, parts), second_every, flicker_every=8, damage_every=8
+    )
 
 
 def run(name: str, seed: int, size: int, samples: int, jobs: int) -> Tally:
@@ -201,6 +235,40 @@ def main_littlefs(name: str, seed: int, size: int, samples: int, jobs: int) -> b
     return not found["failures"]
 
 
+def _cut_files(arguments):
+    name, seed, samples, every = arguments
+    world, make_journal = make_file_life(name, seed, samples)
+    tally = all_cuts(name, world, make_journal, 3).run(range(0, len(world.trace), every), FILES[name][3])
+    return tally, seed, world.appended, world.readings, len(world.trace), world.moments[-1].counters.dropped
+
+
+def main_files(name: str, seed: int, size: int, samples: int, jobs: int) -> bool:
+    """Run and print the lives of one name in FILES; True when nothing failed."""
+    began_s = time.monotonic()
+    segments, usual, lives, _ = FILES[name]
+    samples = samples or usual
+    lives = max(1, lives * size // FULL)
+    total = Tally()
+    counts = [0] * 4
+    tasks = [(name, s, samples, max(1, 8 // size)) for s in range(seed, seed + lives)]
+    failures = []
+    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+        for tally, of_seed, *more in pool.imap(_cut_files, tasks):
+            total.add(tally)
+            failures += [(of_seed, *failure) for failure in tally.failures]
+            counts = [a + b for a, b in zip(counts, more)]
+    print(
+        f"{name}, {segments} segment files, seeds {seed} to {seed + lives - 1}: {counts[0]} samples, "
+        f"{counts[1]} readings, {counts[3]} dropped, {counts[2]} commits: "
+        f"{total.states} states, {total.seconds} double cuts, "
+        f"{total.continued} lived on; {len(failures)} failures; {time.monotonic() - began_s:.0f} s",
+        flush=True,
+    )
+    for of_seed, state, what in failures:
+        print(f'  {what}\n    python -m tests.cuts --replay "{name}:{of_seed}:{samples}:{state}"')
+    return not failures
+
+
 def replay(text: str) -> int:
     """Do one named state again; its failure comes as a traceback."""
     name, seed, samples, state = text.split(":", 3)
@@ -208,8 +276,8 @@ def replay(text: str) -> int:
         _on_littlefs(name, int(seed), int(samples), 1, 0, 1, state)
         print("this state is as it should be")
         return 0
-    world, make_journal = make_life(name, int(seed), int(samples))
-    Cuts(world, LIVES[name][0], make_journal).replay(ast.literal_eval(state))
+    world, make_journal = (make_file_life if name in FILES else make_life)(name, int(seed), int(samples))
+    all_cuts(name, world, make_journal).replay(ast.literal_eval(state))
     print("this state is as it should be")
     return 0
 
@@ -220,7 +288,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=1, help="1 … 64: cut every 64th … every operation (default 1)")
     parser.add_argument("--seed", type=int, default=1, help="of the life and of everything random (default 1)")
     parser.add_argument(
-        "--life", choices=sorted({**LIVES, **LITTLEFS}), action="append", help="only this one (default: all)"
+        "--life", choices=sorted({**LIVES, **FILES, **LITTLEFS}), action="append", help="only this one (default: all)"
     )
     parser.add_argument("--samples", type=int, help="length of the life (default: as for the full campaign)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
@@ -229,9 +297,10 @@ def main() -> int:
     if arguments.replay:
         return replay(arguments.replay)
     failed = False
-    for name in arguments.life or [*LIVES, *LITTLEFS]:
-        if name in LITTLEFS:
-            good = main_littlefs(name, arguments.seed, arguments.size, arguments.samples, arguments.jobs)
+    for name in arguments.life or [*LIVES, *FILES, *LITTLEFS]:
+        if name not in LIVES:
+            main_of_kind = main_files if name in FILES else main_littlefs
+            good = main_of_kind(name, arguments.seed, arguments.size, arguments.samples, arguments.jobs)
             failed = failed or not good
             continue
         geometry, samples, _ = LIVES[name]

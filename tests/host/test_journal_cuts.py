@@ -6,7 +6,7 @@ import pytest
 
 import short_life
 from flash_sim import Chance
-from journal_cuts import Cuts, complete_a_torn_record, is_commit
+from journal_cuts import complete_a_torn_record, is_commit
 from journal_world import Wrong
 from parkgate.errors import JournalError
 from parkgate.journal.journal import Journal
@@ -25,8 +25,7 @@ BROKEN = (Wrong, JournalError, IndexError, TypeError, ValueError)
 def test_nothing_is_lost_at_any_cut(name):
     world, make_journal = cuts.make_life(name, SEED, SAMPLES)
     every = len(world.trace) // STATES[name]
-    campaign = Cuts(world, cuts.LIVES[name][0], make_journal)
-    tally = campaign.run(
+    tally = cuts.all_cuts(name, world, make_journal).run(
         range(7, len(world.trace), every), second_every=10, flicker_every=10, thorough_every=16, damage_every=4
     )
     print(tally.__dict__)
@@ -88,7 +87,7 @@ def hunt(journal_class):
         return f"while living: {type(error).__name__}: {error}"
     for choose, options in PASSES:
         for name, world, make_journal in lives:
-            tally = Cuts(world, cuts.LIVES[name][0], make_journal).run(choose(world.trace), **options)
+            tally = cuts.all_cuts(name, world, make_journal).run(choose(world.trace), **options)
             if tally.failures:
                 return tally.failures[0]
     return None

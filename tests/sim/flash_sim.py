@@ -177,6 +177,16 @@ class FlashSim:
                 mask = chance.bits() if way == tears + 1 else chance.bits() | chance.bits() | chance.bits()
                 memory[at + i] &= data[i] | mask & 255
 
+    def one_bit_short(self, operation) -> bool:
+        """Whether all of a traced program is there but for one bit."""
+        place, data = operation
+        if data is None:
+            return False
+        sector, at = divmod(place, self.sector_size)
+        there = self.sectors[sector]
+        differing = [data[i] ^ there[at + i] for i in range(len(data)) if data[i] != there[at + i]]
+        return len(differing) == 1 and not differing[0] & differing[0] - 1
+
 
 def put(memory, at: int, data):
     """Program `data` at `at`: ones become zeros, and no zero a one."""

@@ -29,12 +29,14 @@ class Tally:
 
 
 class Cuts:
-    """All cuts of one recorded `world` on flash of one geometry. `make_journal` is that of the world."""
+    """All cuts of one recorded `world`. `new_flash()` gives storage as it was before the first traced operation,
+    `make_journal` is that of the world, `ways(operation)` is in how many ways a cut can leave an operation."""
 
-    def __init__(self, world, geometry, make_journal, failures_max=1):
+    def __init__(self, world, new_flash, make_journal, failures_max=1, ways=ways):
         self.world = world
         self.trace = world.trace
-        self.geometry = geometry
+        self.new_flash = new_flash
+        self.ways = ways
         self.make_journal = make_journal
         self.failures_max = failures_max
         self.tally = Tally()
@@ -43,7 +45,7 @@ class Cuts:
         """Cut in every one of `operations` (ascending), in every way. Of the states, every `second_every`th is cut
         again at every operation of its recovery, every `flicker_every`th is read differently at the next start; and
         every `damage_every`th time a bit flips in what is written."""
-        flash = FlashSim(*self.geometry)
+        flash = self.new_flash()
         done = 0
         tally = self.tally
         for n in operations:
@@ -51,7 +53,7 @@ class Cuts:
                 flash.apply(self.trace[done])
                 done += 1
             tally.operations += 1
-            for way in range(ways(self.trace[n])):
+            for way in range(self.ways(self.trace[n])):
                 if len(tally.failures) >= self.failures_max:
                     return tally
                 tally.states += 1
@@ -67,7 +69,7 @@ class Cuts:
 
     def replay(self, name):
         """Do one named state again; what is wrong is raised."""
-        flash = FlashSim(*self.geometry)
+        flash = self.new_flash()
         n, way = name[1], name[2]
         for operation in self.trace[:n]:
             flash.apply(operation)
@@ -90,7 +92,7 @@ class Cuts:
         """One cut: recover, check; now and then go on living; perhaps cut the recovery too."""
         torn = flash.copy()
         torn.apply_cut(self.trace[n], way, n)
-        short = _one_bit_short(torn, self.trace[n])
+        short = torn.one_bit_short(self.trace[n])
         image = torn.copy() if second else None
         torn.trace = []
         journal = self.make_journal(torn)
@@ -102,7 +104,7 @@ class Cuts:
             self._go_on(journal, torn, n)
         if image is not None:
             for m in range(len(trace)):
-                for way2 in range(ways(trace[m])):
+                for way2 in range(self.ways(trace[m])):
                     self.tally.seconds += 1
                     self._guard(("second", n, way, m, way2), self._second, image, trace, n, m, way2, short)
                 image.apply(trace[m])
@@ -111,7 +113,7 @@ class Cuts:
         """One second cut, from scratch."""
         image = flash.copy()
         image.apply_cut(self.trace[n], way, n)
-        short = _one_bit_short(image, self.trace[n])
+        short = image.one_bit_short(self.trace[n])
         torn = image.copy()
         torn.trace = []
         self.make_journal(torn).recover(1)
@@ -138,7 +140,7 @@ class Cuts:
         journal = self.make_journal(first)
         journal.recover(1)
         trace, first.trace = first.trace, None
-        self.world.check(journal, n, False, one_bit_short=not order and _one_bit_short(torn, self.trace[n]))
+        self.world.check(journal, n, False, one_bit_short=not order and torn.one_bit_short(self.trace[n]))
         claimed = (journal.next_seq, journal.counters.sampled)
         if any(_touches(operation, first.sector_size, place, len(data)) for operation in trace):
             return  # the cells have been programmed again, or erased: they are firm
@@ -208,16 +210,6 @@ class Cuts:
             raise Wrong("what was done after the recovery is gone at the next start")
         if any(record.kind == again.SAMPLE for record in again.unsealed()):
             raise Wrong("samples are left after everything was sealed")
-
-
-def _one_bit_short(flash, operation) -> bool:
-    """Whether a cut has left one bit of a program undone, and nothing else."""
-    place, data = operation
-    if data is None:
-        return False
-    sector, at = divmod(place, flash.sector_size)
-    differing = [a ^ b for a, b in zip(data, flash.sectors[sector][at : at + len(data)]) if a != b]
-    return len(differing) == 1 and not differing[0] & differing[0] - 1
 
 
 def _touches(operation, sector_size, place, length):

@@ -267,7 +267,7 @@ class World:
         _want(before.next_seq <= journal.next_seq <= after.next_seq, "next seq is %d %s" % (journal.next_seq, where))
         _want(low.sampled <= counters.sampled <= high.sampled, "%s sampled %s" % (counters, where))
         # A sample in flight that lacks one bit looks like a stored one in which a bit has flipped since. It is counted,
-        # and told as damaged in its place; at the end of a sector, where nothing can say so, as lost (SPEC 9.7, step 4).
+        # and told as damaged in its place, or as lost at the end of a sector, which has no room for this (SPEC 9.7).
         short = high.sampled - low.sampled if one_bit_short else 0
         flying = journal.ledger.unstored
         _want(flying in (0, short), "%d readings were never stored %s" % (flying, where))
@@ -277,7 +277,7 @@ class World:
         _want(counters.sampled == counters.acked + counters.buffered + counters.dropped, "identity %s" % where)
         held = journal.held()
         self._check_batches(journal, held, operations, thorough)
-        unsealed, told, gone = self._check_unsealed(journal, operations)
+        unsealed, told, gone, names = self._check_unsealed(journal, operations)
         _want(gone in (0, short - flying), "%d readings are damaged %s" % (gone, where))
         sealed = sum(self.batches[seq].readings for seq in held)
         _want(
@@ -287,7 +287,7 @@ class World:
         told += self.told_before[journal.next_seq]
         _want(told == counters.dropped + gone, "%d told, %d dropped %s" % (told, counters.dropped, where))
         if thorough or not operations % 4:
-            self._check_names(journal, held, operations)
+            self._check_names(journal, held, operations, names)
 
     def check_damaged(self, journal, report, operations):
         """As `check`, after a bit flipped somewhere: nothing altered, no seq used again, every loss in the counts."""
@@ -344,26 +344,24 @@ class World:
                     acked += batch.readings
             _want(journal.counters.acked <= acked, "more acknowledged than receipts came")
 
-    def _check_names(self, journal, held, operations):
+    def _check_names(self, journal, held, operations, unsealed_names):
         """A batch that is gone without a receipt is named where the hub will read it, or has read it."""
-        names, lost = [], []
+        names, lost = list(unsealed_names), []
         for seq in range(journal.next_seq):
             batch = self.batches[seq]
             if seq in held or batch.acked is not None and batch.acked <= operations:
                 names += batch.names
             else:
                 lost.append(seq)
-        if lost:
-            for record in journal.unsealed():
-                names += named_by(journal, record)
         for seq in lost:
             named = any([first <= seq <= last for first, last in names])
             _want(named, "batch %d is gone and nothing names it after %d operations" % (seq, operations))
 
     def _check_unsealed(self, journal, operations):
-        """(readings, readings told by gap records, readings damaged) of what is unsealed."""
+        """(readings, readings told by gap records, readings damaged, batches named) of what is unsealed."""
         position = journal.ledger.consumed
         readings = told = damaged = 0
+        names = []
         for record in journal.unsealed():
             _want(record.position >= position, "position %d again" % record.position)
             for missing in range(position, record.position):
@@ -383,6 +381,7 @@ class World:
                 event = cbor.decode(record.payload)
                 if event[0] == events.GAP:
                     told += event[3]
+                    names += _named(event)
                     self._check_gap(journal, event)
                     if len(event[5]) == 5:  # told where it stood, not yet counted as dropped
                         damaged += event[3]
@@ -392,7 +391,7 @@ class World:
                     raise Wrong("sample %d is an event now" % record.position)
         for missing in range(position, journal.ledger.position):
             raise Wrong("position %d is told of by nothing" % missing)
-        return readings, told, damaged
+        return readings, told, damaged, names
 
     def _check_gap(self, journal, event):
         """The batches of a gap record that tells nothing but batches are gone, and had the readings it tells. Those
@@ -431,5 +430,8 @@ def named_by(journal, record):
     """[(first, last)]: the batches that a record names as lost."""
     if record.kind == journal.SAMPLE:
         return []
-    event = cbor.decode(record.payload)
+    return _named(cbor.decode(record.payload))
+
+
+def _named(event):
     return [(event[1], event[2])] if event[0] == events.GAP and event[1] is not None else []

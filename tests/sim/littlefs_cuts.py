@@ -14,9 +14,10 @@ import sys
 
 import vfs  # pyright: ignore[reportMissingImports]
 
-import journal_cuts
+from file_store import live
 from flash_sim import BlockDevice, Chance, FlashSim, ways
 from hal.segment_files import SegmentFiles
+from journal_cuts import Cuts
 from journal_world import World, Wrong
 from parkgate.errors import JournalError
 from parkgate.journal.journal import Journal
@@ -77,24 +78,12 @@ class Overtaking(SegmentFiles):
         return f
 
 
-def live(world, samples: int, segments: int):
-    """A life in short; about every tenth call something is synced."""
-    while world.appended < samples:
-        world.work(60, 12, True)
-        world.work(segments * 14, 12, False, 9000)
-        world.work(60, 12, True, 2000, "newest")
-        world.work(60, 12, True, 500, "some")
-        world.work(60, 0, False)
-    world.sync()
-
-
 def main(blocks, unit, segments, seed, samples, every, part, parts, second_every, bug=""):
     """Live, cut, print."""
-    geometry = (blocks, unit)
     storage = Storage(unit, segments, Overtaking if bug == "overtaking" else SegmentFiles)
     journal_class = LazySync if bug == "lazy" else Journal
     epochs = Chance(seed + 1)
-    flash = FlashSim(4096, *geometry)
+    flash = FlashSim(4096, blocks, unit)
     files = storage.mount(flash, True)
     base = flash.copy()
     flash.trace = []
@@ -105,10 +94,7 @@ def main(blocks, unit, segments, seed, samples, every, part, parts, second_every
         print({"failures": ["while living: %s" % error]})
         return
     # What the file system needs of its own was there before the first traced operation.
-    journal_cuts.FlashSim = lambda *_: base.copy()
-    cuts = journal_cuts.Cuts(
-        world, geometry, lambda image: journal_class(storage.mount(image), lambda: epochs.data(16)), 3
-    )
+    cuts = Cuts(world, base.copy, lambda image: journal_class(storage.mount(image), lambda: epochs.data(16)), 3)
     thorough_every = 64 if every == 1 else 16
     if every:
         operations = range(part * every, len(flash.trace), parts * every)
