@@ -122,6 +122,22 @@ def test_a_damaged_newest_record_stays_so_when_its_sector_is_full():
         equal(sum(event[3] for event in told_events(j) if event[0] == events.GAP), 2)
 
 
+def test_a_torn_record_at_the_end_of_a_sector_counts_nothing_and_takes_nothing_with_it():
+    """It had never been stored, and what was stored before it was. There is no room behind it to say so."""
+    for unit in UNITS:
+        flash = FlashSim(4096, 8, unit)
+        j = journal_of(flash)
+        while j.sectors.room(RAW) >= 2 * unit + 100:
+            number = j.append(j.SAMPLE, b"stored", 2)
+        _, operations = traced(flash, j.append, j.SAMPLE, bytes(60), 3)
+        sector, at = divmod(operations[0][0], 4096)
+        flash.own(sector)[at + 32 : at + 96] = b"\xff" * 64
+        for _ in range(2):
+            j = journal_of(flash)
+            equal((j.counters.sampled, j.counters.dropped, len(samples(j))), (2 * number, 0, number))
+            equal(sum(event[0] == events.GAP for event in told_events(j)), 0)
+
+
 def test_a_torn_header_is_gone_before_anything_else_is_written():
     """A sector was being begun while the one before it had room. The next start works on in that; then the torn header
     reads well, and would end the sector before it too early."""

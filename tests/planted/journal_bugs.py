@@ -371,6 +371,29 @@ BUGS = {
         "a damaged newest record without room for a BOOT behind it may come back",
         ("recovery", "        _owe_newest(journal, record)\n", "        pass\n"),
     ),
+    "torn newest takes the one before": (
+        "where a torn record leaves no room for a BOOT, the stored record before it is called lost",
+        (
+            "recovery",
+            "    if newest in hurt and sectors.room(RAW) <",
+            "    if (newest in hurt or report.torn and record.kind < 3) and sectors.room(RAW) <",
+        ),
+    ),
+    "torn newest is counted": (
+        "where a torn record leaves no room for a BOOT, its readings are counted as stored and lost",
+        (
+            "recovery",
+            "    if newest in hurt and sectors.room(RAW) <",
+            "    if newest not in hurt and report.torn and sectors.room(RAW) < journal.state_size(VOID_EXTRA):\n"
+            "        kind, count = sectors.buffer[void[1] + 6 : void[1] + 8]\n"
+            "        if kind == 1:\n"
+            "            record.count = count\n"
+            "            ledger.position += 1\n"
+            "            ledger.sampled += count\n"
+            "            _owe_newest(journal, record)\n"
+            "    if newest in hurt and sectors.room(RAW) <",
+        ),
+    ),
 }
 
 # name → the test in tests/core that finds it
@@ -418,6 +441,10 @@ LIVES = {
     "failed flush taken for a failed erase": "test_journal_flush.test_an_erase_does_not_hide_a_failed_flush",
     "damaged newest forgotten by the next sector":
         "test_journal_needs.test_a_damaged_newest_record_stays_so_when_its_sector_is_full",
+    "torn newest takes the one before":
+        "test_journal_needs.test_a_torn_record_at_the_end_of_a_sector_counts_nothing_and_takes_nothing_with_it",
+    "torn newest is counted":
+        "test_journal_needs.test_a_torn_record_at_the_end_of_a_sector_counts_nothing_and_takes_nothing_with_it",
     "names lost with their batch": "test_journal_names.test_what_names_a_lost_batch_outlives_the_batch_that_it_is_in",
     "names of the newest gap only": "test_journal_names.test_what_names_a_lost_batch_outlives_the_batch_that_it_is_in",
     "debt without names": "test_journal_names.test_the_debt_of_names_outlives_a_cut",
