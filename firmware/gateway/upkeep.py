@@ -62,6 +62,8 @@ def status(gateway) -> dict:
         "storage": gateway.board.journal_kind,
         "heap_used": gateway.board.heap.used_bytes,
     }
+    if hasattr(gateway.board, "code_in_place"):
+        numbers["code_in_place"] = gateway.board.code_in_place()
     numbers.update(health(gateway))
     return numbers
 

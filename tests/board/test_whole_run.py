@@ -44,6 +44,9 @@ def test_from_a_bare_chip_to_verified_readings_and_through_a_cut(tmp_path):
         status = park.wait(lambda status: status["acknowledged"] >= taken, "all from before the cut is acknowledged")
         assert status["sampled"] == status["acknowledged"] + status["buffered"] + status["dropped"]
         assert status["dropped"] == 0 and status["crashes"] == 0
+        if not frozen:
+            run, _, of, _ = status["code_in_place"].split()
+            assert run == of != "0", status["code_in_place"]
         free = status["heap_limit"] - status["heap_used"]  # nobody has been at the console since this start
         assert free >= HEAP_FREE_BYTES, f"{free} bytes of heap are free"
         stats = park.pico.stats()

@@ -24,6 +24,11 @@ class Rp2Board(DeviceBoard):
         sys.modules.pop("rp2", None)
         return point or super().comb_point()
 
+    def code_in_place(self):
+        """How many of the modules that lie in flash run there; None where the firmware is frozen in."""
+        loader = sys.modules.get("in_place")  # as flat_modules.py names it on MicroPython's image
+        return loader and "%d of %d modules" % (loader.loads_in_place, loader.loads)
+
     def journal_flash(self):
         """The raw region of the journal, or files where the storage area is one file system."""
         boot = sys.modules.get("hal.rp2.boot")

@@ -32,7 +32,7 @@ STARTING_BYTES, CONTEXT_BYTES, ROW_BYTES = 640, 16, 12
 TAIL_BYTES = 28  # magic, then length of all, length of the index, CRC-32 of the index
 _RAM = 0x20000000
 
-moved_bytes = 0
+loads = loads_in_place = 0  # how often a module was loaded that lies in flash, and how often it runs there
 
 
 def _kinds():
@@ -57,6 +57,7 @@ class CodeInPlace:
         self._index = index
         self._at = self._number = 0
         self._rows = 0
+        self._any = False
         self._look_for_names()
         self._functions_are, self._wrappers, self._texts_are, self._tuple = _kinds()
         self._ram_end = _RAM + (520 if "RP2350" in sys.implementation._machine else 264) * 1024
@@ -94,7 +95,9 @@ class CodeInPlace:
         record = self.find(name)
         if record is None:
             return
+        global loads, loads_in_place
         functions, constants, texts, at = record
+        self._any = False
         entry = "<IHH"
         self._functions = [struct.unpack_from(entry, self._index, at + 8 * i) for i in range(functions)]
         self._first = [mem32[self._begin + each[0]] for each in self._functions]
@@ -110,6 +113,9 @@ class CodeInPlace:
             if self._rows:
                 self._names_and_functions(module, name, constants)
         self._functions = self._first = self._texts = self._dicts = None
+        if functions > 1:  # the first is the module's own code, which has ended
+            loads += 1
+            loads_in_place += self._any
 
     def _names_and_functions(self, module, name, constants):
         """Let a module's table of names lie in flash, and the functions that are ready there be its functions."""
@@ -204,12 +210,11 @@ class CodeInPlace:
         return None
 
     def _same(self, address, offset, size):
-        global moved_bytes
         if not self._in_ram(address, size):
             return False
         if uctypes.bytearray_at(address, size) != uctypes.bytearray_at(self._begin + offset, size):
             return False
-        moved_bytes += size
+        self._any = True
         return True
 
     def _children(self, table, number):
