@@ -30,16 +30,24 @@ class Chip(NamedTuple):
     title: str
     uf2_family: int = 0  # of a UF2 file (rp2)
     drive: str = ""  # the name of its boot loader's drive (rp2)
+    heap_end: int = 0  # address behind MicroPython's heap (rp2)
+    esp_number: int | None = None  # "chip_id" in the header of Espressif's images (esp32)
 
 
 CHIPS = {
-    "rp2040": Chip("rp2", "RP2040", uf2_family=0xE48BFF56, drive="RPI-RP2"),
-    "rp2350": Chip("rp2", "RP2350", uf2_family=0xE48BFF59, drive="RP2350"),  # ARM code, secure
-    "esp32": Chip("esp32", "ESP32"),
-    "esp32s3": Chip("esp32", "ESP32-S3"),
+    "rp2040": Chip("rp2", "RP2040", uf2_family=0xE48BFF56, drive="RPI-RP2", heap_end=0x20040000),
+    "rp2350": Chip("rp2", "RP2350", uf2_family=0xE48BFF59, drive="RP2350", heap_end=0x20080000),  # ARM code, secure
+    "esp32": Chip("esp32", "ESP32", esp_number=0),
+    "esp32s2": Chip("esp32", "ESP32-S2", esp_number=2),
+    "esp32c3": Chip("esp32", "ESP32-C3", esp_number=5),
+    "esp32s3": Chip("esp32", "ESP32-S3", esp_number=9),
+    "esp32c2": Chip("esp32", "ESP32-C2", esp_number=12),
+    "esp32c6": Chip("esp32", "ESP32-C6", esp_number=13),
+    "esp32p4": Chip("esp32", "ESP32-P4", esp_number=18),
     "simulated": Chip("unix", "-"),
 }
-"""Chip as board.json, MicroPython and esptool call it → its row. This is the only table of chips."""
+"""Chip as board.json, MicroPython and esptool call it → its row. This is the only table of chips. Some have no
+board yet: their images can be told apart."""
 
 
 class BoardError(ParkgateError):

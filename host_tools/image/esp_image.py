@@ -12,13 +12,11 @@ import re
 import struct
 from typing import NamedTuple
 
+from host_tools.image.boards import CHIPS
 from parkgate.errors import ParkgateError
 
 TABLE_ADDRESS = 0x8000
 TABLE_BYTES = 0xC00
-# As an image's header numbers them. A chip of boards.CHIPS has its title here.
-CHIP_NAMES = {0: "ESP32", 2: "ESP32-S2", 5: "ESP32-C3", 9: "ESP32-S3", 12: "ESP32-C2", 13: "ESP32-C6", 18: "ESP32-P4"}
-
 _ENTRY = struct.Struct("<HBBII16sI")
 _ENTRY_MAGIC, _HASH_MAGIC = 0x50AA, b"\xeb\xeb" + b"\xff" * 14
 _IMAGE_MAGIC = 0xE9
@@ -105,7 +103,7 @@ def _chip(image: bytes, at: int) -> str:
     if len(image) < at + 24 or image[at] != _IMAGE_MAGIC:
         raise EspImageError("this is not an image for an ESP32: it does not begin with 0xE9")
     number = struct.unpack_from("<H", image, at + 12)[0]
-    return CHIP_NAMES.get(number, f"chip {number}")
+    return next((chip.title for chip in CHIPS.values() if chip.esp_number == number), f"chip {number}")
 
 
 def _app_bytes(image: bytes, at: int) -> int:

@@ -72,7 +72,6 @@ IN_PLACE = b"""        from in_place import install
 """
 NO_NETWORK = b"sys.modules['usocket'] = sys  # no network here: the MQTT encoder only wants the name\n"
 BEFORE_PACK = ("pack.mpy", "names_in_place.mpy")  # what is imported before the pack is mounted
-HEAP_END = {"rp2040": 0x20040000, "rp2350": 0x20080000}  # of MicroPython on these chips
 LITTLE_ROOM = "little room behind MicroPython"
 OLDEST_VERSION = (1, 24)  # .mpy files of version 6.3; ours are tested with 1.28
 OWN_BUILD = b"Parkgate on "  # begins the board name of a firmware that was built with one of our folders
@@ -188,7 +187,7 @@ def in_place(board: Board, flash: bytes, end: int) -> InPlace:
         places = code_in_place.places(code, uf2.FLASH_BASE + end)
         firmware = names_in_place.Code({name: parsed[name] for name in places}, places, leaving)
         begin = uf2.FLASH_BASE + end - len(code)
-        return code, names_in_place.build(firmware, names, image, begin, HEAP_END[board.chip])
+        return code, names_in_place.build(firmware, names, image, begin, CHIPS[board.chip].heap_end)
 
     missing = 0  # bytes that the last try was too long
     for count in range(-1, len(seldom) + 1):
