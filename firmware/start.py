@@ -118,8 +118,7 @@ class Start:
             except (ParkgateError, ValueError, OSError) as e:
                 self.left_out.append((item["name"], item["period_ms"], e))
                 continue
-            port = "" if item["family"] in ("pulses", "machine_state") else item["port"]
-            by_port.setdefault(port, []).append(sensor)
+            by_port.setdefault(item["port"] if sensor.waits else "", []).append(sensor)
         return [(sensors, False, None) for sensors in by_port.values()]
 
     def _place(self, instrument, item, profile, channels):

@@ -18,6 +18,8 @@ class MachineInputs(Sensor):
     """`run`, `alarm` and `power` are pins as edges.Edges wants them; alarm and power may be None (no alarm, always on).
     Channels: machine_state, run_time, idle_time, alarm_time, cycle_count."""
 
+    waits = False
+
     def __init__(self, name, period_ms, run, alarm, power, debounce_ms, mono_ms, ticks_ms):
         super().__init__(
             name, period_ms, "machine inputs", ("machine_state", 0), ("run_time", 0), ("idle_time", 0),

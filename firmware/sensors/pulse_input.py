@@ -17,6 +17,8 @@ class PulseInput(Sensor):
     """Channels: pulse_count, and `quantity` (None for none) with numerator/denominator steps a pulse. `offset` is
     added to the latter: what the meter's own register showed when the total was 0."""
 
+    waits = False
+
     def __init__(
         self, name, period_ms, counter, mono_ms, rate_max_hz, quantity=None, scale=None, numerator=1, denominator=1,
         offset=0,

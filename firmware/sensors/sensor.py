@@ -7,9 +7,11 @@ class Sensor:
     """`profile` says in words what the readings depend on and travels in the schema; `rows` are (quantity, scale), one
     a channel, scale None for the quantity's own. `index` is the place in the schema and `report` a
     reduction.Reporter, both given when the gateway is put together. `taken_ms` is when the last sample was acquired
-    (None: when read() returned)."""
+    (None: when read() returned). `waits` is False where read() never waits for the hardware: all such sensors are read
+    together, the others one by one on each port."""
 
     report = None
+    waits = True
     index = None
     taken_ms = None
 

@@ -108,16 +108,17 @@ class ConsoleTask:
             after()
 
     def _handler(self, request):
-        first = request.name.split()[0]
-        if first in ("upload", "commission", "floor") or request.name == "meters keep":
+        from parkgate.console.line import LOOK, TEST, UPLOAD
+
+        if request.where == UPLOAD:
             from tasks.console_upload import Upload
 
             commands = Upload(self._gateway)
-        elif first in ("meters", "sensor", "link"):
+        elif request.where == TEST:
             from tasks.console_test import Tests
 
             commands = Tests(self._gateway)
-        elif request.name == "identity" or first in ("help", "status", "journal", "time", "log", "export", "update"):
+        elif request.where == LOOK:
             from tasks.console_look import Look
 
             commands = Look(self._gateway, self._access)

@@ -52,7 +52,7 @@ def _asked(link: Link, command: str) -> list[str]:
 def keeps(line: str) -> bool:
     """Whether a line may go into the history file: nothing that could hold a secret may."""
     try:
-        return grammar.find(line.split())[0][3] == _ALL_SHOWN
+        return grammar.find(line.split())[0][grammar.SHOWN] == _ALL_SHOWN
     except grammar.Refused:
         return False
 

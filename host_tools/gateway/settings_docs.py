@@ -80,7 +80,7 @@ def markdown() -> str:
     parts.append("\n## `report` of an instrument or sensor\n\nHow samples are reduced before they are kept.\n")
     parts.append(_table(sensors.REPORT))
     for family in sensors.FAMILIES:
-        parts.append(f"\n## `options` of family `{family}`\n\n{sensors.TITLES[family]}.\n")
+        parts.append(f"\n## `options` of family `{family}`\n\n{sensors.title(family)}.\n")
         parts.append(_table(sensors.option_fields(family, REQUIRED)))
     return "".join(parts)
 

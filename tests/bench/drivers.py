@@ -9,21 +9,19 @@ import json
 from pathlib import Path
 
 from host_tools.base.unix_port import ForkServer
+from parkgate.settings import sensors
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATH = [ROOT / "boards" / "unix", ROOT / "firmware", ROOT / "lib", ROOT / "tests" / "sim"]
 DEVICE_SCRIPT = Path(__file__).with_name("drivers_device.py")
-FAMILIES = (
-    "pulses", "machine_state", "current_loop", "ct_clamp", "ds18b20", "sht3x", "bme280", "lis3dh", "adxl345",
-    "reduction", "simulated parts",
-)  # fmt: skip
+MEASURED = (*sensors.FAMILIES, "reduction", "simulated parts")
 
 
 def figures(size: int = 1) -> list[dict]:
     """The figures; `size` multiplies the polls that growth is looked for in."""
     found = []
     with ForkServer() as server:
-        for family in FAMILIES:
+        for family in MEASURED:
             finished = server.run(DEVICE_SCRIPT, [family, str(size)], path=PATH, timeout_s=240, cwd=ROOT)
             if finished.exit_code != 0:
                 raise RuntimeError(f"the bench of {family} failed on the Unix port:\n{finished.output}")

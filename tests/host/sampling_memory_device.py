@@ -13,7 +13,7 @@ import json
 import sys
 
 POLLS = int(sys.argv[1])
-SLOW = {"ct_clamp": 10, "lis3dh": 50}  # these measure for longer
+SLOW = {"ct_clamp": 10, "lis3dh": 50, "adxl345": 50}  # these measure for longer
 LEAK = [] if len(sys.argv) > 2 else None
 
 
@@ -114,6 +114,7 @@ from parkgate.meters.read_plan import ReadPlan  # noqa: E402
 from parkgate.reading import encode_sample  # noqa: E402
 from parkgate.sensing.reduction import Reporter  # noqa: E402
 from parkgate.settings.schema import validate  # noqa: E402
+from parkgate.settings.sensors import FAMILIES  # noqa: E402
 from sensors.build import build  # noqa: E402
 from sensors.modbus_meter import ModbusMeter  # noqa: E402
 
@@ -137,7 +138,7 @@ def main():
     made, clock = meter()
     schema = [["voltage_l%d" % i, "V", 1] for i in range(10)]
     found["modbus, reduced"] = grown(made, Reporter(schema, ("mean", "max"), 10, 60000), clock)
-    for family in ("pulses", "machine_state", "current_loop", "ct_clamp", "ds18b20", "sht3x", "bme280", "lis3dh"):
+    for family in FAMILIES:
         item = {"name": family, "family": family, "port": "p", "options": OPTIONS.get(family, {})}
         item = validate({"sensors": [item]})["sensors"][0]
         world = World()

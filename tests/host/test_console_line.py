@@ -282,6 +282,6 @@ def test_completion_on_the_host():
 
 def test_the_specification_has_every_command():
     text = (Path(__file__).resolve().parent.parent.parent / "lib" / "SPEC.md").read_text()
-    for words, arguments, needs_unlock, _, _ in grammar.COMMANDS:
+    for words, arguments, needs_unlock, *_ in grammar.COMMANDS:
         usage = f"{words} {arguments}".strip()
         assert re.search(rf"^\| `{re.escape(usage)}` \| {'yes' if needs_unlock else 'no'} \|", text, re.M), usage

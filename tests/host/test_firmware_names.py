@@ -9,7 +9,7 @@ import tokenize
 import pytest
 
 from host_tools.image.app import firmware_names
-from parkgate.console.line import COMMANDS
+from parkgate.console.line import CHANGE, COMMANDS, LOOK, TEST, UPLOAD
 from tests.host.test_shrink import run, small_of
 
 PROGRAM = {
@@ -143,9 +143,10 @@ def test_every_command_finds_its_method_by_name():
     """firmware/tasks/console.py asks for it by the words of the command."""
     modules = renamed("pico_w", ("main", "hal.rp2.in_place"))[0]
     methods = {
-        node.name
+        module: {node.name for node in ast.walk(ast.parse(modules[module])) if isinstance(node, ast.AsyncFunctionDef)}
         for module in modules if module.startswith("tasks.console_")
-        for node in ast.walk(ast.parse(modules[module])) if isinstance(node, ast.AsyncFunctionDef)
     }  # fmt: skip
-    assert methods >= {entry[0].replace(" ", "_") for entry in COMMANDS}
-    assert methods >= {"_wifi", "_dns", "_tcp", "_tls", "_mqtt", "_receipt"}
+    files = {LOOK: "look", CHANGE: "change", TEST: "test", UPLOAD: "upload"}
+    for words, _, _, where, *_ in COMMANDS:
+        assert words.replace(" ", "_") in methods[f"tasks.console_{files[where]}"], words
+    assert methods["tasks.console_test"] >= {"_wifi", "_dns", "_tcp", "_tls", "_mqtt", "_receipt"}

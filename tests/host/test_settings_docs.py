@@ -8,7 +8,7 @@ from host_tools.gateway import settings_docs
 from host_tools.gateway.settings import read_file
 from parkgate.settings import MEANING, NAME
 from parkgate.settings.schema import LISTS, TABLE, validate
-from parkgate.settings.sensors import FAMILIES, TITLES
+from parkgate.settings.sensors import FAMILIES, title
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "lib" / "SETTINGS.md"
 
@@ -24,7 +24,7 @@ def test_every_setting_is_on_it():
         for field in fields:
             assert f"| `{field[NAME]}` |" in part and field[MEANING].replace("|", "\\|") in part
     for family in FAMILIES:
-        assert f"family `{family}`" in text and family in TITLES
+        assert f"family `{family}`" in text and f"{title(family)}.\n" in text
     assert not re.search(r"\| *\|", text.replace("|---|", "")), "no empty cell"
 
 

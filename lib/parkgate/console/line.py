@@ -27,68 +27,73 @@ SEQ_MAX = 999999
 _REST = "..."
 
 OPEN, LOCKED = False, True
-# (words, arguments, needs unlocking, how many arguments are always shown in the echo, help)
+LOOK, CHANGE, TEST, UPLOAD = 0, 1, 2, 3
+WORDS, ARGUMENTS, NEEDS_UNLOCK, WHERE, SHOWN, HELP = 0, 1, 2, 3, 4, 5  # fields of a row of COMMANDS
+# (words, arguments, needs unlocking, which of firmware/tasks/console_*.py carries it out, how many arguments are always
+# shown in the echo, help)
 COMMANDS = (
-    ("help", "[COMMAND...]", OPEN, 9, "what can be typed here"),
-    ("identity", "", OPEN, 9, "who this gateway is: id, public key, firmware, board"),
-    ("identity new", "HOST_ENTROPY", LOCKED, 0, "make a new key from this board's and the host's randomness; restarts"),
-    ("identity next", "HOST_ENTROPY", LOCKED, 0, "the id of the key after this one, which is made if there is none"),
-    ("identity rotate", "HOST_ENTROPY", LOCKED, 0, "sign with the next key from now on; restarts"),
-    ("status", "", OPEN, 9, "readings, batches, connection, memory"),
-    ("settings show", "[PATH]", LOCKED, 9, "settings with unit and meaning; PATH as broker or broker.port"),
-    ("settings help", "[PATH]", OPEN, 9, "what each setting may be"),
-    ("settings set", "PATH VALUE...", LOCKED, 1, "stage one setting; nothing changes before commit"),
-    ("settings append", "PATH AT VALUE...", LOCKED, 2, "stage more of a long text: behind its first AT characters"),
-    ("settings add", "SECTION NAME=VALUE...", LOCKED, 1, "stage a new bus or instrument"),
-    ("settings remove", "PATH", LOCKED, 9, "stage the removal of a bus or instrument"),
-    ("settings diff", "", LOCKED, 9, "what is staged and differs from what is active"),
-    ("settings discard", "", LOCKED, 9, "forget what is staged"),
-    ("settings commit", "", LOCKED, 9, "check what is staged as a whole, store it, restart with it on trial"),
-    ("settings confirm", "", LOCKED, 9, "keep the settings on trial without waiting for the hub"),
-    ("settings revert", "", LOCKED, 9, "go back to the settings before; restarts"),
-    ("meters list", "", LOCKED, 9, "the instruments that are read"),
-    ("meters scan", "BUS [FIRST] [LAST]", LOCKED, 9, "which unit ids answer on a bus"),
-    ("meters test", "NAME", LOCKED, 9, "read one meter now, with what its line has counted"),
-    ("meters stats", "NAME", LOCKED, 9, "what the line of one meter has counted and what was learnt of it"),
-    ("meters keep", "NAME SHA256", LOCKED, 9, "take in the uploaded meter profile as NAME"),
-    ("upload", "AT BASE64", LOCKED, 9, "stage bytes for meters keep or commission sign, behind the first AT bytes"),
-    ("commission sign", "SHA256", LOCKED, 9, "put the uploaded commissioning record into the chain"),
-    ("floor show", "", LOCKED, 9, "the stations, their registers and the lots that are open"),
-    ("floor enter", "STATION KIND BODY", LOCKED, 9, "enter lot, count, scrap, in, out or operator, as a scanner would"),
-    ("floor correct", "NUMBER WHAT [VALUE]", LOCKED, 9, "correct an entry: void, quantity N, lot LOT or time UNIX_MS"),
-    ("sensor read", "NAME", LOCKED, 9, "read one instrument now"),
-    ("journal status", "", OPEN, 9, "chain, space and what is held"),
-    ("link test", "", LOCKED, 9, "network to receipt, step by step, with what to do"),
-    ("time", "", OPEN, 9, "the clock and how far it can be trusted"),
-    ("time set", "UNIX_MS", LOCKED, 9, "set the clock"),
-    ("log", "", LOCKED, 9, "the last things said"),
-    ("export list", "", LOCKED, 9, "the sealed batches that wait for their receipt"),
-    ("export seal", "", LOCKED, 9, "seal now what is not sealed yet"),
-    ("export batch", "SEQ", LOCKED, 9, "one sealed batch in base64"),
-    ("export beat", "", LOCKED, 9, "a signed heartbeat in base64"),
-    ("export receipt", "BASE64", LOCKED, 9, "hand over a receipt of the hub"),
-    ("code", "CODE", LOCKED, 0, "set the code that unlocks this console"),
-    ("code try", "CODE", LOCKED, 0, "set a code on trial: nothing is locked before code keep, or its first unlock"),
-    ("code keep", "", LOCKED, 9, "have the code on trial lock this console"),
-    ("unlock", "CODE", OPEN, 0, "allow everything for ten minutes"),
-    ("lock", "", OPEN, 9, "end that"),
-    ("repl", "", LOCKED, 9, "restart into MicroPython's prompt, once"),
-    ("restart", "", LOCKED, 9, "start again"),
-    ("factory reset", "WORD", LOCKED, 9, "erase key, settings, readings: type factory reset ERASE"),
-    ("update", "", OPEN, 9, "reserved"),
+    ("help", "[COMMAND...]", OPEN, LOOK, 9, "what can be typed here"),
+    ("identity", "", OPEN, LOOK, 9, "who this gateway is: id, public key, firmware, board"),
+    ("identity new", "HOST_ENTROPY", LOCKED, CHANGE, 0, "make a key from the randomness of board and host; restarts"),
+    ("identity next", "HOST_ENTROPY", LOCKED, CHANGE, 0, "the id of the next key; makes that key if there is none"),
+    ("identity rotate", "HOST_ENTROPY", LOCKED, CHANGE, 0, "sign with the next key from now on; restarts"),
+    ("status", "", OPEN, LOOK, 9, "readings, batches, connection, memory"),
+    ("settings show", "[PATH]", LOCKED, CHANGE, 9, "settings with unit and meaning; PATH as broker or broker.port"),
+    ("settings help", "[PATH]", OPEN, CHANGE, 9, "what each setting may be"),
+    ("settings set", "PATH VALUE...", LOCKED, CHANGE, 1, "stage one setting; nothing changes before commit"),
+    ("settings append", "PATH AT VALUE...", LOCKED, CHANGE, 2, "stage more of a long text, after AT characters"),
+    ("settings add", "SECTION NAME=VALUE...", LOCKED, CHANGE, 1, "stage a new bus or instrument"),
+    ("settings remove", "PATH", LOCKED, CHANGE, 9, "stage the removal of a bus or instrument"),
+    ("settings diff", "", LOCKED, CHANGE, 9, "what is staged and differs from what is active"),
+    ("settings discard", "", LOCKED, CHANGE, 9, "forget what is staged"),
+    ("settings commit", "", LOCKED, CHANGE, 9, "check what is staged as a whole, store it, restart with it on trial"),
+    ("settings confirm", "", LOCKED, CHANGE, 9, "keep the settings on trial without waiting for the hub"),
+    ("settings revert", "", LOCKED, CHANGE, 9, "go back to the settings before; restarts"),
+    ("meters list", "", LOCKED, TEST, 9, "the instruments that are read"),
+    ("meters scan", "BUS [FIRST] [LAST]", LOCKED, TEST, 9, "which unit ids answer on a bus"),
+    ("meters test", "NAME", LOCKED, TEST, 9, "read one meter now, with what its line has counted"),
+    ("meters stats", "NAME", LOCKED, TEST, 9, "what the line of one meter has counted and what was learnt of it"),
+    ("meters keep", "NAME SHA256", LOCKED, UPLOAD, 9, "take in the uploaded meter profile as NAME"),
+    ("upload", "AT BASE64", LOCKED, UPLOAD, 9, "stage bytes for meters keep or commission sign, from byte AT on"),
+    ("commission sign", "SHA256", LOCKED, UPLOAD, 9, "put the uploaded commissioning record into the chain"),
+    ("floor show", "", LOCKED, UPLOAD, 9, "the stations, their registers and the lots that are open"),
+    ("floor enter", "STATION KIND BODY", LOCKED, UPLOAD, 9, "enter lot, count, scrap, in, out or operator"),
+    ("floor correct", "NUMBER WHAT [VALUE]", LOCKED, UPLOAD, 9, "correct it: void, quantity N, lot LOT, time UNIX_MS"),
+    ("sensor read", "NAME", LOCKED, TEST, 9, "read one instrument now"),
+    ("journal status", "", OPEN, LOOK, 9, "chain, space and what is held"),
+    ("link test", "", LOCKED, TEST, 9, "network to receipt, step by step, with what to do"),
+    ("time", "", OPEN, LOOK, 9, "the clock and how far it can be trusted"),
+    ("time set", "UNIX_MS", LOCKED, LOOK, 9, "set the clock"),
+    ("log", "", LOCKED, LOOK, 9, "the last things said"),
+    ("export list", "", LOCKED, LOOK, 9, "the sealed batches that wait for their receipt"),
+    ("export seal", "", LOCKED, LOOK, 9, "seal now what is not sealed yet"),
+    ("export batch", "SEQ", LOCKED, LOOK, 9, "one sealed batch in base64"),
+    ("export beat", "", LOCKED, LOOK, 9, "a signed heartbeat in base64"),
+    ("export receipt", "BASE64", LOCKED, LOOK, 9, "hand over a receipt of the hub"),
+    ("code", "CODE", LOCKED, CHANGE, 0, "set the code that unlocks this console"),
+    ("code try", "CODE", LOCKED, CHANGE, 0, "try a code: it locks nothing before code keep or its first unlock"),
+    ("code keep", "", LOCKED, CHANGE, 9, "have the code on trial lock this console"),
+    ("unlock", "CODE", OPEN, CHANGE, 0, "allow everything for ten minutes"),
+    ("lock", "", OPEN, CHANGE, 9, "end that"),
+    ("repl", "", LOCKED, CHANGE, 9, "restart into MicroPython's prompt, once"),
+    ("restart", "", LOCKED, CHANGE, 9, "start again"),
+    ("factory reset", "WORD", LOCKED, CHANGE, 9, "erase key, settings, readings: type factory reset ERASE"),
+    ("update", "", OPEN, LOOK, 9, "reserved"),
 )
 _PROMPT = b"> "
 _PLAIN, _ESCAPE, _SEQUENCE = 0, 1, 2
 
 
 class Request:
-    """One command to carry out: `name` (its words), `args`, `seq` (None by hand), `needs_unlock`."""
+    """One command to carry out: `name` (its words), `args`, `seq` (None by hand), `needs_unlock`, `where` (LOOK,
+    CHANGE, TEST or UPLOAD)."""
 
-    def __init__(self, name: str, args: list, seq, needs_unlock: bool):
+    def __init__(self, name: str, args: list, seq, needs_unlock: bool, where: int):
         self.name = name
         self.args = args
         self.seq = seq
         self.needs_unlock = needs_unlock
+        self.where = where
         self.lines = 0
 
 
@@ -134,16 +139,16 @@ def find(words: list):
     while True:
         here = []  # words that may stand at this depth, in the order of the table
         for entry in entries:
-            parts = entry[0].split()
+            parts = entry[WORDS].split()
             if len(parts) > depth and parts[depth] not in here:
                 here.append(parts[depth])
-        whole = [entry for entry in entries if len(entry[0].split()) == depth]
+        whole = [entry for entry in entries if len(entry[WORDS].split()) == depth]
         word = words[depth] if depth < len(words) else None
         fits = [] if word is None else [w for w in here if w == word] or [w for w in here if w.startswith(word)]
         if len(fits) == 1:
-            entries = [e for e in entries if e[0].split()[depth : depth + 1] == fits]
+            entries = [e for e in entries if e[WORDS].split()[depth : depth + 1] == fits]
             depth += 1
-            if len(entries) == 1 and len(entries[0][0].split()) == depth:
+            if len(entries) == 1 and len(entries[0][WORDS].split()) == depth:
                 return entries[0], depth
             continue
         if whole and (word is None or not fits):
@@ -157,7 +162,7 @@ def parse(line: str):
     """(entry, args) of a line. Raises Refused."""
     words = line.split()
     entry, depth = find(words)
-    wanted = entry[1].split()
+    wanted = entry[ARGUMENTS].split()
     given = words[depth:]
     if wanted and wanted[-1].rstrip("]").endswith(_REST) and len(given) >= len(wanted):
         # The last argument is the rest of the line as it stands, inner spaces and all.
@@ -168,13 +173,13 @@ def parse(line: str):
         given = given[: len(wanted) - 1] + [rest.strip()]
     needed = len([w for w in wanted if w[0] != "["])
     if not needed <= len(given) <= len(wanted):
-        raise Refused("usage: %s %s" % (entry[0], entry[1]) if wanted else "%s takes nothing more" % entry[0])
+        raise Refused("usage: %s %s" % entry[:NEEDS_UNLOCK] if wanted else "%s takes nothing more" % entry[WORDS])
     return entry, given
 
 
 def help_lines(prefix: str = ""):
     """Generator: a line for each command whose words begin with `prefix`."""
-    for words, arguments, needs_unlock, _, text in COMMANDS:
+    for words, arguments, needs_unlock, _, _, text in COMMANDS:
         if words.startswith(prefix):
             usage = words + (" " + arguments if arguments else "")
             yield "%-34s %s%s" % (usage, text, " (unlocked)" if needs_unlock else "")
@@ -187,7 +192,7 @@ def complete(line: str, candidates) -> tuple:
     partial = words.pop() if line and not line.endswith(" ") else ""
     options = []
     for entry in COMMANDS:
-        parts = entry[0].split()
+        parts = entry[WORDS].split()
         if len(parts) <= len(words) or not all(p.startswith(w) for p, w in zip(parts, words)):
             continue
         option = parts[len(words)]
@@ -196,7 +201,7 @@ def complete(line: str, candidates) -> tuple:
     if not options:
         try:
             entry, depth = find(words)
-            options = [c for c in candidates(entry[0], len(words) - depth) if c.startswith(partial)]
+            options = [c for c in candidates(entry[WORDS], len(words) - depth) if c.startswith(partial)]
         except Refused:
             pass
     if not options:
@@ -221,7 +226,7 @@ def _nothing(_name, _index):
 def _begins(words, word):
     """Whether `word` (bytes) begins a command word behind `words`, of which all were understood."""
     for entry in COMMANDS:
-        parts = entry[0].encode().split()
+        parts = entry[WORDS].encode().split()
         behind = parts[len(words) :]
         if behind and behind[0].startswith(word) and all([p.startswith(w.encode()) for p, w in zip(parts, words)]):
             return True
@@ -335,19 +340,19 @@ class Console:
         except ValueError:
             return True
         typed = words[depth:]
-        if not entry[1] and not typed:
+        if not entry[ARGUMENTS] and not typed:
             self._each_byte = True
             return not _begins(words, word)
-        if entry[0] == "help":
+        if entry[WORDS] == "help":
             self._each_byte = True
             return not _begins(typed, word)
-        if len(typed) >= len(entry[1].split()) and _REST not in entry[1]:
+        if len(typed) >= len(entry[ARGUMENTS].split()) and _REST not in entry[ARGUMENTS]:
             return True  # more than it takes: typed for something else
-        if len(typed) < entry[3]:
+        if len(typed) < entry[SHOWN]:
             return False
-        if entry[0] not in ("settings set", "settings append", "settings add"):
+        if entry[WORDS] not in ("settings set", "settings append", "settings add"):
             return True
-        self._each_byte = entry[0] == "settings add"  # NAME=VALUE: what it is shows as it is typed
+        self._each_byte = entry[WORDS] == "settings add"  # NAME=VALUE: what it is shows as it is typed
         return not self._is_public(typed, word)
 
     def _shown(self):
@@ -406,7 +411,7 @@ class Console:
                     return
                 raise Refused("empty")
             entry, args = parse(text)
-            out.append(Request(entry[0], args, seq, entry[2]))
+            out.append(Request(entry[WORDS], args, seq, entry[NEEDS_UNLOCK], entry[WHERE]))
         except Refused as e:
             out.append(self._error(0 if framed and seq is None else seq, str(e)))
         except ValueError:

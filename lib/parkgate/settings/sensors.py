@@ -11,23 +11,6 @@ from parkgate.sensing.reduction import REDUCTIONS
 
 from . import DEFAULT, NAME
 
-FAMILIES = (
-    "pulses", "machine_state", "current_loop", "ct_clamp", "ds18b20", "sht3x", "bme280", "lis3dh", "adxl345",
-)  # fmt: skip
-
-# For people. A gateway never asks for it, so the build leaves it out.
-TITLES = {
-    "pulses": "Meter pulses (S0) and other contacts that count",
-    "machine_state": "A machine's lamp or relay: on, off, alarm",
-    "current_loop": "4 to 20 mA, over a shunt and an ADS1115",
-    "ct_clamp": "A current clamp with voltage output (SCT-013)",
-    "ds18b20": "A temperature on a 1-Wire line",
-    "sht3x": "Temperature and humidity, I2C",
-    "bme280": "Temperature, humidity and air pressure, I2C",
-    "lis3dh": "Vibration, I2C or SPI",
-    "adxl345": "Vibration, I2C or SPI",
-}
-
 # Rows of settings.TABLE for `report`.
 REPORT = (
     ("reductions", "names", ("last",), 0, len(REDUCTIONS), "", "which of %s" % ", ".join(REDUCTIONS)),
@@ -42,73 +25,127 @@ _S0_PULSE_US = 30000  # EN 62053-31: pulses and pauses are at least 30 ms
 _S0_RATE_HZ = 16
 
 
-def option_fields(family, required):
-    """Rows of settings.TABLE for the options of one family."""
-    scale = ("scale", "int", None, SCALE_MIN, SCALE_MAX, "", "decimals of the channel; the quantity's own if absent")
-    if family == "pulses":
-        return (
-            ("rate_max_hz", "int", _S0_RATE_HZ, 1, 50000, "Hz", "more pulses a second than this are flagged (S0: 16)"),
-            ("pulse_min_us", "int", None, 0, 1000000, "us", "shortest pulse and pause of the meter; S0: 30000"),
-            ("debounce_us", "int", None, 0, 1000000, "us", "shorter is a bounce; 2/3 of pulse_min_us if absent"),
-            ("quantity", "text", "", 0, 32, "", "counter that the pulses stand for; empty for none"),
-            scale,
-            ("numerator", "int", 1, 1, _VALUE_MAX, "steps", "what a pulse stands for: numerator / denominator"),
-            ("denominator", "int", 1, 1, _VALUE_MAX, "pulses", "800 pulses a kWh are 1000 / 800 Wh"),
-            ("offset", "int", 0, 0, _VALUE_MAX, "steps", "the meter's register when the total was 0"),
-        )
-    if family == "machine_state":
-        return (
-            ("alarm", "text", "", 0, 32, "", "input that says alarm; empty for none"),
-            ("power", "text", "", 0, 32, "", "input that says the machine is on; empty: always"),
-            ("debounce_ms", "int", 20, 0, 10000, "ms", "a contact must rest so long to count"),
-        )
-    if family == "current_loop":
-        return (
-            ("address", "choice", 0x48, 0, (0x48, 0x49, 0x4A, 0x4B), "", "I2C address of the ADS1115"),
-            ("input", "int", 0, 0, 3, "", "its input, against ground"),
-            ("shunt_mohm", "int", 100000, 10000, 170000, "mohm", "the shunt: at most 4.096 V at 24 mA"),
-            ("quantity", "text", required, 1, 32, "", "what the current stands for"),
-            scale,
-            ("at_4ma", "int", required, -_VALUE_MAX, _VALUE_MAX, "steps", "reading at 4 mA"),
-            ("at_20ma", "int", required, -_VALUE_MAX, _VALUE_MAX, "steps", "reading at 20 mA"),
-        )
-    if family == "ct_clamp":
-        return (
-            ("mains_hz", "choice", 50, 0, (50, 60), "Hz", "nominal frequency"),
-            ("calibration_id", "text", required, 1, 32, "characters", "name of the calibration, kept in the data"),
-            ("ma_numerator", "int", required, 1, _VALUE_MAX, "mA", "what a step of 65,536 is: numerator / denominator"),
-            ("ma_denominator", "int", 1, 1, _VALUE_MAX, "", "the divisor of ma_numerator"),
-            ("noise_256", "int", 0, 0, 1 << 20, "1/256 step", "RMS without current"),
-            ("quantity", "text", "current", 1, 32, "", "current or current_l1, current_l2, current_l3, current_n"),
-        )
-    if family == "ds18b20":
-        return (
-            ("rom", "hex", "", 8, 8, "bytes", "code of the sensor; empty when it is alone on its line"),
-            ("quantity", "text", "temperature", 1, 32, "", "a temperature"),
-        )
-    if family == "sht3x":
-        return (("address", "choice", 0x44, 0, (0x44, 0x45), "", "I2C address"),)
-    if family == "bme280":
-        return (("address", "choice", 0x76, 0, (0x76, 0x77), "", "I2C address"),)
-    if family == "lis3dh":
-        chip = (("address", "choice", 0x18, 0, (0x18, 0x19), "", "I2C address"), 1344, (1344, 5376))
-    else:
-        chip = (("address", "choice", 0x53, 0, (0x1D, 0x53), "", "I2C address"), 800, (800, 3200))
+# Each family has a function that gives the rows of settings.TABLE for its options. Its docstring is the family's title
+# in the documentation; the build leaves docstrings out.
+
+
+def _scale():
+    return ("scale", "int", None, SCALE_MIN, SCALE_MAX, "", "decimals of the channel; the quantity's own if absent")
+
+
+def _pulses(_required):
+    """Meter pulses (S0) and other contacts that count"""
     return (
-        chip[0],
-        ("bus", "choice", "i2c", 0, ("i2c", "spi"), "", "how it is connected"),
-        ("rate_hz", "choice", chip[1], 0, chip[2], "Hz", "sampling rate; the higher one covers 10 to 1,000 Hz"),
-        ("range_g", "choice", 16 if family == "adxl345" else 4, 0, (2, 4, 8, 16), "g", "full scale"),
+        ("rate_max_hz", "int", _S0_RATE_HZ, 1, 50000, "Hz", "more pulses a second than this are flagged (S0: 16)"),
+        ("pulse_min_us", "int", None, 0, 1000000, "us", "shortest pulse and pause of the meter; S0: 30000"),
+        ("debounce_us", "int", None, 0, 1000000, "us", "shorter is a bounce; 2/3 of pulse_min_us if absent"),
+        ("quantity", "text", "", 0, 32, "", "counter that the pulses stand for; empty for none"),
+        _scale(),
+        ("numerator", "int", 1, 1, _VALUE_MAX, "steps", "what a pulse stands for: numerator / denominator"),
+        ("denominator", "int", 1, 1, _VALUE_MAX, "pulses", "800 pulses a kWh are 1000 / 800 Wh"),
+        ("offset", "int", 0, 0, _VALUE_MAX, "steps", "the meter's register when the total was 0"),
     )
 
 
-# family → (kind, unit) that its quantity must have; None: any
-_WANTED = {
-    "pulses": ("sum", None),
-    "current_loop": ("now", None),
-    "ct_clamp": ("now", "A"),
-    "ds18b20": ("now", "Cel"),
-}
+def _machine_state(_required):
+    """A machine's lamp or relay: on, off, alarm"""
+    return (
+        ("alarm", "text", "", 0, 32, "", "input that says alarm; empty for none"),
+        ("power", "text", "", 0, 32, "", "input that says the machine is on; empty: always"),
+        ("debounce_ms", "int", 20, 0, 10000, "ms", "a contact must rest so long to count"),
+    )
+
+
+def _current_loop(required):
+    """4 to 20 mA, over a shunt and an ADS1115"""
+    return (
+        ("address", "choice", 0x48, 0, (0x48, 0x49, 0x4A, 0x4B), "", "I2C address of the ADS1115"),
+        ("input", "int", 0, 0, 3, "", "its input, against ground"),
+        ("shunt_mohm", "int", 100000, 10000, 170000, "mohm", "the shunt: at most 4.096 V at 24 mA"),
+        ("quantity", "text", required, 1, 32, "", "what the current stands for"),
+        _scale(),
+        ("at_4ma", "int", required, -_VALUE_MAX, _VALUE_MAX, "steps", "reading at 4 mA"),
+        ("at_20ma", "int", required, -_VALUE_MAX, _VALUE_MAX, "steps", "reading at 20 mA"),
+    )
+
+
+def _ct_clamp(required):
+    """A current clamp with voltage output (SCT-013)"""
+    return (
+        ("mains_hz", "choice", 50, 0, (50, 60), "Hz", "nominal frequency"),
+        ("calibration_id", "text", required, 1, 32, "characters", "name of the calibration, kept in the data"),
+        ("ma_numerator", "int", required, 1, _VALUE_MAX, "mA", "what a step of 65,536 is: numerator / denominator"),
+        ("ma_denominator", "int", 1, 1, _VALUE_MAX, "", "the divisor of ma_numerator"),
+        ("noise_256", "int", 0, 0, 1 << 20, "1/256 step", "RMS without current"),
+        ("quantity", "text", "current", 1, 32, "", "current or current_l1, current_l2, current_l3, current_n"),
+    )
+
+
+def _ds18b20(_required):
+    """A temperature on a 1-Wire line"""
+    return (
+        ("rom", "hex", "", 8, 8, "bytes", "code of the sensor; empty when it is alone on its line"),
+        ("quantity", "text", "temperature", 1, 32, "", "a temperature"),
+    )
+
+
+def _sht3x(_required):
+    """Temperature and humidity, I2C"""
+    return (("address", "choice", 0x44, 0, (0x44, 0x45), "", "I2C address"),)
+
+
+def _bme280(_required):
+    """Temperature, humidity and air pressure, I2C"""
+    return (("address", "choice", 0x76, 0, (0x76, 0x77), "", "I2C address"),)
+
+
+def _lis3dh(_required):
+    """Vibration, I2C or SPI"""
+    return _vibration(0x18, (0x18, 0x19), (1344, 5376), 4)
+
+
+def _adxl345(_required):
+    """Vibration, I2C or SPI"""
+    return _vibration(0x53, (0x1D, 0x53), (800, 3200), 16)
+
+
+def _vibration(address, addresses, rates_hz, range_g):
+    return (
+        ("address", "choice", address, 0, addresses, "", "I2C address"),
+        ("bus", "choice", "i2c", 0, ("i2c", "spi"), "", "how it is connected"),
+        ("rate_hz", "choice", rates_hz[0], 0, rates_hz, "Hz", "sampling rate; the higher one covers 10 to 1,000 Hz"),
+        ("range_g", "choice", range_g, 0, (2, 4, 8, 16), "g", "full scale"),
+    )
+
+
+# One row for each family: its name, its options, and the (kind, unit) that a quantity must have which the user chooses
+# (unit None: any; None: the user chooses none).
+_FAMILIES = (
+    ("pulses", _pulses, ("sum", None)),
+    ("machine_state", _machine_state, None),
+    ("current_loop", _current_loop, ("now", None)),
+    ("ct_clamp", _ct_clamp, ("now", "A")),
+    ("ds18b20", _ds18b20, ("now", "Cel")),
+    ("sht3x", _sht3x, None),
+    ("bme280", _bme280, None),
+    ("lis3dh", _lis3dh, None),
+    ("adxl345", _adxl345, None),
+)
+FAMILIES = tuple([row[0] for row in _FAMILIES])
+
+
+def _row(family):
+    return _FAMILIES[FAMILIES.index(family)]
+
+
+def option_fields(family, required):
+    """Rows of settings.TABLE for the options of one of FAMILIES; `required` stands where there is no default."""
+    return _row(family)[1](required)
+
+
+def title(family: str) -> str:
+    """What the family measures, for people. Only on CPython: MicroPython keeps no docstrings."""
+    return _row(family)[1].__doc__
 
 
 def options(path: str, family: str, given: dict, section, required) -> dict:
@@ -117,12 +154,13 @@ def options(path: str, family: str, given: dict, section, required) -> dict:
     fields = option_fields(family, required)
     given = dict(given)
     quantity = None
-    if family in _WANTED:
+    wanted = _row(family)[2]
+    if wanted:
         default = next(field[DEFAULT] for field in fields if field[NAME] == "quantity")
         name = given.get("quantity", default)
         if name and type(name) is str:
             quantity = _quantity(path + ".quantity", name)
-            kind, unit = _WANTED[family]
+            kind, unit = wanted
             if quantity.kind != kind or unit not in (None, quantity.unit):
                 raise SettingsError("%s.quantity: %s is nothing that %s can measure" % (path, name, family))
     if any([field[NAME] == "scale" for field in fields]) and "scale" not in given:
