@@ -13,6 +13,7 @@ from typing import NamedTuple
 from host_tools.archive.writer import Archive, ArchiveError, Chain, Gateway
 from host_tools.base.messages import Message
 from host_tools.hub.stores import kept
+from host_tools.hub.stores.schema import REMOVED
 from host_tools.log.database.seam import Database
 from parkgate.errors import FormatError
 from parkgate.events import KEY_ROTATED
@@ -65,6 +66,7 @@ def from_database(db: Database, gateways: list[tuple], spans: dict[int, Span], a
             batches += chain.count
             for seq in chain.set_aside[:20]:
                 left_out.append(f"{name}: batch {seq} of chain {epoch.hex()[:8]} is damaged in the hub's database")
+            left_out += _removed(name, epoch, chain.removed)
         archive.add(f"{folder}beats.cbor", _beats(db, eps))
         archive.add(f"{folder}forks.cbor", _forks(db, gw, [chain.epoch for chain in chains]))
         archive.add(f"{folder}rotations.cbor", _rotations(db, gw, name, left_out))
@@ -99,6 +101,15 @@ def _range(db, gw, ep, span: Span):
     return (first, last, *db.execute(times, (gw, ep, first, last)).fetchone())
 
 
+def _removed(name: str, epoch: bytes, runs: list[tuple[int, int]]) -> list[str]:
+    """What an operator removed from this stretch of a chain, in words: the statements `readings removed` say why."""
+    if not runs:
+        return []
+    named = ", ".join(f"{first} to {last}" if last > first else str(first) for first, last in runs[:20])
+    more = f" and {len(runs) - 20} stretches more" if len(runs) > 20 else ""
+    return [f"{name}: an operator removed batches {named}{more} of chain {epoch.hex()[:8]}; the hub's log says why"]
+
+
 class _ChainParts:
     """The batches of a chain as parts of a member; afterwards what they were."""
 
@@ -106,21 +117,31 @@ class _ChainParts:
         self._db, self._range, self._schema_ids = db, (ep, first, last), schema_ids
         self.runs: list[tuple[int, int]] = []
         self.set_aside: list[int] = []
+        self.removed: list[tuple[int, int]] = []
         self.count = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        question = "SELECT seq, bytes, hash, schema_id FROM batch WHERE ep = ? AND seq BETWEEN ? AND ? ORDER BY seq"
-        for seq, data, batch_hash, schema_id in self._db.iterate(question, self._range):
+        question = (
+            "SELECT seq, bytes, hash, schema_id, state FROM batch WHERE ep = ? AND seq BETWEEN ? AND ? ORDER BY seq"
+        )
+        for seq, data, batch_hash, schema_id, state in self._db.iterate(question, self._range):
+            if state == REMOVED:
+                _extend(self.removed, seq)
+                continue
             if not kept.whole(data, batch_hash):
                 self.set_aside.append(seq)
                 continue
-            if self.runs and self.runs[-1][1] == seq - 1:
-                self.runs[-1] = self.runs[-1][0], seq
-            else:
-                self.runs.append((seq, seq))
+            _extend(self.runs, seq)
             self._schema_ids.add(schema_id)
             self.count += 1
             yield data
+
+
+def _extend(runs: list[tuple[int, int]], seq: int) -> None:
+    if runs and runs[-1][1] == seq - 1:
+        runs[-1] = runs[-1][0], seq
+    else:
+        runs.append((seq, seq))
 
 
 def _beats(db, eps) -> Iterator[bytes]:
@@ -187,11 +208,7 @@ def from_messages(messages: list[Message], public_key: bytes, name: str, archive
         archive.add(f"{folder}batches-{epoch.hex()}.cbor", (data for _, data in own))
         runs: list[tuple[int, int]] = []
         for batch, _ in own:
-            seq = batch.sign1.seq
-            if runs and runs[-1][1] == seq - 1:
-                runs[-1] = runs[-1][0], seq
-            else:
-                runs.append((seq, seq))
+            _extend(runs, batch.sign1.seq)
         chains.append(Chain(epoch, runs, []))
     archive.add(f"{folder}rotations.cbor", _followed(batches, gateway_id))
     archive.add(f"{folder}beats.cbor", beats)

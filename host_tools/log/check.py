@@ -14,6 +14,7 @@ from host_tools.base.keys import Verifier
 from host_tools.log import keys, signed, signer, tables, tree
 from host_tools.log.database import opening
 from host_tools.log.database.seam import DatabaseError
+from host_tools.log.removed import Stated
 from parkgate.errors import FormatError, IntegrityError, ParkgateError
 from parkgate.log import checkpoint, receipt, statement
 from parkgate.wire.batch import Batch
@@ -28,7 +29,8 @@ class Check:
     def __init__(self, data_dir):
         self.data_dir = Path(data_dir)
         self.findings: list[str] = []
-        self.leaves = self.checkpoints = self.tiles = 0
+        self.leaves = self.checkpoints = self.tiles = self.removed = 0
+        self._stated = Stated()
 
     def run(self) -> Check:
         """Raises LogError when there is no log that could be looked at."""
@@ -104,21 +106,26 @@ class Check:
         """Every leaf in order; the root at each size that a checkpoint or the memory names."""
         wanted = {row[1] for row in self.made} | {memory.size for memory in self._memories()}
         grown, roots, expected = tree.GrowingTree(), {}, 0
+        removed: list[tuple[int, int]] = []
         verifier = Verifier(self.key.xy) if self.key else None
         rows = db.iterate(
-            "SELECT leaf.leaf, leaf.kind, entry, leaf.ep, leaf.seq, batch.hash, batch.bytes, statement.bytes FROM leaf"
+            "SELECT leaf.leaf, leaf.kind, entry, leaf.ep, leaf.seq, batch.hash, batch.bytes, batch.state,"
+            " statement.bytes FROM leaf"
             " LEFT JOIN batch ON leaf.kind = 1 AND batch.ep = leaf.ep AND batch.seq = leaf.seq"
             " LEFT JOIN statement ON statement.leaf = leaf.leaf ORDER BY leaf.leaf"
         )
         if 0 in wanted:
             roots[0] = tree.EMPTY_ROOT
-        for index, kind, entry, ep, seq, batch_hash, batch, other in rows:
+        for index, kind, entry, ep, seq, batch_hash, batch, state, other in rows:
             if index != expected:
                 self._find(f"leaf {expected} is missing" if index > expected else f"leaf {index} has no place")
                 return roots
             expected += 1
             data = batch if kind == tables.BATCH else other
-            self._check_leaf(index, kind, entry, data, verifier)
+            if state == tables.REMOVED and kind == tables.BATCH:
+                removed.append((ep, seq))  # its hash stays, and is compared below
+            else:
+                self._check_leaf(index, kind, entry, data, verifier)
             if kind == tables.BATCH and (batch_hash != entry or other is not None):
                 self._find(f"leaf {index}: its batch is stored under another hash")
             if kind != tables.BATCH and (ep is not None or seq is not None):
@@ -128,8 +135,20 @@ class Check:
             if grown.size in wanted:
                 roots[grown.size] = grown.root()
         self.leaves = expected
+        self._check_removed(db, removed)
         self._check_rest(db)
         return roots
+
+    def _check_removed(self, db, removed):
+        chains = {
+            ep: (kid, epoch)
+            for ep, kid, epoch in db.execute("SELECT ep, kid, epoch FROM epoch JOIN gateway USING (gw)")
+        }
+        self.removed = len(removed)
+        for ep, seq in removed:
+            if ep not in chains or not self._stated.names(*chains[ep], seq):
+                epoch = chains[ep][1].hex()[:8] if ep in chains else "?"
+                self._find(f"batch {seq} of chain {epoch} was removed, and no statement in the log says so")
 
     def _check_rest(self, db):
         question = "SELECT count(*) FROM statement WHERE leaf NOT IN (SELECT leaf FROM leaf)"
@@ -162,6 +181,7 @@ class Check:
                         self._find(f"leaf {index}: its statement was signed for leaf {said.index}")
                     if verifier:
                         verifier.check(said.sign1.digest(), said.sign1.signature)
+                self._stated.take(said)
             else:
                 self._find(f"leaf {index}: there is no kind {kind}")
         except (FormatError, IntegrityError) as error:

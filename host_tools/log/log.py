@@ -18,7 +18,7 @@ from host_tools.log.database import opening
 from host_tools.log.database.seam import Database, DatabaseError
 from host_tools.log.keys import LogError, verifier_keys
 from host_tools.log.signer import Checkpoint
-from host_tools.log.tables import BATCH
+from host_tools.log.tables import BATCH, REMOVED
 from parkgate.errors import FormatError, IntegrityError
 from parkgate.log import checkpoint, receipt, statement
 from parkgate.log.tree import check_consistency, check_inclusion, leaf_hash
@@ -165,9 +165,12 @@ class Log:
         leaf = self.leaf(index)
         if leaf.kind != BATCH:
             return self.statement(index)
-        row = self._db.execute("SELECT bytes FROM batch WHERE ep = ? AND seq = ?", (leaf.ep, leaf.seq)).fetchone()
+        question = "SELECT bytes, state FROM batch WHERE ep = ? AND seq = ?"
+        row = self._db.execute(question, (leaf.ep, leaf.seq)).fetchone()
         if row is None:
             raise LogError(f"the batch of leaf {index} is missing in the database")
+        if row[1] == REMOVED:
+            raise LogError(f"the batch of leaf {index} was removed by an operator; the log says why")
         return row[0]
 
     # Proofs. Each is checked before it leaves.

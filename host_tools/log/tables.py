@@ -6,6 +6,7 @@ changed. Tiles, checkpoints and proofs follow from it.
 
 from host_tools.log.database.seam import Database
 
+REMOVED = -1  # batch.state of one whose bytes an operator has removed
 BATCH, BEAT, FORK, STATEMENT = 1, 2, 3, 4  # leaf.kind: where the signed bytes are
 
 TABLES = (

@@ -92,7 +92,7 @@ def reference(tmp_path_factory):
 # Modules whose tests run on both stores. What is about SQLite's file itself is marked `sqlite`.
 ON_BOTH_STORES = {
     "test_bills", "test_export", "test_hub_evidence", "test_hub_intake", "test_hub_isolation", "test_hub_sums",
-    "test_lots_index", "test_places",
+    "test_lots_index", "test_places", "test_retention",
 }  # fmt: skip
 
 

@@ -98,6 +98,7 @@ TABLES_SINCE = {  # format → tables that came with it
     6: ("lot_entry", "lot_job", "lot_link", "lot_station"),
     7: ("raised", "alarm_message"),
     8: ("gateway_key",),
+    9: ("legal_hold",),
 }
 
 

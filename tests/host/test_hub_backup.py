@@ -16,6 +16,7 @@ from host_tools.hub import service
 from host_tools.hub.people import accounts, operators
 from host_tools.hub.people.sessions import Sessions
 from host_tools.hub.stores import backup
+from host_tools.hub.stores.schema import FORMAT, TABLES
 from host_tools.hub.stores.store import DATABASE_FILE, StoreError, connect
 from hub_rig import NOW_MS, Rig
 
@@ -265,8 +266,6 @@ def test_a_database_of_the_version_before_is_brought_up_and_loses_nothing(filled
     assert len(rig.rows("SELECT series FROM sums_due")) == len(rig.rows("SELECT DISTINCT series FROM block")), "all due"
     fresh = {row[0] for row in rig.rows("SELECT name FROM sqlite_master WHERE sql NOT NULL")}
     with contextlib.closing(sqlite3.connect(":memory:")) as db:
-        from host_tools.hub.stores.schema import TABLES
-
         db.executescript(TABLES)
         assert {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE sql NOT NULL")} <= fresh
 
@@ -278,4 +277,4 @@ def test_a_newer_database_is_left_alone(filled):
         with pytest.raises(StoreError, match="newer parkgate"):
             connect(rig.data_dir, read_only=read_only)
     assert rig.store.db.execute("PRAGMA user_version").fetchone() == (99,)
-    rig.store.db.execute("PRAGMA user_version = 8")
+    rig.store.db.execute(f"PRAGMA user_version = {FORMAT}")

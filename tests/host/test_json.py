@@ -41,6 +41,8 @@ CASES = {
     "operator": ["operator", "--data", "{tmp}/hub"],
     "operator NAME": ["operator", "--data", "{tmp}/hub", "anna"],
     "hub --status": ["hub", "--data", "{tmp}/hub", "--status"],
+    "hub retain": ["hub", "retain", "--data", "{tmp}/hub", "--before", "2026-01-01"],
+    "hub hold": ["hub", "hold", "--data", "{tmp}/hub"],
     "park meters": ["park", "meters", "--data", "{tmp}/hub"],
     "export --list": ["export", "--data", "{tmp}/hub", "--list"],
 }

@@ -13,19 +13,22 @@ log signed (SPEC 13: it must not go back with the database), sessions (somebody 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from host_tools.base import files, folder_lock
 from host_tools.base.keys import HUB_KEY_FILE, HUB_PUBLIC_FILE, Verifier
 from host_tools.hub.stores import gateway_keys, kept
 from host_tools.hub.stores.database import DATABASE_FILE, StoreError, connect, existing
+from host_tools.hub.stores.schema import REMOVED
+from host_tools.log import removed
 from host_tools.log.database.opening import is_file
 from host_tools.log.database.sqlite import Sqlite
 from parkgate.errors import FormatError, IntegrityError
@@ -217,12 +220,13 @@ def check(data_dir, signatures: bool = True) -> Iterator[dict]:
                 if line != "ok":
                     yield {"gateway": None, "epoch": None, "seq": None, "what": f"the database: {line}"}
             gateways = db.execute("SELECT gw, name, kid, public_key FROM gateway ORDER BY name").fetchall()
-            keys = gateway_keys.load(db)
+            keys, gone = gateway_keys.load(db), removed.stated(db)
             for gw, name, kid, public_key in gateways:
                 known = keys.get(gw) or [gateway_keys.GatewayKey(kid, public_key)]
                 verifiers = {key.kid: key.verifier() for key in known} if signatures else None
                 for ep, epoch in db.execute("SELECT ep, epoch FROM epoch WHERE gw = ? ORDER BY ep", (gw,)).fetchall():
-                    for seq, what in _faults_of_chain(db, ep, epoch, verifiers):
+                    is_stated = functools.partial(gone.names, kid, epoch)
+                    for seq, what in _faults_of_chain(db, ep, epoch, verifiers, is_stated):
                         if seq is None:
                             read += int(what)
                         else:
@@ -232,18 +236,25 @@ def check(data_dir, signatures: bool = True) -> Iterator[dict]:
     yield {"batches": read}
 
 
-def _faults_of_chain(db, ep: int, epoch: bytes, verifiers: dict[bytes, Verifier] | None):
-    """(seq, what is wrong) of each fault, at last (None, batches read). `verifiers` are those of the gateway's keys."""
+def _faults_of_chain(
+    db, ep: int, epoch: bytes, verifiers: dict[bytes, Verifier] | None, is_stated: Callable[[int], bool]
+):  # fmt: skip
+    """(seq, what is wrong) of each fault, at last (None, batches read). `verifiers` are those of the gateway's keys;
+    `is_stated` tells whether the log says that a batch was removed."""
     read, before = 0, None
     ranges = db.execute("SELECT first_seq, last_seq FROM held WHERE ep = ? ORDER BY 1", (ep,)).fetchall()
     held = sum(last - first + 1 for first, last in ranges)
-    for seq, data, batch_hash, prev in db.iterate(
-        "SELECT seq, bytes, hash, prev FROM batch WHERE ep = ? ORDER BY seq", (ep,)
+    for seq, data, batch_hash, prev, state in db.iterate(
+        "SELECT seq, bytes, hash, prev, state FROM batch WHERE ep = ? ORDER BY seq", (ep,)
     ):
         read += 1
         if before is not None and before[0] == seq - 1 and before[1] != prev:
             yield seq, "it does not continue the batch before it"
         before = seq, batch_hash
+        if state == REMOVED:  # its hash still binds its neighbours
+            if not is_stated(seq):
+                yield seq, "it was removed, and no statement in the log says so"
+            continue
         if not kept.whole(data, batch_hash):
             yield seq, "its bytes are not those that were stored"
             continue

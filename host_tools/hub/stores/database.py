@@ -4,7 +4,17 @@ from pathlib import Path
 
 from host_tools.hub.production import index
 from host_tools.hub.stores import kept, places
-from host_tools.hub.stores.schema import ALARMS, FORMAT, LOTS, PLACES, TABLES, TO_FORMAT_2, TO_FORMAT_3, TO_FORMAT_4
+from host_tools.hub.stores.schema import (
+    ALARMS,
+    FORMAT,
+    HOLDS,
+    LOTS,
+    PLACES,
+    TABLES,
+    TO_FORMAT_2,
+    TO_FORMAT_3,
+    TO_FORMAT_4,
+)
 from host_tools.log.database.opening import DATABASE_FILE, is_file, is_there, opened
 from host_tools.log.database.seam import Database, DatabaseError
 from parkgate.errors import ParkgateError
@@ -71,6 +81,8 @@ def _bring_up(connection: Database) -> None:
         connection.make(ALARMS)
     if 0 < before < 8:
         connection.make(_tables("gateway_key"))
+    if 0 < before < 9:
+        connection.make(HOLDS)
     connection.set_format(FORMAT)
 
 

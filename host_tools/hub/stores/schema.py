@@ -8,9 +8,10 @@ Readings are not stored a second time. The signed bytes of each batch are the da
 by the primary key of its batch, and what is shown, exported and audited cannot differ.
 """
 
-FORMAT = 8
+FORMAT = 9
 
 DECODED, WAITS_FOR_SCHEMA, UNDECODABLE = 0, 1, 2  # batch.state
+REMOVED = -1  # … by an operator (`retention`): its bytes are empty, its hash stays
 
 TABLES = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -116,7 +117,7 @@ CREATE TABLE batch (
     readings INTEGER NOT NULL,
     dropped INTEGER NOT NULL,           -- its counter of readings lost, as sampled is of those taken
     schema_id BLOB NOT NULL,
-    state INTEGER NOT NULL,             -- 0 decoded, 1 waits for its schema, 2 signed but not decodable
+    state INTEGER NOT NULL,             -- 0 decoded, 1 waits for its schema, 2 signed but not decodable, -1 removed
     bytes BLOB NOT NULL,
     UNIQUE (ep, seq)
 );
@@ -380,7 +381,21 @@ CREATE TABLE alarm_message (
 );
 """
 
-TABLES += PLACES + LOTS + ALARMS
+HOLDS = """
+-- Readings that must not be removed (retention): those of a place in a span of time.
+CREATE TABLE legal_hold (
+    number INTEGER PRIMARY KEY,
+    pl INTEGER NOT NULL REFERENCES place,
+    from_ms INTEGER NOT NULL,
+    to_ms INTEGER,                      -- null: no end
+    why TEXT NOT NULL,
+    by TEXT,
+    set_unix_ms INTEGER NOT NULL,
+    released_unix_ms INTEGER            -- null while it is in force
+);
+"""
+
+TABLES += PLACES + LOTS + ALARMS + HOLDS
 
 # From format 1 to 2: what is new is filled from the signed bytes afterwards (`derived.Derived.account_anew`).
 TO_FORMAT_2 = """

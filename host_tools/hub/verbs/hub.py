@@ -5,6 +5,9 @@ parkgate hub backup --data DIR --to FOLDER           copy all of it into a new f
 parkgate hub restore --data DIR --from FOLDER        make a hub's folder from a backup
 parkgate hub check --data DIR                        read every stored batch: bytes, signature, chain
 parkgate hub move --data DIR --to postgresql://…     take its data from the file there to a PostgreSQL server
+parkgate hub retain --data DIR --before 2024-01-01   what would go, by place and month; --apply --why TEXT removes it
+parkgate hub hold --data DIR --place NAME --from DAY --to DAY --why TEXT      these readings must stay
+parkgate hub hold --data DIR                         list the holds; hub release --number N --why TEXT ends one
 """
 
 import argparse
@@ -25,7 +28,7 @@ from host_tools.hub.people import accounts
 from host_tools.hub.receiving.receive import parse_address
 from host_tools.hub.service import LOCK_FILE, Hub
 from host_tools.hub.stores.store import connect, existing
-from host_tools.hub.verbs import hub_keep, own_broker
+from host_tools.hub.verbs import hub_keep, own_broker, retain
 from host_tools.hub.web import connections
 from host_tools.hub.web.server import HUB_FILE, Address, serve
 from host_tools.log import stamps
@@ -41,9 +44,26 @@ def add_parser(subparsers) -> None:
         "hub", help="receive, verify and store batches, answer with receipts, show them", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("action", nargs="?", choices=hub_keep.ACTIONS, help="what to do instead of running the hub")
-    parser.add_argument("--to", metavar="FOLDER", help="for backup: the new folder to write; for move: the server")
-    parser.add_argument("--from", type=Path, metavar="FOLDER", dest="from_folder", help="for restore: the backup")
+    parser.add_argument(
+        "action", nargs="?", choices=hub_keep.ACTIONS + retain.ACTIONS, help="what to do instead of running the hub"
+    )
+    parser.add_argument(
+        "--to", metavar="WHERE", help="for backup: the new folder to write; for move: the server; for hold: a day"
+    )
+    parser.add_argument(
+        "--from", type=Path, metavar="WHERE", dest="from_folder", help="for restore: the backup; for hold: a day"
+    )
+    parser.add_argument("--before", metavar="DAY", help="for retain: readings of this day and later stay")
+    parser.add_argument(
+        "--place",
+        action="append",
+        metavar="NAME",
+        default=[],
+        help="for retain: only these places; for hold: the place",
+    )
+    parser.add_argument("--apply", action="store_true", help="for retain: remove them, and not only say what would go")
+    parser.add_argument("--why", metavar="TEXT", help="for retain, hold and release: the reason, which the log keeps")
+    parser.add_argument("--number", type=int, metavar="N", help="for release: the hold")
     parser.add_argument("--data", required=True, metavar="DIR", help="data directory: database and hub key")
     parser.add_argument(
         "--store", metavar="URL",
@@ -126,7 +146,7 @@ def run(args) -> int:
     """Run until told to stop. Raises SettingsError, StoreError, FormatError or HubBusy when it cannot
     start."""
     if args.action:
-        return hub_keep.run(args)
+        return retain.run(args) if args.action in retain.ACTIONS else hub_keep.run(args)
     if args.status or output.wanted(args):
         return _status(args)
     host, port = _address("--http", args.http)

@@ -72,9 +72,11 @@ def _show(args) -> int:
 def _check(args) -> int:
     found = Check(args.data).run()
     document = {
-        "leaves": found.leaves, "checkpoints": found.checkpoints, "tiles": found.tiles, "findings": found.findings,
+        "leaves": found.leaves, "checkpoints": found.checkpoints, "tiles": found.tiles, "removed": found.removed,
+        "findings": found.findings,
     }  # fmt: skip
     looked = f"{found.leaves} leaves, {found.checkpoints} checkpoints, {found.tiles} tiles"
+    looked += f", {found.removed} batches removed as the log says" if found.removed else ""
     output.show(args, document, [*found.findings, f"{looked}: {'all agree' if not found.findings else 'see above'}"])
     return 1 if found.findings else 0
 

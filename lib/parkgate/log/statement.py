@@ -44,6 +44,9 @@ METER_REGISTERED = "meter registered"  # {gateway, place or null, instrument, pr
 BASELINE_SET = "baseline set"  # {name, sha256, place, from, to}: days as text
 BASELINE_ADJUSTED = "baseline adjusted"  # {baseline: its sha256, name, from, to, kwh, reason}: text
 EVIDENCE_PACK = "evidence pack"  # {place, name, from, to, members: [[name, size, sha256], …]}: days as text
+# What an operator removed (retention): {gateway, before_ms, why, chains: [[epoch, [[first, last], …]], …], batches,
+# readings}; and what forbids it: {place, hold, from_ms, to_ms or null, why}, {place, hold, why}
+READINGS_REMOVED, LEGAL_HOLD, HOLD_RELEASED = "readings removed", "legal hold", "hold released"
 STAMPED = "stamped"  # {log, size, root, authority, token}
 
 _FACTS = {  # names and types of facts that a statement of this kind must have; more are allowed
@@ -66,6 +69,9 @@ _FACTS = {  # names and types of facts that a statement of this kind must have; 
     BASELINE_SET: (("name", str), ("sha256", 32), ("place", 16), ("from", str), ("to", str)),
     BASELINE_ADJUSTED: (("baseline", 32), ("from", str), ("to", str), ("kwh", str), ("reason", str)),
     EVIDENCE_PACK: (("place", 16), ("name", str), ("from", str), ("to", str), ("members", list)),
+    READINGS_REMOVED: (("gateway", 32), ("before_ms", int), ("why", str), ("chains", list), ("batches", int)),
+    LEGAL_HOLD: (("place", 16), ("hold", int), ("from_ms", int), ("why", str)),
+    HOLD_RELEASED: (("place", 16), ("hold", int), ("why", str)),
     STAMPED: (("log", 16), ("size", int), ("root", 32), ("token", bytes)),
 }
 
