@@ -82,7 +82,8 @@ class Session:
         self._timeout_ms = broker["connect_timeout_s"] * 1000
         self._on_message = on_message
         self._buffer = _Buffer()
-        self._reader = self._writer = self._message = None
+        self._reader = self._writer = None
+        self._message: "tuple | None" = None
         self._lock = asyncio.Lock()
         self.oversized = 0
         self.malformed = 0
@@ -187,7 +188,8 @@ class Session:
             if self._buffer.tx:
                 await self._send(self._buffer.taken())
         if self._message:
-            self._on_message(*self._message)  # out here: what it raises is no fault of the packet
+            # Out here: what it raises is no fault of the packet.
+            self._on_message(*self._message)  # pyright: ignore[reportGeneralTypeIssues]  # wait_msg has called _keep
 
     def _keep(self, topic, message):
         self._message = topic, message

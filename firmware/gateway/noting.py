@@ -20,12 +20,12 @@ class MeterNotes:
     def counter(self, name, quantity, what, before, value):
         """What a counter did; see counters.CounterCheck."""
         self._log.info(name, "%s: %s, %d after %d" % (quantity, events.COUNTER_EVENTS[what], value, before))
-        self._note([events.COUNTER, name, quantity, what, before, value, self._when()])
+        self._keep([events.COUNTER, name, quantity, what, before, value])
 
     def ratio(self, name, ratio, before, now):
         """A meter's registers say a transformer ratio, "ct" or "vt", for the first time (before is None) or another."""
         self._log.info(name, "%s ratio %d:%d%s" % (ratio, now[0], now[1], ", changed" if before else ""))
-        self._note([events.RATIO, name, ratio, before and list(before), list(now), self._when()])
+        self._keep([events.RATIO, name, ratio, before and list(before), list(now)])
 
     def consistency(self, name, check, what, code, stated, expected, scale):
         """Numbers of a meter disagree, or agree again; see consistency.check."""
@@ -36,7 +36,9 @@ class MeterNotes:
             drop(("parkgate.meters.consistency.diagnosis",))
         else:
             self._log.info(name, "%s: the numbers agree again" % check)
-        self._note([events.CONSISTENCY, name, check, what, code, stated, expected, scale, self._when()])
+        self._keep([events.CONSISTENCY, name, check, what, code, stated, expected, scale])
 
-    def _when(self):
-        return list(self._date(self._mono_ms()))
+    def _keep(self, event):
+        """Make an event durable, with its time at the end."""
+        assert self._note is not None and self._date is not None
+        self._note(event + [list(self._date(self._mono_ms()))])

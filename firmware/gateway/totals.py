@@ -120,6 +120,7 @@ class Totals:
             if memory:
                 now.append([instrument.name, mono_ms, 0, 0, memory])
         if [[row[0], row[4]] for row in now] != [[row[0], row[4]] for row in self._judged]:
+            assert self._date is not None
             for row in now:
                 row[2], row[3] = self._date(mono_ms)
             self._files.write(JUDGED, cbor.encode(now))

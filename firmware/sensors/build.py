@@ -91,7 +91,9 @@ def bus(item: dict, board):
     from parkgate.meters.modbus.tcp import TcpClient, parse
     from tcp_bus import TcpBus
 
-    host, port = parse(item["device"])
+    address = parse(item["device"])
+    assert address is not None  # the check of settings refuses others
+    host, port = address
     made = TcpClient(item["reply_timeout_ms"] * 1000, item["rest_ms"] * 1000)
     return TcpBus(board.connect, host, port, made, clock.ticks_us, clock.mono_ms)
 

@@ -28,7 +28,7 @@ class MachineInputs(Sensor):
         self._inputs = [pin and Edges(pin, ticks_ms) for pin in (power, run, alarm)]
         self._levels = [1, 0, 0]
         self._debounce_ms = debounce_ms
-        self._debounced = None
+        self._debounced = []
         self._mono_ms = mono_ms
         self._ticks_ms = ticks_ms
         self._time = None

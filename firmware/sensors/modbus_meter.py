@@ -53,8 +53,10 @@ class ModbusMeter:
         if self._note_ratio:
             self._tell_ratios(plan.ratios)
         if self._counters:
+            assert self._mono_ms is not None
             self._counters.judge(values, qualities, self._mono_ms(), plan.ends)
         if self.consistency:
+            assert self._mono_ms is not None
             self.consistency.judge(values, qualities, self._mono_ms())
         return values, qualities if any(qualities) else None
 
@@ -187,6 +189,7 @@ class ModbusMeter:
         self._ratios = {}
 
     def _tell_ratios(self, ratios):
+        assert self._note_ratio is not None
         for name in ratios:
             before = self._ratios.get(name)
             if before != ratios[name]:
@@ -196,6 +199,7 @@ class ModbusMeter:
     def restore(self, values: dict, age_ms):
         """The counters' values of the last sample before the restart; without its age nothing can be said of it."""
         if age_ms is not None and self._counters:
+            assert self._mono_ms is not None
             self._counters.restore(values, self._mono_ms() - age_ms)
 
     def memory(self):

@@ -43,10 +43,14 @@ class SunSpecMeter(ModbusMeter):
 
     async def _discover(self):
         """Whether the model is known now. A walk that silence breaks off goes on with the next sample."""
+        assert self._plans is not None
         discovery = self._discovery = self._discovery or Discovery(self._plans)
-        while discovery.request():
+        while True:
+            request = discovery.request()
+            if not request:
+                break
             try:
-                reply = await self._bus.exchange(self._unit_id, *discovery.request())
+                reply = await self._bus.exchange(self._unit_id, *request)
                 discovery.take(reply.data)
             except ModbusExceptionReply:
                 discovery.take(None)

@@ -16,10 +16,9 @@ class Account:
         self._log = log
         self._unbuilt = []
         self._began_ms = 0
-        self.samplers = ()
-        self.last = (
-            None  # (time_ms, trust) of the newest sample before this start, until an event states the time without one
-        )
+        self.samplers: "list | tuple" = ()
+        # (time_ms, trust) of the newest sample before this start, until an event states the time without one
+        self.last: "tuple | None" = None
 
     def instruments(self) -> list:
         """All that are sampled."""

@@ -57,8 +57,9 @@ class Clock:
         self.disputed &= 2
         known_ms = self.uncertainty_ms(mono_ms)
         self._synced_mono_ms = mono_ms
-        step = None if known_ms is None else unix_ms - mono_ms - self.offset_ms
+        step = None if self.offset_ms is None else unix_ms - mono_ms - self.offset_ms
         if step is not None:
+            assert known_ms is not None
             apart = abs(step)
             if apart <= uncertainty_ms or known_ms <= uncertainty_ms >= apart - known_ms:
                 self._error_ms = min(known_ms, apart + uncertainty_ms)
@@ -73,7 +74,9 @@ class Clock:
         if self.offset_ms is None:
             return None
         apart = unix_ms - mono_ms - self.offset_ms
-        if abs(apart) <= uncertainty_ms + self.uncertainty_ms(mono_ms):
+        own_ms = self.uncertainty_ms(mono_ms)
+        assert own_ms is not None
+        if abs(apart) <= uncertainty_ms + own_ms:
             self.disputed &= 1
             return None
         self.disputed |= 2
@@ -89,7 +92,9 @@ class Clock:
             newest, back_ms = self.newest_unix_ms, BACK_MS
             if self.offset_ms is not None:
                 newest = max(newest, mono_ms + self.offset_ms)
-                back_ms = max(back_ms, self.uncertainty_ms(mono_ms))
+                off_ms = self.uncertainty_ms(mono_ms)
+                assert off_ms is not None
+                back_ms = max(back_ms, off_ms)
             if unix_ms < newest - back_ms:
                 why = "%d s before a time that was synchronised" % ((newest - unix_ms) // 1000)
         if why:
@@ -101,7 +106,9 @@ class Clock:
         """(time_ms, trust) for something that happens at `mono_ms`, which is now."""
         if self.offset_ms is None:
             return mono_ms, RELATIVE_ONLY
-        sure = not self.disputed and self.uncertainty_ms(mono_ms) <= TRUSTED_MS
+        off_ms = self.uncertainty_ms(mono_ms)
+        assert off_ms is not None
+        sure = not self.disputed and off_ms <= TRUSTED_MS
         return mono_ms + self.offset_ms, SYNCHRONISED if sure else HELD_OVER
 
     def not_before(self, mono_ms: int) -> int:

@@ -109,14 +109,14 @@ class DeviceBoard:
 
         if pause:
             await pause()  # to start a radio takes a second
-        await self.link.up(timeout_ms)
+        await self.link.up(timeout_ms)  # pyright: ignore[reportGeneralTypeIssues]
         self._ask_time()
         if ca:
             if self._asking and self._time_at is None:
                 await self._asking  # ends within NTP_TIMEOUT_MS
             wall = self.wall_time()
             believed = wall and unix_ms - RTC_WRONG_MS <= wall[0] <= unix_ms + LIFE_MS
-            self._set_tls_clock(wall[0] if believed else unix_ms)
+            self._set_tls_clock(wall[0] if wall and believed else unix_ms)
         servers = self._name_servers()
         try:
             found = await net.connect(host, port, timeout_ms, ca, pause, servers)

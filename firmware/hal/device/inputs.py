@@ -27,6 +27,7 @@ class Contact:
         self._pin.irq(handler=self._hit, trigger=Pin.IRQ_RISING | Pin.IRQ_FALLING, **self._options)
 
     def _hit(self, _):
+        assert self._handler is not None
         self._handler()
 
 
@@ -56,6 +57,7 @@ class AnalogueInput:
 
     def _take(self, _):
         at = self._at
+        assert self._buffer is not None
         if at < len(self._buffer):
             self._buffer[at] = self._adc.read_u16()
             self._at = at + 1

@@ -40,7 +40,7 @@ class PulseCounter:
         contact.irq(self._hit, Pin.IRQ_RISING | Pin.IRQ_FALLING)
 
     def _hit(self, _):
-        now_us = time.ticks_us() & WRAP
+        now_us = time.ticks_us() & WRAP  # pyright: ignore[reportOperatorIssue]
         debounce = self._debounce
         level = 1 - self._contact.value()
         if debounce.edge(now_us, level):
@@ -51,7 +51,7 @@ class PulseCounter:
 
     def value(self) -> int:
         """Pulses since it was made, modulo `modulo`."""
-        if self._debounce.settle(time.ticks_us() & WRAP):
+        if self._debounce.settle(time.ticks_us() & WRAP):  # pyright: ignore[reportOperatorIssue]
             self._count += self._debounce.level
         edges = self._counter.value()
         if self._unseen and edges != self._edges:

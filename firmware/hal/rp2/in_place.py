@@ -112,7 +112,8 @@ class CodeInPlace:
             self._constants(mem32[id(module) + 12], constants)
             if self._rows:
                 self._names_and_functions(module, name, constants)
-        self._functions = self._first = self._texts = self._dicts = None
+        self._functions = self._first = self._texts = ()
+        self._dicts = None
         if functions > 1:  # the first is the module's own code, which has ended
             loads += 1
             loads_in_place += self._any
@@ -130,6 +131,7 @@ class CodeInPlace:
             mem32[self._context + i] = mem32[id(module) + i]
         self._ready_at = self._made + 16 * first
         self._ready = uctypes.bytearray_at(self._ready_at, 16 * functions)
+        assert self._dicts is not None
         for table in self._dicts:
             self._replace(table)
 
@@ -179,6 +181,7 @@ class CodeInPlace:
                 return  # a class of another module, which has been moved with that one
             slot = uctypes.bytearray_at(id(value) + 19, 1)[0]  # of the members: slot_index_locals_dict in py/obj.h
             if slot and self._in_ram(id(value), 20 + 4 * slot):
+                assert self._dicts is not None
                 self._dicts.append(mem32[id(value) + 16 + 4 * slot])
             for member in value.__dict__.values():
                 if not isinstance(member, type):
@@ -219,13 +222,13 @@ class CodeInPlace:
 
     def _children(self, table, number):
         """Move the functions inside of a function; the number of the first entry behind them."""
-        count = self._functions[number][2]
+        count = self._functions[number][2]  # pyright: ignore[reportGeneralTypeIssues]
         number += 1
         for i in range(count):
             child = mem32[table + 4 * i] if self._in_ram(table, 4 * count) else 0
             within = 0
             if self._in_ram(child, 12):
-                offset, size, _ = self._functions[number]
+                offset, size, _ = self._functions[number]  # pyright: ignore[reportAssignmentType]
                 if self._same(mem32[child + 4], offset, size):
                     mem32[child + 4] = self._begin + offset
                     within = mem32[child + 8]
@@ -272,6 +275,7 @@ def brought_by(name, variables=None, _=None, names=None, level=0):
     """Full names of the modules that one import may bring, from the arguments of __import__. What those import in turn
     comes through imports of its own, so only these need a look."""
     if level:
+        assert variables is not None
         package = variables["__name__"]
         for _ in range(level - ("__path__" in variables)):
             package = package[: package.rfind(".")]

@@ -20,7 +20,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 from host_tools.base import files, folder_lock
@@ -102,7 +102,7 @@ def _copy_database(source: Path, folder: Path) -> None:
     _sync(folder / DATABASE_FILE)
 
 
-def _files(folder: Path, left_out=frozenset(), above: tuple[Path, ...] = ()) -> Iterator[Path]:
+def _files(folder: Path, left_out: Collection[str] = (), above: tuple[Path, ...] = ()) -> Iterator[Path]:
     """The files of a folder and of those in it, without backups, drafts and what is no file. Where a link leads to is
     copied as if it stood there. Raises FileTrouble, also for links that lead in a circle."""
     real = Path(os.path.realpath(folder))

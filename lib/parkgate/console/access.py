@@ -43,7 +43,7 @@ class Access:
 
     def __init__(self, stored, write):
         self._write = write
-        self._salt = self._digest = None
+        self._salt = self._digest = b""  # while there is no code
         self.failures = 0
         self.damaged = False
         self.on_trial = False
@@ -64,7 +64,7 @@ class Access:
     @property
     def has_code(self) -> bool:
         """Whether a code is in force."""
-        return self._digest is not None and not self.on_trial or self.damaged
+        return bool(self._digest) and not self.on_trial or self.damaged
 
     def _delay_ms(self):
         over = self.failures - FREE_GUESSES
@@ -91,7 +91,7 @@ class Access:
         """Try `code`. Raises SettingsError while guesses must wait, and when the record is damaged."""
         if self.damaged:
             raise SettingsError("the stored code is damaged: only erasing the board opens it")
-        if self._digest is None:
+        if not self._digest:
             return True
         if self.on_trial:
             if not equal_ct(_hash(self._salt, code), self._digest):
@@ -117,7 +117,7 @@ class Access:
 
     def keep(self):
         """Have the code on trial in force, and lock. Twice does no harm. Raises SettingsError when there is no code."""
-        if self._digest is None:
+        if not self._digest:
             raise SettingsError("there is no code to keep")
         if self.on_trial:
             self.on_trial = False

@@ -325,9 +325,8 @@ class Gap:
 
     def name(self, first: int, last: int):
         """Batches `first` to `last` are lost too."""
-        known = self.first_seq is not None
-        self.first_seq = min(self.first_seq, first) if known else first
-        self.last_seq = max(self.last_seq, last) if known else last
+        self.first_seq = first if self.first_seq is None else min(self.first_seq, first)
+        self.last_seq = last if self.last_seq is None else max(self.last_seq, last)
 
     def pack(self) -> bytes:
         """The bytes of the statement as they stand behind the ledger."""

@@ -53,7 +53,8 @@ class Sectors(Loaded):
         """Forget every sector; nothing on flash changes."""
         self.raw = self._no_sectors()
         self.sealed = self._no_sectors()
-        self.tails = (None, Tail(), Tail())  # by stream
+        # By stream; none is number 0.
+        self.tails: "tuple[Tail, Tail, Tail]" = (None, Tail(), Tail())  # pyright: ignore[reportAttributeAccessIssue]
         self.spares = self._no_sectors()
         self.used = bytearray((self.count + 7) // 8)
         self.bad = bytearray((self.count + 7) // 8)

@@ -112,7 +112,7 @@ class View:
         if found is None and level:
             left = self.node(level - 1, 2 * index)
             right = self.node(level - 1, 2 * index + 1) if left is not None else None
-            if right is not None:
+            if left is not None and right is not None:
                 found = self.nodes[(level, index)] = node_hash(left, right)
         return found
 

@@ -79,7 +79,9 @@ class Receipt:
 
     def _read_proof(self, proofs):
         of_tree = proofs.get(VDP) if type(proofs) is dict and len(proofs) == 1 else None
-        kinds = list(of_tree) if type(of_tree) is dict else []
+        if type(of_tree) is not dict:
+            of_tree = {}
+        kinds = list(of_tree)
         if kinds != [INCLUSION] and kinds != [CONSISTENCY]:
             raise FormatError("receipt: one proof of inclusion or consistency")
         self.kind = kinds[0]

@@ -60,6 +60,7 @@ class Witness:
         new._take(fields[2:])
         if new.log_id == self.log_id and new.key == self.key:
             return False
+        assert new.log_id is not None and new.root is not None
         digest = receipt.digest(kid_of(new.key), new.log_id, new.size, new.root)
         holds = yield from verify_steps(new.key, digest, new.signature)
         if not holds:
@@ -73,6 +74,7 @@ class Witness:
         Raises FormatError, IntegrityError; then nothing has changed."""
         if self.key is None:
             raise FormatError("witness: no log was introduced yet")
+        assert self.log_id is not None and self.root is not None
         found = receipt.Receipt(data)
         receipt.check_key(found, kid_of(self.key), self.log_id)
         if found.kind != receipt.CONSISTENCY:

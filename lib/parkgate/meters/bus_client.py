@@ -67,7 +67,8 @@ class BusClient:
         self.waiting = False  # whether a request is under way
         self.line = Statistics()
         self._make_unit = make_unit
-        self._unit = self._asked = None
+        self._unit: "BusUnit" = None  # pyright: ignore[reportAttributeAccessIssue]  # while one is asked
+        self._asked = None
         self._free_at_us = None
         self._evidence = NOTHING
         self._foreign_seen = 0

@@ -312,6 +312,7 @@ def for_channel(channel, power_max_w=POWER_MAX_W):
     from parkgate import quantities  # needed at the start only, and large: not kept
 
     quantity = quantities.find(channel.quantity)
+    assert quantity is not None  # the check of profiles refuses unknown ones
     if not quantity.cumulative:
         return None
     if quantity.unit in ("Wh", "varh", "VAh"):

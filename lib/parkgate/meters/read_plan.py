@@ -106,6 +106,7 @@ class ReadPlan:
         _, code, exponent = self.entries[i]
         if code & registers.RULED:
             bits = 16 * registers.width(code)
+            assert self.rules is not None
             n, d = self.rules.number(i, contents, registers.kind(code), bits, code & registers.ENDS)
             values[i], qualities[i] = ((n, d), GOOD) if d else (None, n)
         else:

@@ -78,7 +78,7 @@ def _whole_cycles_steps(samples, mean, peak_low, peak_high, rate_hz, mains_hz):
     """Generator: (first, end, cycles) of the whole cycles within the burst; cycles is 0 when none were found."""
     hysteresis = max((peak_high - peak_low) >> 3, NOISE)
     armed = False
-    first = last = None
+    first = last = 0
     cycles = -1
     for i, x in enumerate(samples):
         d = x - mean
@@ -88,7 +88,7 @@ def _whole_cycles_steps(samples, mean, peak_low, peak_high, rate_hz, mains_hz):
             armed = False
             cycles += 1
             last = i
-            if first is None:
+            if not cycles:
                 first = i
         if i % _STEP == _STEP - 1:
             yield

@@ -120,6 +120,7 @@ def value_of(path, field, text, parse=None):
     if field[KIND] == "names":
         return [name.strip() for name in text.split(",") if name.strip()]
     if field[KIND] == "map":
+        assert parse is not None
         try:
             value = parse(text or "{}")
         except ValueError:

@@ -145,7 +145,7 @@ def option_fields(family, required):
 
 def title(family: str) -> str:
     """What the family measures, for people. Only on CPython: MicroPython keeps no docstrings."""
-    return _row(family)[1].__doc__
+    return _row(family)[1].__doc__ or ""
 
 
 def options(path: str, family: str, given: dict, section, required) -> dict:

@@ -145,6 +145,7 @@ class Slots:
         digest = sha256(data).digest()[:8]
         if digest == self._imported and current is not None:
             return current
+        assert self._parse is not None
         try:
             settings = self._validate(self._parse(str(data, "utf-8")))
         except (SettingsError, ValueError) as e:

@@ -62,6 +62,16 @@ HEADER_FIELDS = (
 class Header:
     """Plain record of HEADER_FIELDS, given by keyword."""
 
+    prev: bytes
+    boot: int
+    cause: int
+    sampled: int
+    dropped: int
+    receipt_seq: "int | None"
+    schema: bytes
+    settings_id: bytes
+    with_schema: bool
+
     def __init__(self, **fields):
         for name in HEADER_FIELDS:
             setattr(self, name, fields[name])

@@ -85,7 +85,7 @@ def decode(data):
     return item
 
 
-def decode_at(data, at: int, depth: int = MAX_DEPTH):
+def decode_at(data, at: int, depth: int = MAX_DEPTH) -> tuple:
     """(item, offset behind it) for the item that begins at offset `at`. Raises FormatError."""
     try:
         return _decode_at(data, at, depth)
@@ -93,7 +93,7 @@ def decode_at(data, at: int, depth: int = MAX_DEPTH):
         raise FormatError("truncated") from None
 
 
-def _decode_at(data, at, depth):
+def _decode_at(data, at, depth) -> tuple:
     # One loop and a stack of the arrays and maps that are open: a call for each item would cost a hub more than the
     # items do. `items` is the innermost open one, `left` what it still wants; in a map, keys and values count apart,
     # and `before` is the encoding of the key before (None in an array).
@@ -154,9 +154,9 @@ def _decode_at(data, at, depth):
             raise FormatError("tag, float or simple value 0x%02x where none is allowed" % initial)
         while stack:
             if before is None:
-                items.append(item)
+                items.append(item)  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
             elif left & 1:
-                items[key] = item
+                items[key] = item  # pyright: ignore
             else:
                 key, before = item, _next_key(item, bytes(data[start:at]), before)
             left -= 1

@@ -357,6 +357,7 @@ def encode_steps(values):
         lower = plan.cost
         if best is None or plan.cost < best.cost:
             best, plan = plan, best or _Plan(n)
+    assert best is not None
     data = yield from _code(best)
     return best.transform, data
 

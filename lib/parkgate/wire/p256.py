@@ -473,4 +473,5 @@ def _multiple_steps(k, point):
         yield
         point = _add(_double(_double(point)), addend)
     yield
+    assert point is not None
     return point

@@ -71,6 +71,8 @@ _PROBES = (b"\x01\x04\x00\x04", b"\x00\x00\x01\x00", b"\x00\x01\x01\x02", b"\x02
 class Client(BusClient):
     """The client's side of one bus: at most one request under way. See the module's text for the rules."""
 
+    _unit: "Unit"
+
     def __init__(
         self,
         baud,
@@ -170,7 +172,7 @@ class Client(BusClient):
         self._search(t_us, True)  # what came before the request is no answer to it
         unit = self.unit(unit_id)
         self._sent = sent
-        self._unit = unit
+        self._unit = unit  # pyright: ignore[reportIncompatibleVariableOverride]
         self._shape = shape_of(function, address)
         self._asked = (unit_id, function, address, probe)
         self._sent_us = t_us

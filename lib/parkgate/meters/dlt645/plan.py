@@ -34,7 +34,7 @@ class Dlt645Plan(ReadPlan):
         identifiers = set([self.entries[i][0] for i in rows])
         if len(identifiers) < 2:
             return self._singles(rows)
-        last = max([block_of(identifier)[1] for identifier in identifiers])
+        last = max([_item_of(identifier) for identifier in identifiers])
         return [Block(READ, block, (last + 1) * self._item_bytes(rows[0]), rows)]
 
     def _singles(self, rows):
@@ -61,7 +61,7 @@ class Dlt645Plan(ReadPlan):
             if not whole or (identifier == block.address and len(data) != step):
                 values[i], qualities[i] = None, BAD_REPLY
                 continue
-            at = 0 if identifier == block.address else block_of(identifier)[1] * step
+            at = 0 if identifier == block.address else _item_of(identifier) * step
             if at >= len(data):
                 values[i], qualities[i] = None, NOT_CONFIGURED
                 continue
@@ -106,3 +106,10 @@ class Dlt645Plan(ReadPlan):
 
     def _is_block(self, block):
         return self.entries[block.rows[0]][0] != block.address
+
+
+def _item_of(identifier):
+    """The place of an identifier, which stands in a block, in that block."""
+    found = block_of(identifier)
+    assert found is not None
+    return found[1]

@@ -19,6 +19,8 @@ _HEAD_BYTES = 6  # of a request: all that tells its shape
 class Arrivals(BusClient):
     """The receiving half of a client on a serial line."""
 
+    _unit: "Unit"  # pyright: ignore[reportIncompatibleVariableOverride]
+
     def __init__(self, baud, reply_timeout_us, rest_us, frame_gap_us, adapter_echoes, late_guard_us):
         BusClient.__init__(self, Unit, reply_timeout_us, rest_us)
         self.silence_us = silence_us(baud)

@@ -316,7 +316,8 @@ class Client(Arrivals):
             unit.statistics.count_exception(code)
             refusal = ModbusExceptionReply(code)
             if again:
-                refusal.again = Reply(unit_id, function, address, count, b"", t_us, 0, probe, True)
+                copy = Reply(unit_id, function, address, count, b"", t_us, 0, probe, True)
+                refusal.again = copy  # pyright: ignore[reportAttributeAccessIssue]
             return refusal
         latency_us = max(0, elapsed_us(t_us, self._sent_us) - characters_us(len(self._sent), self.baud))
         unit.prompt(latency_us)

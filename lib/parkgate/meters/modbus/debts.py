@@ -199,7 +199,9 @@ class Unit(BusUnit):
     def _probed(self, asked_us, t_us):
         """A request has gone out, and with it what a converter had held back: what may come of anything comes now. One
         that went out before something was lost proves nothing: a converter may have begun to hold back since."""
-        first = self.debts[0] if self.debts else (None,)
+        if not self.debts:
+            return
+        first = self.debts[0]
         if first[_SHAPE] == _ANY_SHAPE and first[_STATE] == _FRESH and elapsed_us(asked_us, first[_ASKED]) >= 0:
             first[_STATE], first[_SINCE] = _TIMED, t_us
 

@@ -39,7 +39,9 @@ class Rule:
         self.coding = NO_CODING
         self.counts, self.multiple = False, None
         self.numerator = self.denominator = 1
-        self.plus = self.offset = self.numbers = self.absent = self.rollover = None
+        self.plus = self.absent = self.rollover = None
+        self.offset: "tuple | None" = None
+        self.numbers: "dict | None" = None
 
     def depends(self):
         """Whether other registers are needed."""
