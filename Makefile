@@ -5,7 +5,7 @@ GATEWAYS ?= 1
 DURATION ?=
 SIZE ?= 1
 SEEDS ?= 10
-JOBS ?= 4
+JOBS ?= 6
 ARGS ?=
 
 BIN := build/venv/bin
@@ -28,14 +28,14 @@ demo: build/venv.ready build/device_lib.ready ## run gateways, meters, broker an
 demo-board: build/venv-board.ready build/device_lib.ready ## the gateway on an emulated Pico W, live [PICO_IMAGE=FILE.uf2 DURATION=60]
 	@build/venv-board/bin/python -m tests.board.demo $(if $(DURATION),--duration $(DURATION)) $(ARGS)
 
-test: build/venv.ready build/device_lib.ready build/venv-cwt.ready build/venv-dlt645.ready build/venv-esp.ready ## run all tests, on CPython and on MicroPython [ARGS='-k journal' JOBS=4]
+test: build/venv.ready build/device_lib.ready build/venv-cwt.ready build/venv-dlt645.ready build/venv-esp.ready ## run all tests, on CPython and on MicroPython [ARGS='-k journal' JOBS=6]
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The library, the formats and the rules of the code: what a change breaks first. All else needs the whole run.
 QUICK := $(addprefix tests/host/test_,layering.py settings_docs.py cli.py tracebacks.py vectors_generated.py vectors_independent.py \
     vectors_spec.py decoders_agree.py hub_accept.py hub_verify.py hub_intake.py export.py json.py)
 
-test-quick: build/venv.ready build/device_lib.ready ## run the tests for the loop of a developer, a minute [ARGS= JOBS=4]
+test-quick: build/venv.ready build/device_lib.ready ## run the tests for the loop of a developer, a minute [ARGS= JOBS=6]
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/core $(QUICK) $(ARGS)
 
 check: build/venv.ready build/device_lib.ready build/stubs.ready ## lint with ruff, check types with pyright, firmware included

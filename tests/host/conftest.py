@@ -5,6 +5,7 @@ import os
 import tarfile
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -13,6 +14,7 @@ import postgres_server
 from batches import FakeGateway
 from host_tools.base.unix_port import ForkServer
 from hub_rig import Rig
+from park import BUSY_MACHINE
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # The files that take longest begin first, or the last of them runs alone at the end. Those that wait for gateways in
@@ -22,6 +24,17 @@ LONG = (
     "dlt645_scan", "workshop", "hub_web", "counter_events", "meters_scan", "provision", "firmware_names", "witness",
     "archive_verifiers", "hub_broker", "export_page", "commission", "journal_littlefs", "wheel",
 )  # fmt: skip
+
+# Of these files each test goes to whichever worker is free; of all others one worker takes the whole file. Their tests
+# share no fixture, and most wait for gateways in real time: one after the other they took longer than all the rest.
+SPREAD = {
+    "main_job", "failing_calls", "field_cases", "outage", "workshop", "provision", "dlt645_gateway", "dlt645_scan",
+    "meters_scan", "counter_events", "commission", "witness",
+}  # fmt: skip
+
+# httpx gives up after 5 s where a test says nothing else: a page that is slow beside other work is no failure.
+for each in ("connect", "read", "write", "pool"):
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, each, 20.0 * BUSY_MACHINE)
 
 # No deadline: two cores are shared with whatever else runs. `make test` tries the same cases each time, so
 # that it fails by a change of the code alone; `make fuzz` tries new ones.
@@ -40,6 +53,19 @@ def pytest_collection_modifyitems(items):
     """Put the tests of LONG first, each file's in their own order."""
     place = {f"test_{name}.py": number for number, name in enumerate(LONG)}
     items.sort(key=lambda item: place.get(item.path.name, len(LONG)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Spread the tests of the files in SPREAD over the workers; keep every other file on one."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Spreading(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return nodeid if Path(file).stem.removeprefix("test_") in SPREAD else file
+
+    return Spreading(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

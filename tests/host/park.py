@@ -1,9 +1,11 @@
 """A small park for tests: broker, hub, meters and one gateway, each of which can be killed and started again."""
 
 import csv
+import json
 import subprocess
 import sys
 import time
+import urllib.request
 
 from host_tools.broker.broker import Broker
 from host_tools.hub.stores.store import connect
@@ -15,6 +17,13 @@ from host_tools.sim.simulate import SimulatedGateway
 # How much longer than on an idle machine a wait may take before it is a failure: whatever else runs beside the
 # tests must not decide their verdict.
 BUSY_MACHINE = 5
+PAGE_WAIT_MS = 30_000 * BUSY_MACHINE  # for what a browser shall show
+
+
+def answer_of(address):
+    """The JSON at an address of the hub's page."""
+    with urllib.request.urlopen(address, timeout=20 * BUSY_MACHINE) as answer:
+        return json.load(answer)
 
 
 class Park:
@@ -78,6 +87,10 @@ class Park:
     def at_hub(self):
         """What the hub says of the gateway; {} while it does not answer."""
         return self.hub.gateways().get(self.gateway_id, {})
+
+    def asked(self):
+        """What the hub's page knows of the gateway: channels, events and what at_hub() has."""
+        return answer_of(f"{self.hub.page}api/gateways/{self.gateway_id}")
 
     def wait(self, condition, timeout_s, what):
         """Wait until `condition()` is true; fail with the gateway's last words. `timeout_s` is for an idle machine."""

@@ -12,7 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from host_tools.broker import broker as broker_module
 from host_tools.broker.broker import Broker, BrokerError, mosquitto_program, nats_program
 
-WAIT_S = 20
+WAIT_S = 100
 
 
 def available(kind):

@@ -13,7 +13,7 @@ from host_tools.cli import main
 from host_tools.gateway import upload
 from host_tools.gateway.commissioning import commission, comparing
 from host_tools.gateway.link import GatewayRefused, Link
-from park import Park
+from park import PAGE_WAIT_MS, Park
 from parkgate.errors import SettingsError
 from parkgate.wire import cbor
 from test_driven import typed
@@ -140,6 +140,7 @@ def show(park, folder):
             assert "by Tran Van A" in page.locator(".commissioned").first.inner_text()
             picture(page, "commissioned-hub")
         page = browser.new_page(viewport={"width": 900, "height": 1200})
+        page.set_default_timeout(PAGE_WAIT_MS)
         page.goto((folder / "commission.html").as_uri())
         assert page.locator("h2").count() == 2
         picture(page, "commission-page")

@@ -1,8 +1,5 @@
 """A meter whose current is on the secondary side: flagged readings, a signed event, words at the hub and console."""
 
-import json
-import urllib.request
-
 from host_tools.gateway.link import Link
 from host_tools.meters.load_curve import WiredLoad
 from park import Park
@@ -12,9 +9,7 @@ METERS = (("press", "eastron-sdm120", 1), ("oven", "pzem-004t", 2))
 
 def hub_events(park):
     """What the hub's page shows as signed by the gateway, newest first."""
-    address = f"{park.hub.page}api/gateways/{park.gateway_id}"
-    with urllib.request.urlopen(address, timeout=5) as answer:
-        return json.load(answer)["events"]
+    return park.asked()["events"]
 
 
 def test_a_wrong_ratio_reaches_the_hub_and_ends_there(tmp_path):

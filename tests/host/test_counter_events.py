@@ -1,9 +1,6 @@
 """A meter is exchanged, another one jumps: flagged readings, signed events, and the hub says so in words. And what the
 console finds on their bus."""
 
-import json
-import urllib.request
-
 import pytest
 
 from host_tools.gateway.link import Link
@@ -17,9 +14,7 @@ METERS = (("press", "eastron-sdm120", 1), ("oven", "pzem-004t", 2))
 
 def hub_events(park):
     """What the hub's page shows as signed by the gateway, newest first."""
-    address = f"{park.hub.page}api/gateways/{park.gateway_id}"
-    with urllib.request.urlopen(address, timeout=5) as answer:
-        return json.load(answer)["events"]
+    return park.asked()["events"]
 
 
 class TwoPeriods(Park):

@@ -6,7 +6,6 @@ answers before it has loaded its counters; W11 is 4-20ma/ModbusMaster#199 (99,99
 """
 
 import json
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -50,8 +49,7 @@ class Counting(Park):
 
     def events(self):
         """(quantity, what, before, value) of the gateway's signed events of counters, oldest first."""
-        with urllib.request.urlopen(f"{self.hub.page}api/gateways/{self.gateway_id}", timeout=5) as answer:
-            told = [event["event"] for event in json.load(answer)["events"] if event["kind"] == "counter"]
+        told = [event["event"] for event in self.asked()["events"] if event["kind"] == "counter"]
         return [tuple(event[2:6]) for event in reversed(told)]
 
     def said(self, words):

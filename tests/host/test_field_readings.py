@@ -5,7 +5,6 @@ The registers and the readings that are true of them are those of tests/vectors/
 
 import contextlib
 import json
-import urllib.request
 from decimal import Decimal
 from pathlib import Path
 
@@ -56,8 +55,7 @@ class Readings(Park):
 
     def events(self, kind):
         """The gateway's signed events of a kind as the hub's page shows them, oldest first."""
-        with urllib.request.urlopen(f"{self.hub.page}api/gateways/{self.gateway_id}", timeout=5) as answer:
-            return [event for event in reversed(json.load(answer)["events"]) if event["kind"] == kind]
+        return [event for event in reversed(self.asked()["events"]) if event["kind"] == kind]
 
     def schemas(self):
         """instrument → {(profile in words, channels)} of all schemas at the hub."""

@@ -19,7 +19,7 @@ import firmware_images
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAMS = ROOT / "build" / "venv-esp" / "bin"
-START_S = 30.0
+START_S = 150.0
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from host_tools.hub.verbs import own_broker
 from parkgate.errors import SettingsError
 from test_hub_start import arguments
 
-WAIT_S = 30
+WAIT_S = 100
 
 
 def until(fits):

@@ -19,6 +19,7 @@ from host_tools.hub.stores.store import connect
 from host_tools.hub.web import connections
 from host_tools.hub.web.server import make_app
 from hub_rig import Rig, fill_meters, meters_schema
+from park import PAGE_WAIT_MS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WAIT_S = 100
@@ -169,6 +170,7 @@ def browser():
 def page_of(browser, url, path="/", **fields):
     """A page that fails the test for any error it prints and any request that leaves the hub."""
     context = browser.new_context(**fields)
+    context.set_default_timeout(PAGE_WAIT_MS)
     page = context.new_page()
     troubles = []
     page.on("console", lambda message: message.type in ("error", "warning") and troubles.append(message.text))
@@ -232,6 +234,7 @@ def test_the_page_of_an_empty_hub(tmp_path, browser):
 
 def test_the_page_when_the_hub_ends(filled, browser):
     context = browser.new_context()
+    context.set_default_timeout(PAGE_WAIT_MS)
     page = context.new_page()
     with Server(filled[0]) as server:
         page.goto(server.url + "/")
@@ -246,6 +249,7 @@ def test_the_page_when_the_hub_ends(filled, browser):
 @pytest.mark.parametrize("path", ["/lots", "/place?id={id}&span=day&at=2023-11-14"])
 def test_every_page_of_a_hub_that_is_down_is_grey(filled, browser, path):
     context = browser.new_context()
+    context.set_default_timeout(PAGE_WAIT_MS)
     page = context.new_page()
     with Server(filled[0]) as server:
         page.goto(server.url + path.format(id=filled[1].id.hex()))
@@ -330,6 +334,7 @@ def test_the_place_on_a_phone_and_on_paper(hall, browser):
 
 def test_the_page_of_a_place_that_is_not_there(hall, browser):
     context = browser.new_context()
+    context.set_default_timeout(PAGE_WAIT_MS)
     page = context.new_page()
     page.goto(hall.url + "/place?id=00")
     page.wait_for_selector("text=no such gateway")

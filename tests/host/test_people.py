@@ -21,6 +21,7 @@ from host_tools.hub.stores.gateways import find
 from host_tools.hub.stores.store import connect
 from host_tools.hub.web.server import make_app
 from hub_rig import Rig, fill_meters, meters_schema
+from park import PAGE_WAIT_MS
 from parkgate.errors import SettingsError
 from parkgate.log import statement
 from test_hub_web import Server, browser, page_of  # noqa: F401
@@ -448,6 +449,7 @@ def test_names_that_cannot_be(tmp_path, name):
 
 def test_sign_in_in_a_browser(park, browser):  # noqa: F811
     context = browser.new_context(viewport={"width": 360, "height": 740})
+    context.set_default_timeout(PAGE_WAIT_MS)
     page = context.new_page()
     page.goto(f"{park.url}/place?id={park.gateways[0].id.hex()}")
     page.wait_for_selector("#form")
@@ -470,6 +472,7 @@ def test_sign_in_in_a_browser(park, browser):  # noqa: F811
 
 def test_an_alarm_is_acknowledged_in_a_browser(park, browser):  # noqa: F811
     context = browser.new_context()
+    context.set_default_timeout(PAGE_WAIT_MS)
     page = context.new_page()
     page.goto(park.url)
     page.fill("#name", "operator")
