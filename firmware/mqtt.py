@@ -1,8 +1,8 @@
 """MQTT 3.1.1 without ever blocking: umqtt.simple makes and reads the packets in memory, asyncio moves the bytes.
 
-umqtt's own socket calls wait for ever, so it never gets a socket. Its client writes into `_Buffer.tx`, which is sent
-in one piece, and reads from `_Buffer.rx`, which holds one whole packet. Where it would wait for an answer before it
-returns (connect, QoS 1 publish, subscribe) it is handed the answer it waits for; the broker's real answer is read
+umqtt's own socket calls wait without an end, so it never gets a socket. Its client writes into `_Buffer.tx`, which is
+sent in one piece, and reads from `_Buffer.rx`, which holds one whole packet. Where it would wait for an answer before
+it returns (connect, QoS 1 publish, subscribe) it is handed the answer it waits for; the broker's real answer is read
 here, with a deadline.
 """
 

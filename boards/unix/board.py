@@ -133,7 +133,7 @@ class Board:
         self._exit_code = PROMPT_EXIT_CODE
 
     def restart(self):
-        """Start again: whoever started this process sees the exit code and does so."""
+        """Start again: the parent process sees the exit code and starts it again."""
         sys.exit(self._exit_code)
 
 

@@ -45,7 +45,7 @@ class Faults:
 
 
 class FakeI2c:
-    """`chips` is address → chip; `now_us` the time; `spent_us(µs)` is told how long each transaction took."""
+    """`chips` is address → chip; `now_us` the time; `spent_us(µs)` gets the time that each transaction took."""
 
     def __init__(self, chips: dict, now_us, spent_us=None, hz: int = 400000):
         self.chips = chips

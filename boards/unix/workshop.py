@@ -94,7 +94,7 @@ class Workshop:
         return self._once(name, make)
 
     def input(self, name):
-        """A contact that moves by itself."""
+        """A contact that opens and closes on a timetable."""
         return self._once(name, Contact)
 
     def adc(self, name):

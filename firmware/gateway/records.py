@@ -36,7 +36,7 @@ class Records:
 
     def append(self, kind, payload, readings):
         """Append to the journal. After a failure of flash, or without memory, the journal is recovered and the record
-        written behind the bad place. Raises JournalError, MemoryError when that fails too; the readings are told as
+        written behind the bad place. Raises JournalError, MemoryError when that fails too; the readings are recorded as
         lost as soon as the journal can be written again."""
         journal = self._journal
         sampled = journal.ledger.sampled

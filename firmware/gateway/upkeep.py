@@ -1,5 +1,5 @@
 """How the gateway is, in numbers, and what keeps it so: flash is erased in quiet moments, the clock is kept, and the
-state is told. `gateway` is the App."""
+state is printed. `gateway` is the App."""
 
 import asyncio
 import json

@@ -91,7 +91,7 @@ class _Memory(io.IOBase):
 
 
 class TlsStream:
-    """TLS over an asyncio stream, with the same calls; its errors are said in words. To be closed in any case."""
+    """TLS over an asyncio stream, with the same calls; its errors are sentences. Close it in any case."""
 
     def __init__(self, stream, host, port):
         self.stream = stream

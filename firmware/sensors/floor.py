@@ -2,7 +2,7 @@
 whose settings have `stations`.
 
 Each event holds the registers of its station as they were read last, and how old the oldest of them is. An event is in
-the journal before anybody is told that it was taken; the open jobs are written to a small file behind it. After a power
+the journal before anybody sees that it was taken; the open jobs are written to a small file behind it. After a power
 cut between the two, the event is among those that are not sealed yet and is taken up from there: nothing is lost and
 nothing is entered twice.
 """

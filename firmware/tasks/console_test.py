@@ -244,7 +244,7 @@ class Tests:
     async def _wifi(self):
         state = getattr(self._gateway.board, "wifi_state", None)
         if state is None:
-            return "skipped: this board has no Wi-Fi, or brings its network up by itself"
+            return "skipped: this board has no Wi-Fi, or its network comes up without us"
         return state()  # text, or LinkError that says what is wrong
 
     async def _dns(self):

@@ -1,7 +1,7 @@
 """The code length of an ideal adaptive coder, the yardstick for columns.
 
 Each column is taken raw, as differences, and as second differences, whichever is best; signs fold into the lowest
-bit; the bit length is said in unary, each bit at the cost that an adaptive probability gives it (context: the
+bit; the bit length is written in unary, each bit at the cost that an adaptive probability gives it (context: the
 length before, the place in the unary word); then the bit below the leading one at an adaptive cost, the rest at one
 bit each. No real coder stands behind it: fractions of bits count, and nothing is spent on a header or a last byte.
 """

@@ -29,7 +29,7 @@ def batch_bytes(times_ms: list[int], channels: list[Channel], seq: int = 1000) -
     """These rows as one sealed batch of one instrument; the signature is zeros, which are as long as any.
 
     Raises BatchTooLarge."""
-    # Before 1970 and in a file without dates: any time will do, only differences are said.
+    # Before 1970 and in a file without dates: any time will do, only differences are encoded.
     shift = _START_MS if min(times_ms) < 0 else 0
     table = batch.Table(0, len(channels))
     for i, time_ms in enumerate(times_ms):

@@ -71,7 +71,7 @@ class Account(NamedTuple):
 
 
 class BrokerError(LinkError):
-    """The broker cannot be started, or ended by itself."""
+    """The broker cannot be started, or it ended unexpectedly."""
 
 
 def nats_program() -> str | None:
@@ -240,7 +240,7 @@ class Broker:
         return [program, "-c", str(config)]
 
     def set_accounts(self, accounts: Sequence[Account]) -> None:
-        """Let these in from now on, and nobody else; whoever is in and may not be is put out. Raises FileTrouble."""
+        """From now on only these may connect; the connections of all others are closed. Raises FileTrouble."""
         if self._accounts is None or list(accounts) == self._accounts:
             return
         self._accounts = list(accounts)

@@ -1,8 +1,8 @@
 """The label of a gateway: its name so large that it is read from the ground, place, short id, and a QR code.
 
-It is 100 mm long and 62 mm high, for continuous tape of 62 mm: as SVG (text drawn by whoever prints it, any script) or
-as PDF (Helvetica, which every PDF reader has; letters of Western Europe only). The QR code holds
-`parkgate:GATEWAY:NAME`. The console's code is not on it: whoever sees a label must not be let in by it.
+It is 100 mm long and 62 mm high, for continuous tape of 62 mm: as SVG (the program that prints it draws the text, in
+any script) or as PDF (Helvetica, which every PDF reader has; letters of Western Europe only). The QR code holds
+`parkgate:GATEWAY:NAME`. The console's code is not on it: a person who sees the label must not get in with it.
 """
 
 from __future__ import annotations

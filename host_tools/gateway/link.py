@@ -1,7 +1,7 @@
 """The host's end of a gateway's console: framed requests over a serial port or a pseudo-terminal (SPEC 12).
 
 A request is answered within its time, whole, or LinkError says what came instead. Log lines, status lines and what an
-earlier program left in the line are told from replies by their frame and passed over.
+earlier program left in the line have no frame of ours: they are skipped.
 """
 
 from __future__ import annotations

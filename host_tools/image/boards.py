@@ -160,7 +160,7 @@ def _list(console: Console) -> None:
         data = board.data
         links = ", ".join(data["links"]) or "none: by cable"
         wires = "\n".join(
-            ", ".join(board.wire(f"pin:{port}.{role}") or "by itself" for role in ("tx", "rx", "de"))
+            ", ".join(board.wire(f"pin:{port}.{role}") or "automatic" for role in ("tx", "rx", "de"))
             for port in data["ports"]
         )
         table.add_row(name, data["title"], CHIPS[data["chip"]].title, links, wires)

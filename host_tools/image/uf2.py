@@ -36,7 +36,7 @@ class Uf2(NamedTuple):
     foreign: list[bytes]
 
     def flash(self, base: int = FLASH_BASE) -> bytes:
-        """The flash from `base` to the last page, 0xFF where nothing is said."""
+        """The flash from `base` to the last page, 0xFF where the file has no page."""
         end = max(address + len(data) for address, data in self.pages.items())
         out = bytearray(b"\xff" * (end - base))
         for address, data in self.pages.items():

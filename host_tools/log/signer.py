@@ -115,7 +115,7 @@ class Signer:
         return self._keep(size, root, now_unix_ms)
 
     def keep(self, made: Checkpoint) -> None:
-        """Somebody rests on this checkpoint: its row stays for ever."""
+        """Somebody relies on this checkpoint: its row is never deleted."""
         put(self._db, self.log_id, made, 1)
 
     def _is_kept(self, size):

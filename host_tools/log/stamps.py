@@ -112,8 +112,8 @@ def stamp(
 
 
 class Stamps:
-    """One stamp a day while the hub runs. `open_db` gives a connection of its own; a fault is said once and tried again
-    later."""
+    """One stamp a day while the hub runs. `open_db` gives a connection of its own; a fault is logged once, and the next
+    try comes later."""
 
     def __init__(self, open_db: Callable[[], Database], url: str, every_ms: int = EVERY_MS):
         self._open_db, self._url, self._every_ms = open_db, check_url(url), every_ms

@@ -6,5 +6,5 @@ RESET_EXIT_CODE = 77
 
 
 def reset():
-    """Start the gateway again: whoever started this process sees the exit code and does so."""
+    """Start the gateway again: the parent process sees the exit code and starts it again."""
     sys.exit(RESET_EXIT_CODE)

@@ -46,7 +46,7 @@ class Unlisted(ParkgateError):
 
 
 class Door:
-    """Finds out who asks. `may_be_open`: without any account, all who reach the page may do all."""
+    """Finds out who the visitor is. `may_be_open`: without any account, all who reach the page may do all."""
 
     def __init__(self, data_dir, may_be_open: bool = True):
         self.data_dir = data_dir
@@ -123,12 +123,12 @@ class Door:
         return Visitor(account.name, account.role, own, session.csrf, f"account {account.name}", cookie)
 
     def owns(self, visitor: Visitor, gateway: str) -> bool:
-        """Whether the gateway of this whole id (or name of its topics) belongs to who asks."""
+        """Whether the gateway of this whole id (or name of its topics) belongs to the visitor."""
         return any(gateway.lower() in (each, each[:32]) for each in self.own_gateways(visitor) or ())
 
     def own_gateways(self, visitor: Visitor) -> set[str] | None:
-        """Ids of the gateways that who asks may see; None: all. A gateway belongs to a tenant when each place where it
-        ever stood is his: what it read elsewhere is another's."""
+        """Ids of the gateways that the visitor may see; None: all. A gateway belongs to a tenant when each place where
+        it ever stood is his: what it read elsewhere is another's."""
         if visitor.places is None:
             return None
         own = {bytes.fromhex(place) for place in visitor.places}
@@ -140,7 +140,7 @@ class Door:
         return {kid.hex() for kid, places in stays.items() if places <= own}
 
     async def own(self, request: Request) -> set[str] | None:
-        """`own_gateways` of who asks, for answers that have only what is his."""
+        """`own_gateways` of the visitor who asks, for answers that hold only what is his."""
         visitor = visitor_of(request)
         return None if visitor.places is None else await run_in_threadpool(self.own_gateways, visitor)
 

@@ -16,7 +16,7 @@ the gateway's settings with it.
     400 not such a body  401 no such operator, or the token has expired  403 the token is not for that  409 name taken,
     or the gateway is revoked  413 too large  429 too many requests: Retry-After says how long to wait
 
-Each address may ask so many times a minute, whoever it is. A browser cannot be made to send a token, so no page
+Each network address may ask only so many times a minute. A browser cannot be made to send a token, so no page
 elsewhere can enrol. Without TLS in front, listen on loopback only.
 """
 

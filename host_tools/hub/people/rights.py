@@ -2,8 +2,8 @@
 
 PUBLIC       anybody: it says nothing of the park (log: hashes only; enrolment has its own tokens)
 roles        those who may, with what belongs to them
-OWN          the answer itself has only what belongs to who asks
-GATEWAY      the gateway in the address must belong to who asks
+OWN          the answer holds only what belongs to the visitor
+GATEWAY      the gateway in the address must belong to the visitor
 """
 
 from __future__ import annotations

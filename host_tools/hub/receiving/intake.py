@@ -241,7 +241,7 @@ class Intake:
     def _refuse(self, message, refusal):
         data_hash = hashlib.sha256(message.data).digest()
         count = self.store.refuse(refusal.gateway, refusal.reason, refusal.what, message.topic, message.data, data_hash)
-        # A flood of one kind is told at 1, 2, 4, 8 …: the log stays readable, the counter is exact.
+        # A flood of one kind is logged at 1, 2, 4, 8 …: the log stays readable, the counter is exact.
         if count & (count - 1) == 0:
             name = refusal.gateway.name if refusal.gateway else message.topic[:80]
             log.warning("refused (%s), %s: %s (%d so far)", refusal.reason, name, refusal.what, count)

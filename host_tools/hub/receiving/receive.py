@@ -1,6 +1,6 @@
 """The hub's end of the broker: a persistent MQTT session that acknowledges only what is committed.
 
-    tele/<gateway>/batch, tele/<gateway>/beat   ──▶ bounded queue ──▶ whoever calls `group`
+    tele/<gateway>/batch, tele/<gateway>/beat   ──▶ bounded queue ──▶ the caller of `group`
     cmd/<gateway>/receipt                       ◀── `publish`
 
 Messages are acknowledged by hand (`done`), after the commit: what a killed hub had received but not stored is
@@ -160,7 +160,8 @@ class Receiver:
         self.connected_unix_ms = int(time.time() * 1000)
 
     def _subscribe_again(self, session):
-        """A broker that refused once may have been starting: without a subscription the hub would be deaf for ever."""
+        """A broker that refused once may have been starting: without a subscription the hub would never hear
+        anything."""
         if session == self._session:
             self._client.subscribe(list(TOPICS))
 

@@ -5,9 +5,10 @@ is still in its log beside it), every other file of the hub's folder and of the 
 operators, alarm addresses, tariffs, baselines, certificates), and `backup.json` with the hash of each. It holds the
 hub's private keys: keep it as safe as the hub.
 
-Left out is what belongs to one run, what comes back by itself and what would do harm: locks and logs, the own broker's
-store (gateways send again what has no receipt), the tiles of the log (made from the database), the memory of what the
-log signed (SPEC 13: it must not go back with the database), sessions (somebody may have signed out since), and backups.
+A backup leaves out what belongs to one run, what the hub makes again and what would do harm: locks and logs, the own
+broker's store (gateways send again what has no receipt), the tiles of the log (made from the database), the memory of
+what the log signed (SPEC 13: it must not go back with the database), sessions (somebody may have signed out since), and
+backups.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ CREATE TABLE held (
 ) WITHOUT ROWID;
 
 -- Seqs that will not come, as they were noticed: a signed gap says so, or this hub acknowledged them and lost them
--- (restored from a backup). A row explains nothing by itself: a gap counts only as long as the signed batch that tells
+-- (restored from a backup). A row alone explains nothing: a gap counts only as long as the signed batch that tells
 -- it is here (`kept.signed_gaps`).
 CREATE TABLE missing (
     ep INTEGER NOT NULL REFERENCES epoch,

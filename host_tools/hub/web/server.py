@@ -103,8 +103,8 @@ def make_app(
 
 
 class Address(NamedTuple):
-    """Where and how the page is served. `proxy` is the address of a proxy that may say who asks, `names` are those by
-    which the page is reached besides addresses, `base_path` is where a proxy shows it, `tls` are the files of
+    """Where and how the page is served. `proxy` is the address of a proxy that may name the client, `names` are those
+    by which the page is reached besides addresses, `base_path` is where a proxy shows it, `tls` are the files of
     certificate and key, `may_be_open` lets anybody in while there is no account."""
 
     host: str

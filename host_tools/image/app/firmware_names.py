@@ -93,8 +93,8 @@ def _inner(tree: ast.Module, others: set[str]) -> list[str]:
 
 
 def _asked_from_outside(tree: ast.Module) -> Iterator[str]:
-    """Names by which a module may ask another one, an object or a function for something, and those of class members:
-    whoever inherits has them too."""
+    """Names by which a module may ask another one, an object or a function for something, and those of class members,
+    which subclasses have too."""
     for node in walk(tree):
         if isinstance(node, ast.Attribute):
             yield node.attr

@@ -2,7 +2,7 @@
 
 A table of facts is CSV with the columns `profile, function, address, type, order, scale, unit, quantity, source`, where
 a value is the register × scale in `unit`. A fact agrees when a row of the profile, or of one of its variants, reads the
-same quantity from the same address with the same function, type, order and scale. What it does not agree in is said.
+same quantity from the same address with the same function, type, order and scale. The command lists each difference.
 """
 
 from __future__ import annotations

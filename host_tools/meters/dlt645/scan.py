@@ -48,7 +48,7 @@ class Found:
 
 def find(bus: Dlt645Bus, everyone: bool = False, say=lambda text: None) -> list[str]:
     """The addresses of all meters that answer on the bus. `everyone`: look pair by pair even when one meter seems to be
-    alone; `say` is told what is looked for."""
+    alone; `say` gets a line about what is being looked for."""
     alone, crowded = _ask(bus, ANY)
     if crowded or (everyone and alone):
         say("several meters answer at once: looking for them pair by pair, which takes minutes")

@@ -1,7 +1,7 @@
 """The halls of the demo's park, and what their meters and sensors measure at any moment. Pure, and the same each time.
 
 Loads follow the shifts of a working week, Sundays and holidays, the sun, and a little chance that comes from a hash of
-the moment: whoever asks in another order, or later, gets the same numbers.
+the moment: in another order, or later, the numbers are the same.
 """
 
 from __future__ import annotations

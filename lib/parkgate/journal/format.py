@@ -313,7 +313,7 @@ def mend_record(sector, offset: int, seed: int) -> bool:
 
 class Gap:
     """A statement of loss. `why` as in events.GAP_REASONS; `first_seq`, `last_seq` None when no batch was lost;
-    `earlier` counts the gap records that were lost themselves and are told here again; `total` is every reading
+    `earlier` counts the gap records that were lost themselves and are stated here again; `total` is every reading
     dropped in this epoch, this gap included."""
 
     def __init__(self, why: int):

@@ -126,7 +126,7 @@ def recover(journal, blank_reason: int) -> Report:
 
 def _keep_known(ledger, known):
     """Where writes wait in a cache, a failure takes those with it that no sync had covered. Their positions and their
-    readings stay: what is missing is told in its place, and a loss that only they told is owed."""
+    readings stay: what is missing is stated in its place, and a loss that only they stated is owed."""
     if known.position > ledger.position:
         ledger.position = known.position
         ledger.sampled = known.sampled

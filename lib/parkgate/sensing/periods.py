@@ -11,7 +11,7 @@ statements of a start therefore lie side by side without a hole.
 
 A span ends where an outage begins or ends, so that its time is exact, as far as the budget of statements allows: four
 at once, then one a minute. Beyond it the span goes on and its counts say how many periods of it were not taken. A span
-with an outage is told again after 1, 2, 4 … minutes and at most an hour, one without after an hour: a crash loses the
+with an outage is stated again after 1, 2, 4 … minutes and at most an hour, one without after an hour: a crash loses the
 part of the account since the last statement, never that there was an outage.
 
 Times are ms of a clock that does not wrap. Nothing is allocated for a period but the integers themselves.

@@ -1,8 +1,8 @@
 """Files that the gateway cannot do without: each with a checksum, and each twice. Loaded when it is wanted.
 
 A file is a magic of four bytes, its content and the CRC-32 of both (most significant byte first); the second copy has
-the same bytes under the name with `.2` behind it. What is absent is told from what cannot be read or does not check:
-only of the first is anything ever made anew.
+the same bytes under the name with `.2` behind it. A file that is absent is one case, one that cannot be read or does
+not check is another: only of the first is anything ever made anew.
 """
 
 from binascii import crc32

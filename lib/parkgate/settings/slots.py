@@ -1,4 +1,4 @@
-"""Where settings are kept: two slots, a trial before they count, and the way back by itself.
+"""Where settings are kept: two slots, a trial before they count, and an automatic way back.
 
     slots = Slots(files, validate, parse)   files.read(name) → bytes or None, files.write(name, data)
     settings = slots.load(imported)         the active ones; `imported` is settings.json as bytes, or None
@@ -11,7 +11,8 @@ A slot is a file with a generation, the settings in CBOR and a CRC-32. A commit 
 confirmed last. The active slot is the whole one with the highest generation that was not rejected; it is *on trial*
 until `confirm`, which the gateway calls when the hub has accepted a batch taken under it. After STARTS_MAX starts, or
 TRIAL_MS of one start, without that, settings on trial are rejected, if there are others to go back to.
-The way back by itself is not for whoever blocks connections: it never leads from TLS to none or to another hub's key.
+The automatic way back must not help an attacker who blocks connections: it never leads from TLS to none or to another
+hub's key.
 
 A cut or a torn write at any point leaves the old settings or the new ones: what does not check is not there, and the
 mark (which generation is confirmed, which rejected) can be lost without harm: then the highest is on trial again.
@@ -79,7 +80,7 @@ class Slots:
         self.on_trial = False
         self.problem = None
         self._active = None  # name of the active slot
-        self._weaker = False  # the other slot is not for going back to by itself
+        self._weaker = False  # the automatic way back must not lead to the other slot
         self._other = 0  # generation of the other slot, 0 when there is nothing to go back to
         self._confirmed = self._rejected = self._starts = 0
         self._imported = None
@@ -201,7 +202,7 @@ class Slots:
         self._reject(self.generation, why)
 
     def can_revert(self) -> bool:
-        """Whether the gateway may go back by itself."""
+        """Whether the gateway may go back automatically."""
         return 0 < self._other < self.generation and not self._weaker
 
     # What is being prepared lies on flash too: it outlives a cable that comes loose, and takes no memory.

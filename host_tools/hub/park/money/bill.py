@@ -4,7 +4,7 @@ Each line has an amount at least and at most. They differ where the energy is no
 where nobody can say. A bill is `complete` only when nothing is missing: the month is over, every register is known at
 both ends to the step, and every step between is explained. What is missing stands in `notes`; nothing is estimated.
 
-Each line is rounded by itself, halves away from zero; a total is the sum of rounded lines. The document depends only on
+Each line is rounded alone, halves away from zero; a total is the sum of rounded lines. The document depends only on
 the signed readings, the tariff file, the zone and the hub's settings: the same on any computer, to the last unit. Only
 the numbers of leaves belong to the log of one hub. `sha256` is the hash of the rest without these numbers, as JSON with
 sorted keys and without spaces.

@@ -84,7 +84,7 @@ class AlarmPages:
 
 
 def of_own(alarms: list[dict], own: set[str] | None) -> list[dict]:
-    """Those of gateways that belong to who asks, with nothing of others' in them."""
+    """Those of the visitor's own gateways, without anything about others."""
     if own is None:
         return alarms
     found = []

@@ -30,7 +30,7 @@ _END = b""
 
 
 class ExportPages:
-    """Answers with files, EXPORTS_AT_ONCE at a time, of what belongs to who asks."""
+    """Answers with files, EXPORTS_AT_ONCE at a time, of what belongs to the visitor."""
 
     def __init__(self, hub: Hub, door: Door):
         self.hub, self.door = hub, door
@@ -61,7 +61,7 @@ class _Export:
     """One export: its connection, its pieces, and its turn."""
 
     def __init__(self, data_dir, free: threading.BoundedSemaphore, own_places, own_gateways: set[str] | None):
-        """`own_places` and `own_gateways` are ids of what belongs to who asks, None for all."""
+        """`own_places` and `own_gateways` are ids of what belongs to the visitor, None for all."""
         self.data_dir = data_dir
         self._own_places, self._own_gateways = own_places, own_gateways
         self.tally = rows.Tally()
@@ -97,8 +97,8 @@ class _Export:
             self._pieces = _compressed(self._pieces)
 
     def _check_own(self, names: dict[str, list[str]]) -> None:
-        """Only what belongs to who asks: what he named must be his, and without a name it is all that is. Raises
-        SettingsError."""
+        """Only what belongs to the visitor: each name given must be one of his; without a name he gets all that is his.
+        Raises SettingsError."""
         assert self._db is not None and self._own_gateways is not None
         for name in (*names["place"], *names["gateway"]):
             is_place = name in names["place"]

@@ -53,7 +53,7 @@ class GatewayPages:
         return JSONResponse({"rev": rev, **self._about(request, gateways), "gateways": gateways})
 
     async def _own(self, request: Request, since: int) -> tuple[int, list[dict]]:
-        """(newest rev, gateways that changed after `since`), of those that belong to who asks."""
+        """(newest rev, gateways that changed after `since`), of the visitor's own."""
         rev, gateways = self.hub.board.since(since)
         own = await self.door.own(request)
         return rev, gateways if own is None else [each for each in gateways if each["id"] in own]

@@ -1,5 +1,5 @@
-"""The profiles that settings name, looked at before the settings are staged: what is wrong is said by file and line
-then, and no instrument fails at run time for it.
+"""The profiles that settings name, looked at before the settings are staged: the error names file and line,
+and no instrument fails at run time because of it.
 
 Pure: `read(name)` gives a profile file's bytes (None when there is none), `parse` is a JSON parser.
 """
