@@ -11,13 +11,13 @@ sys.path.append(_HERE.rsplit("/", 1)[0] + "/../../boards/unix")
 
 from fake_accelerometer import FakeAdxl345, FakeLis3dh, FakeSpi  # noqa: E402
 from fake_analog import FakeAdc, FakeWire  # noqa: E402
-from fake_bus import Dice, FakeI2c, Faults  # noqa: E402
+from fake_bus import Chip, Dice, FakeI2c, Faults  # noqa: E402
 from fake_chips import FakeAds1115, FakeBme280, FakeSht3x  # noqa: E402
 from fake_inputs import FakeCounter, FakePin  # noqa: E402
 
 __all__ = (
-    "Dice", "FakeAdc", "FakeAds1115", "FakeAdxl345", "FakeBme280", "FakeCounter", "FakeI2c", "FakeLis3dh", "FakePin",
-    "FakeSht3x", "FakeSpi", "FakeWire", "Faults", "World", "run",
+    "Chip", "Dice", "FakeAdc", "FakeAds1115", "FakeAdxl345", "FakeBme280", "FakeCounter", "FakeI2c", "FakeLis3dh",
+    "FakePin", "FakeSht3x", "FakeSpi", "FakeWire", "Faults", "World", "run",
 )  # fmt: skip
 
 
