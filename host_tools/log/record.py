@@ -39,7 +39,7 @@ class Recorder:
 
     def batch(self, entry: bytes, ep: int, seq: int) -> None:
         """A batch that is stored in this transaction."""
-        self.db.execute("INSERT INTO leaf VALUES (?, ?, ?, ?, ?)", (self.next, BATCH, entry, ep, seq))
+        self.db.append("leaf", "leaf, kind, entry, ep, seq", (self.next, BATCH, entry, ep, seq))
         self.next += 1
 
     def signed_bytes(self, kind: int, data: bytes) -> bytes:

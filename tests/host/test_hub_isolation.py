@@ -152,3 +152,29 @@ def test_enrolment_by_another_process_during_faults(rig, gateway, poisoned):
     enrol(rig.store.db, new.xy, "new")
     rig.store.load()
     assert rig.batches(new, new.batch(rows=1))[0].kind == "new"
+
+
+@pytest.mark.parametrize("row", [(1, 99, 0, 1 << 70, b""), (1, 99, 0, None, b"")])
+def test_a_row_that_cannot_be_written_later_is_charged_to_its_message(rig, gateway, monkeypatch, row):
+    """Rows are written together, behind other messages: the fault is still that of the message which they come from."""
+    other = FakeGateway(2)
+    other.name = "other"
+    rig.enrol(other)
+    plain = rig.store.add_events
+
+    def add_events(epoch, seq, events):
+        plain(epoch, seq, events)
+        if epoch.epoch == gateway.epoch and seq == 1:
+            rig.store.db.append("event", "ep, seq, place, kind, event", row)
+
+    monkeypatch.setattr(rig.store, "add_events", add_events)
+    bad, good = [gateway.batch() for _ in range(3)], [other.batch() for _ in range(3)]
+    found = rig.take(*[(one.batch_topic(), data) for pair in zip(bad, good)
+                       for one, data in zip((gateway, other), pair)])  # fmt: skip
+    kinds = [outcome.kind for outcome in found]
+    assert kinds == ["new", "new", "refused", "new", "new", "new"]
+    assert found[2].what.startswith("internal") and found[2].receipt is None
+    assert rig.rows("SELECT count(*) FROM event WHERE seq = 99") == [(0,)]
+    rig.restart()
+    assert rig.rows("SELECT count(*) FROM batch") == [(5,)]
+    assert len(rig.rows("SELECT seq FROM leaf WHERE kind = 1")) == 5

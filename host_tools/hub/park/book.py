@@ -67,8 +67,7 @@ class Due:
 
     def write(self, db: Database) -> None:
         """In the transaction of the blocks."""
-        for series, (first_ms, last_ms) in self._spans.items():
-            forget(db, series, first_ms, last_ms)
+        _forget(db, self._spans)
         self._spans = {}
 
 
@@ -86,15 +85,21 @@ def _changed(db, series, first_ms, last_ms) -> tuple[int, int]:
 
 def forget(db: Database, series: int, first_ms: int, last_ms: int) -> None:
     """The pieces of the series from first_ms to last_ms are due."""
-    first, last = first_ms // PIECE_MS - 1, last_ms // PIECE_MS + 1
-    for low, high in ((first, last), (_day_row(last // DAY_PIECES), _day_row(first // DAY_PIECES))):
-        db.execute("DELETE FROM sums WHERE series = ? AND piece BETWEEN ? AND ?", (series, low, high))
-    db.execute(
+    _forget(db, {series: (first_ms, last_ms)})
+
+
+def _forget(db: Database, spans: dict[int, tuple[int, int]]) -> None:
+    rows = [(series, first // PIECE_MS - 1, last // PIECE_MS + 1) for series, (first, last) in spans.items()]
+    db.executemany(
+        "DELETE FROM sums WHERE series = ? AND (piece BETWEEN ? AND ? OR piece BETWEEN ? AND ?)",
+        [(*row, _day_row(row[2] // DAY_PIECES), _day_row(row[1] // DAY_PIECES)) for row in rows],
+    )
+    db.executemany(
         "INSERT INTO sums_due VALUES (?, ?, ?) ON CONFLICT (series) DO UPDATE SET"
         " first = CASE WHEN excluded.first < sums_due.first THEN excluded.first ELSE sums_due.first END,"
         " last = CASE WHEN excluded.last > sums_due.last THEN excluded.last ELSE sums_due.last END",
-        (series, first, last),
-    )  # fmt: skip
+        rows,
+    )
 
 
 def forget_counters(db: Database, gw: int, found: Sequence[list]) -> None:

@@ -27,7 +27,7 @@ from host_tools.hub.stores import gateway_keys, kept
 from host_tools.hub.stores.schema import DECODED, UNDECODABLE, WAITS_FOR_SCHEMA
 from host_tools.hub.stores.store import EPOCHS_MAX, Store
 from host_tools.log import tables
-from host_tools.log.database.seam import NOT_STORABLE, DatabaseError
+from host_tools.log.database.seam import NOT_STORABLE, DatabaseError, Late
 from host_tools.log.record import Recorder
 from parkgate import events
 from parkgate.errors import FormatError, IntegrityError
@@ -151,6 +151,8 @@ class Intake:
                         continue
                     work.outcome = self._one(work.message, work.found, work.columns)
                 work = None
+        except Late as error:
+            return None, error  # rows of some message before it
         except NOT_STORABLE as error:
             return work, error  # what was to be stored is at fault, not the database
         except (DatabaseError, MemoryError):

@@ -33,6 +33,11 @@ FORKS_KNOWN = 4096  # hashes an epoch
 EPOCHS_MAX = 4096  # a gateway
 SERIES_MAX = 16384  # a gateway
 SCHEMAS_MAX = 4096  # a gateway
+_PERIODS = (
+    "ep, seq, place, gw, instrument, begin_ms, end_ms, period_ms, taken, no_answer, backed_off, bus_busy, not_built,"
+    " failed"
+)
+_BLOCK = "series, last_ms, ep, seq, first_ms, instrument, channel, readings, least, most, good_ms, covered_ms, tail_ms"
 
 
 class Store:
@@ -92,6 +97,7 @@ class Store:
         self._due = book.Due()
         self._dirty_series: dict[int, Series] = {}
         self._dirty_epochs: dict[int, Epoch] = {}
+        self._held: dict[tuple[int, int], int | None] = {}  # what changes in the table of this name
         self.damage = loading.fill(self.db, gateways, self._resolve)
         for gateway, what in self.damage:
             log.error("%s: %s", gateway.name, what)
@@ -187,7 +193,14 @@ class Store:
                 for s in self._dirty_series.values()
             ],
         )  # fmt: skip
-        self._dirty_series, self._dirty_epochs = {}, {}
+        gone = [key for key, last in self._held.items() if last is None]
+        if gone:
+            db.executemany("DELETE FROM held WHERE ep = ? AND first_seq = ?", gone)
+        db.executemany(
+            "INSERT INTO held VALUES (?, ?, ?) ON CONFLICT (ep, first_seq) DO UPDATE SET last_seq = excluded.last_seq",
+            [(*key, last) for key, last in self._held.items() if last is not None],
+        )
+        self._dirty_series, self._dirty_epochs, self._held = {}, {}, {}
         self._due.write(db)
 
     # Chains and batches.
@@ -225,9 +238,9 @@ class Store:
     def add_batch(self, gateway: Gateway, epoch: Epoch, batch, batch_hash: bytes, data: bytes, state: int) -> None:
         """One verified, accepted batch with its bytes."""
         db, seq = self.db, batch.sign1.seq
-        db.execute(
-            "INSERT INTO batch (ep, seq, hash, prev, received_unix_ms, sampled, readings, dropped, schema_id, state,"
-            " bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        db.append(
+            "batch",
+            "ep, seq, hash, prev, received_unix_ms, sampled, readings, dropped, schema_id, state, bytes",
             (epoch.ep, seq, batch_hash, batch.prev, self.now_unix_ms, batch.sampled, batch.readings, batch.dropped,
              batch.schema_id, state, data),
         )  # fmt: skip
@@ -235,12 +248,8 @@ class Store:
             epoch.head_link = (batch_hash, batch.prev, batch.sampled, batch.readings, batch.dropped)
             epoch.sampled, epoch.dropped = batch.sampled, batch.dropped
         gone, (first, last) = epoch.held.add(seq)
-        for first_seq in gone:
-            db.execute("DELETE FROM held WHERE ep = ? AND first_seq = ?", (epoch.ep, first_seq))
-        db.execute(
-            "INSERT INTO held VALUES (?, ?, ?) ON CONFLICT (ep, first_seq) DO UPDATE SET last_seq = excluded.last_seq",
-            (epoch.ep, first, last),
-        )
+        self._held.update(((epoch.ep, first_seq), None) for first_seq in gone)
+        self._held[epoch.ep, first] = last
         epoch.batches += 1
         epoch.readings += batch.readings
         if gateway.schema_place is None or (epoch.ep, seq) > gateway.schema_place:
@@ -249,18 +258,16 @@ class Store:
 
     def add_events(self, epoch: Epoch, seq: int, events: list) -> None:
         """The events of one batch, as they stand in it."""
-        self.db.executemany(
-            "INSERT INTO event VALUES (?, ?, ?, ?, ?)",
-            [(epoch.ep, seq, place, event[0], cbor.encode(event)) for place, event in enumerate(events)],
-        )
+        for place, event in enumerate(events):
+            row = (epoch.ep, seq, place, event[0], cbor.encode(event))
+            self.db.append("event", "ep, seq, place, kind, event", row)
 
     def add_periods(self, gateway: Gateway, epoch: Epoch, seq: int, place: int, told: tuple) -> None:
         """One statement: (instrument, begin or None, period_ms, counts of the six outcomes)."""
         instrument, begin_ms, period_ms, counts = told
         end_ms = None if begin_ms is None else begin_ms + period_ms * sum(counts)
-        marks = ",".join("?" * (8 + len(counts)))
         row = (epoch.ep, seq, place, gateway.gw, instrument, begin_ms, end_ms, period_ms, *counts)
-        self.db.execute(f"INSERT INTO periods VALUES ({marks})", row)
+        self.db.append("periods", _PERIODS, row)
         account = gateway.accounts.setdefault(instrument, Account([0] * len(counts)))
         account.add(counts)
         account.newest((epoch.ep, seq, place), end_ms, counts)
@@ -327,27 +334,12 @@ class Store:
     def add_blocks(self, gateway: Gateway, epoch: Epoch, seq: int, blocks: list) -> None:
         """The readings of one batch, a block a series, as `decode.blocks` found them."""
         place = (epoch.ep, seq)
-        self.db.executemany(
-            "INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    b.series.id,
-                    b.last_ms,
-                    epoch.ep,
-                    seq,
-                    b.first_ms,
-                    b.instrument,
-                    b.channel,
-                    b.readings,
-                    b.least,
-                    b.most,
-                    b.good_ms,
-                    b.covered_ms,
-                    b.tail_ms,
-                )
-                for b in blocks
-            ],
-        )
+        for b in blocks:
+            self.db.append(
+                "block", _BLOCK,
+                (b.series.id, b.last_ms, epoch.ep, seq, b.first_ms, b.instrument, b.channel, b.readings, b.least,
+                 b.most, b.good_ms, b.covered_ms, b.tail_ms),
+            )  # fmt: skip
         for block in blocks:
             series = block.series
             self._due.add(self.db, series, block.first_ms, block.last_ms)

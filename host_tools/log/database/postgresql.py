@@ -100,12 +100,15 @@ class Postgresql:
         self._own_changes = 0
         self._is_hub = False
         self._names = itertools.count()
+        self._waiting = seam.Waiting()
         with _mapped():
             self._usable()
 
     # One statement.
 
     def execute(self, question: str, values: Values = (), /) -> Any:  # a psycopg.RawCursor
+        if self._waiting:
+            self._write()
         sql, given = _translated(question, values)
         with _mapped():
             cursor = psycopg.RawCursor(self._usable())
@@ -113,6 +116,8 @@ class Postgresql:
             return cursor
 
     def executemany(self, question: str, rows: Iterable[Sequence[Any]], /) -> psycopg.RawCursor:
+        if self._waiting:
+            self._write()
         sql, _ = _translated(question, ())
         with _mapped():
             cursor = psycopg.RawCursor(self._usable())
@@ -121,7 +126,25 @@ class Postgresql:
                 cursor.executemany(sql, rows)
             return cursor
 
+    def append(self, table: str, columns: str, row: Sequence[Any], /) -> None:
+        assert self._bound, "append is for transactions"
+        self._waiting.add(table, columns, row)
+
+    def _write(self) -> None:
+        """Write what was appended, each table by one COPY."""
+        try:
+            with _mapped():
+                cursor = psycopg.RawCursor(self._usable())
+                for (table, columns), rows in self._waiting.take().items():
+                    with cursor.copy(f"COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)".encode()) as copy:
+                        for row in rows:
+                            copy.write_row(row)
+        except (*seam.NOT_STORABLE, OverflowError, TypeError, ValueError) as error:
+            raise seam.Late(str(error)) from error
+
     def iterate(self, question: str, values: Values = ()) -> _Part:
+        if self._waiting:
+            self._write()
         sql, given = _translated(question, values)
         with _mapped():
             connection = self._usable()
@@ -154,6 +177,7 @@ class Postgresql:
             self._own_changes += 1
         finally:
             self._bound = False
+            self._waiting.take()
             if self.in_transaction:
                 self._roll_back()
 

@@ -3,6 +3,7 @@ PostgreSQL.
 
     db.execute(question, values)         one statement; `?` or `:name` stands for a value; rows come as tuples
     db.executemany(question, rows)       the same statement for each row
+    db.append(table, columns, row)       a new row that may be written later: before the next statement, or at COMMIT
     db.iterate(question, values)         the rows of a long answer, a part of it in memory at a time
     with db.transaction():               all or nothing; one writer at a time, whatever process it is in
     db.begin_snapshot()                  from here to `close`, all answers are of one moment
@@ -18,7 +19,10 @@ SQL is plain, so that every database takes it: INSERT … ON CONFLICT (…) DO U
 min and max of two values; `IS NOT NULL`; a name for each subquery in FROM. Bytes become text in Python, not by hex().
 
 Errors are those of Python's DB-API (PEP 249), for every database the same classes: `DatabaseError` for all of them,
-NOT_STORABLE where what was to be stored is at fault, and not the database.
+NOT_STORABLE where what was to be stored is at fault, and not the database; `Late` is one of these.
+
+`append` exists because a statement for each row costs a server a round trip each: 128 batches are a thousand. Rows are
+written in the order of the tables, each table's together; what comes behind them sees them.
 """
 
 from __future__ import annotations
@@ -33,6 +37,11 @@ DatabaseError = sqlite3.Error
 IntegrityError, DataError, InterfaceError = sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError
 OperationalError = sqlite3.OperationalError
 NOT_STORABLE = (IntegrityError, DataError, InterfaceError)
+
+
+class Late(DataError):
+    """Rows that were appended cannot be stored. Which of them is at fault is not known."""
+
 
 Values = Sequence[Any] | Mapping[str, Any]
 Fact = str | bytes | int | None
@@ -61,6 +70,24 @@ def without_nul(text: str) -> str:
     return text.replace("\0", "\u2400") if "\0" in text else text
 
 
+class Waiting:
+    """Rows that were appended and are not written yet, by (table, columns)."""
+
+    def __init__(self):
+        self._rows: dict[tuple[str, str], list[Sequence[Any]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    def add(self, table: str, columns: str, row: Sequence[Any]) -> None:
+        self._rows.setdefault((table, columns), []).append(row)
+
+    def take(self) -> dict[tuple[str, str], list[Sequence[Any]]]:
+        """All of them; none is waiting afterwards."""
+        rows, self._rows = self._rows, {}
+        return rows
+
+
 class Cursor(Protocol):
     """The answer to one statement."""
 
@@ -87,6 +114,8 @@ class Database(Protocol):
     def execute(self, question: str, values: Any = ..., /) -> Cursor: ...
 
     def executemany(self, question: str, rows: Iterable[Any], /) -> Cursor: ...
+
+    def append(self, table: str, columns: str, row: Sequence[Any], /) -> None: ...
 
     def iterate(self, question: str, values: Values = ()) -> Cursor: ...
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from host_tools.log.database.seam import Fact, Values, fact_as_text, without_nul
+from host_tools.log.database.seam import NOT_STORABLE, Fact, Late, Values, Waiting, fact_as_text, without_nul
 
 BUSY_TIMEOUT_MS = 10_000
 
@@ -16,6 +17,32 @@ class Sqlite(sqlite3.Connection):
     """As `seam.Database` says. Made by `opened`."""
 
     folder: Path
+
+    def __init__(self, *given, **named):
+        self._waiting = Waiting()
+        super().__init__(*given, **named)
+
+    def execute(self, *question) -> sqlite3.Cursor:
+        if self._waiting:
+            self._write()
+        return super().execute(*question)
+
+    def executemany(self, *question) -> sqlite3.Cursor:
+        if self._waiting:
+            self._write()
+        return super().executemany(*question)
+
+    def append(self, table: str, columns: str, row: Sequence[Any], /) -> None:
+        assert self.in_transaction, "append is for transactions"
+        self._waiting.add(table, columns, row)
+
+    def _write(self) -> None:
+        try:
+            for (table, columns), rows in self._waiting.take().items():
+                marks = ",".join("?" * len(rows[0]))
+                super().executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
+        except (*NOT_STORABLE, OverflowError, TypeError, ValueError) as error:
+            raise Late(str(error)) from error
 
     def iterate(self, question: str, values: Values = ()) -> sqlite3.Cursor:
         return self.execute(question, values)
@@ -27,6 +54,7 @@ class Sqlite(sqlite3.Connection):
             yield
             self.execute("COMMIT")
         finally:
+            self._waiting.take()
             if self.in_transaction:
                 self.execute("ROLLBACK")
 
