@@ -120,10 +120,10 @@ class App:
         self.sealer.say_schema = True
 
     async def look_into_log(self, message):
-        """A word of the hub about its log, in `message`. Raises FormatError, IntegrityError, JournalError."""
-        from tasks import witness  # only at a hub with a log, and only as long as it takes
+        """A word of the hub about its log or key, in `message`. Raises FormatError, IntegrityError, JournalError."""
+        from tasks import witness  # only as long as it takes
 
-        await witness.take(message, self.board.files, self.hub, self.gateway_id, self.note, self.sampling, self.log)
+        await witness.take(message, self)
         witness.forget()
 
     def make_sealer(self, settings_id, schema) -> Sealer:

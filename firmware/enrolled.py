@@ -15,6 +15,7 @@ class EnrolledHub:
         self._signer = signer
         self._gateway_id = gateway_id
         self._key = None
+        self.root_told = 0  # the newest root document that the chain was told of since the start
 
     def key_steps(self):
         """Generator that makes the key in short steps."""

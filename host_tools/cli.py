@@ -48,6 +48,7 @@ VERBS = {
         "one file of figures, meters and proofs for a buyer or an auditor",
     ),
     "oee": ("host_tools.evidence.command_oee", "overall equipment effectiveness of a station"),
+    "root": ("host_tools.hub.verbs.root", "keep three keys off the hub that can give it new ones"),
     "log": ("host_tools.hub.verbs.log", "show the hub's log, prove what is in it, check it"),
     "account": ("host_tools.hub.people.command", "list, add and remove people who sign in at the hub's page"),
     "operator": (

@@ -20,11 +20,13 @@ from parkgate.wire import cose, receipt
 
 HUB_KEY_FILE = "hub_key.pem"
 HUB_PUBLIC_FILE = "hub_public.key"
+HUB_KEYS_BEFORE_FILE = "hub_keys_before.pem"  # keys that the park's root has replaced, the newest first
 PUBLIC_KEY_FILE_BYTES_MAX = 4096
 
 _CURVE = ec.SECP256R1()
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _ES256 = ec.ECDSA(utils.Prehashed(hashes.SHA256()))
+_DETERMINISTIC = ec.ECDSA(utils.Prehashed(hashes.SHA256()), deterministic_signing=True)
 
 
 def public_xy(key) -> bytes:
@@ -116,12 +118,19 @@ class Verifier:
 
 
 class HubKey:
-    """The hub's key pair: `xy` public (64 bytes), `id` its thumbprint (32 bytes)."""
+    """The hub's key pair: `xy` public (64 bytes), `id` its thumbprint (32 bytes). `before`: the keys that it had
+    before this one, the newest first: gateways that have not heard of the new key still go by one of them."""
 
-    def __init__(self, private: ec.EllipticCurvePrivateKey):
+    def __init__(self, private: ec.EllipticCurvePrivateKey, before: "tuple[HubKey, ...]" = ()):
         self._private = private
+        self.before = before
         self.xy = public_xy(private)
         self.id = cose.thumbprint(self.xy)
+
+    def sign_root(self, digest: bytes) -> bytes:
+        """r || s, low s, over a SHA-256 digest: of a root key, which is kept in such a file too."""
+        r, s = utils.decode_dss_signature(self._private.sign(digest, _DETERMINISTIC))
+        return r.to_bytes(32, "big") + min(s, _ORDER - s).to_bytes(32, "big")
 
     def client_id(self) -> str:
         """By what name this hub keeps its session at a broker: always the same, and known to nobody who has not the
@@ -130,8 +139,10 @@ class HubKey:
         return "parkgate-hub-" + hmac.digest(scalar, b"parkgate broker session", "sha256").hex()[:32]
 
     def broker_password(self, user: str) -> str:
-        """The password of an account at the hub's own broker: from the private key, so that nothing has to be kept."""
-        scalar = self._private.private_numbers().private_value.to_bytes(32, "big")
+        """The password of an account at the hub's own broker: from the private key, so that nothing has to be kept. A
+        gateway's outlives the hub's keys, because it must come in to hear of the new one: it is made of the first."""
+        first = self.before[-1] if self.before and user != "hub" else self
+        scalar = first._private.private_numbers().private_value.to_bytes(32, "big")
         return hmac.digest(scalar, b"parkgate broker account " + user.encode(), "sha256").hex()[:40]
 
     def receipt_key(self, gateway_xy: bytes, gateway_id: bytes | None = None) -> bytes:
@@ -158,12 +169,15 @@ def hub_key(data_dir: Path, make: bool = True) -> HubKey:
                 "(`parkgate hub backup` keeps it too). No new key was made: with another key this would be another "
                 "hub, and every gateway would have to be provisioned again"
             )
-        _make_private(path)
+        make_private(path)
     key = _read_private(path)
+    before = Path(data_dir) / HUB_KEYS_BEFORE_FILE
+    if _is_there(before):
+        key.before = tuple(_split_keys(before))
     line = key.xy.hex() + "\n"
-    before = files.read_text(public_file, PUBLIC_KEY_FILE_BYTES_MAX) if _is_there(public_file) else ""
-    if before != line:
-        if _is_hex(before.strip()):
+    shown = files.read_text(public_file, PUBLIC_KEY_FILE_BYTES_MAX) if _is_there(public_file) else ""
+    if shown != line:
+        if _is_hex(shown.strip()):
             raise HubKeyMissing(
                 f"{path} is not the key of this hub: {public_file} names another one. Put the right hub_key.pem back "
                 "from a backup. Nothing was changed"
@@ -183,7 +197,12 @@ def _is_there(path: Path) -> bool:
         raise files.trouble("cannot look at", path, error) from None
 
 
-def _make_private(path: Path) -> None:
+def read_hub_key(path: Path) -> HubKey:
+    """The key of one file. Raises FormatError, FileTrouble."""
+    return _read_private(path)
+
+
+def make_private(path: Path) -> None:
     """A new key in a file that is there whole or not at all, and never replaces another."""
     private = ec.generate_private_key(_CURVE)
     pem = private.private_bytes(
@@ -192,10 +211,24 @@ def _make_private(path: Path) -> None:
     files.write_once(path, pem, 0o600)
 
 
-def _read_private(path: Path) -> HubKey:
-    pem = files.read_bytes(path)
+def _split_keys(path: Path) -> list[HubKey]:
+    _check_private(path)
+    end = b"-----END PRIVATE KEY-----\n"
+    return [_load_private(path, pem + end) for pem in files.read_bytes(path).split(end) if pem.strip()]
+
+
+def _check_private(path: Path) -> None:
     if path.stat().st_mode & 0o077:
         raise FormatError(f"others may read {path}: run chmod 600 on it (and think about who could have copied it)")
+
+
+def _read_private(path: Path) -> HubKey:
+    pem = files.read_bytes(path)
+    _check_private(path)
+    return _load_private(path, pem)
+
+
+def _load_private(path: Path, pem: bytes) -> HubKey:
     try:
         private = serialization.load_pem_private_key(pem, None)
     except (ValueError, TypeError) as error:

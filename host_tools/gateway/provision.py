@@ -37,6 +37,7 @@ from host_tools.gateway.settings import active, changes, check_whole, commit, di
 from host_tools.hub.park import exchange
 from host_tools.hub.stores.store import connect, existing
 from host_tools.hub.verbs import hub_client
+from host_tools.log import root
 from parkgate.errors import FormatError, ParkgateError, SettingsError
 from parkgate.settings.schema import validate
 
@@ -56,11 +57,13 @@ class Given(NamedTuple):
 
 
 class Hub(NamedTuple):
-    """What the hub says before it takes the gateway: its key (x || y), its broker, whether it knows the gateway."""
+    """What the hub says before it takes the gateway: its key (x || y), its broker, whether it knows the gateway; the id
+    of the root that may give it another key, with the number of its newest document."""
 
     xy: bytes
     broker: dict[str, Any]
     known: bool
+    root: tuple[str, int] = ("", 0)
 
 
 def add_parser(subparsers) -> None:
@@ -267,7 +270,10 @@ def _name(args, given: Given, identity: dict[str, str]) -> str:
 def _wanted(given: Given, hub: Hub, current: dict[str, Any], identity: dict[str, str], name: str) -> dict[str, Any]:
     """The settings that the gateway shall have. Raises SettingsError."""
     wanted = given.settings or current
-    wanted = {**wanted, "hub": {"public_key": hub.xy.hex()}, "gateway": {**wanted.get("gateway", {}), "name": name}}
+    of_hub: dict[str, Any] = {"public_key": hub.xy.hex()}
+    if hub.root[0] or "root" in current["hub"]:  # an older gateway knows no root
+        of_hub |= {"root": hub.root[0], "root_serial": hub.root[1]}
+    wanted = {**wanted, "hub": of_hub, "gateway": {**wanted.get("gateway", {}), "name": name}}
     wanted["broker"] = {**current["broker"], **hub.broker, **given.broker}
     if wanted["broker"]["tls"] == "on" and not wanted["broker"]["ca"]:
         raise SettingsError("TLS to the broker needs --broker-ca FILE: what the broker's certificate comes from")
@@ -307,12 +313,14 @@ def _ask_hub(args, given: Given, public_key: bytes, name: str) -> Hub:
             broker["ca"] = answer.broker_ca
         if answer.broker_account:
             broker["user"], broker["password"] = answer.broker_account
-        hub = Hub(answer.hub_xy, broker, answer.known)
+        hub = Hub(answer.hub_xy, broker, answer.known, answer.hub_root)
     else:
         with contextlib.closing(connect(given.folder)) as database:
             checked = exchange.check(database, public_key, name, args.place or None, args.replaces)
         key = hub_key(given.folder, make=False)
-        hub = Hub(key.xy, _broker_of(given.folder, key, checked.gateway_id.hex()[:32]), checked.known)
+        newest = root.check_keys(given.folder, key.xy, None).newest
+        of_root = (newest.next_root.hex(), newest.serial) if newest else ("", 0)
+        hub = Hub(key.xy, _broker_of(given.folder, key, checked.gateway_id.hex()[:32]), checked.known, of_root)
     if known not in (None, hub.xy):
         raise SettingsError("the hub has another public key than --hub-key says: is that the right hub?")
     return hub

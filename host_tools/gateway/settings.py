@@ -109,6 +109,12 @@ def _diff_or_push(args, given: dict[str, Any]) -> int:
                 f"{args.file} leaves out hub.public_key: the gateway would deliver nothing any more. Take its own "
                 "settings (parkgate settings pull), change those and push them; or give --without-hub"
             )
+        goes_by = before["hub"].get("root_serial", 0)
+        if goes_by > given.get("hub", {}).get("root_serial", 0) and not args.without_hub:
+            raise SettingsError(
+                f"{args.file} has the hub's key of before root document {goes_by}, by which the gateway goes. Take its "
+                "own settings (parkgate settings pull), change those and push them; or give --without-hub"
+            )
         for name in upload.own_profiles(given):
             output.say(args, upload.push_profile(link, name))
         push(link, commands)

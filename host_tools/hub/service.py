@@ -21,8 +21,10 @@ from host_tools.hub.park.book import Book
 from host_tools.hub.reading.summary import Board
 from host_tools.hub.receiving.intake import Intake, Message
 from host_tools.hub.receiving.receive import Receiver
+from host_tools.hub.receiving.roots import Roots
 from host_tools.hub.receiving.witnesses import Witnesses, log_topic
 from host_tools.hub.stores.store import Store, connect
+from host_tools.log import root
 from host_tools.log.database import opening
 from host_tools.log.database.seam import DatabaseError
 from host_tools.log.record import add_unlogged, open_recorder, recording
@@ -70,6 +72,7 @@ class Hub:
             if store is not None:
                 opening.choose(self.data_dir, *store)
             self.key = hub_key(self.data_dir, make=is_new)
+            root.check_keys(self.data_dir, self.key.xy, None)
             self.store = Store(self.data_dir)
             try:
                 if not self.store.db.hold():
@@ -77,8 +80,11 @@ class Hub:
                 self.store.belong_to(self.key.id)
                 leaves = open_recorder(self.store.db)
                 self.intake = Intake(self.store, self.key, leaves)
+                chain = root.check_keys(self.data_dir, self.key.xy, leaves.key.xy)
+                self.root = chain.newest
+                self.roots = self.intake.roots = Roots(self.store, self.key, chain)
                 self.signer = Signer(leaves)
-                self.witnesses = Witnesses(self.store, self.signer, self.key, self.data_dir)
+                self.witnesses = Witnesses(self.store, self.signer, self.key, self.data_dir, self.roots)
                 self.log_fault: str | None = None
                 self._sign_due_s = 0.0
                 self._log_started = False
@@ -270,6 +276,9 @@ class Hub:
                 self.receiver.publish(outcome.receipt_topic, outcome.receipt)
             if outcome.answer is not None and outcome.answer_topic is not None:
                 self.receiver.publish(outcome.answer_topic, outcome.answer)
+            topic = outcome.receipt_topic or outcome.answer_topic
+            for older in outcome.older if topic else ():
+                self.receiver.publish(topic, older)
         self.receiver.done(group)
         self.groups += 1
         self.messages += len(group)
@@ -281,6 +290,10 @@ class Hub:
         """Show the log's newest checkpoint to those whose turn it is. What fails is tried again later: no reading
         waits for it."""
         for gateway in gateways:
+            document = self.roots.message(gateway, now_unix_ms())
+            if document is not None:
+                self.receiver.publish(log_topic(gateway), document)  # alone: a gateway looks into one at a time
+                continue
             try:
                 message = self.witnesses.message(gateway, now_unix_ms())
             except (ParkgateError, DatabaseError) as error:

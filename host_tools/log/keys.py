@@ -90,10 +90,14 @@ def _spki(xy: bytes) -> bytes:
 
 def make(data_dir: Path) -> LogKey:
     """A new key in a file that is there whole or not at all, and never replaces another. Raises FileTrouble."""
-    path = Path(data_dir) / KEY_FILE
+    make_file(Path(data_dir) / KEY_FILE)
+    return read(data_dir)
+
+
+def make_file(path: Path) -> None:
+    """A new key in this file, which must not be there yet. Raises FileTrouble."""
     pem = LogKey(ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate()).pem
     files.write_once(path, pem, 0o600)
-    return read(data_dir)
 
 
 def read(data_dir: Path) -> LogKey:
@@ -104,6 +108,11 @@ def read(data_dir: Path) -> LogKey:
             f"the log's key {path} is missing: put it back from your backup. Without it this log cannot go on;"
             " `parkgate log renew` begins a new one that names this one"
         )
+    return read_file(path)
+
+
+def read_file(path: Path) -> LogKey:
+    """The key in this file. Raises LogError when it is damaged or others may read it, FileTrouble."""
     pem = files.read_bytes(path)
     if path.stat().st_mode & 0o077:
         raise LogError(f"others may read {path}: run chmod 600 on it (and think about who could have copied it)")

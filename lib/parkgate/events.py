@@ -25,6 +25,7 @@ CHECKPOINT_HELD = 32  # [32, size, root]: the newest checkpoint of the hub's log
 # [33, what, station, number, time_ms, trust, job, detail, age, *registers]: an entry of the floor (sensing/jobs.py)
 PRODUCTION = 33
 KEY_ROTATED = 34  # [34, new key, id of the key after it, signature by the new key]: this is the old key's last batch
+HUB_KEY_TAKEN = 35  # [35, number, id of the hub's key]: the newest root document that this gateway goes by
 
 NAMES = {
     RESET: "reset",
@@ -44,6 +45,7 @@ NAMES = {
     CHECKPOINT_HELD: "checkpoint held",
     PRODUCTION: "production",
     KEY_ROTATED: "key rotated",
+    HUB_KEY_TAKEN: "hub key taken",
     CLOCK_DISPUTED: "clock disputed",
     TASK_STALLED: "task stalled",
     CRASH: "crash",

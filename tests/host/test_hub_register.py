@@ -158,7 +158,7 @@ def test_the_client_says_what_is_wrong(server, token, monkeypatch, capsys):
         hub_client.enrol("http://127.0.0.1:9", token, xy, "a")
     monkeypatch.setenv("PARKGATE_TOKEN", token)
     found = hub_client.enrol(server.url + "/", None, xy, "a")
-    assert found == (server.hub.key.xy, "127.0.0.1", 1, False, "", None, False)
+    assert found == (server.hub.key.xy, "127.0.0.1", 1, False, "", None, False, ("", 0))
 
 
 def test_a_server_that_is_no_hub_is_noticed(token):

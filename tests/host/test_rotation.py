@@ -15,7 +15,7 @@ from batches import FakeGateway, sign
 from host_tools.archive import command
 from host_tools.base.keys import public_xy
 from host_tools.hub.park import exchange
-from host_tools.hub.receiving.intake import _holds
+from host_tools.hub.receiving.verify import holds
 from host_tools.hub.stores import gateway_keys
 from host_tools.hub.stores.store import connect
 from host_tools.log.log import Log
@@ -100,7 +100,7 @@ def test_a_stolen_current_key_rotates_nothing_in_1000_tries(rig, gateway, keys):
         if event == honest:
             continue
         with contextlib.suppress(IntegrityError):
-            rotation.check(event, gateway.id, known.kid, known.next, _holds)
+            rotation.check(event, gateway.id, known.kid, known.next, holds)
             took += 1
     assert took == 0
     event = [34, thief_xy, keys.ids[2], sign(thief, rotation.digest(gateway.id, gateway.id, keys.ids[2]))]

@@ -12,7 +12,7 @@ from host_tools.archive import audit, writer
 from host_tools.hub.reading import readings
 from host_tools.hub.receiving import answer, receive, witnesses
 from parkgate import events, reading
-from parkgate.log import statement, witness
+from parkgate.log import root, statement, witness
 from parkgate.wire import cose
 from test_layering import HOST_ROOMS
 
@@ -112,6 +112,7 @@ EVENTS = [
     [events.CHECKPOINT_HELD, 4711, bytes(32)],
     [events.PRODUCTION, 1, 0, 7, TIME_MS, 0, "LOT-0147", 0, 4, 90017],
     [events.KEY_ROTATED, bytes(64), bytes(32), bytes(64)],
+    [events.HUB_KEY_TAKEN, 2, bytes(32)],
 ]
 
 
@@ -122,7 +123,7 @@ def test_the_hub_has_words_for_every_kind():
         assert "does not know" not in words and "does not understand" not in words, event
     assert readings.describe([99, 1]) == "a kind that this hub does not know"
     assert "program" in readings.describe([events.FLASH_FAULT, 1, 1])
-    assert readings.describe(EVENTS[-4]).endswith("ValueError: 7")
+    assert readings.describe(EVENTS[-5]).endswith("ValueError: 7")
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: events.NAMES[event[0]])
@@ -142,6 +143,7 @@ def test_content_types():
         writer.CONTENT_TYPE: "statement of an archive",
         statement.CONTENT_TYPE: "statement of the hub",
         witness.INTRODUCTION_TYPE: "introduction of the log",
+        root.CONTENT_TYPE: "root document",
     }
     of_archives = {audit.BATCH: "batch", audit.BEAT: "beat"}
     of_archives |= {audit.STATEMENT: "statement of an archive", audit.HUB_STATEMENT: "statement of the hub"}

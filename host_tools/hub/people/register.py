@@ -143,13 +143,14 @@ class Registration:
         kid, stored = checked.gateway_id, checked.name
         if not only_check:
             log.info("operator %s enrolled %s (%s)", operator.name, stored, kid.hex())
-        broker = urlsplit(self.hub.receiver.url)
+        broker, root = urlsplit(self.hub.receiver.url), self.hub.root
         answer = {
             "gateway": kid[:16].hex(),
             "id": kid.hex(),
             "name": stored,
             "known": checked.known,
             "hub_public_key": self.hub.key.xy.hex(),
+            "hub_root": {"id": root.next_root.hex(), "serial": root.serial} if root else None,
             "broker": {
                 "host": _to_call(broker.hostname or "", reached_at),
                 "port": broker.port,

@@ -147,6 +147,8 @@ def describe(event: list) -> str:
             return _describe_counter(*event[1:])
         if kind == events.CONSISTENCY:
             return _describe_consistency(*event[1:])
+        if kind == events.HUB_KEY_TAKEN:
+            return f"it goes by root document {event[1]}, and so by the hub's key {event[2].hex()[:16]}"
         if kind == events.KEY_ROTATED:
             return f"a new key signs from the next batch on: {cose.thumbprint(event[1]).hex()[:16]}…"
         if kind == events.PRODUCTION:

@@ -28,6 +28,6 @@ def make_answer(
 
 def shared_key(key: HubKey, gateway: Gateway) -> bytes:
     """The key under which this hub and this gateway make MACs (SPEC 6.1)."""
-    if gateway.receipt_key is None:
-        gateway.receipt_key = key.receipt_key(gateway.keys[-1].xy, gateway.kid)
-    return gateway.receipt_key
+    if key.id not in gateway.receipt_keys:
+        gateway.receipt_keys[key.id] = key.receipt_key(gateway.keys[-1].xy, gateway.kid)
+    return gateway.receipt_keys[key.id]

@@ -13,13 +13,14 @@ import hashlib
 import logging
 from typing import NamedTuple
 
-from host_tools.base.keys import Verifier
+from host_tools.base.keys import HubKey
 from host_tools.hub.park import book
 from host_tools.hub.production import index
 from host_tools.hub.reading.decode import blocks, decode_group
 from host_tools.hub.receiving import accept, periods, present, verify
 from host_tools.hub.receiving.answer import answer_topic, make_answer, make_receipt, receipt_topic
 from host_tools.hub.receiving.derived import Derived
+from host_tools.hub.receiving.roots import Roots
 from host_tools.hub.receiving.state import Gateway
 from host_tools.hub.receiving.verify import Refusal
 from host_tools.hub.receiving.witnesses import held_by
@@ -58,6 +59,7 @@ class Outcome(NamedTuple):
     beat: tuple[bytes, list[tuple[int, int]]] | None = None  # (hash, ranges of seq wanted) of a beat to be answered
     answer_topic: str | None = None
     answer: bytes | None = None
+    older: tuple[bytes, ...] = ()  # the same receipt or answer with keys of the hub before this one
 
 
 class _Work:
@@ -100,6 +102,7 @@ class Intake:
         self.key = key
         self.leaves = leaves
         self.derived = Derived(store)
+        self.roots: Roots | None = None  # of a hub that has root documents, or had other keys
 
     def take(self, messages: list[Message], now_unix_ms: int) -> list[Outcome]:
         """The outcome of each message, after the commit. Raises DatabaseError: nothing was committed."""
@@ -232,13 +235,19 @@ class Intake:
         if gateway is None:
             return outcome
         if outcome.beat is not None:
-            answer = make_answer(self.key, gateway, outcome.beat[0], now_unix_ms, outcome.beat[1])
-            return outcome._replace(answer_topic=answer_topic(gateway), answer=answer)
+            answer, *older = [
+                make_answer(key, gateway, outcome.beat[0], now_unix_ms, outcome.beat[1]) for key in self._keys(gateway)
+            ]
+            return outcome._replace(answer_topic=answer_topic(gateway), answer=answer, older=tuple(older))
         if outcome.place is None:
             return outcome
         epoch, seq, batch_hash = outcome.place
-        data = make_receipt(self.key, gateway, epoch, seq, batch_hash, now_unix_ms)
-        return outcome._replace(receipt_topic=receipt_topic(gateway), receipt=data)
+        data, *older = [make_receipt(key, gateway, epoch, seq, batch_hash, now_unix_ms) for key in self._keys(gateway)]
+        return outcome._replace(receipt_topic=receipt_topic(gateway), receipt=data, older=tuple(older))
+
+    def _keys(self, gateway) -> tuple[HubKey, ...]:
+        """The hub's keys by which this gateway may go, the one in use first."""
+        return (self.key, *(self.roots.keys(gateway) if self.roots else ()))
 
     def _refuse(self, message, refusal):
         data_hash = hashlib.sha256(message.data).digest()
@@ -327,6 +336,8 @@ class Intake:
         held = held_by(batch.events)
         if held and seq >= (epoch.held.head() or 0):
             gateway.checkpoint_held = held
+        if self.roots:
+            self.roots.take(gateway, batch.events)
         store.add_events(epoch, seq, batch.events)
         index.take(store.db, epoch.ep, seq, batch.events)
         store.add_blocks(gateway, epoch, seq, found)
@@ -352,7 +363,7 @@ class Intake:
             try:
                 if batch.sign1.kid != current.kid:
                     raise IntegrityError("another key has followed the one that signed it")
-                new = rotation.check(event, gateway.kid, current.kid, current.next, _holds)
+                new = rotation.check(event, gateway.kid, current.kid, current.next, verify.holds)
             except (FormatError, IntegrityError) as error:
                 self.store.alarm(gateway, "key", f"seq {seq}: a new key is refused: {error}")
                 log.error("%s: batch %d names a new key, which is refused: %s", gateway.name, seq, error)
@@ -361,7 +372,7 @@ class Intake:
             gateway.keys = gateway_keys.rotate(
                 self.store.db, self.leaves, (gateway.gw, gateway.kid), gateway.keys, new, place, self.store.now_unix_ms
             )
-            gateway.receipt_key = None
+            gateway.receipt_keys.clear()
             log.warning("%s: a new key signs from batch %d on", gateway.name, seq + 1)
 
     def _learn(self, gateway, batch):
@@ -469,14 +480,6 @@ class Intake:
         epoch.deficit = max(0, deficit)
         lacks, epoch.asked_from = present.wanted(epoch.held, epoch.missing["gap"], beat.receipt_seq, epoch.asked_from)
         return Outcome(BEAT, "", gateway, beat=(asked, lacks))
-
-
-def _holds(xy: bytes, digest: bytes, signature: bytes) -> bool:
-    try:
-        Verifier(xy).check(digest, signature)
-    except (FormatError, IntegrityError):
-        return False
-    return True
 
 
 def _opens_hole(held: accept.Held, seq: int) -> bool:

@@ -102,7 +102,7 @@ class Gateway:
         self.revoked_unix_ms: int | None = None
         self.place: tuple[bytes, str] | None = None  # id and name of where it stands now
         self.keys = [GatewayKey(kid, public_key)]  # the first one first, the last one in use
-        self.receipt_key: bytes | None = None
+        self.receipt_keys: dict[bytes, bytes] = {}  # id of a key of the hub → the key shared with it
         self.forget()
 
     def forget(self) -> None:
@@ -112,6 +112,7 @@ class Gateway:
         self.beat: Beat | None = None
         self.beat_bytes: bytes | None = None
         self.beat_unix_ms: int | None = None
+        self.root_serial: int | None = None  # the root document it goes by, by its own word; None not looked up yet
         self.checkpoint_held: tuple[int, bytes] | EllipsisType | None = ...  # by its own word; ... not looked up yet
         self.beat_logged: tuple[bytes, int, int] | None = None  # epoch, boot, time of the last beat that became a leaf
         self.epochs: dict[bytes, Epoch] = {}

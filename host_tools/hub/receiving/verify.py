@@ -13,6 +13,7 @@ scattered        would leave more holes in its chain than the hub keeps account 
 internal         the hub itself failed on it; the log has the traceback
 """
 
+from host_tools.base.keys import Verifier
 from host_tools.hub.receiving.state import Gateway
 from parkgate.errors import FormatError, IntegrityError
 from parkgate.wire.batch import MAX_BATCH_BYTES, Batch
@@ -38,6 +39,15 @@ class Refusal(Exception):
     def __init__(self, reason: str, what: str, gateway: Gateway | None = None):
         super().__init__(what)
         self.reason, self.what, self.gateway = reason, what, gateway
+
+
+def holds(xy: bytes, digest: bytes, signature: bytes) -> bool:
+    """Whether a signature holds under a key."""
+    try:
+        Verifier(xy).check(digest, signature)
+    except (FormatError, IntegrityError):
+        return False
+    return True
 
 
 def verify(by_topic: dict[str, Gateway], topic: str, data: bytes) -> tuple[Gateway, "Batch | Beat"]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from host_tools.base.keys import HubKey
 from host_tools.hub.receiving.answer import shared_key
+from host_tools.hub.receiving.roots import Roots
 from host_tools.hub.receiving.state import Gateway
 from host_tools.hub.stores.store import Store
 from host_tools.log.log import Log
@@ -41,8 +42,9 @@ def log_topic(gateway: Gateway) -> str:
 class Witnesses:
     """Used by the hub's writing thread."""
 
-    def __init__(self, store: Store, signer: Signer, key: HubKey, data_dir):
+    def __init__(self, store: Store, signer: Signer, key: HubKey, data_dir, roots: Roots | None = None):
         self._store, self._signer, self._key, self._data_dir = store, signer, key, data_dir
+        self._roots = roots
         self._log: Log | None = None
         self._shown: dict[int, tuple[int, int]] = {}  # gw → when it was shown something, what it held then
 
@@ -72,7 +74,9 @@ class Witnesses:
         payload = encode_introduction(
             gateway.kid, self._log.key_xy, self._log.log_id, made.size, made.root, made.signature
         )
-        return cose.mac0(shared_key(self._key, gateway), self._key.id, INTRODUCTION_TYPE, payload)
+        before = self._roots.keys(gateway) if self._roots else ()
+        key = before[0] if before else self._key
+        return cose.mac0(shared_key(key, gateway), key.id, INTRODUCTION_TYPE, payload)
 
     def _held(self, gateway: Gateway) -> tuple[int, bytes] | None:
         """What it holds by its own word: the newest batch that says so, of all its chains."""

@@ -117,7 +117,7 @@ class Store:
             gateway.name, gateway.revoked_unix_ms, gateway.place = name, revoked, standing.get(gw)
             known = keys.get(gw) or [gateway_keys.GatewayKey(kid, public_key)]
             if known[-1].kid != gateway.keys[-1].kid or known[-1].next != gateway.keys[-1].next:
-                gateway.keys, gateway.receipt_key = known, None
+                gateway.keys, gateway.receipt_keys = known, {}
             self.by_topic[gateway.topic_name()] = gateway
 
     def refresh(self) -> bool:

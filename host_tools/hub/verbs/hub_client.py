@@ -30,6 +30,7 @@ class Enrolled(NamedTuple):
     broker_ca: str  # what its certificate comes from, as a gateway's setting; empty where the hub does not say
     broker_account: tuple[str, str] | None  # (user, password) where the hub's broker asks for them
     known: bool
+    hub_root: tuple[str, int]  # id of the root that may change the hub's key, number of its document; "", 0: none
 
 
 def is_address(text: str) -> bool:
@@ -112,6 +113,10 @@ def _read(url: str, data: bytes) -> Enrolled:
         account = None if broker.get("user") is None else (broker["user"], broker["password"])
         if account is not None and not all(isinstance(part, str) for part in account):
             raise ValueError("the broker's account")
-        return Enrolled(hub_xy, host, port, tls, ca, account, answer.get("known") is True)
+        root = answer.get("hub_root") or {"id": "", "serial": 0}
+        hub_root = root["id"], root["serial"]
+        if [type(part) for part in hub_root] != [str, int] or len(hub_root[0]) not in (0, 64):
+            raise ValueError("the root")
+        return Enrolled(hub_xy, host, port, tls, ca, account, answer.get("known") is True, hub_root)
     except (ValueError, KeyError, TypeError):
         raise LinkError(f"{url} answers, but not as a hub does") from None

@@ -32,6 +32,7 @@ REPLACED = (
 )
 EXCHANGE_READ = "exchange read"  # the same facts, when the new gateway's first registers are known
 OF_PLACES = (PLACE_ADDED, PLACE_RENAMED, PLACE_CLOSED, PLACED, TAKEN_AWAY, REPLACED, EXCHANGE_READ)
+ROOT_DOCUMENT = "root document"  # {serial, document: as signed}: the hub took it
 NEXT_KEY = "next key"  # {gateway, next: id of the key that will follow the first}; once a gateway
 ROTATED = "rotated"  # {gateway, before: id of the old key, key, next, batch: [epoch, seq, hash] that says so}
 ALARMS_CLEARED = "alarms cleared"  # {gateway, alarms: [[kind, count, what], …]}
@@ -64,6 +65,7 @@ _FACTS = {  # names and types of facts that a statement of this kind must have; 
     REPLACED: (("place", 16), ("before", 32), ("gateway", 32), ("at_ms", int), ("registers", list)),
     EXCHANGE_READ: (("place", 16), ("before", 32), ("gateway", 32), ("at_ms", int), ("registers", list)),
     METER_REGISTERED: (("gateway", 32), ("instrument", str), ("record", dict)),
+    ROOT_DOCUMENT: (("serial", int), ("document", bytes)),
     NEXT_KEY: (("gateway", 32), ("next", 32)),
     ROTATED: (("gateway", 32), ("before", 32), ("key", 64), ("next", 32), ("batch", list)),
     BASELINE_SET: (("name", str), ("sha256", 32), ("place", 16), ("from", str), ("to", str)),

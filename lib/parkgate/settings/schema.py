@@ -32,7 +32,11 @@ TABLE = {
         ("name", "text", "gateway", 1, 32, "characters", "name on labels and at the hub"),
         ("clock_chip", "text", "", 0, 32, "", "I2C bus of a DS3231, which keeps the time without power; empty: none"),
     ),
-    "hub": (("public_key", "hex", "", 64, 64, "bytes", "P-256 public key of the hub, x and y; empty until enrolled"),),
+    "hub": (
+        ("public_key", "hex", "", 64, 64, "bytes", "P-256 public key of the hub, x and y; empty until enrolled"),
+        ("root", "hex", "", 32, 32, "bytes", "id of the root keys, which may change public_key; empty: nobody may"),
+        ("root_serial", "int", 0, 0, 1073741823, "", "number of the root document that public_key is from"),
+    ),
     "network": (
         ("ssid", "text", "", 0, 32, "characters", "name of the Wi-Fi network; empty for none, or where a cable is"),
         ("password", "secret", "", 0, 64, "characters", "password of the Wi-Fi network"),
