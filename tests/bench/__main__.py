@@ -70,6 +70,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(names())}; all when none is given")
     parser.add_argument("--size", type=int, default=1, help="how much data: 1 takes a minute or two")
     args = parser.parse_args()
+    args.names = [name.replace("-", "_") for name in args.names]
     unknown = set(args.names) - set(names())
     if unknown:
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")

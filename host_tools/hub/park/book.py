@@ -46,6 +46,7 @@ class Due:
 
     def __init__(self):
         self._spans: dict[int, tuple[int, int]] = {}
+        self._between: list[tuple[int, int, int]] = []  # blocks that stand before others of their series
 
     def add(self, db: Database, series: Series, first_ms: int, last_ms: int) -> None:
         """A block with rows from first_ms to last_ms is new (its row is not written yet): the pieces that it may change
@@ -58,17 +59,22 @@ class Due:
             until_ms = -1 if newest is None else newest
         if first_ms > until_ms:
             before = first_ms if series.good_ms is None else min(series.good_ms, first_ms)
-            span = before, last_ms
+            self._add(series.id, before, last_ms)
         else:
-            span = _changed(db, series.id, first_ms, last_ms)
+            self._between.append((series.id, first_ms, last_ms))
         series.until_ms = max(until_ms, last_ms)
-        known = self._spans.get(series.id, span)
-        self._spans[series.id] = min(known[0], span[0]), max(known[1], span[1])
+
+    def _add(self, series: int, first_ms: int, last_ms: int) -> None:
+        known = self._spans.get(series, (first_ms, last_ms))
+        self._spans[series] = min(known[0], first_ms), max(known[1], last_ms)
 
     def write(self, db: Database) -> None:
-        """In the transaction of the blocks."""
+        """In the transaction of the blocks, behind them all. Where some of these are neighbours, each says what changes
+        up to the next, and together they say the same as one after the other."""
+        for block in self._between:
+            self._add(block[0], *_changed(db, *block))
         _forget(db, self._spans)
-        self._spans = {}
+        self._spans, self._between = {}, []
 
 
 def _changed(db, series, first_ms, last_ms) -> tuple[int, int]:

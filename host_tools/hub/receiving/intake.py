@@ -319,7 +319,7 @@ class Intake:
             return None, None, None
         if seq == head + 1:
             return epoch.head_link, None, None
-        links = self.store.links(epoch.ep, seq - 1, seq + 1)
+        links = self.store.links(epoch, seq - 1, seq + 1)
         return links.get(seq - 1), links.get(seq), links.get(seq + 1)
 
     def _keep(self, message, gateway, epoch, batch, columns, batch_hash, before, after):
@@ -447,7 +447,7 @@ class Intake:
         asked = hashlib.sha256(message.data).digest()
         seq = beat.sign1.seq - 1
         if seq in epoch.held:
-            held = epoch.head_link if seq == epoch.held.head() else self.store.links(epoch.ep, seq, seq)[seq]
+            held = epoch.head_link if seq == epoch.held.head() else self.store.links(epoch, seq, seq)[seq]
             if held[0] != beat.head:
                 self.store.alarm(gateway, "fork", f"the beat names another batch {seq} than the one held")
                 raise Refusal(verify.FORK, f"the beat names another batch {seq} than the one held", gateway)

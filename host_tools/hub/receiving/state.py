@@ -86,6 +86,7 @@ class Epoch:
         self.batches = self.readings = self.sampled = self.dropped = 0
         self.gap_events = self.gap_readings = 0
         self.head_link: tuple | None = None
+        self.links: dict[int, tuple] = {}  # the same of the batches that came last, by seq: `Store.links` keeps a few
         self.forks: set[bytes] = set()
         self.missing = {"gap": Held(), "lost": Held()}  # why → seqs that will not come
         self.beat: Beat | None = None  # the newest of this chain

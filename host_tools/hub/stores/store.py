@@ -33,6 +33,7 @@ FORKS_KNOWN = 4096  # hashes an epoch
 EPOCHS_MAX = 4096  # a gateway
 SERIES_MAX = 16384  # a gateway
 SCHEMAS_MAX = 4096  # a gateway
+LINKS_KNOWN = 16  # an epoch
 _PERIODS = (
     "ep, seq, place, gw, instrument, begin_ms, end_ms, period_ms, taken, no_answer, backed_off, bus_busy, not_built,"
     " failed"
@@ -223,11 +224,15 @@ class Store:
         if epoch.beat is None or kept.rank(beat) >= kept.rank(epoch.beat):
             epoch.beat = beat
 
-    def links(self, ep: int, first_seq: int, last_seq: int) -> dict[int, tuple]:
-        """seq → (hash, prev, sampled, readings, dropped) of the batches held in that range."""
+    def links(self, epoch: Epoch, first_seq: int, last_seq: int) -> dict[int, tuple]:
+        """seq → (hash, prev, sampled, readings, dropped) of the batches held in that range of a few seqs. Those that
+        came last are known: a copy, or a batch that was overtaken, costs no question to the database."""
+        held = [seq for seq in range(first_seq, last_seq + 1) if seq in epoch.held]
+        if all(seq in epoch.links for seq in held):
+            return {seq: epoch.links[seq] for seq in held}
         rows = self.db.execute(
             "SELECT seq, hash, prev, sampled, readings, dropped FROM batch WHERE ep = ? AND seq BETWEEN ? AND ?",
-            (ep, first_seq, last_seq),
+            (epoch.ep, first_seq, last_seq),
         )
         return {row[0]: row[1:] for row in rows}
 
@@ -244,8 +249,11 @@ class Store:
             (epoch.ep, seq, batch_hash, batch.prev, self.now_unix_ms, batch.sampled, batch.readings, batch.dropped,
              batch.schema_id, state, data),
         )  # fmt: skip
+        link = epoch.links[seq] = (batch_hash, batch.prev, batch.sampled, batch.readings, batch.dropped)
+        if len(epoch.links) > LINKS_KNOWN:
+            del epoch.links[next(iter(epoch.links))]
         if epoch.held.head() is None or seq > epoch.held.head():
-            epoch.head_link = (batch_hash, batch.prev, batch.sampled, batch.readings, batch.dropped)
+            epoch.head_link = link
             epoch.sampled, epoch.dropped = batch.sampled, batch.dropped
         gone, (first, last) = epoch.held.add(seq)
         self._held.update(((epoch.ep, first_seq), None) for first_seq in gone)
@@ -329,6 +337,7 @@ class Store:
                 (gateway.gw, *key, profile),
             ).fetchone()
             found = gateway.series[key] = Series(row[0], *key, profile)
+            found.until_ms = -1
         return found
 
     def add_blocks(self, gateway: Gateway, epoch: Epoch, seq: int, blocks: list) -> None:
