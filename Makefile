@@ -94,6 +94,8 @@ lock: build/venv-lock.ready ## write the lock files anew (needs the network)
 	    -c requirements.lock -o tests/requirements-bench.lock
 	build/venv-lock/bin/uv pip compile $(LOCK_FLAGS) --upgrade --group pyproject.toml:postgresql \
 	    -c requirements.lock -o tests/requirements-postgresql.lock
+	build/venv-lock/bin/uv pip compile $(LOCK_FLAGS) --upgrade --group pyproject.toml:parquet \
+	    -c requirements.lock -o tests/requirements-parquet.lock
 	build/venv-lock/bin/uv pip compile $(LOCK_FLAGS) --upgrade --group pyproject.toml:cwt \
 	    -o tests/requirements-cwt.lock
 	build/venv-lock/bin/uv pip compile $(LOCK_FLAGS) --upgrade --group pyproject.toml:dlt645 \
@@ -110,11 +112,11 @@ clean: ## remove build/ (the demo's gateways, journals and database too) and all
 # Environments. A stamp beside each tells that it is whole: an interrupted one is completed by the next run.
 # PYTHON names an interpreter; without it the first fit one is taken.
 
-build/venv.locked: requirements.lock tests/requirements-postgresql.lock
+build/venv.locked: requirements.lock tests/requirements-postgresql.lock tests/requirements-parquet.lock
 	@$(call new_environment,build/venv)
 	@echo "installing the pinned packages into build/venv (once, a minute or two)"
 	@$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes \
-	    -r requirements.lock -r tests/requirements-postgresql.lock
+	    -r requirements.lock -r tests/requirements-postgresql.lock -r tests/requirements-parquet.lock
 	@touch $@
 
 build/venv.ready: build/venv.locked pyproject.toml host_tools/parkgate

@@ -13,14 +13,15 @@ from datetime import date, datetime, timezone
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from host_tools.hub.export import csv_text, rows, senml, time_tables
+from host_tools.hub.export import csv_text, parquet, rows, senml, time_tables
 from host_tools.hub.export.rows import Choice, Tally
 from host_tools.hub.park import zone
 from host_tools.log.database.seam import Database
 from parkgate.errors import SettingsError
 
-FORMATS = ("senml-json", "senml-cbor", "csv", *time_tables.FORMATS)
+FORMATS = ("senml-json", "senml-cbor", "csv", "parquet", *time_tables.FORMATS)
 MEDIA_TYPES = {"senml-json": "application/senml+json", "senml-cbor": "application/senml+cbor"}
+MEDIA_TYPES["parquet"] = parquet.MEDIA_TYPE
 CSV_MEDIA_TYPE = "text/csv; charset=utf-8"
 UNIX_MS_LEAST = 100_000_000_000  # 1973: a number below it is a mistake, such as a year or seconds
 UNIX_MS_MOST = 1 << 47
@@ -52,6 +53,8 @@ def ask(
         raise SettingsError("a decimal comma is for spreadsheets: it needs excel")
     if "excel" in flags and form in MEDIA_TYPES:
         raise SettingsError(f"excel is for CSV, and {form} is none")
+    if form == "parquet":
+        parquet.check()
     tz = park_zone(db, words.get("zone"))
     span = span_of(words, tz)
     undated = "undated" in flags
@@ -80,6 +83,8 @@ def answer(db: Database, question: Question, tally: Tally) -> Iterator[bytes]:
     parts = rows.read(db, choice, tally)
     if question.form == "csv":
         return csv_text.answer(parts, tally, style)
+    if question.form == "parquet":
+        return parquet.answer(parts, tally)
     return senml.answer(question.form, parts, tally)
 
 

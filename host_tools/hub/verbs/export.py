@@ -1,4 +1,4 @@
-"""`parkgate export`: the readings of a hub as CSV or SenML (RFC 8428, JSON or CBOR), exact to the last digit.
+"""`parkgate export`: the readings of a hub as CSV, Parquet or SenML (RFC 8428), exact to the last digit.
 
     parkgate export --data park --format csv --day 2026-11-01 --out sunday.csv
     parkgate export --data park --excel --month 2026-10 --instrument "meter 3" --out october.csv
@@ -11,6 +11,9 @@ relative to a start of the gateway is in no span of time; without a span it is i
 --excel writes CSV that a spreadsheet opens: a byte order mark, a column with local time, --decimal-comma for a decimal
 comma and semicolons. A text that the spreadsheet would compute, or take for a number or a date (a name such as =1+1 or
 1-2), gets an apostrophe in front.
+
+--format parquet is for pandas, DuckDB and the like (pip install 'parkgate[parquet]'): the columns of the CSV, the time
+as a timestamp, and the value both exactly (steps / 10^scale) and as a float.
 
 A SenML name is parkgate:ID:INSTRUMENT:QUANTITY. Each byte of UTF-8 in a name that SenML does not allow there is written
 as / and two hex digits. SenML has no word for quality: only readings that carry a value are in it, and one that is not
@@ -42,7 +45,7 @@ SENML = ("senml-json", "senml-cbor")
 def add_parser(subparsers) -> None:
     """Arguments of `parkgate export`."""
     parser = subparsers.add_parser(
-        "export", help="write a hub's readings as SenML or CSV", description=__doc__,
+        "export", help="write a hub's readings as CSV, Parquet or SenML", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--data", required=True, metavar="DIR", help="data directory of the hub")
@@ -115,7 +118,7 @@ def _write(pieces, file, compressed: bool) -> None:
 
 def _notes(wanted: question.Question, tally: rows.Tally, undated: int) -> list[str]:
     """What a person should know of the file."""
-    is_table = wanted.form not in ("csv", *SENML)
+    is_table = wanted.form not in ("csv", "parquet", *SENML)
     note = f"; {tally.left_out} without a value or a date are not in SenML" if tally.left_out else ""
     lines = [f"{tally.written} {'lines' if is_table else 'readings'} written{note}"]
     if undated and not is_table:

@@ -87,7 +87,7 @@ class _Export:
             if wanted.form not in ("events", "outages", "availability")
             else wanted.form
         )
-        ending = {"senml-json": "senml", "senml-cbor": "senmlc"}.get(wanted.form, "csv")
+        ending = {"senml-json": "senml", "senml-cbor": "senmlc", "parquet": "parquet"}.get(wanted.form, "csv")
         self.headers = {
             "content-type": wanted.media_type(),
             "content-disposition": f'attachment; filename="{name}.{ending}"',
