@@ -18,7 +18,7 @@ from parkgate.errors import SettingsError
 from parkgate.wire import cbor
 from test_driven import typed
 from test_hub_web import CHROMIUM, page_of
-from test_outage import asked, picture
+from test_outage import picture
 
 METERS = (("press", "eastron-sdm120", 1), ("oven", "pzem-004t", 2))
 JPEG = b"\xff\xd8\xff\xe0 a photograph of the plate"
@@ -110,8 +110,8 @@ def test_a_hall_from_the_first_question_to_the_hubs_page(tmp_path):
         again.expect("nothing is new")
         again.expect(pexpect.EOF)
         assert (folder / "commission.html").read_text(encoding="utf-8") == text
-        park.wait(lambda: len(asked(park)["commissioned"]) == 3, 40, "the records are at the hub")
-        found = asked(park)["commissioned"]
+        park.wait(lambda: len(park.asked()["commissioned"]) == 3, 40, "the records are at the hub")
+        found = park.asked()["commissioned"]
         assert found["press"]["by"] == "Tran Van A" and found["press"]["facts"]["serial"] == "A-4711"
         assert found["press"]["facts"]["photos"] == [hashlib.sha256(JPEG).hexdigest()]
         assert found["press"]["facts"]["differs"] == ["the gateway's ratio is not set"]
