@@ -47,7 +47,7 @@ class Uf2(NamedTuple):
 def parse(data: bytes) -> Uf2:
     """Raises Uf2Error."""
     if not data or len(data) % BLOCK_BYTES:
-        raise Uf2Error(f"{len(data)} bytes are no whole UF2 blocks: the file is cut short or of another kind")
+        raise Uf2Error(f"{len(data)} bytes are not whole UF2 blocks: the file is cut short or of another kind")
     blocks = [_block(data[at : at + BLOCK_BYTES], at) for at in range(0, len(data), BLOCK_BYTES)]
     family = Counter(family for family, *_ in blocks).most_common(1)[0][0]
     pages: dict[int, bytes] = {}

@@ -55,7 +55,7 @@ def token(answer: bytes, digest: bytes, nonce: bytes) -> bytes:
         status, *rest = _inside(answer, 0x30)
         code = _inside(status[2], 0x30)[0][1]
     except (ValueError, IndexError):
-        raise StampError("the authority's answer is no time stamp") from None
+        raise StampError("the authority's answer is not a time stamp") from None
     if code not in (b"\0", b"\1"):
         raise StampError(f"the authority refused: status {int.from_bytes(code, 'big')}")
     if not rest or _der(4, digest) not in rest[0][2] or _der(2, nonce) not in rest[0][2]:
@@ -81,7 +81,7 @@ def ask(url: str, digest: bytes) -> bytes:
 def check_url(url: str) -> str:
     """`url` itself. Raises StampError where no authority can be asked so."""
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise StampError(f"{url!r} is no address of a time stamp authority: it begins with http:// or https://")
+        raise StampError(f"{url!r} is not the address of a time stamp authority: it begins with http:// or https://")
     return url
 
 

@@ -101,7 +101,7 @@ STEPS = [{"up_to_kwh": 50, "price": "380"}, {"up_to_kwh": None, "price": "730"}]
     ({"energy": [{"name": "E", "price": "1", "when": [{"days": "mon", "from": "07:10"}]}]}, "quarters of an hour"),
     ({"demand": {"name": "D", "price": "4", "minutes": 20}}, "minutes is 15, 30, 60"),
     ({"demand": {"name": "D", "price": "4", "minutes": True}}, "minutes is"),
-    ({"holidays": ["2026-02-30"]}, "is no day"),
+    ({"holidays": ["2026-02-30"]}, "is not a day"),
     ({"tax": [{"name": "VAT", "percent": "101"}]}, "101 percent"),
     ({"fixed": [{"name": "F"}]}, "'amount' is missing"),
     ({"fixed": [{"name": "F\u0007", "amount": "1"}]}, "cannot be printed"),
@@ -378,4 +378,4 @@ def test_the_verb_writes_what_can_be_checked(rig, hall, tmp_path, capsys):
     assert "&lt;b&gt;" in page and "<b>." not in page and "http" not in page.replace("http-equiv", "")
     assert paper.page(found, "static/bill.css").count("<style") == 0
     assert cli.main([*words[:4], "2026-13", *words[5:]]) == 2
-    assert "is no month" in capsys.readouterr().err
+    assert "is not a month" in capsys.readouterr().err

@@ -53,7 +53,7 @@ def test_stretches_are_local(span, at, begin, end):
 
 @pytest.mark.parametrize("text", ["", "x", "2026", "2026-13-01", "1e9", "0001-01-01", "9999-12-31", "2026-02-30"])
 def test_what_is_no_date_is_refused(text):
-    with pytest.raises(SettingsError, match="is no date"):
+    with pytest.raises(SettingsError, match="is not a date"):
         place.moment(text, BERLIN)
 
 

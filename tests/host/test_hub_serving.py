@@ -123,7 +123,7 @@ def test_the_page_by_tls(filled, tmp_path):  # noqa: F811
     "words, why",
     [
         (["--http-cert", "hub.pem"], "belong together"),
-        (["--http-cert", "hub.pem", "--http-key", "other.key"], "no certificate and its key"),
+        (["--http-cert", "hub.pem", "--http-key", "other.key"], "not a certificate and its key"),
         (["--http-cert", "hub.pem", "--http-key", "not there"], "cannot be read"),
         (["--base-path", "parkgate"], "it looks like /parkgate"),
         (["--base-path", "/a/../b//"], "it looks like /parkgate"),

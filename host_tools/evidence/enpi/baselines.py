@@ -157,7 +157,7 @@ def adjust(db: Database, baseline: Baseline, begin: date, end: date, kwh: str, r
     if end < begin:
         raise SettingsError("an adjustment ends before it begins")
     if not _KWH.fullmatch(kwh):
-        raise SettingsError(f"{kwh!r:.40} is no number of kWh: 12.5, or -800 where less is to be expected")
+        raise SettingsError(f"{kwh!r:.40} is not a number of kWh: 12.5, or -800 where less is to be expected")
     reason = " ".join(reason.split())
     if not 10 <= len(reason) <= 400 or not reason.isprintable():
         raise SettingsError("an adjustment needs its reason, in 10 to 400 characters: --reason")

@@ -120,7 +120,7 @@ class Variables(NamedTuple):
         days = [begin + timedelta(days=i) for i in range((end - begin).days)]
         missing = next((day for day in days if day.isoformat() not in self.rows), None)
         if missing is not None:
-            raise SettingsError(f"{self.source} has no row for {missing}: a variable that is not known is no 0")
+            raise SettingsError(f"{self.source} has no row for {missing}: a variable that is not known is not 0")
         values = [self.rows[day.isoformat()] for day in days]
         sums = [sum(column, Fraction(0)) for column in zip(*values)]
         return tuple(value / len(days) if mean else value for value, mean in zip(sums, self.means))
@@ -164,7 +164,7 @@ def _day(text: str, at: str) -> str:
     try:
         return f"{date.fromisoformat(f'{text}-01'):%Y-%m}" if len(text) == 7 else date.fromisoformat(text).isoformat()
     except ValueError:
-        raise SettingsError(f"{at}: {text!r:.40} is no day (2026-11-28) and no month (2026-11)") from None
+        raise SettingsError(f"{at}: {text!r:.40} is neither a day (2026-11-28) nor a month (2026-11)") from None
 
 
 def points(found: Energy, variables: Variables | None) -> list[Point]:

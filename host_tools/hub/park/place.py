@@ -36,7 +36,7 @@ def moment(text: str, tz: ZoneInfo) -> int:
             raise ValueError
         return int((found if found.tzinfo else found.replace(tzinfo=tz)).timestamp() * 1000)
     except (ValueError, OverflowError):
-        raise SettingsError(f"{text!r:.40} is no date: it looks like 2026-11-28 or 2026-11-28T13:00") from None
+        raise SettingsError(f"{text!r:.40} is not a date: it looks like 2026-11-28 or 2026-11-28T13:00") from None
 
 
 def stretch(span: str, at_ms: int, tz: ZoneInfo) -> tuple[int, int]:

@@ -142,7 +142,7 @@ def _moment(text: str) -> str:
     """In UTC, to the millisecond, halves up."""
     found = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)", text)
     if not found:
-        raise HashError(f"{text!r} is no time with a zone")
+        raise HashError(f"{text!r} is not a time with a zone")
     whole, part, zone = found[1], found[2] or ".0", found[3].replace("Z", "+00:00")
     milliseconds = int((Decimal("0" + part) * 1000).to_integral_value(ROUND_HALF_UP))
     moment = datetime.fromisoformat(whole + zone).astimezone(timezone.utc) + timedelta(milliseconds=milliseconds)

@@ -263,7 +263,7 @@ def _tls(args) -> tuple[str, str] | None:
 def _base_path(text: str) -> str:
     path = text.rstrip("/")
     if path and not re.fullmatch(r"(/[A-Za-z0-9][A-Za-z0-9._~-]*)+", path):
-        raise SettingsError(f"--base-path {text!r} is no path: it looks like /parkgate")
+        raise SettingsError(f"--base-path {text!r} is not a path: it looks like /parkgate")
     return path
 
 

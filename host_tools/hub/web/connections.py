@@ -119,7 +119,7 @@ def check_tls(cert_file: str, key_file: str) -> None:
     except ssl.SSLError as error:
         why = error.reason or error
         raise SettingsError(
-            f"{cert_file} and {key_file} are no certificate and its key, both in PEM and without a passphrase: {why}"
+            f"{cert_file} and {key_file} are not a certificate and its key, both in PEM and without a passphrase: {why}"
         ) from None
     except OSError as error:
         raise SettingsError(f"{cert_file} and {key_file} cannot be read: {error.strerror}") from None

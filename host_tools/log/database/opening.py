@@ -59,9 +59,9 @@ def check_url(url: str) -> None:
         parts = urlsplit(url)
         password, database = parts.password, parts.path.strip("/")
     except ValueError as error:
-        raise SettingsError(f"{url!r} is no address of a database: {error}") from None
+        raise SettingsError(f"{url!r} is not the address of a database: {error}") from None
     if parts.scheme not in SCHEMES or not database:
-        raise SettingsError(f"{url!r} is no address of a database: it looks like postgresql://USER@HOST/DATABASE")
+        raise SettingsError(f"{url!r} is not the address of a database: it looks like postgresql://USER@HOST/DATABASE")
     if password is not None or "password=" in parts.query:
         raise SettingsError(
             "a password on the command line can be read by every user of this computer: put it into a file"

@@ -131,4 +131,4 @@ def _day(text: str | None, today: date) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise SettingsError(f"{text!r:.40} is no day: it looks like 2026-11-28") from None
+        raise SettingsError(f"{text!r:.40} is not a day: it looks like 2026-11-28") from None

@@ -60,7 +60,7 @@ def run(args) -> int:
 def month(text: str) -> tuple[int, int]:
     """(year, month) of YYYY-MM. Raises SettingsError."""
     if not re.fullmatch(r"2[0-9]{3}-(0[1-9]|1[0-2])", text):
-        raise SettingsError(f"{text!r:.20} is no month: it looks like 2026-10")
+        raise SettingsError(f"{text!r:.20} is not a month: it looks like 2026-10")
     return int(text[:4]), int(text[5:])
 
 

@@ -288,7 +288,7 @@ def _date(node: Node) -> date:
     try:
         return date.fromisoformat(_text(node, "holidays: a day"))
     except ValueError:
-        raise FileFault(node.line, f'holidays: {node.value!r:.20} is no day, such as "2026-04-14"') from None
+        raise FileFault(node.line, f'holidays: {node.value!r:.20} is not a day, such as "2026-04-14"') from None
 
 
 def _quarter(node: Node, name: str) -> int:

@@ -54,7 +54,7 @@ def address_bytes(text):
         else:
             break
     if len(text) != 12 or len(address) != 6 or address == _NONE:
-        raise ModbusError("%r is no meter's address: 12 digits as on its label, such as 000006605518" % (text,))
+        raise ModbusError("%r is not a meter's address: 12 digits as on its label, such as 000006605518" % (text,))
     return bytes(address)
 
 
@@ -70,7 +70,7 @@ def identifier_bytes(text):
             return bytes([int(text[at : at + 2], 16) for at in (6, 4, 2, 0)])
         except ValueError:
             pass
-    raise ModbusError("%r is no data identifier: 8 hexadecimal digits, such as 02010100" % (text,))
+    raise ModbusError("%r is not a data identifier: 8 hexadecimal digits, such as 02010100" % (text,))
 
 
 def encode_request(address, function, identifier=b"", sequence=0):
