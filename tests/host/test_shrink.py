@@ -4,6 +4,8 @@ import ast
 import functools
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -207,3 +209,24 @@ def test_no_board_misses_anything(board, tmp_path):
     ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", "--quiet", str(tmp_path)]
     done = subprocess.run(ruff, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_one_process_builds_a_folder_at_a_time(monkeypatch, tmp_path):
+    """Each gateway that tests start asks for the build: without the lock they would all make it at once."""
+    running: list[int] = []
+    at_once = []
+
+    def build(_board, folder):
+        running.append(1)
+        at_once.append(len(running))
+        time.sleep(0.02)
+        running.pop()
+        return folder
+
+    monkeypatch.setattr(app_image, "_build", build)
+    threads = [threading.Thread(target=app_image.build, args=("unix", tmp_path / "app")) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert at_once == [1, 1, 1, 1]

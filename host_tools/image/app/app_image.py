@@ -7,6 +7,8 @@ does not start in the heap a Pico W has.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -59,9 +61,17 @@ def sources(board: str) -> dict[str, Path]:
 
 
 def build(board: str, folder: Path | None = None) -> Path:
-    """Compile what has changed; the folder with the .mpy files. Raises CompileError, DeviceLibraryError, IdiomError,
-    FlatteningError."""
+    """Compile what has changed; the folder with the .mpy files. One process builds a folder at a time, the others wait
+    for it: a build takes 8 s. Raises CompileError, DeviceLibraryError, IdiomError, FlatteningError."""
     folder = folder or build_folder() / f"app-{board}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_name(f"{folder.name}.lock"), "wb") as lock:
+        with contextlib.suppress(OSError):  # a disk without locks: two builds write the same bytes, and whole files
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        return _build(board, folder)
+
+
+def _build(board: str, folder: Path) -> Path:
     device_libraries.install_all()
     files = {name: path.read_bytes() for name, path in sources(board).items()}
     stamp = hashlib.sha256(repr((MPY_FLAGS, ROOTS)).encode())
