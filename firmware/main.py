@@ -1,4 +1,5 @@
-"""The start: this board's parts, the gateway made of them, run. MicroPython's prompt opens on purpose only."""
+"""The start: this board's parts, the gateway made of them, run. Where that fails, safe mode (gateway/safe.py) runs.
+MicroPython's prompt opens on purpose only."""
 
 try:
     from micropython import kbd_intr
@@ -58,17 +59,28 @@ def prompt_wanted() -> bool:
         return False
 
 
-if sys.platform in ("linux", "darwin"):  # simulated: the parent process sees how it ends
-    run()
-elif not prompt_wanted():
+simulated = sys.platform in ("linux", "darwin")
+if simulated or not prompt_wanted():
     try:
         run()
     except BaseException as e:
+        if simulated and isinstance(e, (SystemExit, KeyboardInterrupt)):
+            raise  # the parent process sees how it ends
         try:
-            from hal.device.prompt import fallen
+            try:
+                from gateway.safe import stay
 
-            fallen(e)
+                stay(e)
+            except Exception as another:
+                sys.print_exception(another)
+            if not simulated:
+                from hal.device.prompt import fallen
+
+                fallen(e)
         finally:
+            if simulated:
+                sys.exit(75)
+
             import machine
 
             machine.reset()  # pyright: ignore[reportAttributeAccessIssue]

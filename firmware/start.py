@@ -10,7 +10,7 @@ import asyncio
 import json
 
 from gateway.loaded import drop
-from gateway.noting import MeterNotes
+from gateway.records import MeterNotes
 from gateway.totals import Totals, age_ms
 from log import Log
 from parkgate.errors import FormatError, ParkgateError, SettingsError
@@ -99,7 +99,7 @@ class Start:
             try:
                 made = build.meter(item, buses[item["bus"]], self._read_profile, self._mono_ms, self.notes)
                 self._place(made[0], item, made[2], made[1])
-            except (ParkgateError, ValueError) as e:
+            except (ParkgateError, ValueError, ImportError) as e:
                 self.left_out.append((item["name"], item["period_ms"], e))
                 continue
             by_bus[item["bus"]].append(made[0])
@@ -115,7 +115,7 @@ class Start:
             try:
                 sensor = build(item, self._board, asyncio.sleep_ms)
                 self._place(sensor, item, sensor.profile, sensor.schema())
-            except (ParkgateError, ValueError, OSError) as e:
+            except (ParkgateError, ValueError, OSError, ImportError) as e:
                 self.left_out.append((item["name"], item["period_ms"], e))
                 continue
             by_port.setdefault(item["port"] if sensor.waits else "", []).append(sensor)

@@ -100,7 +100,7 @@ def bus(item: dict, board):
 
 def meter(item: dict, bus, read_profile, mono_ms, notes):
     """(meter, its channels in the schema, its profile in the schema) of an entry of settings `instruments`; `notes` as
-    noting.MeterNotes. Raises ProfileError, SettingsError."""
+    records.MeterNotes. Raises ProfileError, SettingsError."""
     import json
 
     from parkgate.errors import SettingsError

@@ -1,10 +1,10 @@
 """Many small files in one, for a board whose file system gives each a block of its own (firmware/hal/device/pack.py).
 
-    "parkpak1"   8 bytes
+    "parkpak2"   8 bytes
     count        4 bytes, little-endian like all numbers here
     CRC-32       4 bytes, of the index
     index        count entries, ascending: CRC-32 of the path (4 bytes), offset from the start of the pack (4 bytes)
-    content      each file whole
+    content      of each file its size (4 bytes), CRC-32 (4 bytes) and bytes
 
 A path is as in `parkgate/errors.mpy`. Folders are entries too, with the offset ffffffff.
 """
@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 
 from parkgate.errors import ParkgateError
 
-MAGIC = b"parkpak1"
+MAGIC = b"parkpak2"
 IS_FOLDER = 0xFFFFFFFF
 
 
@@ -38,7 +38,8 @@ def build(files: dict[str, bytes]) -> bytes:
     for crc in sorted(entries):
         path = entries[crc]
         index += struct.pack("<II", crc, IS_FOLDER if path in folders else at + len(content))
-        content += files.get(path, b"")
+        if path in files:
+            content += struct.pack("<II", len(files[path]), binascii.crc32(files[path])) + files[path]
     return MAGIC + struct.pack("<II", len(entries), binascii.crc32(index)) + index + content
 
 

@@ -41,7 +41,8 @@ class GatewayBusy(ParkgateError):
 class SimulatedGateway:
     """One gateway process and what it says. Not started by construction."""
 
-    def __init__(self, folder: Path, heap_bytes: int = HEAP_BYTES):
+    def __init__(self, folder: Path, heap_bytes: int = HEAP_BYTES, app: Path | None = None):
+        """`app` is a folder with compiled firmware, where it is not to be the one of now."""
         self.folder = Path(folder)
         self.heap_bytes = heap_bytes
         self.status: dict = {}
@@ -51,6 +52,7 @@ class SimulatedGateway:
         self._reader: threading.Thread | None = None
         self._environment: dict[str, str] = {}
         self._app: Path | None = None
+        self._given_app = app
         self._stopping = threading.Event()
         self._power = threading.Lock()
         self._line: tuple[int, int] | None = None
@@ -95,7 +97,7 @@ class SimulatedGateway:
         self._hold()
         self.console()
         self._environment = {"PARKGATE_CONSOLE": "-", **(environment or {})}
-        self._app = app_image.build(BOARD)
+        self._app = self._given_app or app_image.build(BOARD)
         self._stopping.clear()
         self._process = self._power_on()
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -4,6 +4,7 @@
     firmware/main         → board, firmware/start, firmware/app, lib/parkgate; what stands between a fallen program and
                             MicroPython's prompt
     firmware/app          → the rest of firmware (never hal), lib/parkgate
+    firmware/gateway/safe → board, firmware/start, the rest of firmware (never hal), lib/parkgate: only main loads it
     firmware/start        → firmware/sensors, the other modules of firmware (never hal), lib/parkgate
     firmware/* otherwise  → lib/parkgate, each other (never hal: its objects are handed in)
     host_tools            → lib/parkgate (never firmware, boards or tests); no circle; rooms as HOST_ROOMS lists them
@@ -76,7 +77,8 @@ def _room(rooms: str, *modules: set[str]) -> Room:
 ROOMS = {
     "lib": _room("lib", PURE),
     "hal": _room("hal lib", QUIET, HARDWARE),
-    "main": _room("board start app hal lib", QUIET, {"machine", "os"}),
+    "main": _room("board start app hal lib safe", QUIET, {"machine", "os"}),
+    "safe": _room("board start firmware tasks lib", QUIET, {"select"}),
     "app": _room("app start firmware tasks sensors lib", QUIET),
     "start": _room("start firmware sensors lib", QUIET),
     "firmware": _room("firmware lib", QUIET, {"umqtt"}),
@@ -114,6 +116,8 @@ def _read(root: Path, path: Path) -> File:
 def _room_of(path: Path) -> str:
     top, *rest = path.parts
     if top == "firmware":
+        if rest == ["gateway", "safe.py"]:
+            return "safe"  # puts the parts together, as app does
         if len(rest) > 1:
             return rest[0] if rest[0] in ("hal", "tasks", "sensors") else "firmware"
         return path.stem if path.stem in ("main", "app", "start", "tasks", "hal") else "firmware"
@@ -127,7 +131,7 @@ def _firmware_names(files: list[File]) -> dict[str, str]:
     names = {"parkgate": "lib"}
     for file in files:
         parts = file.path.parts
-        if parts[0] == "firmware":
+        if parts[0] == "firmware" and file.room != "safe":
             names[Path(parts[1]).stem] = file.room
         elif parts[0] == "boards" and len(parts) > 2:
             names[Path(parts[2]).stem] = "board"
@@ -168,6 +172,8 @@ def _allowed(file: File, name: str, names: dict[str, str]) -> bool:
     if file.room == "tests":
         return True
     room = ROOMS[file.room]
+    if f"{name}.".startswith("gateway.safe."):
+        return "safe" in room.rooms
     if name.startswith("."):
         # Inside a package of the device. Two dots or more would leave it.
         return not name.startswith("..")

@@ -13,7 +13,7 @@ import vfs
 
 PACK = "/lib/app.pak"
 FOLDER = "/app"
-_MAGIC = b"parkpak1"
+_MAGIC = b"parkpak2"
 _IS_FOLDER = 0xFFFFFFFF
 _HEAD_BYTES = 16
 _ENTRY_BYTES = 8
@@ -72,11 +72,24 @@ class Pack:
         raise OSError(2)  # ENOENT
 
     def open(self, path, mode):
-        """The file of the pack, standing where the module begins: who loads a module reads no further than it goes."""
+        """The file of the pack, standing where the module begins: who loads a module reads no further than it goes.
+        Raises ImportError when the module is damaged: MicroPython may read it without an end."""
         if path != self._found:
             self.stat(path)
         f = open(self._path, "rb")
         f.seek(self._offset)
+        size, wanted = struct.unpack("<II", f.read(8))
+        piece, crc = bytearray(256), 0
+        while size > 0:
+            count = f.readinto(piece)
+            if not count:
+                break
+            crc = crc32(memoryview(piece)[: min(count, size)], crc)
+            size -= count
+        if size > 0 or crc != wanted:
+            f.close()
+            raise ImportError("%s is damaged" % path)
+        f.seek(self._offset + 8)
         return f
 
 
