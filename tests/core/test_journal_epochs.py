@@ -125,3 +125,38 @@ def test_the_bytes_of_the_example_in_the_specification():
     equal(boot, head + b"\x02" + number[1:] + number + number + bytes(120))
     head = b"\xc1\x0f\x05\xb3\x00\x01\x01\x02\x08\x00\x01\x00\x01\x00\x00\x00"
     equal(sample, head + b"\x00\x00\xc0\xb7\xa6\xa2\xd6\x33" + ff * 8)
+
+
+def test_one_sector_of_another_gateway_or_of_an_older_image_changes_nothing():
+    for wiped in (False, True):
+        other = FlashSim(4096, 16, 256)
+        j, _ = started(other, 7)
+        j.ledger.serial += 1 << 40
+        for _ in range(40):
+            j.append(j.SAMPLE, b"of another", 1)
+        seal(j, 9000)
+        flash = FlashSim(4096, 16, 256)
+        j, _ = started(flash)
+        for i in range(40):
+            j.append(j.SAMPLE, b"ours %d" % i, 1)
+        seal(j, 9000)
+        older = flash.copy()
+        for _ in range(40):
+            j.append(j.SAMPLE, b"ours", 1)
+        seal(j, 100)
+        if wiped:
+            j.wipe()  # one sector of our epoch then, the first
+        for _ in range(9):
+            j._erase_next()
+        known = (j.epoch, j.counters, j.next_seq, list(j.held()))
+        strays = 0
+        for image in (other, older):
+            for sector in range(1, 16):
+                if flash.sectors[sector] == flash.blank and image.sectors[sector] != flash.blank:
+                    flash.sectors[sector] = bytes(image.sectors[sector])
+                    strays += 1
+                    again, _ = started(flash.copy(), 9)
+                    equal((again.epoch, again.counters, again.next_seq, list(again.held())), known)
+                    if image is other:
+                        break
+        true(strays)

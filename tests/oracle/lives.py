@@ -52,8 +52,9 @@ class Tally:
     """What was tried: each is a count."""
 
     NAMES = ("lives", "states", "cuts", "nested", "nested_four_deep", "deepest", "bad_sectors", "erred_reads", "flips")
-    NAMES += ("wipes", "refusals", "foreign_images", "lost_at_bad_sectors", "appends", "batches")
-    NAMES += ("states_weak", "states_bad", "states_transient", "states_flip", "states_wipe", "states_no_fault")
+    NAMES += ("wipes", "refusals", "foreign_images", "foreign_sectors", "lost_at_bad_sectors", "appends", "batches")
+    NAMES += ("states_weak", "states_bad", "states_transient", "states_flip", "states_wipe", "states_stray")
+    NAMES += ("states_no_fault",)
 
     def __init__(self) -> None:
         for name in self.NAMES:
@@ -72,14 +73,14 @@ class Tally:
 class Faults:
     """Which faults a life has. Drawn from its seed, or named (`only`)."""
 
-    KINDS = ("weak", "bad", "transient", "flip", "wipe")
+    KINDS = ("weak", "bad", "transient", "flip", "wipe", "stray")
 
     def __init__(self, chance: random.Random, only: frozenset[str] | None = None):
         on = {kind: chance.random() < 0.5 for kind in self.KINDS}
         on["flip"] = chance.random() < 0.2
         if only is not None:
             on = {kind: kind in only for kind in self.KINDS}
-        self.weak, self.bad, self.transient, self.flip, self.wipe = (on[kind] for kind in self.KINDS)
+        self.weak, self.bad, self.transient, self.flip, self.wipe, self.stray = (on[kind] for kind in self.KINDS)
         self.names = [kind for kind in self.KINDS if on[kind]] or ["no_fault"]
 
 
@@ -135,6 +136,7 @@ class Life:
         self.depth = 0
         self.doing = "nothing"
         self.online = True
+        self.album: list[tuple[int, bytes]] = []  # sectors as they were at earlier starts, or are elsewhere
 
     def live(self, starts: int) -> Tally:
         """So many starts. Raises Failure."""
@@ -180,6 +182,39 @@ class Life:
                 journal.epoch = foreign
         self.oracle.ended.add(foreign)
         self.oracle.begin(journal.epoch)
+
+    def _stray(self) -> None:
+        """A sector turns up where there was none: of another gateway, with serials above ours, or as it was in an older
+        image of this flash. It is whole, and nothing of it may be believed."""
+        chance, medium = self.chance, self.medium
+        if not isinstance(medium, Chip) or self.oracle.epoch is None:
+            return
+        blank = b"\xff" * medium.sector_size
+        images = self.album if chance.randrange(3) == 0 else self._sectors_elsewhere(medium)
+        places = [(i, image) for i, image in images if medium.cells[i] == blank]
+        if places:
+            sector, image = chance.choice(places)
+            medium.cells[sector][:] = image
+            self.tally.foreign_sectors += 1
+        sector = chance.randrange(medium.sector_count)
+        if medium.cells[sector] != blank and not medium.weak[sector]:
+            self.album.append((sector, bytes(medium.cells[sector])))
+
+    def _sectors_elsewhere(self, medium: Chip) -> list[tuple[int, bytes]]:
+        """Those of another gateway, but the first of its epoch: that one cannot be told from a wipe (LIMITS.md)."""
+        chance = self.chance
+        chip = Chip(self.sector_count, medium.program_size, chance)
+        journal = self.journal_class(chip, lambda: chance.randbytes(16))
+        journal.recover(1)
+        journal.ledger.serial += chance.getrandbits(chance.choice((20, 40, 60)))
+        for _ in range(chance.choice((2, 4, 8))):
+            for _ in range(30):
+                journal.append(journal.SAMPLE, chance.randbytes(100), 3)
+            records = list(journal.unsealed())
+            data = b"".join([bytes(r.payload) for r in records])[:3000]
+            readings = sum(r.readings for r in records)
+            journal.commit_batch(journal.next_seq, data, sha256(data).digest(), records[-1].position, readings)
+        return [(i, bytes(cells)) for i, cells in enumerate(chip.cells) if i and cells.count(255) < len(cells)]
 
     def _journal(self):
         """As the settings of this start make it."""
@@ -274,6 +309,8 @@ class Life:
             if flips:
                 medium.flip()
             return
+        if faults.stray and chance.randrange(4) == 0:
+            self._stray()
         if faults.bad and chance.randrange(6) == 0 and len(medium.bad()) < medium.bad_max:
             chance.choice((medium.program_fails, medium.erase_fails)).add(chance.randrange(medium.sector_count))
         if flips:

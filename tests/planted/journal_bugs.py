@@ -394,6 +394,14 @@ BUGS = {
             "    if newest in hurt and sectors.room(RAW) <",
         ),
     ),
+    "stray sector believed": (
+        "one sector with a higher serial, of another gateway, ends the epoch",
+        ("survey", "        while self.alone:\n", "        while False:\n"),
+    ),
+    "first sector of an epoch taken for a stray": (
+        "a new epoch that a wipe has begun is passed over at the next start",
+        ("survey", "                    late = header.position + header.next_seq\n", "                    late = 1\n"),
+    ),
 }
 
 # name → the test in tests/core that finds it
@@ -445,6 +453,9 @@ LIVES = {
         "test_journal_needs.test_a_torn_record_at_the_end_of_a_sector_counts_nothing_and_takes_nothing_with_it",
     "torn newest is counted":
         "test_journal_needs.test_a_torn_record_at_the_end_of_a_sector_counts_nothing_and_takes_nothing_with_it",
+    "stray sector believed":
+        "test_journal_epochs.test_one_sector_of_another_gateway_or_of_an_older_image_changes_nothing",
+    "first sector of an epoch taken for a stray": "test_journal_epochs.test_a_factory_reset_begins_anew_and_erases",
     "names lost with their batch": "test_journal_names.test_what_names_a_lost_batch_outlives_the_batch_that_it_is_in",
     "names of the newest gap only": "test_journal_names.test_what_names_a_lost_batch_outlives_the_batch_that_it_is_in",
     "debt without names": "test_journal_names.test_the_debt_of_names_outlives_a_cut",

@@ -120,7 +120,7 @@ class Loaded:
                     self.top.epoch = self.header.epoch
                 self.seed = record_seed(self.top.epoch, self.top.serial, sector)
                 self.loaded = sector
-                self.use_end = self._end_of_use()
+                self.use_end = self.end_of_use()
                 if self.top.stream == RAW:
                     self._find_void()
                 return True
@@ -213,7 +213,8 @@ class Loaded:
         at = record.offset + HEAD_BYTES
         return self.whole[at : at + record.length]
 
-    def _end_of_use(self) -> int:
+    def end_of_use(self) -> int:
+        """Offset behind the last byte of the buffer that is not blank, in whole program units."""
         end = self.size
         blank = memoryview(BLANK)
         for step in (HEADER_BYTES, min(self.unit, HEADER_BYTES)):

@@ -1,7 +1,8 @@
 """How the journal finds its state after a start: headers, then the two open sectors, then one record is written.
 
- 1. All sector headers are read. The newest tells the epoch; sectors of another epoch, with a damaged header or with
-    none are free. A header that was torn when its sector was begun is erased now (survey.py says why).
+ 1. All sector headers are read. The newest tells the epoch, unless it is a single sector that strayed here (survey.py);
+    sectors of another epoch, with a damaged header or with none are free. A header that was torn when its sector was
+    begun is erased now.
  2. In the open sealed sector and the open raw sector the newest ledger is looked for: that with the highest serial
     (of two with the same, a record torn and written anew, the one with the higher position).
  3. Raw records behind that ledger are counted. Bytes behind the last true record that are not blank are a torn tail:

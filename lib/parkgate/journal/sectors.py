@@ -120,10 +120,6 @@ class Sectors(Loaded):
         """Whether `sector` belongs to no stream and is not bad."""
         return not (self.marked(self.used, sector) or self.marked(self.bad, sector))
 
-    def is_used(self, sector: int) -> bool:
-        """Whether `sector` belongs to a stream."""
-        return bool(self.marked(self.used, sector))
-
     def add(self, stream: int, sector: int):
         """`sector` is the newest of a stream."""
         self.stream(stream).append(sector)

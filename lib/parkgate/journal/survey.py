@@ -30,23 +30,29 @@ class Survey:
     `claimed` is the highest serial that a header which does not check seems to have."""
 
     def __init__(self, sectors):
+        self.strays = ()
+        self._read_thrice(sectors)
+        while self.alone:
+            # One sector of an epoch, and not its first: it strayed here from another flash, or from an older image.
+            self.strays += (self.newest,)
+            self._read_thrice(sectors)
+        sectors.searches = 1 << 30
+
+    def _read_thrice(self, sectors):
         for _ in range(_PASSES):
             sectors.searches = _SEARCHES
             self._read_all(sectors)
             # Nothing is given up for one wrong read: what was no header is looked at again, after all the others.
-            if not any([not sectors.is_used(i) and self._is_header_now(sectors, i) for i in range(sectors.count)]):
+            valid = self.valid
+            if not any([not sectors.marked(valid, i) and sectors.read_header(i) for i in range(sectors.count)]):
                 break
-        sectors.searches = 1 << 30
-
-    def _is_header_now(self, sectors, sector):
-        return not sectors.marked(self.valid, sector) and sectors.read_header(sector)
 
     def _read_all(self, sectors):
         sectors.clear()
         newest, newest_serial, epoch = -1, -1, b""
         self.foreign = self.strange = self.unreadable = self.claimed = 0
         self.valid = bytearray(len(sectors.used))
-        mine = known = total = 0
+        mine = known = total = late = 0
         sectors.wear_base = -1
         # 2 × serial + stream of every sector, 0 for none of ours; the sector buffer is not needed before the end.
         fits = sectors.first + sectors.count * 8 <= sectors.size
@@ -60,7 +66,7 @@ class Survey:
                 sectors.give_up(sector, 0)
             elif not ours:
                 self._note_strange(sectors, sector)
-            elif header.epoch != epoch and header.serial < newest_serial:
+            elif sector in self.strays or header.epoch != epoch and header.serial < newest_serial:
                 self.foreign += 1
             else:
                 if header.epoch != epoch:
@@ -73,6 +79,7 @@ class Survey:
                 key = 2 * header.serial + (header.stream == SEALED)
                 if header.serial > newest_serial:
                     newest, newest_serial = sector, header.serial
+                    late = header.position + header.next_seq
             struct.pack_into("<Q", keys, sector * 8, key)
             sectors.wear[sector] = 255
             if ours:
@@ -93,6 +100,7 @@ class Survey:
             if key:
                 sectors.add(SEALED if key & 1 else RAW, sector)
         self.newest = newest
+        self.alone = mine == 1 and late and self.foreign > len(self.strays)
         if newest >= 0:
             sectors.cursor = newest + 1
 
@@ -119,16 +127,8 @@ class Survey:
 
 
 def _has_no_record(sectors, sector):
-    whole = sectors.whole
     sectors.loaded = -1
-    if not sectors.read_bytes(sector * sectors.size, whole):
-        return False
-    blank = memoryview(BLANK)
-    for at in range(sectors.first, sectors.size, HEADER_BYTES):
-        piece = whole[at : at + HEADER_BYTES]
-        if piece != blank[: len(piece)]:
-            return False
-    return True
+    return sectors.read_bytes(sector * sectors.size, sectors.whole) and sectors.end_of_use() == sectors.first
 
 
 def load_settled(sectors, sector: int, is_clean) -> bool:
