@@ -37,7 +37,7 @@ class App:
         self.settings, self.settings_id, self.schema = start.settings, start.settings_id, start.schema
         self.buses, self.mono_ms = start.buses, board.clock.mono_ms
         mono_ms = self.mono_ms
-        self.sender = self.sealer = self.uplink = self.receipt_ms = self.floor = None
+        self.sender = self.sealer = self.uplink = self.receipt_ms = self.floor = self.console = None
         self.sampling = []  # the samplers, from the moment on at which they run
         board.use_network(self.settings)
         cause = self.cause = board.reset_cause()
@@ -157,7 +157,7 @@ class App:
         if line:
             code = kept_twice.read(self.board.files, "access.code")
             access = Access(code, lambda data: kept_twice.write(self.board.files, "access.code", data))
-            task = ConsoleTask(line, self, access)
+            task = self.console = ConsoleTask(line, self, access)
             start("console", task.run, task, TASK_MS)
         if self.floor:
             self.floor.start()

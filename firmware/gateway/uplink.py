@@ -6,6 +6,7 @@ from gateway.waiting import in_steps, until_quiet
 
 TLS_PAUSE_MS = 700  # the longest step of a TLS handshake on an RP2040, and some
 DOWNS_MAX = 5  # a network that passes nothing though it was brought down so often: the board is restarted
+CONSOLE_S_MAX = 300  # a word of the hub about its log waits no longer for who uses the console
 FIRST_SAMPLE_MS = 3000  # then the network is brought up whether there is a sample or not
 
 
@@ -74,6 +75,10 @@ class Uplink:
     async def _look_into(self, message):
         gateway = self._gateway
         try:
+            for _ in range(CONSOLE_S_MAX):  # both at once take 13 kB
+                if not gateway.console or not gateway.console.is_open():
+                    break
+                await asyncio.sleep_ms(1000)
             await gateway.look_into_log(message)
         except Exception as e:  # of a hostile broker's message, of flash, of memory: nothing else may suffer
             gateway.log.error("witness", str(e) or "failed: %s" % type(e).__name__)

@@ -34,6 +34,10 @@ class ConsoleTask:
         self._console = None
         self.turned_ms = 0
 
+    def is_open(self) -> bool:
+        """Whether somebody has typed within the last half minute, or types."""
+        return self._console is not None
+
     async def run(self):
         """Serve the line without an end."""
         while True:

@@ -28,10 +28,10 @@ MPY_FLAGS = ("-O2",)  # asserts vanish, line numbers stay: a traceback must be r
 STAMP = "compiled.from"
 NAMES = "names.json"  # other name → the one in the source; "module:" → the module's dotted name
 SELDOM = (  # what the fewest gateways need, or only for a moment, first: it is the first to be left out of flash
-    "gateway.safe", "hal.device.prompt", "hal.device.scrub", "hal.device.raw_flash", "hal.rp2.boot", "hal.comb_table",
-    "main", "sensors.", "parkgate.sensing.", "parkgate.meters.profile.rare_types", "hal.device.inputs",
-    "hal.rp2.pulse_counter", "parkgate.meters.modbus.tcp", "tcp_bus", "parkgate.meters.dlt645.", "hal.device.ntp",
-    "hal.device.pack",
+    "parkgate.log.root", "gateway.safe", "hal.device.prompt", "hal.device.scrub", "hal.device.raw_flash",
+    "hal.rp2.boot", "hal.comb_table", "main", "sensors.", "parkgate.sensing.", "parkgate.meters.profile.rare_types",
+    "hal.device.inputs", "hal.rp2.pulse_counter", "parkgate.meters.modbus.tcp", "tcp_bus", "parkgate.meters.dlt645.",
+    "hal.device.ntp", "hal.device.pack",
 )  # fmt: skip
 USUAL = ("sensors.modbus_meter", "parkgate.sensing.periods")  # of these rooms, what each gateway with a meter loads
 LEAVING = "leaving.json"  # modules that are taken out of memory at times, under their flat names
