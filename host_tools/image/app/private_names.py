@@ -5,6 +5,9 @@ attributes (`self._journal`). Two classes that are not related may call theirs a
 Only what is private is renamed: an attribute with one leading underscore that a class stores through `self`, or a
 method with one that is called through `self` only; and that stands in no string (nor may one be put together from
 strings). firmware_names.py then does the rest.
+
+On a Pico W with MicroPython's own image this saves 3.7 kB of the flash that holds names, of which there is too little:
+without this step 3.9 kB more of the code that few gateways use would be copied into the heap.
 """
 
 from __future__ import annotations

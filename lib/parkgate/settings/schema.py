@@ -38,7 +38,7 @@ TABLE = {
         ("root_serial", "int", 0, 0, 1073741823, "", "number of the root document that public_key is from"),
     ),
     "network": (
-        ("ssid", "text", "", 0, 32, "characters", "name of the Wi-Fi network; empty for none, or where a cable is"),
+        ("ssid", "text", "", 0, 32, "characters", "name of the Wi-Fi network; empty for none, or with a cable"),
         ("password", "secret", "", 0, 64, "characters", "password of the Wi-Fi network"),
         ("country", "text", "", 0, 2, "letters", "country whose radio rules hold, such as DE; empty: the board's own"),
         ("hostname", "text", "", 0, 32, "characters", "name of the gateway in the network; empty: the board's own"),
@@ -52,7 +52,7 @@ TABLE = {
         ("host", "text", "127.0.0.1", 1, 253, "characters", "address of the MQTT broker"),
         ("port", "int", 1883, 1, 65535, "", "TCP port of the MQTT broker; 8883 is usual with TLS"),
         ("tls", "choice", "off", 0, ("off", "on"), "", "on: talk to the broker by TLS only"),
-        ("ca", "base64", "", 0, 2048, "characters", "certificate (DER) the broker's must come from; wanted with TLS"),
+        ("ca", "base64", "", 0, 2048, "characters", "certificate (DER) that issued the broker's; required with TLS"),
         ("user", "text", "", 0, 64, "characters", "MQTT user name; empty for none"),
         ("password", "secret", "", 0, 64, "characters", "MQTT password"),
         ("keepalive_s", "int", 30, 5, 600, "s", "MQTT keep-alive"),
@@ -61,15 +61,13 @@ TABLE = {
     "sealing": (
         ("rows_max", "int", 240, 1, 1024, "rows", "seal a batch after so many samples of one instrument"),
         ("readings_max", "int", 1920, 64, 1984, "readings", "seal a batch after so many readings"),
-        ("period_s", "int", 60, 1, 86400, "s", "seal a batch when its oldest sample is so old"),
+        ("period_s", "int", 60, 1, 86400, "s", "seal a batch when its oldest sample has this age"),
     ),
-    "journal": (
-        ("flush_interval_s", "int", 10, 1, 60, "s", "without a raw partition: a power cut loses at most so much"),
-    ),
+    "journal": (("flush_interval_s", "int", 10, 1, 60, "s", "on a file system: a power cut loses at most so much"),),
     "sending": (
         ("window", "int", 4, 1, 16, "batches", "batches on their way without a receipt"),
         ("receipt_timeout_s", "int", 15, 1, 600, "s", "wait for a receipt before the batch is sent again"),
-        ("backlog_interval_ms", "int", 200, 0, 60000, "ms", "pause before each batch but a new one"),
+        ("backlog_interval_ms", "int", 200, 0, 60000, "ms", "pause before each batch except a new one"),
         ("beat_period_s", "int", 60, 1, 3600, "s", "period of the signed heartbeat"),
     ),
     BUSES: (
@@ -80,7 +78,7 @@ TABLE = {
         ("stop_bits", "choice", 1, 0, (1, 2), "", "stop bits"),
         ("reply_timeout_ms", "int", 300, 20, 5000, "ms", "longest wait for the first byte of a reply"),
         ("protocol", "choice", "modbus", 0, PROTOCOLS, "", "what meters speak; dlt645: usually 2400 baud, parity E"),
-        ("rest_ms", "int", 0, 0, 5000, "ms", "rest of the whole bus between an answer and the next request to anybody"),
+        ("rest_ms", "int", 0, 0, 5000, "ms", "rest of the whole bus between an answer and any next request"),
     ),
     INSTRUMENTS: (
         ("name", "text", REQUIRED, 1, 16, "characters", "name of the instrument, kept in every batch"),
@@ -104,7 +102,7 @@ TABLE = {
         ("report", "map", {}, 0, 4, "", "how samples are reduced; empty: each is kept"),
     ),
     STATIONS: (
-        ("name", "text", REQUIRED, 1, 16, "characters", "name of the machine or workplace where lots are made"),
+        ("name", "text", REQUIRED, 1, 16, "characters", "name of the machine or workplace where lots are produced"),
         ("scanner", "text", "", 0, 128, "characters", "serial port of the barcode scanner; empty for none"),
         ("baud", "choice", 9600, 0, _BAUDS, "baud", "speed of the scanner"),
         ("registers", "names", (), 0, 3, "registers", "what each entry holds, as press.import_active_energy"),
@@ -117,7 +115,7 @@ TABLE = {
             "",
             "who counts pieces: people, or a register named above",
         ),
-        ("idle_min", "int", 0, 0, 1440, "min", "a job is closed without entry or count for so long; 0: never"),
+        ("idle_min", "int", 0, 0, 1440, "min", "a job without entry or count is closed after this; 0: never"),
         ("shift_ends", "text", "", 0, 48, "", "times that close all jobs, rising: 06:00 14:00 22:00; empty: none"),
         ("utc_offset_min", "int", 0, -720, 840, "min", "local time of shift_ends less UTC; Phnom Penh: 420"),
     ),
