@@ -83,6 +83,10 @@ REASONS = {
     "statement_signature": (AUTHENTIC, WRONG, "The signature under the statement does not hold."),
     "no_trusted_id": (AUTHENTIC, NOT_SHOWN, "No id that you named vouches for a gateway's key: only the archive does."),
     "foreign_key": (AUTHENTIC, WRONG, "No id that you trust vouches for this gateway's key."),
+    "root_malformed": (UNALTERED, WRONG, "A document of the park's root keys is not in the one form that is allowed."),
+    "root_order": (UNALTERED, WRONG, "A document of the park's root keys does not follow the one before it."),
+    "root_signature": (AUTHENTIC, WRONG, "A document of the park's root keys is not signed by two of its three keys."),
+    "root_key": (AUTHENTIC, WRONG, "The archive is not signed by the key that the park's root keys name for the hub."),
     "rotation": (
         AUTHENTIC,
         WRONG,
@@ -917,6 +921,55 @@ def read_statement(data):
     return told, kid, message, signature
 
 
+# Root documents (SPEC 3.7).
+
+ROOT_BYTES_MAX = 1 << 20
+ROOT_HEAD, ROOT_SIGNER = bytes.fromhex("a10319fe54"), bytes.fromhex("a2012604" + "5820")
+
+
+def read_root_document(data) -> dict:
+    """A root document taken apart, or Malformed."""
+    need(len(data) <= 1024 and data[:2] == b"\xd8\x62", "no root document")
+    parts = decode(data[2:])
+    need(type(parts) is list and len(parts) == 4 and parts[0] == ROOT_HEAD and parts[1] == {}, "no root document")
+    payload, signed = parts[2:]
+    need(type(payload) is bytes and type(signed) is list and 2 <= len(signed) <= 3, "no root document")
+    for each in signed:
+        need(type(each) is list and len(each) == 3 and each[1] == {} and is_bytes(each[2], 64), "no signature")
+        need(is_bytes(each[0], 38) and each[0].startswith(ROOT_SIGNER), "no signature")
+    fields = decode(payload)
+    need(type(fields) is list and len(fields) == 8 and type(fields[0]) is int and fields[0] == 1, "no root document")
+    _, number, keys, following, hub, log, made_ms, prior = fields
+    need(is_uint(number) and 0 < number < 1 << 30 and is_uint(made_ms), "no root document")
+    need(type(keys) is list and len(keys) == 3 and all(is_bytes(xy, 64) for xy in [*keys, hub, log]), "its keys")
+    need(is_bytes(following, 32) and (prior is None if number == 1 else is_bytes(prior, 32)), "no root document")
+    root = hashlib.sha256(b"parkgate root v1" + b"".join(keys)).digest()
+    return {
+        "number": number, "keys": keys, "root": root, "next": following, "hub": hub, "xy": log, "log": Key(log),
+        "made_ms": made_ms, "prior": prior, "payload": payload, "signed": signed,
+    }  # fmt: skip
+
+
+def root_holds(found):
+    """Whether a root document is signed by two or three of its keys, and by nobody else."""
+    signers = [each[0][6:] for each in found["signed"]]
+    keys = {}
+    try:
+        keys = {key.id: key for key in map(Key, found["keys"])}
+    except Malformed:
+        return False
+    if len(keys) != 3 or len(set(signers)) != len(signers):
+        return False
+    for header, _, signature in found["signed"]:
+        message = b"".join((
+            b"\x85\x69Signature", head(2, len(ROOT_HEAD)), ROOT_HEAD, head(2, len(header)), header, b"\x40",
+            head(2, len(found["payload"])), found["payload"],
+        ))  # fmt: skip
+        if header[6:] not in keys or not keys[header[6:]].holds(message, signature):
+            return False
+    return True
+
+
 # The audit.
 
 
@@ -927,6 +980,7 @@ class Audit:
         self.trusted = [text.lower() for text in trusted]
         self.kept: Any = {} if keep else None  # (gateway, epoch, seq) → hash of the batch
         self.found = {}
+        self.roots: Any = None  # of each root document that passed: its row, and the log key that it names
         self.told: Any = None
         self.gateways, self.energy, self.witnesses = [], [], []
         self.skipped: dict[str, str] = {}
@@ -950,6 +1004,7 @@ class Audit:
             return
         self._statement(kid, message, signature)
         self._members()
+        self._root()
         self._log()
         for gateway in self.told["gateways"]:
             self._gateway(gateway)
@@ -966,7 +1021,7 @@ class Audit:
             places[1].append(where)
 
     def _statement(self, kid, message, signature):
-        self.vouched, self.unsigned = False, kid is None
+        self.vouched, self.signed_well, self.unsigned = False, False, kid is None
         if kid is None:
             self.fault("statement_unsigned", "")
             return
@@ -977,6 +1032,7 @@ class Audit:
             holds = False
         if not holds:
             self.fault("statement_signature", "")
+        self.signed_well = holds
         self.vouched = holds and self._trusts(kid)
 
     def _trusts(self, kid):
@@ -1001,6 +1057,47 @@ class Audit:
             if name != "statement.cbor" and name not in listed:
                 self.fault("member_not_listed", name)
 
+    # The park's root (SPEC 14.4).
+
+    def _root(self):
+        """The root documents, each by the root that the one before names: which log keys the hub has had."""
+        if "root.cbor" not in self.zip.places:
+            return
+        self.roots, digest, root = [], None, None
+        documents: Any = []
+        try:
+            documents = decode(self.zip.read("root.cbor", ROOT_BYTES_MAX))
+            need(type(documents) is list and 0 < len(documents) <= 1000, "no documents")
+            need(all(type(data) is bytes for data in documents), "no documents")
+        except Malformed:
+            self.fault("root_malformed", "")
+            return
+        for place, data in enumerate(documents):
+            reason: Any = None
+            found: Any = None
+            try:
+                found = read_root_document(data)
+            except Malformed:
+                reason = "root_malformed"
+            if reason is None:
+                if found["number"] != place + 1 or found["prior"] != digest or root not in (None, found["root"]):
+                    reason = "root_order"
+                elif not root_holds(found):
+                    reason = "root_signature"
+            if reason is not None:
+                self.fault(reason, f"#{place}")
+                return
+            digest, root = hashlib.sha256(data).digest(), found["next"]
+            row = {
+                "number": found["number"], "root": found["root"].hex(), "log": found["log"].id.hex(),
+                "hub": _thumbprint(found["hub"]), "made_ms": found["made_ms"],
+            }  # fmt: skip
+            self.roots.append((row, found["log"], found["xy"]))
+        if self.roots[-1][2] != self.told["key"]:
+            self.fault("root_key", "")
+        elif self.signed_well and any(self.names(row["root"]) for row, _, _ in self.roots):
+            self.vouched = True
+
     # One gateway.
 
     def _gateway(self, told):
@@ -1017,7 +1114,8 @@ class Audit:
         there = [gateway["id"].hex() for gateway in self.told["gateways"]]
         hub = hashlib.sha256(b"").hexdigest() if not self.told["key"] else _thumbprint(self.told["key"])
         for text in self.trusted:
-            if not any(kid.startswith(text) for kid in [*there, hub, *self.times.ids()]):
+            roots = [row["root"] for row, _, _ in self.roots or ()]
+            if not any(kid.startswith(text) for kid in [*there, hub, *roots, *self.times.ids()]):
                 self.fault("gateway_absent", text[:64])
 
     # The log (SPEC 14.5).
@@ -1082,6 +1180,7 @@ class Audit:
             "hub_statements": self.log.says if self.log else [],
             "places": self.places.summary(),
             "time": self.times.summary(),
+            **({} if self.roots is None else {"root": [row for row, _, _ in self.roots]}),
         }
 
 
@@ -1562,10 +1661,12 @@ class LogPart:
             audit.fault("log_signature", "")
             self.signature_holds = False
         if self.STATEMENTS in audit.zip.places:
-            self._statements(key)
+            self._statements([key] if key else [])
 
-    def _statements(self, key):
-        """What the hub itself says, in the order in which it stands there."""
+    def _statements(self, keys):
+        """What the hub itself says, in the order in which it stands there; by its log keys of before as well, where
+        root documents name them."""
+        known = {key.id: key for key in [*(key for _, key, _ in self.audit.roots or ()), *keys]}
         faults = 0
         for place, parts in enumerate(self.audit.zip.messages(self.STATEMENTS)):
             reason: Any = None
@@ -1577,7 +1678,8 @@ class LogPart:
                 found = read_hub_statement(raw, protected, payload)
                 digest = hashlib.sha256(raw).digest()
                 need(digest not in self.said, "a statement that stands twice")
-                if key is None or found[0] != key.id or not key.holds(signed_bytes(protected, payload), signature):
+                key = known.get(found[0])
+                if key is None or not key.holds(signed_bytes(protected, payload), signature):
                     reason = "hub_statement_signature"
             except Malformed:
                 reason = "hub_statement_malformed"

@@ -26,9 +26,11 @@ from host_tools.base.messages import read_messages
 from host_tools.hub.stores import places
 from host_tools.hub.stores.database import DATABASE_FILE, connect
 from host_tools.hub.verbs.enrol import find
+from host_tools.log import root
 from host_tools.log.database.seam import Database
 from host_tools.log.keys import KEY_FILE, read
 from parkgate.errors import SettingsError
+from parkgate.wire import cbor
 
 HERE = Path(__file__).parent
 DAYS_MAX = 4000
@@ -108,6 +110,9 @@ def write(args, span, zone):
                     taken = selection.from_database(db, chosen, spans, archive)
                     folder = source if source.is_dir() else source.parent
                     log_xy, not_logged = log_part.add(db, folder, taken.gateways, archive, span.to_ms is None, place)
+                documents = root.read(folder).bytes
+                if documents:
+                    archive.add("root.cbor", [cbor.encode(documents)])
                 key, unsigned = signing_key(source)
                 if key is not None and log_xy and key.xy != log_xy:
                     raise ArchiveError(f"the log key in {source} is not that of the log in its database")

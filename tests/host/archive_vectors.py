@@ -20,6 +20,7 @@ def archives():
     import crooked_stamps
     from archives import Parts, Plant
     from crooked_log import with_exchange, with_stamps
+    from crooked_roots import with_root
     from key_chain import with_keys
     from stamp_authority import Authority
 
@@ -43,10 +44,13 @@ def archives():
     yield "good_stamps", with_stamps(key, stamps), [key.id.hex()]
     yield "good_keys_that_follow", with_keys(key)[0].write(), [key.id.hex()]
     keys = "a_thief_names_a_key_of_his_own", "the_old_key_signs_on"
+    made, trust_root = with_root(key)
+    yield "good_hub_key_that_follows", made.write(), [trust_root]
+    roots = "a_root_document_by_one_key", "the_key_of_before_signs_on", "a_root_document_left_out"
     places = ("two_gateways_at_one_place", "a_statement_of_a_place_left_out")
     places += ("registers_of_an_exchange_that_nobody_read",)
     stamped = "stamp_signed_by_another_key", "stamp_of_another_checkpoint", "readings_dated_later_than_they_were_signed"
-    for kind in ("a_statement_of_another_place", "a_statement_of_somebody", *places, *stamped, *keys):
+    for kind in ("a_statement_of_another_place", "a_statement_of_somebody", *places, *stamped, *keys, *roots):
         data, trust, _ = crooked.KINDS[kind](0)
         yield f"bad_{kind}", data, trust
 

@@ -7,6 +7,7 @@ import random
 
 import crooked_keys
 import crooked_places
+import crooked_roots
 import crooked_stamps
 from archives import HubKey, Parts, Plant, digest, rewritten, runs
 from batches import FakeGateway, sign
@@ -481,4 +482,5 @@ def a_statement_of_somebody(rng, parts, honest):
 
 crooked_keys.register(kind)
 crooked_places.register(kind)
+crooked_roots.register(kind)
 crooked_stamps.register(kind)

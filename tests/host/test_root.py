@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import re
 from hashlib import sha256
 from pathlib import Path
@@ -9,8 +10,11 @@ from pathlib import Path
 import cbor2
 import pytest
 
+import independent_archive
 import root_vectors
+from archives import load_audit
 from batches import FakeGateway
+from host_tools.archive import command
 from host_tools.base.keys import HubKeyMissing, Verifier, hub_key
 from host_tools.hub.receiving.roots import RETRY_MS, Roots
 from host_tools.hub.service import Hub
@@ -290,6 +294,31 @@ def test_the_new_log_names_the_old_one_and_agrees(hall, office):
     said = hall.rig.rows("SELECT bytes FROM statement WHERE bytes IS NOT NULL")
     kinds = [cbor.decode(cose.Sign1(data, 65106).payload)[1] for (data,) in said if b"root document" in data]
     assert kinds.count("root document") == 2
+
+
+def test_an_archive_follows_the_hubs_keys(hall, office, tmp_path):
+    """What the key of before signed still counts, and who names the root needs to know no other id."""
+    device = Device(44, hall.rig.key.xy, office.id, 1)
+    hall.enrol(device)
+    device.speak(hall)
+    with hall.stopped():
+        office.change("--new-keys")
+        hub = Hub(hall.folder, "mqtt://127.0.0.1:1")
+        hub.signer.sign(hub.started_unix_ms)
+        hub.stop()
+        parser = argparse.ArgumentParser()
+        command.add_parser(parser.add_subparsers())
+        out = tmp_path / "all.zip"
+        assert command.run(parser.parse_args(["archive", "--data", str(hall.folder), "--out", str(out)])) == 0
+        data = out.read_bytes()
+        for trust in ([office.id.hex()], [cose.thumbprint(keys.read(hall.folder).xy).hex()], ["0" * 64]):
+            said = load_audit().Audit(io.BytesIO(data), trust).verdict()
+            assert said == independent_archive.verdict(data, trust)
+            known = trust != ["0" * 64]
+            assert said["lines"]["authentic"]["state"] == ("yes" if known else "no"), said["reasons"]
+            assert said["lines"]["unaltered"]["state"] == "yes" and [row["number"] for row in said["root"]] == [1, 2]
+        kinds = {each["kind"] for each in said["hub_statements"]}
+        assert {"enrolled", "log begun"} <= kinds and len({each["log"] for each in said["hub_statements"]}) == 2
 
 
 def test_a_claim_of_another_document_is_an_alarm(hall, office):

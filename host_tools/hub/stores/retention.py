@@ -28,7 +28,7 @@ from parkgate import events
 from parkgate.errors import SettingsError
 from parkgate.log import statement
 
-RESTED_ON = (events.GAP, events.KEY_ROTATED, events.COUNTER, events.PRODUCTION)
+RESTED_ON = (events.GAP, events.KEY_ROTATED, events.HUB_KEY_TAKEN, events.COUNTER, events.PRODUCTION)
 BATCHES_AT_ONCE = 500  # removed in one transaction; a hub that runs waits for it
 RUNS_STATED = 250  # in one statement
 WHY_CHARACTERS_MAX = 500
