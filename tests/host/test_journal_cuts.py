@@ -35,6 +35,14 @@ def test_nothing_is_lost_at_any_cut(name):
     assert tally.states and tally.seconds and tally.flickers and tally.damages and tally.continued
 
 
+@pytest.mark.parametrize("name", sorted(cuts.FILES))
+def test_nothing_synced_is_lost_at_any_cut_in_files(name):
+    world, make_journal = cuts.make_file_life(name, SEED, SAMPLES)
+    tally = cuts.all_cuts(name, world, make_journal).run(range(0, len(world.trace), 7), 1, thorough_every=16)
+    assert not tally.failures, f'python -m tests.cuts --replay "{name}:{SEED}:{SAMPLES}:{tally.failures[0]}"'
+    assert tally.states > 20 and tally.seconds > 20 and tally.continued
+
+
 @pytest.mark.parametrize("bug", sorted(journal_bugs.BUGS))
 def test_planted_bug_is_found(bug):
     journal_class = journal_bugs.load(bug)

@@ -46,6 +46,12 @@ class FileStore:
             raise OSError(17, "EEXIST")
         self.commit(path, None)
 
+    def listdir(self, path):
+        """Names of the files and folders in a folder. Raises OSError 2 when it is not there."""
+        if path not in self.kept:
+            raise OSError(2, "ENOENT")
+        return [name.rpartition("/")[2] for name in self.kept if name.rpartition("/")[0] == path]
+
     def stat(self, path):
         """Only the size is right."""
         return (0, 0, 0, 0, 0, 0, len(self.kept[path]))
