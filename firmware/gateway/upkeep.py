@@ -30,8 +30,14 @@ def health(gateway) -> dict:
     if sender and sender.answered_unix_ms is not None:
         numbers["answered_ms"] = sender.answered_unix_ms
     mono_ms = numbers["uptime_ms"] = gateway.mono_ms()
-    if getattr(gateway.board, "link_resets", 0):
-        numbers["link_resets"] = gateway.board.link_resets
+    board, sectors = gateway.board, gateway.journal.sectors
+    numbers["erases_max"] = sectors.wear_base + max(sectors.wear)
+    if getattr(board, "link_resets", 0):
+        numbers["link_resets"] = board.link_resets
+    radio = getattr(board, "link", None)
+    signal_dbm = radio.signal_dbm() if hasattr(radio, "signal_dbm") else None
+    if signal_dbm is not None:
+        numbers["signal_dbm"] = signal_dbm
     error_ms = gateway.clock.uncertainty_ms(mono_ms)
     if error_ms is not None:
         numbers["clock_error_ms"] = error_ms

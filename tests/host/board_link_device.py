@@ -38,8 +38,8 @@ class Radio:
     def isconnected(self):
         return self.up
 
-    def status(self):
-        return self.said
+    def status(self, what=None):
+        return -61 if what == "rssi" else self.said
 
     def ifconfig(self):
         return ("10.0.0.2", "255.255.255.0", "10.0.0.1", NAME_SERVER)
@@ -135,7 +135,10 @@ async def main():
         ],
         "radio": list(radio.log),
     }
+    radio.up = True
+    found["signal"] = [made.link.signal_dbm()]
     radio.up = False
+    found["signal"].append(made.link.signal_dbm())
     radio.said = Network.STAT_NO_AP_FOUND
     import time
 

@@ -224,6 +224,18 @@ def test_alarms_can_be_cleared_and_come_again(rig, gateway):
     assert [alarm["count"] for alarm in rig.summary(gateway)["alarms"]] == [1]
 
 
+def test_how_long_the_flash_lasts_is_foreseen_after_a_day(rig, gateway):
+    rig.beat(gateway, health={"uptime_ms": 1})
+    begun_ms = rig.summary(gateway)["enrolled_unix_ms"]
+
+    def years(days, erases):
+        rig.now_unix_ms = begun_ms + days * 86_400_000
+        rig.beat(gateway, health={"erases_max": erases, "uptime_ms": days + 2})
+        return rig.summary(gateway)["beat"]["flash_years"]
+
+    assert [years(0, 5), years(1, 0), years(365, 1000), years(366, 120_000)] == [None, None, 98, 0]
+
+
 def test_beats(rig, gateway):
     rig.batches(gateway, gateway.batch())
     waiting = gateway.batch()

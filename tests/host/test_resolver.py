@@ -130,6 +130,7 @@ def test_what_is_no_name_is_not_asked(ask):
 
 def test_a_network_that_is_connected_and_passes_nothing_is_brought_down(link):
     said = link(NameServer("silent").name)
+    assert said["signal"] == [-61, None]
     assert said["resets"] == [0, 0, 1], "after three in a row without any answer"
     assert said["radio"] == ["disconnect", False]
 

@@ -73,6 +73,14 @@ class Wifi:
             raise LinkError("Wi-Fi %r: %s" % (name, self._in_words(radio.status()) if radio else "not tried"))
         return "on %r as %s" % (name, self.address())
 
+    def signal_dbm(self):
+        """Strength of the signal in dBm, None while there is no connection or the driver does not know it."""
+        radio = self._radio
+        try:
+            return radio.status("rssi") if radio is not None and radio.isconnected() else None
+        except (OSError, ValueError):
+            return None
+
     def address(self) -> str:
         """The board's own IPv4 address."""
         return self._radio.ifconfig()[0] if self._radio else "0.0.0.0"

@@ -15,6 +15,8 @@ from parkgate.reading import RELATIVE_ONLY, TRUST_NAMES
 
 HOLES_SHOWN = 50
 FIRMWARE_KEY = "firmware"  # in a beat's health: the gateway's version as one number (SPEC 7)
+ERASES_KEY, ERASES_RATED = "erases_max", 100_000  # of the most used sector; what makers of NOR flash promise
+DAY_MS, YEAR_MS = 86_400_000, 31_557_600_000
 LOSS_KEY = "loss_in_s"  # in a beat's health: seconds until the first reading is lost, if nothing gets through
 
 
@@ -148,8 +150,17 @@ def _beat_summary(gateway):
         "clock_trust": _trust(beat.trust),
         "clock_apart_ms": present.clock_apart_ms(beat, gateway.beat_unix_ms),
         "age_ms_max": present.age_ms_max(beat, gateway.beat_unix_ms),
+        "flash_years": _flash_years(beat, gateway),
         "health": beat.health,
     }
+
+
+def _flash_years(beat, gateway):
+    """How many years the flash lasts if its most used sector goes on as since the enrolment; None before a day."""
+    erases, age_ms = beat.health.get(ERASES_KEY), gateway.beat_unix_ms - gateway.enrolled_unix_ms
+    if not erases or age_ms < DAY_MS:
+        return None
+    return max(0, ERASES_RATED - erases) * age_ms // erases // YEAR_MS
 
 
 def _shown(series):

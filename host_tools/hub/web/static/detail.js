@@ -95,6 +95,7 @@ export class Detail {
     const refused = Object.entries(g.refused).filter(([, n]) => n);
     const refusedSum = refused.reduce((sum, [, n]) => sum + n, 0);
     const behind = g.awaited_batches;
+    const health = beat ? beat.health : {};
     this.head.replaceChildren(
       el("div", { class: "title" }, el("h2", {}, g.name), el("span", { class: `tag ${s}` }, STANDING_WORDS[s]),
         el("span", { class: "quiet" }, "heard ", when(g.last_seen_unix_ms)),
@@ -112,6 +113,12 @@ export class Detail {
           : g.backlog ? "readings not sealed yet" : g.last_seen_unix_ms ? "when last heard" : null),
         stat("Until first loss", beat && g.loss_in_s !== null && g.loss_in_s !== undefined ? span(g.loss_in_s) : "–",
           "if the gateway cannot send", g.loss_in_s !== null && g.loss_in_s < 86400 ? "warn" : ""),
+        health.signal_dbm !== undefined && stat("Wi-Fi signal", `${health.signal_dbm} dBm`,
+          health.signal_dbm < -75 ? "weak" : null, health.signal_dbm < -75 ? "warn" : ""),
+        health.erases_max !== undefined && stat("Flash used up", `${(health.erases_max / 1000).toFixed(1)} %`,
+          beat.flash_years !== null ? `lasts ${count(beat.flash_years)} years more at this rate` : null,
+          beat.flash_years !== null && beat.flash_years < 2 ? "warn" : ""),
+        health.safe_mode && stat("Safe mode", "on", "its start failed: see its events", "bad"),
         stat("Dropped", count(g.dropped), g.dropped ? "signed by the gateway" : null, g.dropped ? "warn" : ""),
         stat("Gaps", count(g.gaps), g.unexplained_batches ? `${count(g.unexplained_batches)} batches unexplained`
           : g.lost_batches ? `${count(g.lost_batches)} batches lost at the hub` : g.gaps ? "explained by signed records" : null,
