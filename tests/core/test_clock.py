@@ -1,6 +1,6 @@
 """The clock: trust before, at and long after a synchronisation."""
 
-from check import equal, raises
+from check import equal, raises, true
 from parkgate import clock, reading
 from parkgate.errors import SettingsError
 
@@ -106,3 +106,20 @@ def test_refuses_a_time_before_this_firmware():
     raises(SettingsError, c.synchronise, 0, FLOOR - 1)
     equal(c.refused, 1)
     equal(c.date(1)[1], reading.RELATIVE_ONLY)
+
+
+def test_for_14_days_no_crystal_within_the_bound_is_further_off_than_the_clock_says():
+    minute = 60000
+    for ppm in (-50, -7, 0, 50):
+        for every in (None, 360, 4000):  # minutes between answers of a source that may be off by 30 ms
+            c = clock.Clock(FLOOR)
+            c.synchronise(0, FLOOR, 20)
+            for now in range(1, 14 * 1440, 7):
+                true_ms = now * minute
+                mono_ms = true_ms + true_ms * ppm // 1000000
+                if every and now % every < 7:
+                    c.synchronise(mono_ms, FLOOR + true_ms + (now % 61 - 30), 30, True)
+                time_ms, trust = c.date(mono_ms)
+                off_ms = abs(time_ms - FLOOR - true_ms)
+                true(off_ms <= c.uncertainty_ms(mono_ms) + 4, (ppm, every, now, off_ms))
+                equal(trust == reading.SYNCHRONISED, c.uncertainty_ms(mono_ms) <= clock.TRUSTED_MS)
