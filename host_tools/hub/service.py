@@ -277,8 +277,9 @@ class Hub:
             if outcome.answer is not None and outcome.answer_topic is not None:
                 self.receiver.publish(outcome.answer_topic, outcome.answer)
             topic = outcome.receipt_topic or outcome.answer_topic
-            for older in outcome.older if topic else ():
-                self.receiver.publish(topic, older)
+            if topic:
+                for older in outcome.older:
+                    self.receiver.publish(topic, older)
         self.receiver.done(group)
         self.groups += 1
         self.messages += len(group)

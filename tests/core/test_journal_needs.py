@@ -126,7 +126,7 @@ def test_a_torn_record_at_the_end_of_a_sector_counts_nothing_and_takes_nothing_w
     """It had never been stored, and what was stored before it was. There is no room behind it to say so."""
     for unit in UNITS:
         flash = FlashSim(4096, 8, unit)
-        j = journal_of(flash)
+        j, number = journal_of(flash), 0
         while j.sectors.room(RAW) >= 2 * unit + 100:
             number = j.append(j.SAMPLE, b"stored", 2)
         _, operations = traced(flash, j.append, j.SAMPLE, bytes(60), 3)

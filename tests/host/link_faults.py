@@ -313,6 +313,7 @@ class Faults:
                 behind, ahead = await asyncio.open_connection("127.0.0.1", broker.port)
             except OSError:
                 reset(writer)
+                return
             back = asyncio.create_task(_pass_on(behind, writer))
             try:
                 while True:

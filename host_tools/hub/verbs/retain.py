@@ -42,10 +42,10 @@ def _retain(args, db, tz) -> int:
         found = ((one, one.stays is None) for one in retention.plan(db, before_ms, pls))
     for one, goes in found:
         if not goes:
-            kept[one.stays] += 1
+            kept[one.stays or ""] += 1
             continue
         month = datetime.fromtimestamp(one.last_ms / 1000, tz).strftime("%Y-%m")
-        group = groups.setdefault((names.get(one.pl, ""), month), [0, 0, 0])
+        group = groups.setdefault((names.get(one.pl or 0, ""), month), [0, 0, 0])
         for at, number in enumerate((1, one.readings, one.size)):
             group[at] += number
     document = {

@@ -196,7 +196,7 @@ def made_by() -> str:
     """A name for what makes the past: another program or another seed has another."""
     found = hashlib.sha256(chains.SEED.encode())
     for module in (halls, chains):
-        found.update(Path(module.__file__).read_bytes())
+        found.update(Path(str(module.__file__)).read_bytes())
     return found.hexdigest()[:16]
 
 
