@@ -61,8 +61,10 @@ def test_every_step_back_and_forward_meets_the_next(rig, hall):
     fill_meters(rig, hall, [6000, 1000], NOON - HOUR, NOON)
     with reader(rig) as db:
         for span in place.UNITS:
-            here = place.view(db, 1, span, NOON, BERLIN, NOON, ["main", "press"])
-            forward = place.view(db, 1, span, place.moment(here["after"], BERLIN), BERLIN, NOON, [])
+            here = place.view(db, place.of_gateway(db, 1, ["main", "press"]), span, NOON, BERLIN, NOON)
+            forward = place.view(
+                db, place.of_gateway(db, 1, []), span, place.moment(here["after"], BERLIN), BERLIN, NOON
+            )
             assert forward["from_ms"] == here["to_ms"] and forward["before"] == here["from"]
             assert here["from_ms"] <= NOON < here["to_ms"]
             assert here["total"]["bars"][0]["from_ms"] == here["from_ms"]
@@ -76,7 +78,8 @@ def test_a_year_a_month_a_day_and_an_hour_say_the_same(rig, hall):
     catch_up(rig)
     with reader(rig) as db:
         views = {
-            span: place.view(db, 1, span, NOON - HOUR, PHNOM_PENH, NOON, ["main", "press"]) for span in place.UNITS
+            span: place.view(db, place.of_gateway(db, 1, ["main", "press"]), span, NOON - HOUR, PHNOM_PENH, NOON)
+            for span in place.UNITS
         }
     assert views["year"]["total"]["whole"]["least_mwh"] == 360_000_000 == views["month"]["total"]["whole"]["most_mwh"]
     hour = views["hour"]["total"]
@@ -97,7 +100,7 @@ def test_a_year_a_month_a_day_and_an_hour_say_the_same(rig, hall):
 def test_days_of_23_and_25_hours_have_so_many_bars(rig, hall):
     with reader(rig) as db:
         for day, hours in (("2023-03-26", 23), ("2023-10-29", 25), ("2023-11-14", 24)):
-            found = place.view(db, 1, "day", place.moment(day, BERLIN), BERLIN, NOON, [])
+            found = place.view(db, place.of_gateway(db, 1, []), "day", place.moment(day, BERLIN), BERLIN, NOON)
             assert len(found["total"]["bars"]) == hours
 
 

@@ -71,6 +71,10 @@ def test_every_answer_is_as_described(server, filled):  # noqa: F811
     start = f"/api/gateways/{filled[1].id.hex()}"
     for span in ("year", "month", "week", "day", "hour"):
         check("/api/gateways/{id}/view", f"{start}/view?span={span}&at=2023-11-14T22:13:20Z".replace("Z", "%2B00:00"))
+    (first, *_) = check("/api/places", "/api/places")["places"]
+    of_place = f"/api/places/{first['id']}/view"
+    check("/api/places/{id}/view", f"{of_place}?at=2023-11-14&beside={first['id']}&beside_at=2023-11-13")
+    check("/api/places/{id}/view", f"/api/places/{'0' * 32}/view", "404")
     check("/api/gateways/{id}/view", f"{start}/view?span=age", "400")
     check("/api/gateways/{id}/view", f"{start}/view?at=x", "400")
     hour = 1_699_999_200_000

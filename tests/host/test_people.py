@@ -50,6 +50,8 @@ TABLE = {
     "GET /api/gateways/{id}": ("/api/gateways/{id}", f"401 {GATEWAY}"),
     "GET /api/gateways/{id}/readings": ("/api/gateways/{id}/readings?series={series}&last_s=60", f"401 {GATEWAY}"),
     "GET /api/gateways/{id}/energy": ("/api/gateways/{id}/energy", f"401 {GATEWAY}"),
+    "GET /api/places": ("/api/places", f"401 {ALL}"),
+    "GET /api/places/{id}/view": ("/api/places/{place}/view", f"401 {GATEWAY}"),
     "GET /api/gateways/{id}/view": ("/api/gateways/{id}/view", f"401 {GATEWAY}"),
     "GET /api/gateways/{id}/proof": ("/api/gateways/{id}/proof?series={series}&from={from_}&to={to}", f"401 {GATEWAY}"),
     "GET /api/gateways/{id}/bill": ("/api/gateways/{id}/bill?month={month}&tariff=t.json", f"401 {BILL}"),
@@ -147,8 +149,11 @@ def filled(server, path, gateway):
     with contextlib.closing(connect(server.folder, read_only=True)) as db:
         question = "SELECT series FROM series JOIN gateway USING (gw) WHERE kid = ? ORDER BY series DESC LIMIT 1"
         series = db.execute(question, (gateway.id,)).fetchone()[0]
+        stood = "SELECT id FROM place JOIN place_stay USING (pl) JOIN gateway USING (gw) WHERE kid = ?"
+        place = db.execute(stood, (gateway.id,)).fetchone()[0].hex()
     return path.format(
         url=server.url, id=gateway.id.hex(), name=gateway.name, epoch=gateway.epoch.hex(), series=series,
+        place=place,
         month=time.strftime("%Y-%m", time.gmtime(server.now_ms / 1000)), from_=server.now_ms - 3_600_000,
         to=server.now_ms,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from batches import METER, FakeGateway
 from host_tools import cli
 from host_tools.base.names import look, place_name, rough_look
 from host_tools.hub.park import by_place, zone
+from host_tools.hub.park import place as place_page
 from host_tools.hub.park.exchange import complete, replace
 from host_tools.hub.stores import places
 from host_tools.hub.stores.gateways import enrol
@@ -298,6 +299,30 @@ def test_the_energy_of_a_place_goes_on_over_an_exchange(rig, capsys):
     assert sum(bar["count"] for bar in hours["bars"]) == len(rows) + len(later)
     assert hours["bars"][-1]["unexplained"] == 0
     assert cli.main(["place", "energy", "gateway 0", "--data", str(rig.data_dir), "--unit", "month"]) == 0
+
+
+def test_the_page_of_a_place_goes_on_over_an_exchange_and_stands_beside_another(rig):
+    midnight = DAY_MS // 86_400_000 * 86_400_000
+    hour = 3_600_000
+    old, rows = metered(1, range(100, 220, 10), midnight + 9 * hour)
+    new, later = metered(2, range(400, 460, 10), midnight + 10 * hour + 1_234_567)
+    other, others = metered(3, range(0, 9000, 1000), midnight + 9 * hour)
+    rig.enrol(old, new, other)
+    for gateway, read in ((old, rows), (new, later), (other, others)):
+        fill(rig, gateway, read)
+    utc = zone.zone("UTC")
+    with opened(rig) as db:
+        mine = place_page.of_place(db, replace(db, "gateway 0", "gateway 1"), [])
+        beside = place_page.Beside(place_page.of_place(db, places.find(db, "gateway 2"), []), midnight)
+        found = place_page.view(db, mine, "day", midnight, utc, rig.now_unix_ms, beside)
+        minutes = place_page.view(db, mine, "hour", midnight + 9 * hour, utc, rig.now_unix_ms)
+        alone = place_page.view(db, place_page.of_gateway(db, 1, []), "day", midnight, utc, rig.now_unix_ms)
+    assert found["total"]["whole"]["least_mwh"] == found["total"]["whole"]["most_mwh"] == 350_000
+    assert alone["total"]["whole"]["most_mwh"] == 110_000, "a gateway by itself has only what it read"
+    assert [leg["gateway"] for leg in found["energy"][0]["legs"]] == [old.id.hex(), new.id.hex()]
+    assert found["beside"]["whole"]["least_mwh"] == 8_000_000 and len(found["beside"]["bars"]) == 24
+    assert [one["gateway"] for one in found["history"]["gateways"]] == ["gateway 0", "gateway 1"]
+    assert sum(bar["most_mwh"] for bar in minutes["total"]["bars"] if bar["known"]) >= 100_000
 
 
 # Hubs that are older.

@@ -7,7 +7,8 @@ readings of both.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import groupby, pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -18,6 +19,7 @@ from host_tools.hub.park.zone import PIECE_MS
 from host_tools.hub.reading import registers
 from host_tools.hub.stores import places
 from host_tools.log.database.seam import Database
+from parkgate import quantities
 
 
 class Leg(NamedTuple):
@@ -40,23 +42,22 @@ def bars(
     if len(spans) > answers.BARS_MAX[unit]:
         raise answers.TooMuch(f"more than {answers.BARS_MAX[unit]} bars")
     book, found = Book(db), []
-    for (instrument, quantity, unit_of, scale), legs in _legs(db, place.pl).items():
-        seams = _seams(db, legs)
-        made = [_ask(book, instrument, quantity, legs, seams, span) for span in spans]
+    for (instrument, quantity, unit_of, scale), own in legs(db, place.pl).items():
         found.append({
             "instrument": instrument, "quantity": quantity, "unit": unit_of, "scale": scale,
-            "bars": [answers.bar(piece, whole, tz) for piece, whole in made],
+            "bars": [answers.bar(piece, whole, tz) for piece, whole in ask(book, instrument, quantity, own, spans)],
         })  # fmt: skip
     return {"place": place.id.hex(), "name": place.name, "unit": unit, "zone": tz.key, "series": found}
 
 
-def _legs(db, pl: int) -> dict[tuple, list[Leg]]:
-    """(instrument, quantity, unit, scale) → its legs, in the order of time."""
+def legs(db: Database, pl: int, wanted: Sequence[str] = (answers.ENERGY,)) -> dict[tuple, list[Leg]]:
+    """(instrument, quantity, unit, scale) → its legs, in the order of time, of the quantities `wanted`."""
     found: dict[tuple, list[Leg]] = {}
+    marks = ",".join("?" * len(wanted))
     for stay in places.stays(db, pl):
         for series, *what in db.execute(
-            "SELECT series, instrument, quantity, unit, scale FROM series WHERE gw = ? AND quantity = ?"
-            " ORDER BY series", (stay.gw, answers.ENERGY),
+            f"SELECT series, instrument, quantity, unit, scale FROM series WHERE gw = ? AND quantity IN ({marks})"
+            " ORDER BY series", (stay.gw, *wanted),
         ).fetchall():  # fmt: skip
             found.setdefault(tuple(what), []).append(Leg(series, stay.gw, stay.from_ms, stay.to_ms))
     return found
@@ -78,15 +79,44 @@ def _seams(db, legs: list[Leg]) -> list[tuple[int, int]]:
     return found
 
 
-def _ask(book: Book, instrument, quantity, legs, seams, span) -> tuple[Piece, bool]:
+def ask(
+    book: Book, instrument: str, quantity: str, own: Sequence[Leg], spans: Sequence[tuple[int, int]]
+) -> list[tuple[Piece, bool]]:
+    """Of each span, made of whole pieces: the sums over all legs, and whether they are all there."""
+    if len(own) == 1 and not own[0].from_ms and own[0].to_ms is None:
+        return book.ask(own[0].series, spans)
+    seams = _seams(book.db, list(own))
+    found: list[tuple[Piece, bool]] = []
+    for leg, run in groupby(spans, lambda span: _alone(own, seams, span)):
+        if leg is not None:
+            found += book.ask(leg.series, list(run))  # one question for all of them
+        else:
+            found += [_ask(book, instrument, quantity, own, seams, span) for span in run]
+    return found
+
+
+def _alone(own, seams, span) -> Leg | None:
+    """The leg that the whole span lies in, where no exchange is near."""
+    begin, end = span
+    if any(low < end and begin < high for low, high in seams):
+        return None
+    return next((leg for leg in own if leg.from_ms <= begin and (leg.to_ms is None or end <= leg.to_ms)), None)
+
+
+def minutes(book: Book, instrument: str, quantity: str, own: Sequence[Leg], begin: int, end: int) -> list[Piece]:
+    """The minutes from begin to end."""
+    return _made(book, instrument, quantity, own, list(range(begin, end + 1, zone.MINUTE_MS)))
+
+
+def _ask(book: Book, instrument, quantity, own, seams, span) -> tuple[Piece, bool]:
     begin, end = span
     cuts = sorted({begin, end, *(edge for seam in seams for edge in seam if begin < edge < end)})
     parts, whole = [], True
     for a, b in pairwise(cuts):
         if any(low <= a < high for low, high in seams):
-            parts.append(_made(book, instrument, quantity, legs, a, b))
+            parts += _made(book, instrument, quantity, own, [a, b])
             continue
-        leg = next((leg for leg in legs if leg.from_ms <= a and (leg.to_ms is None or b <= leg.to_ms)), None)
+        leg = next((leg for leg in own if leg.from_ms <= a and (leg.to_ms is None or b <= leg.to_ms)), None)
         if leg is None:
             parts.append(Piece(a, b))
             continue
@@ -96,11 +126,13 @@ def _ask(book: Book, instrument, quantity, legs, seams, span) -> tuple[Piece, bo
     return sums.merge(parts), whole
 
 
-def _made(book: Book, instrument, quantity, legs, begin, end) -> Piece:
-    """The piece about an exchange, from the readings of both gateways."""
+def _made(book: Book, instrument, quantity, own, edges: list[int]) -> list[Piece]:
+    """The pieces about an exchange, from the readings of both gateways."""
     rows, jumps = [], {}
-    for leg in legs:
-        own = book.rows(leg.series, begin, end)
-        rows += [row for row in own if leg.from_ms <= row.time_ms and (leg.to_ms is None or row.time_ms < leg.to_ms)]
+    for leg in own:
+        read = book.rows(leg.series, edges[0], edges[-1])
+        rows += [row for row in read if leg.from_ms <= row.time_ms and (leg.to_ms is None or row.time_ms < leg.to_ms)]
         jumps.update(book.jumps(leg.gw, instrument, quantity))
-    return sums.pieces(sorted(rows), [begin, end], jumps)[0]
+    about = quantities.find(quantity.partition(" #")[0])
+    counts = about is not None and about.kind == "sum"
+    return sums.pieces(sorted(rows), edges, jumps if counts else None)

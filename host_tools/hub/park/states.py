@@ -58,7 +58,7 @@ def timeline(book: Book, series: int, begin_ms: int, end_ms: int) -> dict:
                 found[-1][1] = to_ms
             else:
                 found.append([from_ms, to_ms, state])
-    return _summed(found, begin_ms, end_ms)
+    return summed(found, begin_ms, end_ms)
 
 
 def _runs(begins: Sequence[int]) -> list[tuple[int, int]]:
@@ -72,7 +72,8 @@ def _runs(begins: Sequence[int]) -> list[tuple[int, int]]:
     return found
 
 
-def _summed(found: list[list], begin_ms: int, end_ms: int) -> dict:
+def summed(found: list[list], begin_ms: int, end_ms: int) -> dict:
+    """`timeline` of segments [from, to, state] that fill the time."""
     times: dict[str, int] = {}
     for from_ms, to_ms, state in found:
         name = "unknown" if state is None else state

@@ -50,6 +50,8 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", "/api/tariffs"): Right(_MONEY),
     ("GET", "/bill"): Right(_MONEY, GATEWAY, page=True),
     ("GET", "/api/park"): Right(ROLES, OWN),
+    ("GET", "/api/places"): Right(ROLES, OWN),
+    ("GET", "/api/places/{id}/view"): Right(ROLES, OWN),
     ("GET", "/api/alarms"): Right(ROLES, OWN),
     ("POST", "/api/alarms/{id:int}/acknowledge"): Right((OPERATOR, TECHNICIAN), changes=True),
     ("GET", "/api/export"): Right(_MONEY, OWN),

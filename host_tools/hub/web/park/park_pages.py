@@ -2,7 +2,10 @@
 
 /api/park                     power now, energy today, what is off and what needs a person
 /api/gateways/ID/energy       ?unit=hour|day|month|minute &from=MS &to=MS &series=1,2
-/api/gateways/ID/view         ?span=year|month|week|day|hour &at=2026-11-28: one stretch of time
+/api/places                   the places: id, name, the gateway that stands there
+/api/places/ID/view           ?span=year|month|week|day|hour &at=2026-11-28: one stretch of time, whichever gateway
+                              stood there; &beside=ID of another place, &beside_at=2026-10-28 of another time
+/api/gateways/ID/view         the same of one gateway by itself
 /api/gateways/ID/proof        ?series=1 &from=MS &to=MS: the registers that a sum rests on
 /healthz, /readyz             for a program that watches the process
 """
@@ -18,13 +21,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from host_tools.hub.alarms import ledger
+from host_tools.hub.alarms import ledger, limits
 from host_tools.hub.park import answers, place, proof, zone
 from host_tools.hub.park.book import Book
 from host_tools.hub.park.zone import PIECE_MS
-from host_tools.hub.people.door import Door
+from host_tools.hub.people.door import Door, visitor_of
 from host_tools.hub.reading import readings
 from host_tools.hub.service import Hub, now_unix_ms
+from host_tools.hub.stores import places
 from host_tools.hub.stores.store import connect
 from host_tools.hub.web import guards
 from host_tools.hub.web.park.alarm_pages import of_own
@@ -48,6 +52,8 @@ class ParkPages:
         return [
             Route("/api/park", self.overview),
             Route("/api/gateways/{id}/energy", self.energy),
+            Route("/api/places", self.places),
+            Route("/api/places/{id}/view", self.view_of_place),
             Route("/api/gateways/{id}/view", self.view),
             Route("/api/gateways/{id}/proof", self.proof),
             Route("/healthz", self.healthz),
@@ -112,8 +118,52 @@ class ParkPages:
         except guards.Busy:
             return _busy()
 
+    async def places(self, request: Request) -> Response:
+        """GET /api/places."""
+        own = visitor_of(request).places
+
+        def run():
+            with contextlib.closing(connect(self.hub.data_dir, read_only=True)) as db:
+                return [
+                    {"id": one.id.hex(), "name": one.name, "gateway": one.gateway}
+                    for one in places.listed(db)
+                    if one.closed_unix_ms is None and (own is None or one.id.hex() in own)
+                ]
+
+        return JSONResponse({"places": await run_in_threadpool(run)})
+
+    async def view_of_place(self, request: Request) -> Response:
+        """GET /api/places/ID/view."""
+        return await self._view(request, self._place(request, request.path_params["id"]))
+
     async def view(self, request: Request) -> Response:
         """GET /api/gateways/ID/view."""
+
+        def subject(db):
+            gw = readings.gateway_row(db, request.path_params["id"])
+            kid = db.execute("SELECT kid FROM gateway WHERE gw = ?", (gw,)).fetchone()[0]
+            return place.of_gateway(db, gw, self._used(kid.hex()))
+
+        return await self._view(request, subject)
+
+    def _place(self, request: Request, place_id: str):
+        """What asks for the place with this id. Of a place that is not his a tenant learns nothing."""
+        own = visitor_of(request).places
+
+        def subject(db):
+            one = next((each for each in places.listed(db) if each.id.hex() == place_id.lower()), None)
+            if one is None or (own is not None and one.id.hex() not in own):
+                raise readings.UnknownGateway
+            stays = places.stays(db, one.pl)
+            return place.of_place(db, one, self._used(stays[-1].gateway_id.hex()) if stays else [])
+
+        return subject
+
+    def _used(self, gateway_id: str) -> list[str]:
+        summary = self.hub.board.get(gateway_id)
+        return [each["instrument"] for each in summary["instruments"]] if summary else []
+
+    async def _view(self, request: Request, subject_of) -> Response:
         query = request.query_params
         span = query.get("span", "day")
         if span not in place.UNITS:
@@ -121,15 +171,29 @@ class ParkPages:
         now_ms = now_unix_ms()
         try:
             at_ms = place.moment(query["at"], self.hub.zone) if "at" in query else now_ms
+            beside_ms = place.moment(query["beside_at"], self.hub.zone) if "beside_at" in query else at_ms
         except SettingsError as error:
             return _wrong(str(error))
 
-        def ask(db, gw, gateway_id):
-            summary = self.hub.board.get(gateway_id)
-            used = [each["instrument"] for each in summary["instruments"]] if summary else []
-            return place.view(db, gw, span, at_ms, self.hub.zone, now_ms, used)
+        def run():
+            with contextlib.closing(connect(self.hub.data_dir, read_only=True)) as db:
+                subject, beside = subject_of(db), None
+                if "beside" in query or "beside_at" in query:
+                    other = self._place(request, query["beside"])(db) if "beside" in query else subject
+                    beside = place.Beside(other, beside_ms)
+                found = place.view(db, subject, span, at_ms, self.hub.zone, now_ms, beside)
+                _with_limits(found, limits.load(db), {each[1] for each in subject.gateways})
+                return found
 
-        return await self._of_gateway(request, ask)
+        try:
+            async with self.questions:
+                return JSONResponse(await run_in_threadpool(run))
+        except readings.UnknownGateway:
+            return JSONResponse({"error": "no such place or gateway"}, 404)
+        except SettingsError as error:
+            return JSONResponse({"error": str(error)}, 500)
+        except guards.Busy:
+            return _busy()
 
     async def proof(self, request: Request) -> Response:
         """GET /api/gateways/ID/proof."""
@@ -176,6 +240,16 @@ class ParkPages:
         if self.hub.log_fault:
             faults.append("the log does not go on")
         return JSONResponse({"ok": not faults, "faults": faults}, 503 if faults else 200)
+
+
+def _with_limits(found: dict, known, gateways: set[str]) -> None:
+    """Put the limits that people set beside the sensors that they are for."""
+    for one in found["sensors"]:
+        one["limits"] = [
+            {"above": each.above, "below": each.below, "minutes": each.minutes}
+            for each in known
+            if (each.instrument, each.quantity) == (one["instrument"], one["quantity"]) and each.gateway in gateways
+        ]
 
 
 def _wrong(why: str) -> Response:

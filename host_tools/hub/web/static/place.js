@@ -1,6 +1,6 @@
 // The page of one place: a stretch of time, its energy and power, the proof of each figure. Its address is its state.
 
-import { STANDING_WORDS, copyable, duration, el, setHubClock, standing } from "./show.js";
+import { STANDING_WORDS, copyable, duration, el, setHubClock, standing, unitText, words } from "./show.js";
 import { watchHub } from "./alive.js";
 import { signIn, visitor, whoAmI } from "./me.js";
 import { decimals, energyText, kilo } from "./park.js";
@@ -16,12 +16,27 @@ let gateway = null;
 let asked = 0;
 let timer = null;
 let tariffs = null;
+let places = null;
 
-// Where we are: id, span, at (a date, or nothing for now), meter (a series, or nothing for the total), bar (its begin in ms).
+// Where we are: place or id (a gateway; its place, where it stands at one), beside and beside_at (what is compared), span, at (a date, or nothing for now), meter (a series, or nothing for the total), bar (its begin in ms).
 function state() {
   const q = query();
   const span = SPANS.some(([name]) => name === q.get("span")) ? q.get("span") : "day";
-  return { id: q.get("id") || "", span, at: q.get("at"), meter: q.get("meter"), bar: q.get("bar") };
+  return {
+    id: q.get("id") || "", place: q.get("place"), span, at: q.get("at"), meter: q.get("meter"), bar: q.get("bar"),
+    beside: q.get("beside"), besideAt: q.get("beside_at"),
+  };
+}
+
+// The gateway that stands there now, or stood there last.
+const currentId = () => (gateway ? gateway.id : state().id);
+
+function question() {
+  const { id, place, span, at, beside, besideAt } = state();
+  const whose = place || (gateway && gateway.place && gateway.place.id);
+  const q = new URLSearchParams({ span });
+  for (const [name, value] of [["at", at], ["beside", beside], ["beside_at", besideAt]]) if (value) q.set(name, value);
+  return `api/${whose ? `places/${encodeURIComponent(whose)}` : `gateways/${encodeURIComponent(id)}`}/view?${q}`;
 }
 
 function go(changes, replace = false) {
@@ -44,12 +59,14 @@ async function json(address) {
 
 async function load() {
   clearTimeout(timer);
-  const { id, span, at } = state();
   const mine = ++asked;
   try {
-    const found = await json(`api/gateways/${encodeURIComponent(id)}/view?span=${span}${at ? `&at=${encodeURIComponent(at)}` : ""}`);
+    if (!gateway && !state().place) await loadGateway(state().id);
+    const found = await json(question());
     if (mine !== asked) return;
     shown = found;
+    const newest = found.history.gateways[found.history.gateways.length - 1];
+    if (newest && (!gateway || gateway.id !== newest.id)) await loadGateway(newest.id);
     setHubClock(found.now_ms);
     gone(null);
     draw();
@@ -66,11 +83,12 @@ function gone(why, isGone = false) {
   byId("gone").textContent = isGone ? why || "The hub cannot be reached. What you see may be out of date." : "";
 }
 
-async function loadGateway() {
+async function loadGateway(id) {
   try {
-    gateway = await json(`api/gateways/${encodeURIComponent(state().id)}`);
-    byId("name").textContent = gateway.name;
-    document.title = `${gateway.name} · Parkgate hub`;
+    gateway = await json(`api/gateways/${encodeURIComponent(id)}`);
+    const name = gateway.place ? gateway.place.name : gateway.name;
+    byId("name").textContent = name;
+    document.title = `${name} · Parkgate hub`;
     const how = standing(gateway);
     byId("standing").className = `tag ${how}`;
     byId("standing").textContent = STANDING_WORDS[how];
@@ -129,7 +147,10 @@ function draw() {
   drawMeters();
   drawBars();
   drawPower();
+  drawSensors();
   drawStates();
+  drawBeside();
+  drawHistory();
   drawBills();
   drawProof();
 }
@@ -138,7 +159,7 @@ function draw() {
 function drawExport() {
   const link = byId("export");
   link.hidden = visitor().role === "technician";
-  link.href = `api/export?${new URLSearchParams({ format: "csv", excel: "1", gateway: state().id, from: shown.from_ms, to: shown.to_ms })}`;
+  link.href = `api/export?${new URLSearchParams({ format: "csv", excel: "1", gateway: currentId(), from: shown.from_ms, to: shown.to_ms })}`;
 }
 
 // The moment to keep when the length of time changes: now where it is in view, else the begin.
@@ -197,10 +218,10 @@ function drawBars() {
     byId("headline").textContent = title.instrument;
     byId("compared").textContent = "The bars of this meter alone.";
   }
-  const top = Math.max(1, ...bars.map((bar) => (bar.known ? bar.most_mwh : 0)));
+  const top = Math.max(1, ...bars.map((bar) => (bar.known ? bar.most_mwh : 0)), ...bars.map((_, i) => besideBar(i)?.most_mwh || 0));
   const { bar: marked } = state();
   box.replaceChildren(
-    el("div", { class: "columns", role: "group", "aria-label": `Energy by ${shown.unit}`, onkeydown: moveFocus }, bars.map((bar) => column(bar, top, marked))),
+    el("div", { class: "columns", role: "group", "aria-label": `Energy by ${shown.unit}`, onkeydown: moveFocus }, bars.map((bar, i) => column(bar, top, marked, besideBar(i)))),
     el("div", { class: "share", "aria-hidden": "true" }, bars.map((bar) => el("span", { class: !bar.time_ms ? "later" : bar.percent >= 95 ? "" : bar.percent ? "some" : "none" }))),
     names(bars),
     el("span", { class: "scale", "aria-hidden": "true" }, `${kilo(top)} kWh`));
@@ -211,11 +232,18 @@ function names(bars) {
   return el("div", { class: "names", "aria-hidden": "true" }, bars.map((bar, i) => el("span", {}, i % step ? "" : BAR_NAMES[shown.unit](bar.from))));
 }
 
-function column(bar, top, marked) {
+// The bar of what is compared; only beside the total, and only where it is known.
+function besideBar(i) {
+  const found = shown.beside && !state().meter && shown.beside.bars[i];
+  return found && found.known ? found : null;
+}
+
+function column(bar, top, marked, other) {
   const button = el("button", {
     type: "button", "aria-pressed": String(String(bar.from_ms) === marked), "aria-label": barText(bar), title: barText(bar), disabled: !bar.time_ms,
     onclick: () => go({ bar: String(bar.from_ms) === marked ? null : bar.from_ms }, true),
   });
+  if (other) { const line = el("i", { class: "beside", title: `${shown.beside.name}: ${energyText(other)[0]} kWh` }); line.style.bottom = `${(other.most_mwh / top) * 94}%`; button.append(line); }
   if (!bar.time_ms) return button;
   if (!bar.known) { button.append(el("span", { class: "unknown" })); return button; }
   const least = (Math.max(0, bar.least_mwh) / top) * 94, most = (bar.most_mwh / top) * 94;
@@ -259,28 +287,78 @@ function drawPower() {
   const one = shown.power.find((each) => each.instrument === name) || (shown.power.length === 1 ? shown.power[0] : null);
   byId("power-card").hidden = !one;
   if (!one) return;
-  const size = 10 ** one.scale * 1000, read = one.bars.filter((bar) => bar.mean_milli !== null);
-  if (!read.length) { byId("power-note").textContent = `${one.instrument}: no readings`; byId("power").replaceChildren(); return; }
-  const top = Math.max(...read.map((bar) => bar.most)) / size, low = Math.min(0, ...read.map((bar) => bar.least)) / size;
-  byId("power-note").textContent = `${one.instrument}: least, mean and most of each ${shown.unit}, up to ${decimals(top, top < 10 ? 2 : 0)} kW`;
+  drawCurve(one, "power", "power-note", 1000, "kW");
+}
+
+// Least, mean and most of each bar, gaps left open; dashed where people set a limit.
+function drawCurve(one, box, note, divisor, unit, limits = []) {
+  const place = typeof box === "string" ? byId(box) : box, words = typeof note === "string" ? byId(note) : note;
+  const size = 10 ** one.scale * divisor, read = one.bars.filter((bar) => bar.mean_milli !== null);
+  if (!read.length) { words.textContent = `${one.instrument}: no readings`; place.replaceChildren(); return; }
+  const marks = limits.flatMap((limit) => [limit.above, limit.below]).filter((value) => value !== null).map(Number);
+  const top = Math.max(...read.map((bar) => bar.most / size), ...marks), low = Math.min(0, ...read.map((bar) => bar.least / size), ...marks);
+  const told = limits.map((limit) => [limit.above !== null && `above ${limit.above}`, limit.below !== null && `below ${limit.below}`].filter(Boolean).join(" or ") + (limit.minutes ? ` for ${limit.minutes} min` : ""));
+  words.textContent = `${one.instrument}: least, mean and most of each ${shown.unit}, up to ${decimals(Math.max(...read.map((bar) => bar.most / size)), top < 10 ? 2 : 1)} ${unit}`
+    + (told.length ? `; alarm when ${told.join(", or ")} ${unit}` : "");
   const wide = 1000 / one.bars.length, y = (value) => 100 - ((value - low) / Math.max(1e-9, top - low)) * 96;
   const node = (tag, attributes, title) => {
     const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
     for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    if (title) { const words = document.createElementNS("http://www.w3.org/2000/svg", "title"); words.textContent = title; made.append(words); }
+    if (title) { const text = document.createElementNS("http://www.w3.org/2000/svg", "title"); text.textContent = title; made.append(text); }
     return made;
   };
-  const picture = node("svg", { viewBox: "0 0 1000 100", preserveAspectRatio: "none", role: "img", "aria-label": byId("power-note").textContent });
+  const picture = node("svg", { viewBox: "0 0 1000 100", preserveAspectRatio: "none", role: "img", "aria-label": words.textContent });
   let line = [];
   const flush = () => { if (line.length) picture.append(node("polyline", { points: line.join(" "), class: "mean" })); line = []; };
   one.bars.forEach((bar, i) => {
     if (bar.mean_milli === null) { flush(); return; }
-    const mean = bar.mean_milli / 1000 / size, words = `${BAR_TITLES[shown.unit](bar.from, bar.to)}: ${decimals(bar.least / size, 2)} to ${decimals(bar.most / size, 2)} kW, mean ${decimals(mean, 2)} kW`;
-    picture.append(node("rect", { x: i * wide, width: wide, y: y(bar.most / size), height: Math.max(0.6, y(bar.least / size) - y(bar.most / size)), class: "band" }, words));
+    const mean = bar.mean_milli / 1000 / size, text = `${BAR_TITLES[shown.unit](bar.from, bar.to)}: ${decimals(bar.least / size, 2)} to ${decimals(bar.most / size, 2)} ${unit}, mean ${decimals(mean, 2)} ${unit}`;
+    picture.append(node("rect", { x: i * wide, width: wide, y: y(bar.most / size), height: Math.max(0.6, y(bar.least / size) - y(bar.most / size)), class: "band" }, text));
     line.push(`${(i * wide).toFixed(1)},${y(mean).toFixed(2)}`, `${((i + 1) * wide).toFixed(1)},${y(mean).toFixed(2)}`);
   });
   flush();
-  byId("power").replaceChildren(picture, names(one.bars));
+  for (const mark of marks) picture.append(node("line", { x1: 0, x2: 1000, y1: y(mark), y2: y(mark), class: "limit" }));
+  place.replaceChildren(picture, names(one.bars));
+}
+
+function drawSensors() {
+  const box = byId("sensors");
+  box.hidden = !shown.sensors.length;
+  if (box.hidden) return;
+  box.replaceChildren(el("h3", {}, "Temperature and vibration"), ...shown.sensors.map((one) => {
+    const note = el("p", { class: "quiet" }), chart = el("div", { class: "chart" });
+    drawCurve({ ...one, instrument: `${one.instrument} · ${words(one.quantity)}` }, chart, note, 1, unitText(one.unit), one.limits);
+    return el("div", {}, note, chart);
+  }));
+}
+
+// What is shown beside: another place at the same time, or this one at another.
+async function drawBeside() {
+  const select = byId("beside"), { beside, besideAt } = state();
+  if (places === null) {
+    try { places = (await json("api/places")).places; } catch (error) { places = []; }
+    select.replaceChildren(el("option", { value: "" }, "nothing"), ...places.map((one) => el("option", { value: one.id }, one.name)));
+  }
+  select.value = beside || "";
+  byId("beside-date").value = besideAt ? besideAt.slice(0, 10) : "";
+  const box = byId("beside-said");
+  box.hidden = !shown.beside;
+  if (shown.beside) {
+    const [text] = energyText(shown.beside.whole);
+    box.textContent = `Lines: ${shown.beside.name}, ${TITLES[shown.span](shown.beside.from, shown.beside.to)}: ${text} kWh (${completeness({ ...shown.beside.whole, to_ms: 0 })})`;
+  }
+}
+
+// Which gateways stood here, and what became of the registers of the meters.
+function drawHistory() {
+  const { gateways, registers } = shown.history;
+  const box = byId("history");
+  box.hidden = gateways.length < 2 && !registers.length;
+  const kwh = (value, instrument) => { const one = shown.energy.find((each) => each.instrument === instrument); return one ? `${decimals(value / 10 ** one.scale / 1000, 1)} kWh` : String(value); };
+  const stay = (one, i) => `${one.gateway}: ${one.from_ms ? `from ${at(one.from_ms)}` : "from the beginning"}${one.to_ms ? ` to ${at(one.to_ms)}` : i === gateways.length - 1 ? ", stands here now" : ""}`;
+  box.replaceChildren(el("h3", {}, "Exchanges"),
+    el("ul", {}, gateways.map((one, i) => el("li", {}, stay(one, i))),
+      registers.map((one) => el("li", {}, `${one.instrument}: ${one.what} at ${at(one.time_ms)}, register ${kwh(one.before, one.instrument)} and then ${kwh(one.value, one.instrument)} (signed by ${one.gateway}, batch ${one.seq})`))));
 }
 
 const STATE_WORDS = { run: "runs", idle: "idle", off: "off", alarm: "alarm", several: "several in a quarter of an hour", unknown: "unknown" };
@@ -307,7 +385,7 @@ function drawStates() {
 
 // The proof of a bar, or of all that is shown: for each meter of the total the registers at both ends.
 async function drawProof() {
-  const box = byId("proof"), { bar, meter, id } = state(), { bars, whole } = chosen();
+  const box = byId("proof"), { bar, meter } = state(), { bars, whole } = chosen();
   const marked = bar === "all" ? { from_ms: shown.from_ms, to_ms: shown.to_ms, from: shown.from, to: shown.to, ...(whole || {}) } : bars.find((each) => String(each.from_ms) === bar);
   box.hidden = !marked;
   if (!marked) { box.replaceChildren(); return; }
@@ -327,8 +405,11 @@ async function drawProof() {
   }
   if (!box.childElementCount) box.replaceChildren(head, el("p", { class: "quiet" }, "…"));
   try {
-    const found = await Promise.all(wanted.map((one) => json(`api/gateways/${id}/proof?series=${one.series}&from=${from}&to=${to}`)));
-    if (box.dataset.of === mine) box.replaceChildren(head, ...found.map((one) => proofOf(one, id)));
+    // Each gateway that read the meter in that time proves its part.
+    const low = (leg) => Math.max(from, Math.floor(leg.from_ms / quarter) * quarter), high = (leg) => Math.min(to, leg.to_ms === null ? to : Math.ceil(leg.to_ms / quarter) * quarter);
+    const legs = wanted.flatMap((one) => one.legs).filter((leg) => low(leg) < high(leg));
+    const found = await Promise.all(legs.map((leg) => json(`api/gateways/${leg.gateway}/proof?series=${leg.series}&from=${low(leg)}&to=${high(leg)}`)));
+    if (box.dataset.of === mine) box.replaceChildren(head, ...found.map((one, i) => proofOf(one, legs[i].gateway)));
   } catch (error) { box.replaceChildren(head, el("p", {}, error.message)); }
 }
 
@@ -351,7 +432,7 @@ function proofOf(one, id) {
 
 // A month's bill by each tariff of the hub that has prices for it.
 async function drawBills() {
-  const box = byId("bills"), { span, id } = state();
+  const box = byId("bills"), { span } = state(), id = currentId();
   box.hidden = span !== "month";
   if (box.hidden) return;
   if (tariffs === null) {
@@ -401,6 +482,7 @@ byId("back").addEventListener("click", () => shown && go({ at: address(shown.bef
 byId("forward").addEventListener("click", () => shown && go({ at: shown.to_ms > shown.now_ms ? null : address(shown.after), bar: null }));
 byId("date").addEventListener("change", (event) => event.target.value && go({ at: event.target.value, bar: null }));
 window.addEventListener("popstate", load);
+byId("beside").addEventListener("change", (event) => go({ beside: event.target.value || null }));
+byId("beside-date").addEventListener("change", (event) => go({ beside_at: event.target.value || null }));
 whoAmI(byId("me")).then(load);
 watchHub(load);
-loadGateway();
