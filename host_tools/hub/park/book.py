@@ -96,11 +96,11 @@ def forget(db: Database, series: int, first_ms: int, last_ms: int) -> None:
 
 def _forget(db: Database, spans: dict[int, tuple[int, int]]) -> None:
     rows = [(series, first // PIECE_MS - 1, last // PIECE_MS + 1) for series, (first, last) in spans.items()]
-    db.executemany(
+    db.each(
         "DELETE FROM sums WHERE series = ? AND (piece BETWEEN ? AND ? OR piece BETWEEN ? AND ?)",
         [(*row, _day_row(row[2] // DAY_PIECES), _day_row(row[1] // DAY_PIECES)) for row in rows],
     )
-    db.executemany(
+    db.each(
         "INSERT INTO sums_due VALUES (?, ?, ?) ON CONFLICT (series) DO UPDATE SET"
         " first = CASE WHEN excluded.first < sums_due.first THEN excluded.first ELSE sums_due.first END,"
         " last = CASE WHEN excluded.last > sums_due.last THEN excluded.last ELSE sums_due.last END",

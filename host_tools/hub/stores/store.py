@@ -168,7 +168,7 @@ class Store:
 
     def _flush(self) -> None:
         db = self.db
-        db.executemany(
+        db.each(
             "INSERT INTO standing VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (gw) DO UPDATE SET"
             " last_seen_unix_ms = excluded.last_seen_unix_ms, duplicates = excluded.duplicates,"
             " stale_beats = excluded.stale_beats, beat = excluded.beat, beat_unix_ms = excluded.beat_unix_ms",
@@ -177,7 +177,7 @@ class Store:
                 for g in self._touched.values()
             ],
         )
-        db.executemany(
+        db.each(
             "UPDATE epoch SET batches = ?, readings = ?, sampled = ?, dropped = ?, gap_events = ?, gap_readings = ?"
             " WHERE ep = ?",
             [
@@ -185,7 +185,7 @@ class Store:
                 for e in self._dirty_epochs.values()
             ],
         )
-        db.executemany(
+        db.each(
             "UPDATE series SET readings = ?, undated = ?, span_ms = ?, qualities = ?, last_ep = ?, last_seq = ?,"
             " last_ms = ?, last_trust = ?, last_quality = ?, last_value = ?, good_ms = ?, row_ms = ? WHERE series = ?",
             [
@@ -196,8 +196,8 @@ class Store:
         )  # fmt: skip
         gone = [key for key, last in self._held.items() if last is None]
         if gone:
-            db.executemany("DELETE FROM held WHERE ep = ? AND first_seq = ?", gone)
-        db.executemany(
+            db.each("DELETE FROM held WHERE ep = ? AND first_seq = ?", gone)
+        db.each(
             "INSERT INTO held VALUES (?, ?, ?) ON CONFLICT (ep, first_seq) DO UPDATE SET last_seq = excluded.last_seq",
             [(*key, last) for key, last in self._held.items() if last is not None],
         )

@@ -29,6 +29,7 @@ from host_tools.log.database.seam import Fact, Values, fact_as_text, fact_of_tex
 CONNECT_TIMEOUT_S = 10
 LOCK_TIMEOUT_S = 10
 ROWS_AT_ONCE = 256  # of a long answer
+EACH_ROWS_LEAST = 4  # for fewer, arrays are not worth their plan
 HUB_LOCK = 0x7061726B67617465  # "parkgate": held by the one hub that runs on this database
 _SETTINGS = {
     "client_min_messages": "warning",
@@ -125,6 +126,19 @@ class Postgresql:
             if rows:
                 cursor.executemany(sql, rows)
             return cursor
+
+    def each(self, question: str, rows: Sequence[Sequence[Any]], /) -> None:
+        """One statement, to which the rows come as arrays: a round trip, and one plan, for all of them."""
+        if len(rows) < EACH_ROWS_LEAST:
+            self.executemany(question, rows)
+            return
+        columns = list(zip(*rows))
+        kinds = tuple(_array_of(column) for column in columns)
+        given = [_as_array(column, kind) for column, kind in zip(columns, kinds) if kind]
+        if self._waiting:
+            self._write()
+        with _mapped():
+            psycopg.RawCursor(self._usable()).execute(_for_all(question, kinds), given)
 
     def append(self, table: str, columns: str, row: Sequence[Any], /) -> None:
         assert self._bound, "append is for transactions"
@@ -343,6 +357,38 @@ def _mapped() -> Iterator[None]:
 
 def _text(error: psycopg.Error) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _array_of(column: Sequence[Any]) -> str:
+    """The type of an array of these values; "" where all are null."""
+    first = next((value for value in column if value is not None), None)
+    return "" if first is None else {int: "bigint[]", str: "text[]", bytes: "bytea[]"}[type(first)]
+
+
+def _as_array(column: Sequence[Any], kind: str) -> Any:
+    """Numbers in the server's own words: psycopg would take the smallest type that holds the first of them."""
+    if kind != "bigint[]":
+        return list(column)
+    return f"{{{','.join('NULL' if value is None else str(int(value)) for value in column)}}}"
+
+
+@functools.lru_cache(maxsize=256)
+def _for_all(question: str, kinds: tuple[str, ...]) -> bytes:
+    """The statement for one row as one for all rows of `given`, whose columns are arrays of these kinds."""
+    names = [f"given.c{at}" if kind else "NULL" for at, kind in enumerate(kinds)]
+    marks = iter(names)
+    text = _MARK.sub(lambda _: next(marks), question)
+    there = [(at, kind) for at, kind in enumerate(kinds) if kind]
+    casts = {"bigint[]": "text::bigint[]"}
+    arrays = ", ".join(f"${number}::{casts.get(kind, kind)}" for number, (_, kind) in enumerate(there, 1))
+    given = f"unnest({arrays}) AS given({', '.join(f'c{at}' for at, _ in there)})"
+    if text.startswith("INSERT "):
+        values = re.search(r"VALUES \(([^()]*)\)", text)
+        assert values is not None, question
+        return f"{text[: values.start()]}SELECT {values[1]} FROM {given}{text[values.end() :]}".encode()
+    word = "USING" if text.startswith("DELETE ") else "FROM"
+    head, _, rest = text.partition(" WHERE ")
+    return f"{head} {word} {given} WHERE {rest}".encode()
 
 
 _MARK = re.compile(r"\?")

@@ -3,6 +3,7 @@ PostgreSQL.
 
     db.execute(question, values)         one statement; `?` or `:name` stands for a value; rows come as tuples
     db.executemany(question, rows)       the same statement for each row
+    db.each(question, rows)              the same, where no two concern the same row of the table
     db.append(table, columns, row)       a new row that may be written later: before the next statement, or at COMMIT
     db.iterate(question, values)         the rows of a long answer, a part of it in memory at a time
     with db.transaction():               all or nothing; one writer at a time, whatever process it is in
@@ -114,6 +115,8 @@ class Database(Protocol):
     def execute(self, question: str, values: Any = ..., /) -> Cursor: ...
 
     def executemany(self, question: str, rows: Iterable[Any], /) -> Cursor: ...
+
+    def each(self, question: str, rows: Sequence[Sequence[Any]], /) -> None: ...
 
     def append(self, table: str, columns: str, row: Sequence[Any], /) -> None: ...
 

@@ -32,6 +32,9 @@ class Sqlite(sqlite3.Connection):
             self._write()
         return super().executemany(*question)
 
+    def each(self, question: str, rows: Sequence[Sequence[Any]], /) -> None:
+        self.executemany(question, rows)
+
     def append(self, table: str, columns: str, row: Sequence[Any], /) -> None:
         assert self.in_transaction, "append is for transactions"
         self._waiting.add(table, columns, row)
