@@ -52,7 +52,7 @@ class Uplink:
 
     async def _pause(self):
         """Until the buses leave time for a step of TLS."""
-        await until_quiet(self._gateway.sampling, TLS_PAUSE_MS, 10)
+        await until_quiet(self._gateway.sampling, TLS_PAUSE_MS, 10, False)
 
     async def first_samples(self):
         """Until each bus has tried one: loading what sends, the network and the key take their time."""

@@ -8,15 +8,15 @@ QUIET_LOOK_MS = 50
 QUIET_WAIT_MS = 2500  # then it is done whether a bus is quiet or not
 
 
-def quiet_ms(samplers) -> int:
-    """How long all buses will be idle from now on."""
-    return min([sampler.quiet_ms() for sampler in samplers] or [WAIT_MS_MAX])
+def quiet_ms(samplers, flash: bool = True) -> int:
+    """How long all buses will be idle from now on; `flash` as in Sampler.quiet_ms."""
+    return min([sampler.quiet_ms(flash) for sampler in samplers] or [WAIT_MS_MAX])
 
 
-async def until_quiet(samplers, wanted_ms: int = QUIET_MS, look_ms: int = QUIET_LOOK_MS):
+async def until_quiet(samplers, wanted_ms: int = QUIET_MS, look_ms: int = QUIET_LOOK_MS, flash: bool = True):
     """Wait for a pause of all buses that lasts so long (usual: to write flash in it); give up after a while."""
     for _ in range(QUIET_WAIT_MS // look_ms):
-        if quiet_ms(samplers) >= wanted_ms:
+        if quiet_ms(samplers, flash) >= wanted_ms:
             return
         await asyncio.sleep_ms(look_ms)
 

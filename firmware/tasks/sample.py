@@ -49,10 +49,11 @@ class Sampler:
             self._schedule = BusSchedule(periods_ms, now_ms, backoff_max_ms=0)
         self.periods = [Periods(ms, self._schedule.due_ms(i)) for i, ms in enumerate(periods_ms)]
 
-    def quiet_ms(self) -> int:
-        """How long the bus will be idle from now on: time in which flash may be erased."""
-        if not self._shared or self._idle is False:
-            return WAIT_MS_MAX  # an interrupted read is seen by its driver
+    def quiet_ms(self, flash=True) -> int:
+        """How long the bus will be idle from now on: time in which flash may be erased, or with `flash` false the
+        processor be kept busy. An erase does not keep a bus waiting whose driver sees an interrupted read."""
+        if flash and (not self._shared or self._idle is False):
+            return WAIT_MS_MAX
         if self._busy:
             return 0
         return self._schedule.wait_ms(self._mono_ms()) or 0

@@ -9,6 +9,7 @@ from gateway.waiting import QUIET_WAIT_MS, until_quiet
 from parkgate.errors import IntegrityError
 from parkgate.wire import cose, receipt
 from parkgate.wire.p256 import SoftwareSigner, ecdh, public_key
+from tasks.sample import Sampler
 
 GATEWAY, HUB = bytes(31) + b"\x05", bytes(31) + b"\x07"
 GATEWAY_ID = cose.thumbprint(public_key(GATEWAY))
@@ -67,7 +68,7 @@ class Bus:
         self.now_ms = 0
         self.busy = busy
 
-    def quiet_ms(self):
+    def quiet_ms(self, _flash=True):
         at = self.now_ms % 1000
         return 0 if self.busy or at < 200 else 1000 - at
 
@@ -91,3 +92,29 @@ def test_a_step_of_tls_begins_right_after_a_sample():
     equal(waited(Bus(), 400, 700, 10), 800, "not enough is left: after the next one")
     equal(waited(Bus(), 400), 0, "but enough to write flash")
     equal(waited(Bus(busy=True), 0, 700, 10), QUIET_WAIT_MS, "not for ever")
+
+
+class Sensor:
+    """Read once a second."""
+
+    period_ms, name, channels, report, taken_ms = 1000, "air", 1, None, None
+
+
+def test_a_step_of_tls_waits_for_a_sensor_that_lets_flash_be_written():
+    def sampler(shared, idle):
+        made = Sampler([Sensor()], None, None, lambda: now_ms, None, shared, idle)
+        made.begin()
+        made._schedule.done(0, True, now_ms)
+        return made
+
+    for shared, idle in ((False, None), (True, False)):
+        now_ms = 5000
+        each = sampler(shared, idle)
+        now_ms = 5400
+        equal((each.quiet_ms(), each.quiet_ms(False)), (1000, 600), "an erase may come at any time")
+        now_ms = 6000
+        equal((each.quiet_ms(), each.quiet_ms(False)), (1000, 0))
+    now_ms = 5000
+    bus = sampler(True, None)
+    now_ms = 5400
+    equal((bus.quiet_ms(), bus.quiet_ms(False)), (600, 600))
