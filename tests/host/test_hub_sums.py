@@ -12,7 +12,7 @@ from host_tools.hub.park import sums, zone
 from host_tools.hub.park.book import Book
 from host_tools.hub.park.sums import Jump, Piece, Row
 from host_tools.hub.park.zone import DAY_MS, HOUR_MS, PIECE_MS
-from hub_rig import Rig
+from hub_rig import Rig, meters_schema
 from parkgate import events
 
 ORDERS = int(os.environ.get("PARKGATE_ORDERS", "5"))
@@ -256,3 +256,19 @@ def test_days_of_23_and_25_hours_and_a_midnight_that_is_skipped():
 def test_an_empty_series_has_empty_sums(rig, gateway):
     rig.batches(gateway, gateway.batch(rows=0, with_schema=True))
     assert Book(rig.store.db).ask(1, [(T0, T0 + PIECE_MS)]) == [(Piece(T0, T0 + PIECE_MS), True)]
+
+
+def test_a_batch_of_many_days_is_added_up_to_its_first_day(rig):
+    """A gateway that is read once a day, or sealed seldom: nobody must wait for sums that are never made."""
+    gateway = FakeGateway(3, meters_schema(["mains"]))
+    rig.enrol(gateway)
+    days = [(T0 + day * 24 * HOUR_MS, 0, [0, 1000 * day], [0, 0]) for day in range(20)]
+    for rows in (days[:11], days[11:]):
+        rig.now_unix_ms = rows[-1][0] + HOUR_MS
+        assert rig.batches(gateway, gateway.batch(tables={0: rows}, with_schema=True))[0].receipt
+    with rig.store.db.transaction():
+        while Book(rig.store.db).catch_up():
+            pass
+    ((series,),) = rig.rows("SELECT series FROM series WHERE quantity = 'import_active_energy'")
+    ((piece, made),) = Book(rig.store.db).ask(series, [(days[0][0], days[-1][0])])
+    assert made and piece.energy() == (19_000, 19_000)

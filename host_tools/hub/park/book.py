@@ -181,7 +181,7 @@ class Book:
     def _skip(self, series, first, last) -> int:
         """Leave out a stretch without readings at the old end: years may lie between two of them."""
         row = self.db.execute(
-            "SELECT last_ms FROM block WHERE series = ? AND last_ms >= ? ORDER BY last_ms LIMIT 1",
+            "SELECT first_ms FROM block WHERE series = ? AND last_ms >= ? ORDER BY last_ms LIMIT 1",
             (series, first * PIECE_MS),
         ).fetchone()
         return first if row is None else max(first, min(last, row[0] // PIECE_MS - CHUNK_PIECES))
