@@ -160,6 +160,23 @@ def writing(path: Path | str, mode: int | None = None) -> Iterator[BinaryIO]:
         _forget(draft)
 
 
+@contextlib.contextmanager
+def undoing(*paths: Path) -> Iterator[None]:
+    """Where the block raises, each of these files has its old content again, or is not there as before. Raises
+    FileTrouble."""
+    before = {path: read_bytes(path) if path.exists() else None for path in paths}
+    try:
+        yield
+    except BaseException:
+        for path, data in before.items():
+            with contextlib.suppress(OSError, FileTrouble):
+                if data is None:
+                    path.unlink(missing_ok=True)
+                elif read_bytes(path) != data:
+                    write(path, data)
+        raise
+
+
 class _Guarded:
     """A file whose own errors become FileTrouble, whatever the block around it may raise besides."""
 

@@ -112,14 +112,15 @@ def put(db: Database, data_dir: Path, name: str, place_id: bytes, content: dict)
     data = (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=True) + "\n").encode()
     digest = hashlib.sha256(data).digest()
     folder = data_dir / FOLDER
-    folder.mkdir(exist_ok=True)
-    with record.recording(db) as leaves:
+    files.make_folder(folder)
+    path = folder / f"{digest.hex()}.json"
+    with files.undoing(path), record.recording(db) as leaves:
         kept = _kept(db)
         if any(one["name"] == name for one in kept["baselines"]):
             raise SettingsError(
                 f"there is a baseline {name!r} already, and a baseline never changes: choose a new name"
             )
-        files.write(folder / f"{digest.hex()}.json", data.decode())
+        files.write(path, data.decode())
         facts = {"name": name, "sha256": digest, "place": place_id, "from": content["from"], "to": content["to"]}
         now_ms, by = record.now_unix_ms(), whoami()
         entry = leaves.statement(statement.BASELINE_SET, facts, by, now_ms)

@@ -17,9 +17,10 @@ import argparse
 import contextlib
 import getpass
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from host_tools.base import output
+from host_tools.base import files, output
 from host_tools.base.secret import secret
 from host_tools.hub.people import accounts
 from host_tools.hub.stores import places
@@ -80,24 +81,28 @@ def _add(args, db, folder) -> int:
         raise SettingsError(f"account add: --role is one of {', '.join(accounts.ROLES)}")
     own = [places.find(db, name).id for name in args.place]
     password = _ask_password(args)
-    made = accounts.add(folder, args.name, args.role, password, [place.hex() for place in own])
-    _say(db, statement.ACCOUNT_ADDED, {"account": made.name, "role": made.role, "places": own})
+    with _logged(db, folder) as leaves:
+        made = accounts.add(folder, args.name, args.role, password, [place.hex() for place in own])
+        _say(leaves, statement.ACCOUNT_ADDED, {"account": made.name, "role": made.role, "places": own})
     output.show(args, {"account": made.name, "role": made.role}, [f"{made.name} may sign in as {made.role}"])
     return 0
 
 
 def _password(args, db, folder) -> int:
     accounts.one(accounts.load(folder), args.name)
-    changed = accounts.set_password(folder, args.name, _ask_password(args))
-    _say(db, statement.ACCOUNT_CHANGED, {"account": changed.name, "what": "password"})
+    password = _ask_password(args)
+    with _logged(db, folder) as leaves:
+        changed = accounts.set_password(folder, args.name, password)
+        _say(leaves, statement.ACCOUNT_CHANGED, {"account": changed.name, "what": "password"})
     output.show(args, {"account": changed.name, "role": changed.role}, [f"{changed.name} has a new password"])
     return 0
 
 
 def _remove(args, db, folder) -> int:
-    gone = accounts.remove(folder, args.name)
-    own = [bytes.fromhex(place) for place in gone.places]
-    _say(db, statement.ACCOUNT_REMOVED, {"account": gone.name, "role": gone.role, "places": own})
+    with _logged(db, folder) as leaves:
+        gone = accounts.remove(folder, args.name)
+        own = [bytes.fromhex(place) for place in gone.places]
+        _say(leaves, statement.ACCOUNT_REMOVED, {"account": gone.name, "role": gone.role, "places": own})
     lines = [f"{gone.name} may not sign in any more"]
     if not accounts.load(folder):
         lines.append("there is no account left: the page of a hub on loopback is open to this computer")
@@ -117,6 +122,12 @@ def _ask_password(args) -> str:
     return found
 
 
-def _say(db, kind: str, facts: dict) -> None:
-    with record.recording(db) as leaves:
-        leaves.statement(kind, facts, whoami(), record.now_unix_ms())
+@contextlib.contextmanager
+def _logged(db, folder) -> Iterator[record.Recorder]:
+    """The log says what happens to an account, or nothing happens: neither is there without the other."""
+    with files.undoing(folder / accounts.FILE), record.recording(db) as leaves:
+        yield leaves
+
+
+def _say(leaves: record.Recorder, kind: str, facts: dict) -> None:
+    leaves.statement(kind, facts, whoami(), record.now_unix_ms())

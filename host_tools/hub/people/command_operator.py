@@ -6,10 +6,11 @@ spreadsheet) read what an auditor may. A running hub notices at once.
 """
 
 import contextlib
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
-from host_tools.base import output
+from host_tools.base import files, output
 from host_tools.hub.people import operators
 from host_tools.hub.stores.store import connect, existing
 from host_tools.hub.verbs.enrol import whoami
@@ -36,14 +37,14 @@ def run(args) -> int:
     """Raises SettingsError, StoreError."""
     existing(args.data)
     if args.remove:
-        operators.remove(args.data, args.remove)
-        _log(args.data, statement.OPERATOR_REMOVED, args.remove)
+        with _logged(args.data, statement.OPERATOR_REMOVED, args.remove):
+            operators.remove(args.data, args.remove)
         output.show(args, {"removed": args.remove}, [f"removed {args.remove}"])
     elif args.name:
         output.check()
         scopes = args.may or [operators.ENROL]
-        operators.add(args.data, args.name, lambda token: _show(args, token), args.days, scopes)
-        _log(args.data, statement.OPERATOR_ADDED, args.name)
+        with _logged(args.data, statement.OPERATOR_ADDED, args.name):
+            operators.add(args.data, args.name, lambda token: _show(args, token), args.days, scopes)
     else:
         found = operators.load(args.data)
         document = [
@@ -60,9 +61,15 @@ def run(args) -> int:
     return 0
 
 
-def _log(data_dir: Path, kind: str, name: str) -> None:
-    """Who may enrol is a fact that an auditor wants: the log says it."""
-    with contextlib.closing(connect(data_dir)) as db, record.recording(db) as leaves:
+@contextlib.contextmanager
+def _logged(data_dir: Path, kind: str, name: str) -> Iterator[None]:
+    """Who may enrol is a fact that an auditor wants: the log says what the block does, or the block did nothing."""
+    with (
+        contextlib.closing(connect(data_dir)) as db,
+        files.undoing(data_dir / operators.FILE),
+        record.recording(db) as leaves,
+    ):
+        yield
         leaves.statement(kind, {"operator": name}, whoami(), record.now_unix_ms())
 
 

@@ -83,9 +83,11 @@ def _write(folder: Path, made: dict) -> list[str]:
         "bill.json": json.dumps(made, indent=1, ensure_ascii=False) + "\n", "lines.csv": paper.lines_csv(made),
         "registers.csv": paper.registers_csv(made), "bill.html": paper.page(made),
     }  # fmt: skip
-    for name, text in contents.items():
-        files.write(folder / name, text)
-    return [str(folder / name) for name in contents]
+    paths = [folder / name for name in contents]
+    with files.undoing(*paths):  # the files of one bill belong together
+        for path, text in zip(paths, contents.values()):
+            files.write(path, text)
+    return [str(path) for path in paths]
 
 
 def _lines(made: dict) -> list[str]:
