@@ -143,8 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if type(error).__module__ != "sqlite3":
             raise
         kind, text, caught = "DatabaseError", f"the hub's database: {error}", error
-    except KeyboardInterrupt:
-        _report(verb, args, words, "Interrupted", _interrupted(args), EXIT_INTERRUPTED)
+    except KeyboardInterrupt as interrupt:
+        _report(verb, args, words, "Interrupted", str(interrupt) or _interrupted(args), EXIT_INTERRUPTED)
         return EXIT_INTERRUPTED
     if "--debug" in words:
         traceback.print_exception(caught)
@@ -159,7 +159,7 @@ def _of_system(error: OSError) -> str:
 
 
 def _interrupted(args) -> str:
-    """What a verb says after Ctrl-C, in its module's AFTER_CTRL_C."""
+    """What a verb says after Ctrl-C, in its module's AFTER_CTRL_C; what was raised may say more."""
     module = sys.modules.get(getattr(getattr(args, "run", None), "__module__", ""))
     return getattr(module, "AFTER_CTRL_C", "")
 

@@ -261,6 +261,10 @@ def write_esp32(plan: Plan, port: str, console: Console) -> None:
             command, to = esptool_command(plan, port, folder, verb), sys.stderr if console.stderr else None
             try:
                 done = subprocess.run(command, check=False, timeout=PROGRAM_TIMEOUT_S, stdout=to)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt("interrupted while esptool wrote: run the same command again") from None
+            except OSError as error:
+                raise FlashError(f"esptool cannot be started: {why(error)}. Run the same command again") from error
             except subprocess.TimeoutExpired as error:
                 raise FlashError(f"no answer on port {port}: hold BOOT, press EN, let BOOT go, and repeat") from error
             if done.returncode:
@@ -292,8 +296,11 @@ def write_app(
     try:
         _mpremote(port, "exec", HOLD)
         said = _replace(board, files, table, port, console, state["files"])
-    except (FlashError, KeyboardInterrupt) as error:
-        raise FlashError(f"{error or 'interrupted'}. {NOT_WHOLE}") from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted. {NOT_WHOLE}") from None
+    except (FlashError, OSError) as error:  # the disk or the terminal of this computer can fail here too
+        said = why(error) if isinstance(error, OSError) else str(error)
+        raise FlashError(f"{said}. {NOT_WHOLE}") from error
     if said["waits"]:
         console.print(
             f"{said['written']} of {len(files)} files written, {said['removed']} removed; all compared. The board "
@@ -439,6 +446,8 @@ def _mpremote(port: str, *words: str, may_fail: bool = False, timeout_s: float =
     command = [sys.executable, "-m", "mpremote", "connect", port, *words]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)
+    except OSError as error:
+        raise FlashError(f"mpremote cannot be started: {why(error)}") from error
     except subprocess.TimeoutExpired as error:
         raise FlashError(f"no answer on port {port}: unplug the board and plug it in again") from error
     if done.returncode and not may_fail:

@@ -1,8 +1,8 @@
 """Runs a verb of `parkgate` in this process and has one call to the system fail: the first, the second, and so on.
 
-Failing are: opening, reading, writing, renaming, making and removing files; standard output; the serial line; the hub's
-database. Each with what such a call can meet: a full disk, no permission, a folder in the place of a file, a device
-that fails, a pipe that nobody reads, Ctrl-C.
+Failing are: opening, reading, writing, renaming, making and removing files; standard output; the serial line; child
+processes; the hub's database. Each with what such a call can meet: a full disk, no permission, a folder in the place of
+a file, a device that fails, a pipe that nobody reads, Ctrl-C.
 """
 
 import builtins
@@ -11,6 +11,7 @@ import errno
 import io
 import os
 import sqlite3
+import subprocess
 import sys
 from typing import NamedTuple
 
@@ -45,6 +46,7 @@ FAULTS = {
     "serial write": [lambda: serial.SerialException("device disconnected"), lambda: _os(errno.EIO), KeyboardInterrupt],
     "serial read": [lambda: serial.SerialException("device disconnected"), lambda: _os(errno.EIO), KeyboardInterrupt],
     "serial open": [lambda: _os(errno.ENOENT), lambda: _os(errno.EACCES), lambda: _os(errno.EBUSY), KeyboardInterrupt],
+    "child": [lambda: _os(errno.EAGAIN), lambda: _os(errno.ENOENT), lambda: _os(errno.EACCES), KeyboardInterrupt],
     "database": [lambda: _database("database or disk is full"), lambda: _database("disk I/O error"), KeyboardInterrupt],
 }
 _KINDS = {"stat": "look", "listdir": "look", "scandir": "look", "open": "open"}
@@ -141,6 +143,7 @@ class _Screen(io.StringIO):
 def _patched(calls, port):
     saved = {name: getattr(os, name) for name in _FUNCTIONS}
     plain_open, plain_connect, plain_serial = builtins.open, sqlite3.connect, serial.serial_for_url
+    plain_run = subprocess.run
 
     def counted(name):
         def call(*args, **named):
@@ -163,6 +166,10 @@ def _patched(calls, port):
         calls("database")
         return plain_connect(*args, **{**named, "factory": Connection})
 
+    def started(*args, **named):
+        calls("child")
+        return plain_run(*args, **named)
+
     def serial_for_url(*_args, **_named):
         calls("serial open")
         return port(calls)
@@ -173,6 +180,7 @@ def _patched(calls, port):
         builtins.open = io.open = opened
         sqlite3.connect = connect
         serial.serial_for_url = serial_for_url
+        subprocess.run = started
         yield
     finally:
         for name, function in saved.items():
@@ -180,6 +188,7 @@ def _patched(calls, port):
         builtins.open = io.open = plain_open
         sqlite3.connect = plain_connect
         serial.serial_for_url = plain_serial
+        subprocess.run = plain_run
 
 
 def run(words, port=None, fail_at=0, make_error=None) -> Result:

@@ -4,6 +4,7 @@ test_failing_calls.py: a sentence each, and a whole state."""
 import json
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -11,10 +12,11 @@ import failing_calls
 import firmware_images
 from console_gateway import Gateway, Port
 from failing_calls import each_failure, run
+from fake_mpremote import FakeMpremote
 from host_tools.base.messages import Message, read_messages, write_messages
 from host_tools.gateway import link, upload
 from host_tools.gateway.commissioning import commission
-from host_tools.image import flash_write
+from host_tools.image import flash_image, flash_write
 from host_tools.sim import simulate
 from test_failing_calls import check, no_drafts
 
@@ -164,17 +166,7 @@ def test_flash(name, tmp_path, monkeypatch):
     monkeypatch.setattr(flash_write, "_after_start", lambda ask, timeout_s=0: None)
     monkeypatch.setattr(flash_write, "compare", lambda *_: None)
     monkeypatch.setattr(flash_write, "_mpremote", lambda *_, **__: "")
-    from host_tools.image import flash_image
-
-    plan = flash_image.plan
-    made = []
-
-    def planned(*args):  # compiling is the same each time, and takes seconds
-        if not made:
-            made.append(plan(*args))
-        return made[0]
-
-    monkeypatch.setattr(flash_image, "plan", planned)
+    _once(monkeypatch, flash_image, "plan")
 
     def begin():
         for folder in (out, drive, tmp_path / "cache"):
@@ -198,6 +190,80 @@ def test_flash(name, tmp_path, monkeypatch):
             assert (_files(out), _files(drive)) == whole, what
         if number % 3 == 0:
             assert run(words).exit_code == 0 and (_files(out), _files(drive)) == whole, f"not again: {what}"
+
+
+def test_flash_of_the_app_alone_is_mended_by_the_same_command(monkeypatch):
+    """mpremote is a child process here, and the board behind it keeps what it was given."""
+    there = {}
+    plain = subprocess.run
+
+    def program(command, **more):
+        if "mpremote" not in command:
+            return plain(command, **more)
+        return subprocess.CompletedProcess(command, 0, there["board"]("x", *command[5:]), "")
+
+    monkeypatch.setattr(subprocess, "run", program)
+    _once(monkeypatch, flash_image, "app_files")
+    monkeypatch.setattr(flash_write, "to_prompt", lambda *_: None)
+    whole = FakeMpremote()
+    there["board"] = whole
+    words = ["flash", "--board", "pico_w", "--app-only", "--port", "x"]
+    assert run(words).exit_code == 0
+
+    def begin():
+        board = there["board"] = FakeMpremote()
+        board.files = {**whole.files, "lib/app.pak": b"old", "lib/gone.mpy": b"stale", "main.py": b"old"}
+
+    children = 0
+    for number, result, error in each_failure(words, None, begin):
+        what = check("flash --app-only", result, error, number)
+        children += result.failed == "child"
+        if "data/repl" in there["board"].files and not isinstance(error, BrokenPipeError):
+            assert "un the same command again" in result.err, f"the board waits, and nobody is told: {what}"
+        if number % 3 == 0:
+            assert run(words).exit_code == 0 and there["board"].files == whole.files, f"not again: {what}"
+    assert children > 5
+
+
+def test_esptool_that_cannot_be_started_or_is_interrupted(tmp_path, monkeypatch):
+    firmware = tmp_path / "firmware.bin"
+    firmware.write_bytes(firmware_images.esp32())
+    asked = []
+    plain = subprocess.run
+
+    def program(command, **more):
+        if not any("-flash" in str(word) for word in command):
+            return plain(command, **more)
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", program)
+    _once(monkeypatch, flash_image, "plan")
+    monkeypatch.setattr(flash_write, "esptool_program", lambda: ["esptool"])
+    monkeypatch.setattr(flash_write, "_after_start", lambda *_, **__: {})
+    monkeypatch.setattr(flash_write, "compare", lambda *_: None)
+    words = ["flash", "--board", "esp32_generic", "--firmware", firmware, "--port", "x"]
+    assert run(words).exit_code == 0 and len(asked) >= 2
+    children = 0
+    for number, result, error in each_failure(words):
+        what = check("flash esp32", result, error, number)
+        if result.failed == "child":
+            children += 1
+            assert "un the same command again" in result.err, what
+    assert children
+
+
+def _once(monkeypatch, module, name):
+    """Compiling is the same each time, and takes seconds: what this function gave first, it gives again."""
+    plain, made = getattr(module, name), {}
+
+    def remembered(*args, **named):
+        wanted = str(named)
+        if wanted not in made:
+            made[wanted] = plain(*args, **named)
+        return made[wanted]
+
+    monkeypatch.setattr(module, name, remembered)
 
 
 def _files(folder):
