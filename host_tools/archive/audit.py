@@ -20,6 +20,10 @@ With several archives, of other months or from other people, each is checked, an
 showed different histories to different people is found by that: two checkpoints under its own signature contradict
 each other. So is a gateway whose key signed two different batches for one place.
 
+The proof of a lot (SPEC 15.3) holds the batches between the start and the end of each of its jobs, and those of what
+went into it. Times, pieces and energy are worked out again from the entries and registers that the gateways signed, and
+compared with what the hub says.
+
 Readings belong to places, which outlive gateways: the hub signed which gateway stood where, and when one took the place
 of another. The energy between the last register of the one and the first of the other is the place's too.
 
@@ -114,6 +118,14 @@ REASONS = {
     "tail_missing": (COMPLETE, NOT_SHOWN, "The gateway signed that its chain goes on; those batches are not here."),
     "tail_unproven": (COMPLETE, NOT_SHOWN, "Nothing in the archive shows where the gateway's chain ended."),
     "gateway_absent": (COMPLETE, NOT_SHOWN, "A gateway that you named is not in the archive."),
+    "lot_malformed": (UNALTERED, WRONG, "The hub's list of the lot's jobs cannot be read."),
+    "lot_differs": (UNALTERED, WRONG, "What was signed belongs to another lot than the hub says."),
+    "lot_counts": (UNALTERED, WRONG, "The hub counts other pieces or scrap than were signed."),
+    "lot_figures": (UNALTERED, WRONG, "The hub names other amounts than the signed registers give."),
+    "lot_entry_missing": (COMPLETE, WRONG, "The start of a job that the hub lists is not here."),
+    "lot_genealogy": (COMPLETE, WRONG, "Something went into the lot, and its own jobs are not here."),
+    "lot_gap": (COMPLETE, NOT_SHOWN, "Batches or entries are missing between the start and the end of a job."),
+    "lot_open": (COMPLETE, NOT_SHOWN, "A job was not over when the archive was made, or its end is not here."),
     "no_log": (WITNESSED, NOT_SHOWN, "The archive carries no log: nobody but the hub vouches for it."),
     "log_malformed": (WITNESSED, WRONG, "The log in the archive cannot be read."),
     "log_signature": (WITNESSED, WRONG, "The checkpoint of the log is not signed by the hub's log key."),
@@ -987,6 +999,7 @@ class Audit:
         self.log: Any = None
         self.commits: dict[bytes, bytes] = {}  # gateway → id of the key that follows its first one
         self.places, self.times = Places(self), Times(self)
+        self.lots: Any = None
         try:
             self.zip = Zip(file)
             need("statement.cbor" in self.zip.places, "no statement")
@@ -1006,9 +1019,12 @@ class Audit:
         self._members()
         self._root()
         self._log()
+        self.lots = Lots(self) if self.told["class"] == LOT_CLASS else None
         for gateway in self.told["gateways"]:
             self._gateway(gateway)
         self.places.finish()
+        if self.lots:
+            self.lots.finish()
         self._absent()
         self._witnessed()
         self.skipped["columns"] = "of batches that begin or end no day, gap or chain: the energy does not need them"
@@ -1181,6 +1197,7 @@ class Audit:
             "places": self.places.summary(),
             "time": self.times.summary(),
             **({} if self.roots is None else {"root": [row for row, _, _ in self.roots]}),
+            "lots": self.lots and self.lots.summary(),
         }
 
 
@@ -1402,6 +1419,7 @@ class ChainAudit:
         self.boundary: Any = None  # the batch before, while it is not decoded
         self.times: list[tuple] = []  # of each batch: seq, time or None, [(size, root) of the logs that it confirms]
         self.leaves: dict[int, int] = {}  # seq → index in the log
+        self.floor: list[tuple] = []  # of each batch: seq, schema, entries of the floor and events of counters
 
     def fault(self, reason, where):
         self.audit.fault(reason, f"{self.label} {where}")
@@ -1486,6 +1504,8 @@ class ChainAudit:
         gateway.batches += 1
         gateway.readings += batch.readings
         self.times.append((batch.seq, batch.time_ms(), []))
+        if self.audit.lots:
+            self.floor.append((batch.seq, batch.schema_id, [e for e in batch.events if e[0] in (9, 33)]))
         for event in batch.events:
             self._event(event)
         if batch.hash not in gateway.rotations and any(event[0] == KEY_ROTATED for event in batch.events):
@@ -1573,6 +1593,9 @@ class ChainAudit:
                     self._missing(max(first, last_seq + 1), last)
         if first_seq is None:
             return
+        if self.audit.lots:  # what is before, between and behind the jobs is of other lots
+            self.end = "lot"
+            return
         begun = told["from_ms"] is not None and self.start_ms is not None and self.start_ms <= told["from_ms"]
         if first_seq and not begun:
             self.fault("start_unproven", first_seq)
@@ -1612,7 +1635,7 @@ class ChainAudit:
         for why, ranges in kinds:
             inside, rest = cut(rest, ranges)
             parts += [[begin, end, why] for begin, end in inside]
-        parts += [[begin, end, "unexplained"] for begin, end in rest]
+        parts += [[begin, end, "other lots" if self.audit.lots else "unexplained"] for begin, end in rest]
         reasons = {"not in the archive": "batch_missing", "set aside": "set_aside", "unexplained": "hole"}
         for begin, end, why in sorted(parts):
             if why in reasons:
@@ -2365,6 +2388,284 @@ class Places:
         ]  # fmt: skip
 
 
+# Lots (SPEC 15.3).
+
+LOT_CLASS, LOTS, LOTS_FORM, LOTS_BYTES_MAX, LOT_JOBS_MAX = "lot", "lots.cbor", "parkgate lots 1", 2 << 20, 1000
+STATION, START, STOP, COUNT, SCRAP, MATERIAL_IN, MATERIAL_OUT, OPERATOR, SHIFT, CORRECTION = range(10)
+VOID, QUANTITY, LOT, TIME = range(4)
+STOPPED = ("by hand", "shift ended", "idle", "journal lost")
+COUNTING = ("piece_count", "cycle_count", "pulse_count")
+
+
+def read_lots(data):
+    """What the hub says of the lots: (lot, lots from outside, jobs), or Malformed."""
+    said = decode(data)
+    need(has_fields(said, {"form": str, "jobs": list, "lot": str, "outside": list}), "lots")
+    need(said["form"] == LOTS_FORM and len(said["jobs"]) <= LOT_JOBS_MAX, "lots")
+    need(all(type(lot) is str for lot in said["outside"]), "lots")
+    for job in said["jobs"]:
+        need(type(job) is list and len(job) == 9 and type(job[0]) is str, "a job")
+        need(is_bytes(job[1], 32) and is_bytes(job[2], 16) and all(map(is_uint, job[3:6])), "a job")
+        need(job[4] <= job[5] and (job[6] is None or type(job[6]) is int), "a job")
+        need(type(job[7]) is list and type(job[8]) is list, "a job")
+        for pair in job[7]:
+            need(type(pair) is list and len(pair) == 2 and all(type(n) is int for n in pair), "a job")
+        for figure in job[8]:
+            need(type(figure) is list and len(figure) == 4 and all(type(text) is str for text in figure[:3]), "a job")
+            need(figure[3] is None or type(figure[3]) is str, "a job")
+    need(len({tuple(job[1:4]) for job in said["jobs"]}) == len(said["jobs"]), "a job that stands twice")
+    return said["lot"], said["outside"], said["jobs"]
+
+
+def is_entry(event):
+    """Whether an event is an entry of the floor (SPEC 15.2)."""
+    if event[0] != 33 or len(event) < 9 or any(type(n) is not int for n in event[1:6]):
+        return False
+    _, what, _, number, _, _, job, detail, age, *registers = event
+    if any(n is not None and type(n) is not int for n in (age, *registers)) or not 0 <= what < 10 or number < 1:
+        return False
+    if type(job) is not (str if what == START else int):
+        return False
+    if what == STATION:
+        good = type(detail) is list and [type(part) for part in detail] == [str, list]
+        return good and all(type(name) is str for name in detail[1])
+    if what == SCRAP:
+        return type(detail) is list and [type(part) for part in detail] == [int, int]
+    if what == CORRECTION:
+        forms = {VOID: [], QUANTITY: [int], LOT: [str], TIME: [int]}
+        if type(detail) is not list or not detail or type(detail[0]) is not int or detail[0] not in forms:
+            return False
+        return [type(part) for part in detail[1:]] == forms[detail[0]]
+    return type(detail) is (str if what in (MATERIAL_IN, MATERIAL_OUT, OPERATOR) else int)
+
+
+class LotJob:
+    """One job as its gateway signed it. `begun` and `ended` are places in the list of entries of its window."""
+
+    def __init__(self, number, station, lot):
+        self.number, self.station, self.lot = number, station, lot
+        self.start_ms: Any = None
+        self.end_ms: Any = None
+        self.stop: Any = None
+        self.begun: Any = None
+        self.ended: Any = None
+        self.is_counted = self.forgotten = self.corrected = self.estimated = False
+        self.pieces, self.scrap = 0, {}
+        self.taken, self.given = [], []
+
+    def flags(self):
+        marks = (("forgotten", self.forgotten), ("corrected", self.corrected), ("estimated", self.estimated))
+        return [name for name, holds in marks if holds]
+
+
+class Window:
+    """The entries of some batches of one chain, read in their order with nothing before them."""
+
+    def __init__(self, batches, corrections):
+        self.entries: list[tuple] = []  # (entry, registers of its station, numbers of the open jobs behind it, schema)
+        self.counters: list[tuple] = []  # (entries before it, instrument, quantity)
+        self.jobs: dict[int, LotJob] = {}
+        self.open: dict[int, LotJob] = {}
+        self.names: dict[int, str] = {}
+        self.registers: dict[int, list] = {}
+        self.corrections, self.is_whole, before = corrections, True, None
+        for _, schema, events in batches:
+            for event in events:
+                if event[0] == 9 and len(event) == 7 and type(event[1]) is str and type(event[2]) is str:
+                    self.counters.append((len(self.entries), event[1], event[2]))
+                elif is_entry(event) and (before is None or event[3] > before):
+                    self.is_whole = self.is_whole and before in (None, event[3] - 1)
+                    before = event[3]
+                    self._take(event)
+                    opened = tuple(self.open[number] for number in sorted(self.open))
+                    self.entries.append((event, self.registers.get(event[2], []), opened, schema))
+
+    def _take(self, event):
+        _, what, station, number, time_ms, _, job, detail, *_ = event
+        said = self.corrections.get(number, {})
+        if what == STATION:
+            self.names[station] = detail[0]
+            self.registers[station] = [tuple(name.rpartition(".")[::2]) for name in detail[1]]
+        elif what == CORRECTION or VOID in said or what in (OPERATOR, SHIFT):
+            return
+        elif what == START:
+            made = self.jobs[number] = self.open[number] = LotJob(number, station, said.get(LOT, job))
+            made.start_ms, made.begun = said.get(TIME, time_ms), len(self.entries)
+            made.is_counted, made.corrected, made.estimated = detail == 1, bool(said), TIME in said
+        elif VOID not in self.corrections.get(job, {}):
+            if job not in self.jobs:
+                self.jobs[job] = self.open[job] = LotJob(job, station, None)
+            if job in self.open:
+                self._of_job(self.open[job], what, detail, said, said.get(TIME, time_ms))
+
+    def _of_job(self, job, what, detail, said, time_ms):
+        job.corrected = job.corrected or bool(said)
+        if what == STOP:
+            reason = detail if 0 <= detail < len(STOPPED) else 0
+            job.stop, job.end_ms, job.ended = STOPPED[reason], time_ms, len(self.entries)
+            job.forgotten, job.estimated = reason != 0, job.estimated or TIME in said
+            del self.open[job.number]
+        elif what == COUNT and not job.is_counted:
+            job.pieces += said.get(QUANTITY, detail)
+        elif what == SCRAP:
+            job.scrap[detail[0]] = job.scrap.get(detail[0], 0) + said.get(QUANTITY, detail[1])
+        elif what in (MATERIAL_IN, MATERIAL_OUT):
+            (job.taken if what == MATERIAL_IN else job.given).append(said.get(LOT, detail))
+
+    def grown(self, job, pair):
+        """(what the register grew for a job, whether it was shared), None for an amount that cannot be told."""
+        bound = {entry[2] for entry, names, *_ in self.entries if pair in names}
+        total, shared, last = 0, False, None
+        for place in range(job.begun, job.ended + 1):
+            entry, names, opened, _ = self.entries[place]
+            here = tuple(each for each in opened if each.station in bound)
+            at = names.index(pair) + 9 if pair in names and entry[1] not in (STATION, CORRECTION) else len(entry)
+            value = entry[at] if at < len(entry) else None
+            if value is None:
+                if last is None or here != last[1]:
+                    return None, shared
+                continue
+            if last is not None:
+                step, jobs = value - last[0], last[1]
+                told = any(last[2] < n <= place and (name, what) == pair for n, name, what in self.counters)
+                if step < 0 or told or any(each.lot is None for each in jobs):
+                    return None, shared
+                total += step // len(jobs) + (jobs.index(job) < step % len(jobs))
+                shared = shared or len(jobs) > 1
+            last = value, here, place
+        return (total if last is not None and last[2] == job.ended else None), shared
+
+
+class Lots:
+    """The lot that an archive is the proof of, and what went into it, from the entries that gateways signed."""
+
+    def __init__(self, audit):
+        self.audit = audit
+        self.rows: list[dict] = []
+        self.links: set[tuple] = set()  # (lot, what went into it)
+        self.told: dict[str, list] = {}
+        try:
+            need(LOTS in audit.zip.places, "no list of lots")
+            self.lot, self.outside, self.jobs = read_lots(audit.zip.read(LOTS, LOTS_BYTES_MAX))
+        except Malformed:
+            audit.fault("lot_malformed", "")
+            self.lot, self.outside, self.jobs = "", [], []
+
+    def finish(self):
+        """Each job from its own batches, then how the lots hang together."""
+        chains = {(gateway.id, chain.epoch): chain for gateway in self.audit.gateways for chain in gateway.chains}
+        corrections = {place: _corrections(chain) for place, chain in chains.items()}
+        for job in self.jobs:
+            place = tuple(job[1:3])
+            where = f"{job[1].hex()[:16]} {job[2].hex()[:8]} entry {job[3]}"
+            self._job(job, chains.get(place), corrections.get(place, {}), where)
+        if self.lot or self.jobs:
+            self._hang_together()
+
+    def _job(self, said, chain, corrections, where):
+        lot, gateway, epoch, number, first, last, pieces, scrap, figures = said
+        fault = self.audit.fault
+        batches = [batch for batch in chain.floor if first <= batch[0] <= last] if chain else []
+        window = Window(batches, corrections)
+        job = window.jobs.get(number)
+        if job is None or job.begun is None or job.station not in window.names:
+            fault("lot_entry_missing", where)
+            return
+        whole = len(batches) == last - first + 1 and window.is_whole
+        if not whole:
+            fault("lot_gap", where)
+        if job.stop is None:
+            fault("lot_open", where)
+        rows = [self._figure(window, job, pair, chain, whole) for pair in window.entries[job.begun][1]]
+        if job.is_counted:
+            counted = [row for name in COUNTING for row in rows if row["quantity"] == name][:1]
+            job.pieces = counted[0]["steps"] if counted else None
+        waste = [list(pair) for pair in sorted(job.scrap.items())]
+        if job.lot != lot:
+            fault("lot_differs", where)
+        can_be_told = whole and job.stop is not None
+        if can_be_told and (job.pieces != pieces or waste != scrap):
+            fault("lot_counts", where)
+        if (
+            can_be_told
+            and [[row["instrument"], row["quantity"], row["unit"], row["amount"]] for row in rows] != figures
+        ):
+            fault("lot_figures", where)
+        self.told.setdefault(job.lot, []).append((job, rows))
+        self.links |= {(job.lot, source) for source in job.taken} | {(target, job.lot) for target in job.given}
+        self.rows.append({
+            "lot": job.lot, "gateway": gateway.hex(), "epoch": epoch.hex(), "number": number,
+            "station": window.names[job.station], "start_ms": job.start_ms, "end_ms": job.end_ms, "stop": job.stop,
+            "flags": job.flags(), "counted_by": "machine" if job.is_counted else "hand", "pieces": job.pieces,
+            "scrap": waste, "whole": whole, "first_seq": first, "last_seq": last,
+            "figures": [{name: row[name] for name in row if name not in ("steps", "scale")} for row in rows],
+        })  # fmt: skip
+
+    def _figure(self, window, job, pair, chain, whole):
+        last = job.begun if job.ended is None else job.ended
+        schemas = [window.entries[place][3] for place in range(job.begun, last + 1)]
+        units = [_unit(chain.gateway.schemas.get(schema, ()), pair) for schema in dict.fromkeys(schemas)]
+        amount, shared = window.grown(job, pair) if whole and job.ended is not None else (None, False)
+        if units[0] is None or any(unit != units[0] for unit in units):
+            amount = None
+        unit, scale = units[0] or ("", 0)
+        return {
+            "instrument": pair[0], "quantity": pair[1], "unit": unit, "scale": scale, "steps": amount,
+            "amount": None if amount is None else decimal(amount, scale),
+            "basis": "estimated" if job.estimated else "measured", "shared": shared,
+        }  # fmt: skip
+
+    def _hang_together(self):
+        reached, todo = {self.lot}, [self.lot]
+        while todo:
+            lot = todo.pop()
+            for source in sorted(source for target, source in self.links if target == lot and source not in reached):
+                reached.add(source)
+                todo.append(source)
+        made = {*self.told, *(target for target, source in self.links if source in self.told)}
+        for lot in sorted({*self.told} - reached | {self.lot} - made):
+            self.audit.fault("lot_differs", lot)
+        for lot in sorted(reached - made - {self.lot, *self.outside}):
+            self.audit.fault("lot_genealogy", lot)
+        self.links = {link for link in self.links if link[0] in reached}
+
+    def summary(self):
+        sums: dict[tuple, Any] = {}
+        for _, rows in self.told.get(self.lot, ()):
+            for row in rows:
+                key = row["quantity"], row["unit"], row["scale"]
+                before = sums.get(key, 0)
+                sums[key] = None if before is None or row["steps"] is None else before + row["steps"]
+        return {
+            "lot": self.lot, "rule": "equal", "jobs": self.rows, "outside": self.outside,
+            "made_of": [list(link) for link in sorted(self.links)],
+            "totals": [{"quantity": quantity, "unit": unit, "amount": None if n is None else decimal(n, scale)}
+                       for (quantity, unit, scale), n in sums.items()],
+        }  # fmt: skip
+
+
+def _corrections(chain):
+    """Number of an entry → what is corrected of it → the last word on it, from all batches of a chain."""
+    found: dict[int, dict] = {}
+    before = 0
+    for _, _, events in chain.floor:
+        for event in events:
+            if is_entry(event) and event[3] > before:
+                before = event[3]
+                if event[1] == CORRECTION:
+                    found.setdefault(event[6], {})[event[7][0]] = event[7][1] if len(event[7]) > 1 else None
+    return found
+
+
+def _unit(schema, pair):
+    """(unit, scale) of a register, or None."""
+    for name, channels in schema:
+        for quantity, unit, scale in channels:
+            if (name, quantity) == pair:
+                return unit, scale
+    return None
+
+
 # Energy from meter registers (SPEC 14.5).
 
 ENERGY = ("import_active_energy", "export_active_energy")
@@ -2437,6 +2738,7 @@ END_WORDS = {
     "open": "the newest that there was when the archive was made",
     "unproven": "nothing shows that it is the last one",
     "empty": "no batch is here",
+    "lot": "what comes before and behind is of other lots",
 }
 GAP_WORDS = {
     "signed": "lost; the gateway itself signed that",
@@ -2444,6 +2746,7 @@ GAP_WORDS = {
     "unexplained": "missing, and nobody signed why",
     "not in the archive": "listed by the hub, but NOT in the archive, or not as it was signed",
     "tail": "announced by the gateway, but not here",
+    "other lots": "not asked for: they hold nothing between the start and the end of these jobs",
 }
 
 
@@ -2502,6 +2805,11 @@ def line_words(verdict):
     lost = f"; {gaps} batches are missing or lost, named below" if gaps else "; there is no gap"
     end = min(still) if still else end
     told["complete"] = f"from {clock(start, days)} to {clock(end, days)}{lost}"
+    if verdict["lots"]:
+        jobs = len(verdict["lots"]["jobs"])
+        told["complete"] = (
+            f"{jobs} job{'' if jobs == 1 else 's'}, each from its start to its end, and nothing between is missing"
+        )
     names = {gateway["id"]: gateway["name"] for gateway in verdict["gateways"]}
     witnesses = [names.get(one["gateway"], one["gateway"][:16]) for one in lines["witnessed"]["by"]]
     told["witnessed"] = f"by {', '.join(witnesses)}" if witnesses else "by nobody"
@@ -2527,6 +2835,9 @@ def as_text(verdict):
     for reason in verdict["reasons"]:
         out.append(f"  {reason['reason']} ({times_words(reason['count'])}): {REASONS[reason['reason']][2]}")
         out += [f"      {place_words(where, verdict)}" for where in reason["where"] if where]
+    if verdict["lots"]:
+        out += ["", f"Lot {clean(verdict['lots']['lot'])}, from the entries that gateways signed:"]
+        out += [f"  {line}" for line in lot_lines(verdict)]
     for gateway in verdict["gateways"]:
         out += ["", f"Gateway {clean(gateway['name'])}   id {gateway['id']}"]
         out += [f"  {clock(h['unix_ms'], days)}  {h['what']} as {clean(h['name'])}" for h in gateway["history"]]
@@ -2572,6 +2883,34 @@ def place_lines(verdict):
             end = "now" if stay["to_ms"] is None else clock(stay["to_ms"], days)
             who = names.get(stay["gateway"], f"a gateway that is not in this archive ({stay['gateway'][:16]})")
             yield f"    from {begin} to {end}: {who}"
+
+
+def lot_lines(verdict):
+    """The lot and what went into it, a line each."""
+    days, lots = verdict["days"], verdict["lots"]
+    names = {gateway["id"]: gateway["name"] for gateway in verdict["gateways"]}
+    for total in lots["totals"]:
+        yield f"in all: {_amount(total)}"
+    for job in lots["jobs"]:
+        pieces = "pieces not known" if job["pieces"] is None else f"{job['pieces']} pieces"
+        marks = f" [{', '.join(job['flags'])}]" if job["flags"] else ""
+        end = "NOT OVER" if job["stop"] is None else f"{clock(job['end_ms'], days)} ({job['stop']})"
+        where = f"{names[job['gateway']]} / {job['station']}"
+        yield clean(f"{job['lot']} at {where}: {clock(job['start_ms'], days)} to {end}{marks}")
+        scrap = "".join(f", scrap {count} for reason {reason}" for reason, count in job["scrap"])
+        yield f"    {pieces}, counted by {job['counted_by']}{scrap}; batches {job['first_seq']} to {job['last_seq']}"
+        for figure in job["figures"]:
+            how = "; shared in equal parts with lots at the same time" if figure["shared"] else ""
+            yield clean(f"    {figure['instrument']}: {_amount(figure)}, {figure['basis']}{how}")
+    for target, source in lots["made_of"]:
+        yield clean(f"{target} was made of {source}") + (
+            ", which came from outside" if source in lots["outside"] else ""
+        )
+
+
+def _amount(figure):
+    amount = "not shown" if figure["amount"] is None else f"{figure['amount']} {figure['unit']}"
+    return clean(f"{figure['quantity'].replace('_', ' ')} {amount}")
 
 
 def place_name(verdict, place):
@@ -2704,6 +3043,10 @@ def as_html(verdict, name):
             where = "; ".join(e(place_words(w, verdict)) for w in reason["where"] if w)
             sentence, often = e(REASONS[reason["reason"]][2]), times_words(reason["count"])
             out.append(f"<li>{sentence} <code>{reason['reason']}</code>, {often}: <code>{where}</code>")
+        out.append("</ul>")
+    if verdict["lots"]:
+        out.append(f"<h2>Lot {e(clean(verdict['lots']['lot']))}, from the entries that gateways signed</h2><ul>")
+        out += [f"<li>{e(line.strip())}" for line in lot_lines(verdict)]
         out.append("</ul>")
     spans = [c for g in verdict["gateways"] for c in g["chains"] if c["from_ms"] is not None and c["to_ms"] is not None]
     first, last = min((c["from_ms"] for c in spans), default=0), max((c["to_ms"] for c in spans), default=0)

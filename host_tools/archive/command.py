@@ -7,6 +7,11 @@ heartbeats, a signed statement of what it covers, and two verifiers, `audit.py` 
 the park (--zone); --to is not included. --data is a hub's folder, or the database file of a backup, also on a medium
 that cannot be written. --messages takes what `parkgate pull` fetched from a gateway by cable instead.
 
+    parkgate archive --data park --lot SHIRT-0147 --out shirt-0147.zip
+
+--lot writes the proof of one lot, for its buyer: the batches between the start and the end of each of its jobs, and
+those of what went into it. The verifiers show the lot, its times, pieces and energy, and whether anything is missing.
+
 The file appears under its name when it is complete. A file that exists is not replaced.
 """
 
@@ -23,6 +28,7 @@ from host_tools.archive.writer import Archive, ArchiveError, Coverage
 from host_tools.base import files, output
 from host_tools.base.keys import read_public
 from host_tools.base.messages import read_messages
+from host_tools.hub.production import proof
 from host_tools.hub.stores import places
 from host_tools.hub.stores.database import DATABASE_FILE, connect
 from host_tools.hub.verbs.enrol import find
@@ -41,6 +47,12 @@ CANNOT_SHOW = (
     "that nobody copied a gateway's key: a second history is found only where both are compared",
     "that the clock of a gateway was right, beyond what the batches say of it",
 )
+LOT_CANNOT_SHOW = (
+    "jobs of the lot at a machine without a gateway, or jobs that the hub does not list",
+    "whether a lot that came from outside, as the hub says, was not made in this park",
+    "a correction that a gateway signed later than the newest batch that is here",
+    "a job at the same machine that began before the first batch that is here and took a part of the energy",
+)
 
 
 def add_parser(subparsers) -> None:
@@ -51,6 +63,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--key", metavar="PUBKEY_FILE|HEX", help="with --messages: the gateway's public key")
     parser.add_argument("--gateway", action="append", metavar="NAME|ID", help="only this one (may be given again)")
     parser.add_argument("--place", metavar="NAME|ID", help="only this place: each gateway that stood there, and when")
+    parser.add_argument("--lot", metavar="NAME", help="the proof of this lot, with what went into it")
     parser.add_argument("--month", metavar="YYYY-MM", help="this month, in the park's time")
     parser.add_argument("--from", dest="begin", metavar="DATE", help="from this day (2026-10-01) or minute (…T08:00)")
     parser.add_argument("--to", dest="end", metavar="DATE", help="up to the beginning of this day, or this minute")
@@ -62,7 +75,7 @@ def add_parser(subparsers) -> None:
 
 
 def run(args) -> int:
-    """Raises ArchiveError, SettingsError, StoreError, FileTrouble."""
+    """Raises ArchiveError, SettingsError, StoreError, LotError, FileTrouble."""
     if (args.data is None) == (args.messages is None):
         raise SettingsError("give --data (the hub's folder) or --messages (a file of `parkgate pull`)")
     if args.zone is None and args.data is not None:
@@ -73,6 +86,8 @@ def run(args) -> int:
         raise SettingsError("--messages needs the gateway's --key, and takes everything that is in the file")
     if args.gateway and args.place:
         raise SettingsError("give either --gateway or --place")
+    if args.lot and (args.gateway or args.place or args.messages or span != selection.Span(None, None)):
+        raise SettingsError("--lot takes the batches of the lot: leave out --gateway, --place, --messages and times")
     if args.out.exists() or args.out.is_symlink():
         raise ArchiveError(f"{args.out} exists already; it is not replaced")
     files.check_target(args.out)
@@ -80,6 +95,8 @@ def run(args) -> int:
     size = args.out.stat().st_size
     lines = [f"{args.out}: {size:,} bytes; gateways: {len(taken.gateways)}, batches: {taken.batches}"]
     lines += [f"left out: {line}" for line in taken.left_out]
+    if args.lot:
+        lines.append(f"the proof of lot {args.lot}: drop the file on verify.html to see it")
     if unsigned:
         lines.append(f"its statement is not signed: {unsigned}")
     lines.append(f"check it anywhere: python3 audit.py {args.out.name} --trust ID, or verify.html; both are inside")
@@ -106,22 +123,24 @@ def write(args, span, zone):
                 source = Path(args.data)
                 with contextlib.closing(_open(source)) as db:
                     db.begin_snapshot()  # one snapshot, whatever the hub does meanwhile
-                    place, chosen, others, spans = _chosen(db, args, span)
-                    taken = selection.from_database(db, chosen, spans, archive)
+                    place, others, taken = _taken(db, args, span, archive)
                     folder = source if source.is_dir() else source.parent
-                    log_xy, not_logged = log_part.add(db, folder, taken.gateways, archive, span.to_ms is None, place)
+                    log_xy, not_logged = log_part.add(
+                        db, folder, taken.gateways, archive, span.to_ms is None and not args.lot, place
+                    )
                 documents = root.read(folder).bytes
                 if documents:
                     archive.add("root.cbor", [cbor.encode(documents)])
                 key, unsigned = signing_key(source)
                 if key is not None and log_xy and key.xy != log_xy:
                     raise ArchiveError(f"the log key in {source} is not that of the log in its database")
-                kind = "hub" if source.is_dir() else "backup"
+                kind = "lot" if args.lot else "hub" if source.is_dir() else "backup"
             left_out = [*taken.left_out, *not_logged]
             coverage = Coverage(
                 kind, time.time_ns() // 1_000_000, "parkgate archive", span.from_ms, span.to_ms,
                 str(args.zone or "local time of the hub"),
-                days(span, taken, zone), others, [*left_out, SETTINGS_LEFT_OUT], list(CANNOT_SHOW),
+                days(span, taken, zone), others, [*left_out, SETTINGS_LEFT_OUT],
+                [*CANNOT_SHOW, *(LOT_CANNOT_SHOW if args.lot else ())],
             )  # fmt: skip
             archive.finish(coverage, taken.gateways, key, log_xy)
     except FileExistsError:
@@ -145,6 +164,17 @@ def _open(path: Path) -> Database:
     folder = path if path.is_dir() else path.parent
     name = DATABASE_FILE if path.is_dir() else path.name
     return connect(folder, read_only=True, name=name)
+
+
+def _taken(db, args, span, archive):
+    """(id of the place or None, ids of the gateways that are left out, what was written)."""
+    if args.lot:
+        taken = selection.of_lot(db, proof.prove(db, args.lot), archive)
+        kids = {gateway.id for gateway in taken.gateways}
+        rows = db.execute("SELECT kid FROM gateway ORDER BY kid").fetchall()
+        return None, [bytes(kid) for (kid,) in rows if kid not in kids], taken
+    place, chosen, others, spans = _chosen(db, args, span)
+    return place, others, selection.from_database(db, chosen, spans, archive)
 
 
 def _chosen(db, args, span):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from host_tools.archive.writer import Archive, ArchiveError, Chain, Gateway
 from host_tools.base.messages import Message
+from host_tools.hub.production.proof import Proof
 from host_tools.hub.stores import kept
 from host_tools.hub.stores.schema import REMOVED
 from host_tools.log.database.seam import Database
@@ -23,6 +24,7 @@ from parkgate.wire.batch import Batch
 from parkgate.wire.beat import Beat
 
 FORKS_MAX = 1024
+LOTS = "lots.cbor"
 SCHEMAS_PIECE = 256
 
 
@@ -45,34 +47,88 @@ class Taken(NamedTuple):
 
 def from_database(db: Database, gateways: list[tuple], spans: dict[int, Span], archive: Archive) -> Taken:
     """Write the members of these gateways (gw, id, name), as `find` gives them; `spans` says from when to when."""
-    taken, batches, left_out, times = [], 0, [], []
-    for gw, gateway_id, name in gateways:
-        span = spans[gw]
+    taken = _Members(db, archive)
+    for gateway in gateways:
+        chains = []
+        for ep, epoch in db.execute("SELECT ep, epoch FROM epoch WHERE gw = ? ORDER BY ep", (gateway[0],)).fetchall():
+            found = _range(db, gateway[0], ep, spans[gateway[0]])
+            if found is not None:
+                first, last, *times = found
+                chains.append((ep, epoch, [(first, last)]))
+                taken.times += [ms for ms in times if ms is not None]
+        taken.add(gateway, chains, with_beats=True)
+    return taken.all()
+
+
+def of_lot(db: Database, proof: Proof, archive: Archive) -> Taken:
+    """Write the batches that prove a lot: those of each of its jobs, and the later ones that correct them."""
+    ranges: dict[int, list[tuple[int, int]]] = {}
+    chains: dict[int, dict[int, bytes]] = {}
+    for job in proof.jobs:
+        ranges.setdefault(job.ep, []).append((job.first_seq, job.last_seq))
+        ranges[job.ep] += [(seq, seq) for seq in job.later]
+        chains.setdefault(job.gw, {})[job.ep] = job.epoch
+    taken = _Members(db, archive)
+    times = [ms for job in proof.jobs for ms in (job.job.start_ms, job.job.end_ms) if ms is not None]
+    taken.times += [min(times), max(times)] if times else []
+    rows = db.execute("SELECT gw, kid, name FROM gateway ORDER BY kid").fetchall()
+    for gateway in (row for row in rows if row[0] in chains):
+        own = sorted(chains[gateway[0]].items())
+        taken.add(gateway, [(ep, epoch, _merged(ranges[ep])) for ep, epoch in own], with_beats=False)
+    archive.add(LOTS, [proof.member()])
+    return taken.all()
+
+
+def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges of seqs as disjoint ones that rise."""
+    found: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = found[-1][0], max(found[-1][1], last)
+        else:
+            found.append((first, last))
+    return found
+
+
+class _Members:
+    """The members of gateways, written one by one; `times` are those that were met, in Unix ms."""
+
+    def __init__(self, db: Database, archive: Archive):
+        self._db, self._archive = db, archive
+        self.times: list[int] = []
+        self._taken: list[Gateway] = []
+        self._batches = 0
+        self._left_out: list[str] = []
+
+    def add(self, gateway: tuple, eps: list[tuple[int, bytes, list[tuple[int, int]]]], with_beats: bool) -> None:
+        """Write one gateway (gw, id, name): of each chain (ep, epoch) the batches in these ranges."""
+        db, archive, (gw, gateway_id, name) = self._db, self._archive, gateway
         key = db.execute("SELECT public_key FROM gateway WHERE gw = ?", (gw,)).fetchone()[0]
         question = "SELECT unix_ms, what, name FROM gateway_history WHERE gw = ? ORDER BY rowid"
         history = [tuple(row) for row in db.execute(question, (gw,))]
         folder = f"gateways/{gateway_id.hex()}/"
-        chains, schema_ids, eps = [], set(), []
-        for ep, epoch in db.execute("SELECT ep, epoch FROM epoch WHERE gw = ? ORDER BY ep", (gw,)).fetchall():
-            found = _range(db, gw, ep, span)
-            if found is None:
-                continue
-            first, last, first_ms, last_ms = found
-            times += [ms for ms in (first_ms, last_ms) if ms is not None]
-            chain = _ChainParts(db, ep, first, last, schema_ids)
+        chains, schema_ids = [], set()
+        for ep, epoch, ranges in eps:
+            chain = _ChainParts(db, ep, ranges, schema_ids)
             archive.add(f"{folder}batches-{epoch.hex()}.cbor", chain)
             chains.append(Chain(epoch, chain.runs, chain.set_aside))
-            eps.append(ep)
-            batches += chain.count
+            self._batches += chain.count
             for seq in chain.set_aside[:20]:
-                left_out.append(f"{name}: batch {seq} of chain {epoch.hex()[:8]} is damaged in the hub's database")
-            left_out += _removed(name, epoch, chain.removed)
-        archive.add(f"{folder}beats.cbor", _beats(db, eps))
+                self._left_out.append(
+                    f"{name}: batch {seq} of chain {epoch.hex()[:8]} is damaged in the hub's database"
+                )
+            self._left_out += _removed(name, epoch, chain.removed)
+        if with_beats:
+            archive.add(f"{folder}beats.cbor", _beats(db, [ep for ep, _, _ in eps]))
         archive.add(f"{folder}forks.cbor", _forks(db, gw, [chain.epoch for chain in chains]))
-        archive.add(f"{folder}rotations.cbor", _rotations(db, gw, name, left_out))
+        archive.add(f"{folder}rotations.cbor", _rotations(db, gw, name, self._left_out))
         archive.add(f"{folder}schemas.cbor", _schemas(db, gw, schema_ids))
-        taken.append(Gateway(gateway_id, key, name, history, chains))
-    return Taken(taken, batches, left_out, min(times, default=None), max(times, default=None))
+        self._taken.append(Gateway(gateway_id, key, name, history, chains))
+
+    def all(self) -> Taken:
+        """What was written."""
+        first_ms, last_ms = min(self.times, default=None), max(self.times, default=None)
+        return Taken(self._taken, self._batches, self._left_out, first_ms, last_ms)
 
 
 def _range(db, gw, ep, span: Span):
@@ -113,18 +169,22 @@ def _removed(name: str, epoch: bytes, runs: list[tuple[int, int]]) -> list[str]:
 class _ChainParts:
     """The batches of a chain as parts of a member; afterwards what they were."""
 
-    def __init__(self, db, ep, first, last, schema_ids):
-        self._db, self._range, self._schema_ids = db, (ep, first, last), schema_ids
+    def __init__(self, db, ep, ranges, schema_ids):
+        self._db, self._ep, self._ranges, self._schema_ids = db, ep, ranges, schema_ids
         self.runs: list[tuple[int, int]] = []
         self.set_aside: list[int] = []
         self.removed: list[tuple[int, int]] = []
         self.count = 0
 
     def __iter__(self) -> Iterator[bytes]:
+        for first, last in self._ranges:
+            yield from self._part(first, last)
+
+    def _part(self, first: int, last: int) -> Iterator[bytes]:
         question = (
             "SELECT seq, bytes, hash, schema_id, state FROM batch WHERE ep = ? AND seq BETWEEN ? AND ? ORDER BY seq"
         )
-        for seq, data, batch_hash, schema_id, state in self._db.iterate(question, self._range):
+        for seq, data, batch_hash, schema_id, state in self._db.iterate(question, (self._ep, first, last)):
             if state == REMOVED:
                 _extend(self.removed, seq)
                 continue

@@ -20,6 +20,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(HERE), str(HERE.parent.parent), str(HERE.parent.parent / "lib")]
 
 import crooked  # noqa: E402
+import crooked_lots  # noqa: E402
 import independent_archive  # noqa: E402
 from archives import Parts, Plant, load_audit  # noqa: E402
 from crooked_log import with_exchange  # noqa: E402
@@ -78,6 +79,8 @@ def honest(seed):
         trust = [one.id.hex()[: rng.randrange(16, 65)] for one in parts.gateways]
     if rng.random() < 0.3:
         return crooked.with_log(rng, parts)
+    if rng.random() < 0.2:
+        return crooked_lots.honest(400 + rng.randrange(9), parts.key), [parts.key.id.hex()]
     if rng.random() < 0.3:
         return with_exchange(parts.key, first=rng.randrange(5)), [parts.key.id.hex()]
     return parts.write(), trust

@@ -6,6 +6,7 @@ import hashlib
 import random
 
 import crooked_keys
+import crooked_lots
 import crooked_places
 import crooked_roots
 import crooked_stamps
@@ -481,6 +482,7 @@ def a_statement_of_somebody(rng, parts, honest):
 
 
 crooked_keys.register(kind)
+crooked_lots.register(kind)
 crooked_places.register(kind)
 crooked_roots.register(kind)
 crooked_stamps.register(kind)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cbor2
 
+import independent_lots
 import independent_roots
 from independent_columns import Refused, need, read_table
 from independent_energy import energy
@@ -40,7 +41,7 @@ class Verifier:
     def __init__(self, data, named):
         self.named, self.notes, self.skipped, self.told = [n.lower() for n in named], [], {}, None
         self.gateways, self.energy, self.claims, self.witnesses, self.logged, self.entries = [], [], [], [], [], None
-        self.roots = None
+        self.roots = self.lots = None
         self.hub_says, self.all_gateways, self.places, self.next_keys = [], [], Places(), {}
         self.times = Times(lambda identity: any(len(n) > 15 and identity.startswith(n) for n in self.named))
         try:
@@ -103,6 +104,8 @@ class Verifier:
                 self.note("foreign_key", label)
             self.all_gateways.append(Gateway(self, gateway, label))
         check_exchanges(self)
+        if told["class"] == "lot":
+            self.lots = independent_lots.check(self)
         there = [g["id"].hex() for g in told["gateways"]] + [thumbprint(told["key"]).hex() if told["key"] else ""]
         there += [row["root"] for row in self.roots or ()]
         there += [each for stamp in self.times.stamps for each in stamp["ids"]]
@@ -215,7 +218,7 @@ class Verifier:
             "cannot_show": told["cannot_show"], "others": [other.hex() for other in told["others"]],
             "gateways": self.gateways, "energy": self.energy,
             "hub_statements": [said for _, said in self.hub_says][:5000],
-            "places": self.places.summary(), "time": self.times.summary(),
+            "places": self.places.summary(), "time": self.times.summary(), "lots": self.lots,
             **({} if self.roots is None else {"root": self.roots}),
         }  # fmt: skip
 
@@ -432,9 +435,10 @@ class Chain:  # 14.4, 5 to 9
             for part in ends:
                 if part:
                     self.missing(part[0], part[-1])
-        if not seqs:
-            return
         told = self.all.told
+        if not seqs or told["class"] == "lot":
+            self.end = "lot"
+            return
         begun = told["from_ms"] is not None and self.start is not None and self.start <= told["from_ms"]
         if seqs[0] and not begun:
             self.note("start_unproven", seqs[0])
@@ -471,7 +475,8 @@ class Chain:  # 14.4, 5 to 9
             elif any(a <= seq <= b for a, b in self.signed):
                 why = "signed"
             else:
-                why = "set aside" if seq in self.told["set_aside"] else "unexplained"
+                free = "other lots" if self.all.told["class"] == "lot" else "unexplained"
+                why = "set aside" if seq in self.told["set_aside"] else free
             if parts and parts[-1][2] == why:
                 parts[-1][1] = seq
             else:

@@ -59,19 +59,29 @@ def chains(db: Database) -> list[Chain]:
     ).fetchall()  # fmt: skip
     found = []
     for ep, gw, name, kid, epoch in rows:
-        items: list[Entry | Counter] = []
-        strange = 0
-        for seq, kind, data in db.execute(
-            "SELECT seq, kind, event FROM event WHERE ep = ? AND kind IN (?, ?) ORDER BY seq, place",
-            (ep, events.PRODUCTION, events.COUNTER),
-        ):
-            event: list = cbor.decode(data)  # type: ignore[assignment]
-            item = parse_entry(seq, event) if kind == events.PRODUCTION else _counter(seq, event)
-            if item is not None:
-                items.append(item)
-            strange += item is None and kind == events.PRODUCTION
+        items, strange = _read(db, ep, 0, 1 << 62)
         found.append(Chain(gw, name, kid.hex(), epoch.hex(), items, strange))
     return found
+
+
+def read_items(db: Database, ep: int, first: int, last: int) -> list[Entry | Counter]:
+    """The entries and counter events in batches `first` to `last` of a chain, in their order."""
+    return _read(db, ep, first, last)[0]
+
+
+def _read(db: Database, ep: int, first: int, last: int) -> tuple[list[Entry | Counter], int]:
+    items: list[Entry | Counter] = []
+    strange = 0
+    for seq, kind, data in db.execute(
+        "SELECT seq, kind, event FROM event WHERE ep = ? AND seq BETWEEN ? AND ? AND kind IN (?, ?)"
+        " ORDER BY seq, place", (ep, first, last, events.PRODUCTION, events.COUNTER),
+    ):  # fmt: skip
+        event: list = cbor.decode(data)  # type: ignore[assignment]
+        item = parse_entry(seq, event) if kind == events.PRODUCTION else _counter(seq, event)
+        if item is not None:
+            items.append(item)
+        strange += item is None and kind == events.PRODUCTION
+    return items, strange
 
 
 def parse_entry(seq: int, event: Sequence) -> Entry | None:

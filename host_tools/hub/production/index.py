@@ -104,6 +104,66 @@ def _entries(db, ep: int, where: str, values: Iterable) -> list[tuple[tuple[int,
     return [(at, entry) for at, entry in found if entry is not None]
 
 
+def jobs_of(db: Database, lots: Sequence[str]) -> list[tuple[int, int]]:
+    """(chain, number) of the jobs of these lots, and of those out of which one of them came, lot by lot as given."""
+    found: dict[tuple[int, int], None] = {}
+    for lot in lots:
+        rows = db.execute("SELECT ep, job FROM lot_job WHERE lot = ? ORDER BY start_ms, ep, job", (lot,)).fetchall()
+        found.update(dict.fromkeys((ep, job) for ep, job in rows))
+    return list(found)
+
+
+def window(db: Database, ep: int, number: int) -> tuple[int, int]:
+    """The first and the last batch that are needed to tell what a job took: from the statement of its station and the
+    start of each job that was open when it began, to its last entry."""
+    start_seq, station = db.execute(
+        "SELECT seq, station FROM lot_entry JOIN lot_job USING (ep) WHERE ep = ? AND number = ? AND job = number",
+        (ep, number),
+    ).fetchone()
+    last = db.execute("SELECT max(seq) FROM lot_entry WHERE ep = ? AND about = ? AND what <> ?",
+                      (ep, number, kinds.CORRECTION)).fetchone()[0]  # fmt: skip
+    first = start_seq
+    for seq, data in db.iterate(
+        "SELECT seq, event FROM event JOIN lot_entry USING (ep, seq, place) WHERE ep = ? AND what = ? AND number < ?"
+        " ORDER BY number DESC", (ep, kinds.STATION, number),
+    ):  # fmt: skip
+        entry = parse_entry(seq, cbor.decode(data))  # type: ignore[arg-type]
+        if entry is not None and entry.station == station:
+            first = min(first, seq)
+            break
+    for job, seq in _open_at(db, ep, number):
+        if _unbroken(db, ep, job, number):
+            first = min(first, seq)
+    return first, max(last, start_seq)
+
+
+def _open_at(db, ep: int, number: int) -> list[tuple[int, int]]:
+    """(number, batch) of the jobs that were open when the job with this number began."""
+    return db.execute(
+        "SELECT job, seq FROM lot_job JOIN lot_entry ON lot_entry.ep = lot_job.ep AND lot_entry.number = job"
+        " WHERE lot_job.ep = ? AND job < ? AND NOT EXISTS (SELECT 1 FROM lot_entry AS stop WHERE stop.ep = lot_job.ep"
+        " AND stop.about = job AND stop.what = ? AND stop.number < ?)", (ep, number, kinds.STOP, number),
+    ).fetchall()  # fmt: skip
+
+
+def _unbroken(db, ep: int, first: int, last: int) -> bool:
+    """Whether no entry is missing between two numbers."""
+    count = db.execute(
+        "SELECT count(DISTINCT number) FROM lot_entry WHERE ep = ? AND number > ? AND number < ?", (ep, first, last)
+    ).fetchone()[0]
+    return count == last - first - 1
+
+
+def corrections_behind(db: Database, ep: int, numbers: Sequence[int], last: int) -> list[Entry]:
+    """The corrections of these entries that stand in batches behind `last`, in their order."""
+    found = []
+    for at in range(0, len(numbers), _AT_ONCE):
+        part = numbers[at : at + _AT_ONCE]
+        marks = ", ".join("?" * len(part))
+        found += _entries(db, ep, f"what = ? AND seq > ? AND about IN ({marks})", (kinds.CORRECTION, last, *part))
+    return [entry for _, entry in sorted(found, key=lambda row: row[0])]
+
+
 class Recall:
     """What a lot went into and what it was made of, with where each was made."""
 
@@ -120,10 +180,7 @@ class Recall:
 def _walk(db, lot: str, near: str, far: str) -> dict[str, int]:
     """Lot → in how few steps it is reached over links from `near` to `far`, the nearest first. A circle that the walk
     meets is in the links whole, so that the one which is refused is the same as in the whole park."""
-    reached = (
-        f"WITH RECURSIVE reached (lot) AS (SELECT CAST(? AS TEXT) UNION SELECT {far} FROM lot_link JOIN reached ON"
-        f" {near} = reached.lot) SELECT %s FROM lot_link JOIN reached ON {near} = reached.lot"
-    )
+    reached = _reached(near, far)
     pairs = db.execute(reached % f"{near}, {far}", (lot,)).fetchall()
     if not knotted(pairs):  # the usual case: the order in which the links came does not matter
         following: dict[str, list[str]] = {}
@@ -134,6 +191,21 @@ def _walk(db, lot: str, near: str, far: str) -> dict[str, int]:
     rows = db.execute(reached % "time_ms, ep, job, source, target", (lot,))
     found = Genealogy(Link(time_ms, kids[ep], job, *ends) for time_ms, ep, job, *ends in rows)
     return found.forward(lot) if near == "source" else found.back(lot)
+
+
+def _reached(near: str, far: str) -> str:
+    return (
+        f"WITH RECURSIVE reached (lot) AS (SELECT CAST(? AS TEXT) UNION SELECT {far} FROM lot_link JOIN reached ON"
+        f" {near} = reached.lot) SELECT %s FROM lot_link JOIN reached ON {near} = reached.lot"
+    )
+
+
+def behind(db: Database, lot: str) -> list[str]:
+    """The lot and, nearest first, every lot that any link says went into it, links that close a circle included."""
+    following: dict[str, list[str]] = {}
+    for target, source in db.execute(_reached("target", "source") % "target, source", (lot,)).fetchall():
+        following.setdefault(target, []).append(source)
+    return [lot, *walk(following, lot)]
 
 
 def _where(db, lots: set[str]) -> dict[str, list[str]]:

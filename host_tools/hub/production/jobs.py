@@ -39,6 +39,7 @@ class Job:
     last_seq: int
     end_ms: int | None = None
     stop: str | None = None
+    stop_number: int | None = None  # of the entry that stopped it
     forgotten: bool = False
     estimated: bool = False
     corrected: bool = False
@@ -63,7 +64,8 @@ class Edge:
 
 @dataclass
 class Told:
-    """One chain as it was told. `binds`: station → the registers that any statement named."""
+    """One chain as it was told. `binds`: station → the registers that any statement named; `registers_at`: number of a
+    job → those of its station when it began."""
 
     jobs: list[Job]
     edges: list[Edge]
@@ -71,6 +73,7 @@ class Told:
     binds: dict[int, set[tuple[str, str]]]
     missing: int
     doubled: int  # counts by hand of a job that the machine counts: not counted
+    registers_at: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
 
 
 def tell(chain: Chain, is_whole: bool = True) -> Told:
@@ -151,6 +154,7 @@ class _Reader:
             job.operators.append(self.operators[entry.station])
         self.open[entry.number] = job
         self.told.jobs.append(job)
+        self.told.registers_at[entry.number] = self.registers.get(entry.station, [])
 
     def _job(self, entry: Entry) -> Job | None:
         """The open job that an entry names; one whose start is lost is begun here, with a lot that nobody knows."""
@@ -175,7 +179,7 @@ class _Reader:
         time_ms = corrected.get(kinds.TIME, entry.time_ms)
         if entry.what == kinds.STOP:
             reason = entry.detail if isinstance(entry.detail, int) and 0 <= entry.detail < len(WHY) else 0
-            job.stop, job.end_ms = WHY[reason], time_ms
+            job.stop, job.end_ms, job.stop_number = WHY[reason], time_ms, entry.number
             job.forgotten = reason != kinds.BY_HAND
             job.estimated = job.estimated or kinds.TIME in corrected
             del self.open[job.number]

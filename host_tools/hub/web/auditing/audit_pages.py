@@ -3,7 +3,7 @@
 /api/log                     the newest checkpoint, who witnesses the log, the newest time stamps
 /api/log/consistency         ?size=N: what proves that the checkpoint of N leaves is the beginning of the newest one
 /api/log/code                ?page=ADDRESS: the newest checkpoint as a QR code of the page's address (SVG)
-/api/archive                 ?from=DAY&to=DAY&gateway=NAME: as `parkgate archive`; a file
+/api/archive                 ?from=DAY&to=DAY&gateway=NAME, or ?lot=NAME: as `parkgate archive`; a file
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from parkgate.wire.cose import thumbprint
 CODE_CHARACTERS_MAX = 300
 STAMPS_SHOWN = 20
 ARCHIVE_S = 600
-ASKED = {"from": "--from", "to": "--to", "gateway": "--gateway", "place": "--place"}
+ASKED = {"from": "--from", "to": "--to", "gateway": "--gateway", "place": "--place", "lot": "--lot"}
 _BUSY = {"error": "too many questions at once"}
 
 

@@ -66,7 +66,9 @@ function drawLot(lot, recall) {
     : el("p", { class: "quiet" }, "None is known."));
   byId("lots").replaceChildren(
     card(lot.open ? "Open" : "Done", el("p", {}, `Good pieces: ${pieces}. Scrap: ${scrap}.`), ...lot.totals.map(figure),
-      el("p", { class: "quiet" }, `Where lots shared a machine, the rule is: ${lot.rule}.`)),
+      el("p", { class: "quiet" }, `Where lots shared a machine, the rule is: ${lot.rule}.`),
+      el("p", {}, el("a", { href: `api/archive?lot=${encodeURIComponent(lot.lot)}`, download: `${lot.lot.replaceAll("/", "_")}.zip` }, "Proof for the buyer"),
+        " One file that anybody can check alone: it goes on verify.html, which is inside.")),
     card("Jobs", table(["Machine", "From", "To", "Stopped", "Took", "Operators", "", "Signed in"], jobs)),
     card("Made of", list(recall.back)), card("Went into", list(recall.forward)),
     lot.refused.length ? card("Refused: it would close a circle", table(["From", "Entry"], lot.refused.map((r) => [link(r.lot), String(r.number)]))) : "");
