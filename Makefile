@@ -1,7 +1,7 @@
 # Every target works as the only command after a clone: it makes what it needs under build/ and no more.
 # The lock files pin and hash every package, so a second run needs no network and starts at once.
 
-GATEWAYS ?= 1
+GATEWAYS ?= 2
 DURATION ?=
 SIZE ?= 1
 SEEDS ?= 10

@@ -29,7 +29,7 @@ from host_tools.hub.stores.store import connect
 from host_tools.hub.verbs import enrol
 from host_tools.meters.load_curve import read as read_curve
 from host_tools.meters.meter_simulator import Faults, MeterBus, SimulatedMeter
-from host_tools.sim import sewing, workshop
+from host_tools.sim import proving, sewing, workshop
 from host_tools.sim.past.keeping import Past
 from host_tools.sim.simulate import SimulatedGateway
 from parkgate.errors import LinkError, ParkgateError, SettingsError
@@ -40,6 +40,7 @@ POLL_S = 0.5
 SEAL_PERIOD_S = 10
 BEAT_PERIOD_S = 10
 METERS = (("incomer", "eastron-sdm630", 1), ("press", "pzem-004t", 2), ("oven", "eastron-sdm120", 3))
+PROOF_EVERY_S = 5.0
 COUNTERS = ("sampled", "journalled", "sealed", "acknowledged", "buffered", "dropped")
 
 
@@ -135,7 +136,8 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser(
         "demo", help="run gateways, meters, broker and hub on this computer", description=__doc__
     )
-    parser.add_argument("--gateways", type=int, default=1, metavar="N", help="how many gateways, 1 to 50 (default 1)")
+    parser.add_argument("--gateways", type=int, default=2, metavar="N",
+                        help="how many gateways, 1 to 50 (default 2: a sewing hall and a carpentry)")  # fmt: skip
     parser.add_argument("--duration", type=float, metavar="S", help="end after so many seconds, with a verdict")
     parser.add_argument("--replay", type=Path, metavar="FILE.csv", help="load curve (default: the one included)")
     parser.add_argument("--column", default="", help="column of the file with the power in W, if it is not a known one")
@@ -178,16 +180,22 @@ def run(args) -> int:
         seats = _start_gateways(args, stack, hub, broker, authority)
         console.print(f"[bold]The hub's page: {hub.page}[/bold]   (Ctrl-C ends; everything is kept in {args.dir})")
         started_s = time.monotonic()
+        proof: Path | None = None
+        proof_due_s = started_s
         try:
             with Live(console=console, refresh_per_second=4) as live:
                 while args.duration is None or time.monotonic() - started_s < args.duration:
                     _look(hub, seats, started_s)
+                    if proof is None and time.monotonic() >= proof_due_s:
+                        proof_due_s = time.monotonic() + PROOF_EVERY_S
+                        proof = _prove(args.dir, hub, seats, console)
                     live.update(_table(seats, time.monotonic() - started_s))
                     time.sleep(POLL_S)
         except KeyboardInterrupt:
             console.print("ending …")
         _look(hub, seats, started_s)
         summary = _summary(seats, time.monotonic() - started_s)
+        summary["proof"] = str(proof) if proof else None
     files.make_folder(args.json.parent)
     files.write(args.json, json.dumps(summary, indent=1) + "\n")
     _print_summary(console, summary, args.json)
@@ -206,6 +214,18 @@ def _bring_past(args, console: Console) -> Past | None:
     files.make_folder(args.dir)
     past.bring(args.dir / "hub", int(time.time() * 1000))
     return past
+
+
+def _prove(folder: Path, hub: Hub, seats: list[Seat], console: Console) -> Path | None:
+    """The proof of the first lot that went through all machines, when all of it has arrived at the hub."""
+    for seat in seats:
+        for lot in (seat.people.finished if seat.people else [])[:1]:
+            out = folder / f"{lot}.zip"
+            if proving.write_proof(hub.folder, lot, out):
+                console.print(f"The proof of lot {lot}, for its buyer: drop {out} on {folder / 'verify.html'}")
+                files.write(folder / "verify.html", proving.page())
+                return out
+    return None
 
 
 def _page_port() -> int:
@@ -247,9 +267,9 @@ def _start_gateways(args, stack: ExitStack, hub: Hub, broker: Broker, authority:
         settings = gateway_settings(name, device, broker.port, hub.about["public_key"], names)
         if authority:
             settings["broker"].update(tls="on", ca=authority.setting)
-        people = sewing.People(gateway)
+        people = sewing.People(gateway, sewing.hall(number))
         stack.callback(people.stop)
-        settings["stations"] = sewing.stations(people.scanner.start())
+        settings["stations"] = sewing.stations(people.hall, people.scanner.start())
         gateway.configure(workshop.furnish(settings, folder) if furnished else settings)
         stack.callback(gateway.kill)
         gateway.start()

@@ -1,8 +1,8 @@
-"""The demo's floor: people who scan. Lots go from the press to the oven.
+"""The demo's floors: people who scan. Lots go through the four machines of a sewing hall or of a carpentry.
 
-What goes wrong on a floor goes wrong here too: every fourth lot is forgotten at the press, so that a rule closes its
-job, and one count is typed wrongly and corrected. All of it goes through a simulated scanner on the gateway's UART, the
-correction through its console.
+What goes wrong on a floor goes wrong here too: every fourth lot is forgotten at the second machine, so that a rule
+closes its job, and one count is typed wrongly and corrected. Everything goes through a simulated scanner on the
+gateway's UART, the correction through its console.
 """
 
 from __future__ import annotations
@@ -11,32 +11,58 @@ import contextlib
 import threading
 import time
 from datetime import datetime, timezone
+from typing import NamedTuple
 
 from host_tools.gateway.link import Link
 from host_tools.sim.scanner import SimulatedScanner
 from host_tools.sim.simulate import SimulatedGateway
 from parkgate.errors import ParkgateError
 
-STATIONS = ("press", "oven")
-PAUSE_S = 3.0
+PAUSE_S = 1.5
 ANSWER_S = 20.0
 FORGOTTEN_EVERY = 4
 
 
-def stations(device: str) -> list[dict]:
-    """The settings of the stations; both share one scanner."""
+class Hall(NamedTuple):
+    """A workshop: its four machines, each with the meter that it hangs on, what its first machine makes of what it
+    buys, and what the others make of that."""
+
+    machines: tuple[tuple[str, str], ...]
+    bought: str
+    part: str
+    made: str
+
+
+SEWING = Hall(
+    (("cutting", "press"), ("sewing", "press"), ("buttons", "oven"), ("ironing", "oven")), "CLOTH", "CUT", "SHIRT"
+)
+CARPENTRY = Hall(
+    (("saw", "press"), ("planer", "press"), ("glue-press", "oven"), ("sander", "oven")), "TIMBER", "PARTS", "CHAIR"
+)
+
+
+def hall(number: int) -> Hall:
+    """The hall of gateway `number`: sewing halls and carpentries by turns."""
+    return SEWING if number % 2 else CARPENTRY
+
+
+def stations(of: Hall, device: str) -> list[dict]:
+    """The settings of the stations; all share one scanner."""
     return [
-        {"name": name, "scanner": device, "registers": [f"{name}.import_active_energy"], "idle_min": 1}
-        for name in STATIONS
+        {"name": name, "scanner": device, "registers": [f"{meter}.import_active_energy"], "idle_min": 1}
+        for name, meter in of.machines
     ]
 
 
 class People:
-    """Those who work at one gateway. `entries` counts what the gateway took, `refused` what it answered otherwise."""
+    """Those who work at one gateway. `entries` counts what the gateway took, `refused` what it answered otherwise;
+    `finished` are the lots that went through all machines without being forgotten."""
 
-    def __init__(self, gateway: SimulatedGateway):
+    def __init__(self, gateway: SimulatedGateway, of: Hall = SEWING):
         self.scanner = SimulatedScanner()
         self.entries = self.refused = self.lots = self.corrections = 0
+        self.finished: list[str] = []
+        self.hall = of
         self._gateway = gateway
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -71,23 +97,29 @@ class People:
         return int(words[1]) if taken and words[1].isdigit() else 0
 
     def _lot(self) -> None:
+        """One lot from the first machine to the last."""
         self.lots += 1
         name = f"{datetime.fromtimestamp(time.time(), timezone.utc):%y%m%d-%H%M%S}"
-        cut, shirt = f"CUT-{name}", f"SHIRT-{name}"
-        self._scan("station", "press")
-        self._scan("operator", f"K{self.lots % 3 + 1}")
-        self._scan("lot", cut)
-        count = self._scan("count", "240")
-        if self.lots == 1 and count:
-            self._correct(count)
-        if self.lots % FORGOTTEN_EVERY:
-            self._scan("lot", cut)
-        self._scan("station", "oven")
-        self._scan("lot", shirt)
-        self._scan("in", cut)
-        self._scan("count", "24")
-        self._scan("scrap", "3/2")
-        self._scan("lot", shirt)
+        part, made = f"{self.hall.part}-{name}", f"{self.hall.made}-{name}"
+        is_forgotten = self.lots % FORGOTTEN_EVERY == 0
+        stopped = 0
+        for at, (machine, _) in enumerate(self.hall.machines):
+            lot = made if at else part
+            self._scan("station", machine)
+            self._scan("operator", f"K{(self.lots + at) % 3 + 1}")
+            self._scan("lot", lot)
+            if at < 2:
+                self._scan("in", part if at else f"{self.hall.bought}-7")
+            count = self._scan("count", "24" if at or self.lots > 1 else "240")
+            if self.lots == 1 and at == 0 and count:
+                self._correct(count)
+            if at == 3:
+                self._scan("scrap", "3/2")
+            if at == 1 and is_forgotten:
+                continue
+            stopped += self._scan("lot", lot) > 0
+        if stopped == len(self.hall.machines):
+            self.finished.append(made)
 
     def _correct(self, number: int) -> None:
         """240 should have been 24."""
