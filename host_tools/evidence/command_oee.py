@@ -81,4 +81,5 @@ def _lines(found: dict) -> Iterator[str]:
         yield f"  {found['jobs_left_out']} of {found['jobs']} jobs are left out: no count of theirs or no plan is known"
     for one in found["states"]:
         times = ", ".join(f"{state} {ms // 60_000} min" for state, ms in sorted(one["ms"].items()))
-        yield f"  {one['instrument']}: {times or 'too long a time for its states'}"
+        due = "" if one["made_percent"] == 100 else f"being added up, {one['made_percent']} % done"
+        yield f"  {one['instrument']}: {times or due or 'too long a time for its states'}"

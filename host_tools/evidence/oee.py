@@ -272,7 +272,7 @@ def _worked(db, of: Station, ended: Sequence[Job], begin: int, end: int) -> tupl
             ).fetchone()
         )
         if row and begin < end:
-            counted = book.ask(row[0], [(begin, _whole(end))])[0][0].energy()
+            counted = book.whole(row[0], begin, _whole(end)).energy()
             if counted is not None:
                 value = Fraction(counted[0] + counted[1], 2) / Fraction(10) ** row[1]
                 return value, ("measured", f"{instrument}.{quantity}, a signed register of the machine")

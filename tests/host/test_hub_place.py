@@ -84,7 +84,7 @@ def test_a_year_a_month_a_day_and_an_hour_say_the_same(rig, hall):
     assert views["year"]["total"]["whole"]["least_mwh"] == 360_000_000 == views["month"]["total"]["whole"]["most_mwh"]
     hour = views["hour"]["total"]
     assert hour["whole"] == {"least_mwh": 6_000_000, "most_mwh": 6_000_000, "known": 1, "exact": 1, "of": 1,
-                             "good_ms": HOUR, "time_ms": HOUR, "percent": 100}  # fmt: skip
+                             "good_ms": HOUR, "time_ms": HOUR, "percent": 100, "made_percent": 100}  # fmt: skip
     assert len(hour["bars"]) == 60 and {bar["least_mwh"] for bar in hour["bars"]} == {100_000}
     day = views["day"]
     assert len(day["total"]["bars"]) == 24 and day["compared"]["by_then"]["exact"] == 1
@@ -119,19 +119,19 @@ def test_merged_days_are_the_sum_of_their_pieces_and_do_not_outlive_them(rig, ha
             return sums.merge(Book(db).make(2, *asked[0])), Book(db).ask(2, asked)[0]
 
     whole, found = alone()
-    assert found == (whole, True)
+    assert found == (whole, 0)
     catch_up(rig)
     days = {at // zone.DAY_MS for at in range(begin, NOON - 12 * HOUR, zone.DAY_MS)}
     assert kept_days() == days
-    assert alone()[1] == (whole, True)
+    assert alone()[1] == (whole, 0)
     # Readings for the hole in the middle: what the merged days said is not said any more.
     late = FakeGateway(1, meters_schema(["main", "press"]), epoch=bytes(16))
     fill_meters(rig, late, [9000, 9000], NOON - 40 * HOUR, NOON - 30 * HOUR)
     assert kept_days() < days
     whole, found = alone()
-    assert found == (whole, True)
+    assert found == (whole, 0)
     catch_up(rig)
-    assert kept_days() == days and alone()[1] == (whole, True)
+    assert kept_days() == days and alone()[1] == (whole, 0)
     rig.store.db.execute("DELETE FROM sums WHERE piece < 0")
     rig.store.db.execute("DELETE FROM about WHERE name = 'sums days merged'")
     catch_up(rig)

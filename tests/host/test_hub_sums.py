@@ -184,7 +184,7 @@ def test_any_order_of_arrival_gives_the_same_sums(tmp_path_factory):
         reference.take((gateway.batch_topic(), data))
     wanted = everything(Book(reference.store.db), until_ms)
     whole = sums.merge([piece for piece, _ in wanted[2]])
-    assert whole.rollovers == whole.exchanges == 1 and whole.grown and all(made for _, made in wanted[2])
+    assert whole.rollovers == whole.exchanges == 1 and whole.grown and not any(due_ms for _, due_ms in wanted[2])
     for seed in range(ORDERS):
         dice = random.Random(seed)
         rig = filled(tmp_path_factory, gateway)
@@ -255,7 +255,7 @@ def test_days_of_23_and_25_hours_and_a_midnight_that_is_skipped():
 
 def test_an_empty_series_has_empty_sums(rig, gateway):
     rig.batches(gateway, gateway.batch(rows=0, with_schema=True))
-    assert Book(rig.store.db).ask(1, [(T0, T0 + PIECE_MS)]) == [(Piece(T0, T0 + PIECE_MS), True)]
+    assert Book(rig.store.db).ask(1, [(T0, T0 + PIECE_MS)]) == [(Piece(T0, T0 + PIECE_MS), 0)]
 
 
 def test_a_batch_of_many_days_is_added_up_to_its_first_day(rig):
@@ -270,5 +270,5 @@ def test_a_batch_of_many_days_is_added_up_to_its_first_day(rig):
         while Book(rig.store.db).catch_up():
             pass
     ((series,),) = rig.rows("SELECT series FROM series WHERE quantity = 'import_active_energy'")
-    ((piece, made),) = Book(rig.store.db).ask(series, [(days[0][0], days[-1][0])])
-    assert made and piece.energy() == (19_000, 19_000)
+    ((piece, due_ms),) = Book(rig.store.db).ask(series, [(days[0][0], days[-1][0])])
+    assert not due_ms and piece.energy() == (19_000, 19_000)

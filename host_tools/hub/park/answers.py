@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
-from host_tools.hub.park import zone
+from host_tools.hub.park import sums, zone
 from host_tools.hub.park.book import Book
 from host_tools.hub.park.metering import meters
 from host_tools.hub.park.metering.meters import Meter
@@ -182,27 +182,38 @@ def _power(parts: list[dict]) -> dict:
     }
 
 
-def energy_of(piece: Piece, whole: bool, scale: int, span, now_ms: int) -> dict:
+def energy_of(piece: Piece, due_ms: int, scale: int, span, now_ms: int) -> dict:
+    """One meter's part of a total. While some of the time is not added up it says no energy and no completeness."""
+    time_ms = max(0, min(span[1], now_ms) - span[0])
+    if due_ms:
+        nothing = dict.fromkeys(("least_mwh", "most_mwh", "known", "exact", "good_ms"), 0)
+        return {**nothing, "of": 1, "time_ms": time_ms, "due_ms": due_ms}
     found = piece.energy()
-    until_ms = min(span[1], now_ms)
     return {
         "least_mwh": milli(found[0], scale) if found else 0,
         "most_mwh": milli(found[1], scale) if found else 0,
         "known": int(found is not None),
-        "exact": int(found is not None and whole and not piece.begin_width and not piece.end_width
+        "exact": int(found is not None and not piece.begin_width and not piece.end_width
                      and not piece.begin_open and not piece.unexplained),
         "of": 1,
-        "good_ms": min(piece.good_ms, max(0, until_ms - span[0])),
-        "time_ms": max(0, until_ms - span[0]),
+        "good_ms": min(piece.good_ms, time_ms),
+        "time_ms": time_ms,
+        "due_ms": 0,
     }  # fmt: skip
 
 
 def added(parts: list[dict]) -> dict:
     """Sums of energies: milliwatt-hours at least and at most, how many meters are known, exact, and there at all, and
-    the share of the time that good readings cover."""
+    the share of the time that good readings cover. While the readings of the time are not all added up (`made_percent`
+    says how far that is) none of it is known: a sum of a part would be a wrong one."""
     names = "least_mwh", "most_mwh", "known", "exact", "of", "good_ms", "time_ms"
-    total = {name: sum(part[name] for part in parts) for name in names}
-    return {**total, "percent": 100 * total["good_ms"] // total["time_ms"] if total["time_ms"] else None}
+    total: dict = {name: sum(part[name] for part in parts) for name in names}
+    made = sums.made_percent(sum(part["due_ms"] for part in parts), total["time_ms"])
+    if made < 100:
+        hidden = {"least_mwh": None, "most_mwh": None, "known": 0, "exact": 0, "good_ms": None, "percent": None}
+        return {**total, **hidden, "made_percent": made}
+    share = 100 * total["good_ms"] // total["time_ms"] if total["time_ms"] else None
+    return {**total, "percent": share, "made_percent": made}
 
 
 # How a gateway stands.
@@ -296,23 +307,28 @@ def bars(
         "series": [
             {
                 "series": row[0], "instrument": row[1], "quantity": row[2], "unit": row[3], "scale": row[4],
-                "bars": [bar(piece, whole, tz) for piece, whole in _asked(book, row[0], unit, spans)],
+                "bars": [bar(piece, due_ms, tz) for piece, due_ms in _asked(book, row[0], unit, spans)],
             }
             for row in rows
         ],
     }  # fmt: skip
 
 
-def _asked(book: Book, series: int, unit: str, spans) -> list[tuple[Piece, bool]]:
+def _asked(book: Book, series: int, unit: str, spans) -> list[tuple[Piece, int]]:
     if not spans:
         return []
     if unit == "minute":
-        return [(piece, True) for piece in book.make(series, spans[0][0], spans[-1][1], zone.MINUTE_MS)]
+        return [(piece, 0) for piece in book.make(series, spans[0][0], spans[-1][1], zone.MINUTE_MS)]
     return book.ask(series, spans)
 
 
-def bar(piece: Piece, whole: bool, tz: ZoneInfo) -> dict:
-    """One stretch as JSON: values are integers at the channel's scale; the mean has three decimals more."""
+def bar(piece: Piece, due_ms: int, tz: ZoneInfo) -> dict:
+    """One stretch as JSON: values are integers at the channel's scale; the mean has three decimals more. While it is
+    not all added up (`made` is false, `made_percent` says how far) its values are None."""
+    if due_ms:
+        made = sums.made_percent(due_ms, piece.end_ms - piece.begin_ms)
+        return {**bar(Piece(piece.begin_ms, piece.end_ms), 0, tz), "count": None, "good_ms": None, "percent": None,
+                "made": False, "made_percent": made}  # fmt: skip
     energy = piece.energy()
     span_ms = piece.end_ms - piece.begin_ms
     return {
@@ -323,7 +339,7 @@ def bar(piece: Piece, whole: bool, tz: ZoneInfo) -> dict:
         "mean_milli": (2000 * piece.weight + piece.good_ms) // (2 * piece.good_ms) if piece.good_ms else None,
         "first": piece.first, "last": piece.last,
         "energy": None if energy is None else {"least": energy[0], "most": energy[1]},
-        "exact": piece.is_exact() and whole, "made": whole,
+        "exact": piece.is_exact(), "made": True, "made_percent": 100,
         "begin_open": piece.begin_open, "end_open": piece.end_open,
         "rollovers": piece.rollovers, "exchanges": piece.exchanges, "unexplained": piece.unexplained,
     }  # fmt: skip

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from host_tools.hub.park import sums
@@ -343,13 +344,22 @@ class Book:
 
     # Answers.
 
-    def ask(self, series: int, stretches: Sequence[tuple[int, int]]) -> list[tuple[Piece, bool]]:
-        """Of each (begin, end), made of whole pieces: the sums, and whether they are all there. Where they are not,
-        some of the time is still due. Stretches touch and ascend; in one that is empty nothing was used."""
+    def whole(self, series: int, begin_ms: int, end_ms: int) -> Piece:
+        """The sums of one stretch of whole pieces; all that is not kept yet is made, however long that takes."""
+        piece, due_ms = self.ask(series, [(begin_ms, end_ms)])[0]
+        if not due_ms:
+            return piece
+        edges = [*range(begin_ms, end_ms, CHUNK_PIECES * PIECE_MS), end_ms]
+        return sums.merge([made for low, high in pairwise(edges) for made in self.make(series, low, high)])
+
+    def ask(self, series: int, stretches: Sequence[tuple[int, int]]) -> list[tuple[Piece, int]]:
+        """Of each (begin, end), made of whole pieces: the sums, and how much of the time is not added up yet, in ms.
+        While that is not 0 the sums say nothing of the stretch, although its readings may all be there. Stretches touch
+        and ascend; in one that is empty nothing was used."""
         first, last = stretches[0][0] // PIECE_MS, -(-stretches[-1][1] // PIECE_MS)
         known = self._known(series)
         if known is None:
-            return [(Piece(begin, end), True) for begin, end in stretches]
+            return [(Piece(begin, end), 0) for begin, end in stretches]
         days = self._days(series, stretches)
         low, high = max(first, known[0] // PIECE_MS), min(last - 1, known[1] // PIECE_MS)
         found: dict[int, Piece] = {}
@@ -385,10 +395,10 @@ class Book:
         }
 
     @staticmethod
-    def _answer(begin, end, found, days, low, high) -> tuple[Piece, bool]:
+    def _answer(begin, end, found, days, low, high) -> tuple[Piece, int]:
         if begin == end:
-            return Piece(begin, end, grown=0, begin_open=False, end_open=False), True
-        parts, whole = [], True
+            return Piece(begin, end, grown=0, begin_open=False, end_open=False), 0
+        parts, due_ms = [], 0
         piece, last = begin // PIECE_MS, -(-end // PIECE_MS)
         while piece < last:
             day = days.get(piece // DAY_PIECES) if not piece % DAY_PIECES and piece + DAY_PIECES <= last else None
@@ -398,10 +408,10 @@ class Book:
                 # Before the first reading and behind the last one there is nothing, however long.
                 step = 1 if low <= piece <= high else min(low, last) - piece if piece < low else last - piece
                 there = Piece(piece * PIECE_MS, (piece + step) * PIECE_MS, begin_open=piece <= low)
-                whole = whole and not low <= piece <= high
+                due_ms += PIECE_MS if low <= piece <= high else 0
             parts.append(there)
             piece += step
-        return sums.merge(parts), whole
+        return sums.merge(parts), due_ms
 
 
 _DAYS_MERGED = "sums days merged"  # in `about`: up to which series

@@ -45,7 +45,7 @@ def bars(
     for (instrument, quantity, unit_of, scale), own in legs(db, place.pl).items():
         found.append({
             "instrument": instrument, "quantity": quantity, "unit": unit_of, "scale": scale,
-            "bars": [answers.bar(piece, whole, tz) for piece, whole in ask(book, instrument, quantity, own, spans)],
+            "bars": [answers.bar(piece, due_ms, tz) for piece, due_ms in ask(book, instrument, quantity, own, spans)],
         })  # fmt: skip
     return {"place": place.id.hex(), "name": place.name, "unit": unit, "zone": tz.key, "series": found}
 
@@ -81,12 +81,12 @@ def _seams(db, legs: list[Leg]) -> list[tuple[int, int]]:
 
 def ask(
     book: Book, instrument: str, quantity: str, own: Sequence[Leg], spans: Sequence[tuple[int, int]]
-) -> list[tuple[Piece, bool]]:
-    """Of each span, made of whole pieces: the sums over all legs, and whether they are all there."""
+) -> list[tuple[Piece, int]]:
+    """Of each span, made of whole pieces: the sums over all legs, and how much of it is not added up yet, in ms."""
     if len(own) == 1 and not own[0].from_ms and own[0].to_ms is None:
         return book.ask(own[0].series, spans)
     seams = _seams(book.db, list(own))
-    found: list[tuple[Piece, bool]] = []
+    found: list[tuple[Piece, int]] = []
     for leg, run in groupby(spans, lambda span: _alone(own, seams, span)):
         if leg is not None:
             found += book.ask(leg.series, list(run))  # one question for all of them
@@ -108,10 +108,10 @@ def minutes(book: Book, instrument: str, quantity: str, own: Sequence[Leg], begi
     return _made(book, instrument, quantity, own, list(range(begin, end + 1, zone.MINUTE_MS)))
 
 
-def _ask(book: Book, instrument, quantity, own, seams, span) -> tuple[Piece, bool]:
+def _ask(book: Book, instrument, quantity, own, seams, span) -> tuple[Piece, int]:
     begin, end = span
     cuts = sorted({begin, end, *(edge for seam in seams for edge in seam if begin < edge < end)})
-    parts, whole = [], True
+    parts, due_ms = [], 0
     for a, b in pairwise(cuts):
         if any(low <= a < high for low, high in seams):
             parts += _made(book, instrument, quantity, own, [a, b])
@@ -120,10 +120,10 @@ def _ask(book: Book, instrument, quantity, own, seams, span) -> tuple[Piece, boo
         if leg is None:
             parts.append(Piece(a, b))
             continue
-        piece, is_made = book.ask(leg.series, [(a, b)])[0]
+        piece, more_ms = book.ask(leg.series, [(a, b)])[0]
         parts.append(piece)
-        whole = whole and is_made
-    return sums.merge(parts), whole
+        due_ms += more_ms
+    return sums.merge(parts), due_ms
 
 
 def _made(book: Book, instrument, quantity, own, edges: list[int]) -> list[Piece]:

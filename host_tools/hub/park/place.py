@@ -112,7 +112,7 @@ def view(
     names = {gateway_id: name for _, gateway_id, name, *_ in subject.gateways}
 
     def drawn(asked) -> list[dict]:
-        return [answers.bar(piece, whole, tz) for piece, whole in asked]
+        return [answers.bar(piece, due_ms, tz) for piece, due_ms in asked]
 
     def lines(of: Iterable[str]) -> list[dict]:
         return [
@@ -261,7 +261,7 @@ def _about(row: dict) -> dict:
 def _asked(book: Book, row: dict, unit: str, bars) -> list:
     what = row["instrument"], row["quantity"], row["legs"]
     if unit == "minute":
-        return [(piece, True) for piece in by_place.minutes(book, *what, bars[0][0], bars[-1][1])]
+        return [(piece, 0) for piece in by_place.minutes(book, *what, bars[0][0], bars[-1][1])]
     return by_place.ask(book, *what, bars)
 
 
@@ -282,7 +282,7 @@ def _whole(flat, span, now_ms: int) -> dict:
     parts = []
     for row, asked in flat:
         piece = sums.merge([piece for piece, _ in asked])
-        parts.append(answers.energy_of(piece, all(whole for _, whole in asked), row["scale"], span, now_ms))
+        parts.append(answers.energy_of(piece, sum(due_ms for _, due_ms in asked), row["scale"], span, now_ms))
     return answers.added(parts)
 
 

@@ -27,19 +27,20 @@ def proof(book: Book, gw: int, series: int, begin_ms: int, end_ms: int) -> dict 
     if row is None:
         return None
     instrument, quantity, unit, scale = row
-    (piece, whole) = book.ask(series, [(begin_ms, end_ms)])[0]
+    (piece, due_ms) = book.ask(series, [(begin_ms, end_ms)])[0]
     begin, end = (book.near(series, edge) for edge in (begin_ms, end_ms))
     start, stop = begin[0] or begin[1], end[0]
     told = jumps(book, gw, instrument, quantity, start, stop)
-    found = piece.energy()
+    found = None if due_ms else piece.energy()
     return {
         "series": series, "instrument": instrument, "quantity": quantity, "unit": unit, "scale": scale,
         "from_ms": begin_ms, "to_ms": end_ms,
         "begin": edge(book.db, begin_ms, *begin), "end": edge(book.db, end_ms, *end),
         "jumps": told,
         "energy": None if found is None else {"least": found[0], "most": found[1]},
-        "exact": piece.is_exact() and whole,
-        "agrees": _agrees(piece, whole, start, stop, told),
+        "exact": piece.is_exact() and not due_ms,
+        "made_percent": sums.made_percent(due_ms, end_ms - begin_ms),
+        "agrees": _agrees(piece, not due_ms, start, stop, told),
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from host_tools.hub.park import sums
 from host_tools.hub.park.book import Book
 from host_tools.hub.park.sums import Row
 from host_tools.hub.park.zone import DAY_MS, PIECE_MS
@@ -23,28 +24,32 @@ RUN = "run"
 
 def timeline(book: Book, series: int, begin_ms: int, end_ms: int) -> dict:
     """{"segments": [{from_ms, to_ms, state}], "ms": {state: time}, "run": {"least", "most"} in per mille of the
-    time}; a `state` is one of STATES, "several", another number as text, or None for unknown. `segments` is None
-    where the time is longer than SPAN_MS_MAX."""
+    time, "made_percent"}; a `state` is one of STATES, "several", another number as text, or None for unknown.
+    `segments` is None where the time is longer than SPAN_MS_MAX, and while it is not all added up."""
     if end_ms - begin_ms > SPAN_MS_MAX:
-        return {"segments": None, "ms": {}, "run": None}
+        return {"segments": None, "ms": {}, "run": None, "made_percent": 100}
     first, last = begin_ms // PIECE_MS, -(-end_ms // PIECE_MS)
     pieces = [(n * PIECE_MS, (n + 1) * PIECE_MS) for n in range(first, last)]
     asked = book.ask(series, pieces) if pieces else []
+    due_ms = sum(each_ms for _, each_ms in asked)
+    if due_ms:
+        share = sums.made_percent(due_ms, end_ms - begin_ms)
+        return {"segments": None, "ms": {}, "run": None, "made_percent": share}
     mixed = [
-        piece.begin_ms for piece, whole in asked if piece.good_count and whole
+        piece.begin_ms for piece, _ in asked if piece.good_count
         and (piece.least != piece.most or piece.good_ms < PIECE_MS)
     ]  # fmt: skip
     limit = DECODED_MAX_LONG if end_ms - begin_ms > LONG_MS else DECODED_MAX
     runs = dict(_runs(mixed[-limit:]))
     found: list[list] = []
     done_ms = 0
-    for piece, whole in asked:
+    for piece, _ in asked:
         if piece.begin_ms < done_ms:
             continue
         if piece.begin_ms in runs:
             done_ms = runs[piece.begin_ms]
             parts = list(held(book.rows(series, piece.begin_ms, done_ms), piece.begin_ms, done_ms))
-        elif not piece.good_ms or not whole:
+        elif not piece.good_ms:
             parts = [(piece.begin_ms, piece.end_ms, None)]
         elif piece.least == piece.most and piece.good_ms == PIECE_MS:
             parts = [(piece.begin_ms, piece.end_ms, _name(piece.least))]
@@ -82,7 +87,7 @@ def summed(found: list[list], begin_ms: int, end_ms: int) -> dict:
     time_ms = end_ms - begin_ms
     run = {"least": 1000 * run_ms // time_ms, "most": -(-1000 * (run_ms + open_ms) // time_ms)} if time_ms > 0 else None
     segments = [{"from_ms": from_ms, "to_ms": to_ms, "state": state} for from_ms, to_ms, state in found]
-    return {"segments": segments, "ms": times, "run": run}
+    return {"segments": segments, "ms": times, "run": run, "made_percent": 100}
 
 
 def held(rows: Sequence[Row], begin_ms: int, end_ms: int) -> Iterator[tuple[int, int, str | None]]:

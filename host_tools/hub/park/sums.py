@@ -101,6 +101,11 @@ def merge(pieces: Sequence[Piece]) -> Piece:
     )  # fmt: skip
 
 
+def made_percent(due_ms: int, time_ms: int) -> int:
+    """How much of a stretch of time is added up: 100 when nothing of it is due, 99 at most before."""
+    return 100 if due_ms <= 0 else 100 * (time_ms - due_ms) // time_ms if due_ms < time_ms else 0
+
+
 class _Register:
     """The register of a counter as it went on, without its jumps: `at[i]` is what it had grown by good row i."""
 

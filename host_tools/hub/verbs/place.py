@@ -119,6 +119,8 @@ def _energy(args, db, name) -> int:
         lines.append(f"{place.name}, {series['instrument']}, {series['quantity'].replace('_', ' ')}:")
         for bar in series["bars"]:
             energy = bar["energy"]
+            if not bar["made"]:
+                lines.append(f"  {bar['from']} to {bar['to']}  being added up, {bar['made_percent']} % done")
             if energy is None:
                 continue
             ends = [register_text(energy[end], series["scale"]) for end in ("least", "most")]

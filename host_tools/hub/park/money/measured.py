@@ -136,7 +136,7 @@ def _quarters(book: Book, series: int, begin: int, end: int) -> list[Piece]:
         return []
     asked = book.ask(series, [(at, at + PIECE_MS) for at in range(begin, end, PIECE_MS)])
     found = [piece for piece, _ in asked]
-    missing = [i for i, (_, whole) in enumerate(asked) if not whole]
+    missing = [i for i, (_, due_ms) in enumerate(asked) if due_ms]
     for first in range(0, len(missing), CHUNK_PIECES):
         part = missing[first : first + CHUNK_PIECES]
         low, high = part[0], part[-1] + 1

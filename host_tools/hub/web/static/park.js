@@ -25,10 +25,14 @@ export function energyText(energy) {
   return [least === most ? least : `${least} … ${most}`, least === most && energy.exact === energy.of];
 }
 
+// While the hub has not added up all readings of a time, it knows no sum of them and no completeness.
+export const beingAdded = (one) => (one && one.made_percent < 100 ? `being added up, ${one.made_percent} % done` : "");
+
 const meters = (known, of) => (known === of ? (of === 1 ? "1 meter" : `all ${count(of)} meters`) : `${count(known)} of ${count(of)} meters`);
 
 function completeness(energy) {
   if (!energy.of) return "no energy meter";
+  if (beingAdded(energy)) return beingAdded(energy);
   const parts = [`${energy.percent ?? 0} % of the time read`];
   if (energy.known < energy.of) parts.push(`${count(energy.of - energy.known)} of ${count(energy.of)} meters unknown`);
   else if (energy.exact < energy.of) parts.push("not exact yet");
@@ -38,7 +42,9 @@ function completeness(energy) {
 // How today stands to yesterday up to the same time: only where both are known.
 function against(energy) {
   const { today, yesterday_by_now: before, yesterday } = energy;
+  if (beingAdded(before)) return `yesterday: ${beingAdded(before)}`;
   if (today.known < today.of || !before.of || before.exact < before.of) {
+    if (beingAdded(yesterday)) return `yesterday: ${beingAdded(yesterday)}`;
     return yesterday.known ? `yesterday ${energyText(yesterday)[0]} kWh, ${yesterday.percent ?? 0} % of the time read` : "nothing to compare with yet";
   }
   const a = (today.least_mwh + today.most_mwh) / 2, b = (before.least_mwh + before.most_mwh) / 2;
@@ -196,7 +202,7 @@ export class Park {
         el("span", {}, el("b", {}, power.known ? `${power.known < power.of ? "≥ " : ""}${kilo(power.value_mw)}` : "–"), " kW now"),
         el("span", {}, el("b", {}, energyText(energy.today)[0]), " kWh today")),
       energy.today.of ? el("span", { class: "tile-share", title: completeness(energy.today) },
-        el("i", { class: share >= 95 ? "k-good" : share >= 50 ? "k-warn" : "k-bad", style: null, "data-share": share }),
+        beingAdded(energy.today) ? "" : el("i", { class: share >= 95 ? "k-good" : share >= 50 ? "k-warn" : "k-bad", style: null, "data-share": share }),
         el("small", {}, completeness(energy.today))) : el("small", { class: "quiet" }, "no energy meter"),
       why ? el("small", { class: "tile-why" }, why) : "",
     );
@@ -269,7 +275,7 @@ export class Bars {
 
   one(found, { instrument, scale, bars }) {
     const kwh = (value) => value / 10 ** scale / 1000;
-    const first = bars.findIndex((bar) => bar.energy), shown = first < 0 ? bars : bars.slice(Math.max(0, first));
+    const first = bars.findIndex((bar) => bar.energy || !bar.made), shown = first < 0 ? bars : bars.slice(Math.max(0, first));
     const top = Math.max(1e-9, ...shown.map((bar) => (bar.energy ? kwh(bar.energy.most) : 0)));
     const wide = 100 / shown.length, names = NAMES[found.unit];
     const step = Math.max(1, Math.ceil((shown.length * 52) / Math.max(200, this.box.clientWidth || 600)));
@@ -285,7 +291,7 @@ export class Bars {
       hit.append(svg("title", {}, text));
       hit.addEventListener("pointerenter", () => { told.textContent = text; });
       hit.addEventListener("click", () => { told.textContent = text; });
-      if (!bar.energy) picture.append(svg("rect", { x, y: 39.2, width, height: 0.8, class: "unknown" }));
+      if (!bar.energy) picture.append(svg("rect", { x, y: 39.2, width, height: 0.8, class: bar.made ? "unknown" : "due" }));
       else {
         const least = (kwh(Math.max(0, bar.energy.least)) / top) * 38, most = (kwh(bar.energy.most) / top) * 38;
         total.least += bar.energy.least; total.most += bar.energy.most;
@@ -308,7 +314,7 @@ export class Bars {
   words(unit, bar, kwh) {
     const from = unit === "hour" ? `${bar.from.slice(0, 10)} ${bar.from.slice(11, 16)}–${bar.to.slice(11, 16)}`
       : unit === "day" ? bar.from.slice(0, 10) : bar.from.slice(0, 7);
-    if (!bar.made) return `${from}: being added up`;
+    if (!bar.made) return `${from}: ${beingAdded(bar)}`;
     if (!bar.energy) return `${from}: not known`;
     const least = decimals(kwh(Math.max(0, bar.energy.least)), 2), most = decimals(kwh(bar.energy.most), 2);
     const notes = [`${bar.percent} % of the time read`];

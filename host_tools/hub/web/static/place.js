@@ -3,7 +3,7 @@
 import { STANDING_WORDS, copyable, duration, el, setHubClock, standing, unitText, words } from "./show.js";
 import { watchHub } from "./alive.js";
 import { signIn, visitor, whoAmI } from "./me.js";
-import { decimals, energyText, kilo } from "./park.js";
+import { decimals, beingAdded, energyText, kilo } from "./park.js";
 
 const SPANS = [["year", "Year"], ["month", "Month"], ["week", "Week"], ["day", "Day"], ["hour", "Hour"]];
 const BEFORE = { year: "the year before", month: "the month before", week: "the week before", day: "the day before", hour: "the hour before" };
@@ -127,7 +127,7 @@ function chosen() {
     return {
       ...bar, least_mwh: bar.energy ? milli(bar.energy.least) : 0, most_mwh: bar.energy ? milli(bar.energy.most) : 0,
       known: bar.energy && time ? 1 : 0, of: 1, exact: bar.exact ? 1 : 0, time_ms: time,
-      percent: time ? Math.floor((100 * Math.min(bar.good_ms, time)) / time) : null,
+      percent: time && bar.made ? Math.floor((100 * Math.min(bar.good_ms, time)) / time) : null,
     };
   });
   return { title: one, bars, whole: null };
@@ -189,6 +189,7 @@ function contentsText() {
 
 function completeness(bar) {
   if (!bar.time_ms) return "still to come";
+  if (beingAdded(bar)) return beingAdded(bar);
   const parts = [`${bar.percent} % of the time read`];
   if (bar.known < bar.of) parts.push(`${bar.of - bar.known} of ${bar.of} meters unknown`);
   else if (bar.exact < bar.of) parts.push(bar.to_ms > shown.now_ms ? "not over yet" : "not exact: see the proof");
@@ -197,6 +198,7 @@ function completeness(bar) {
 
 const barText = (bar) => {
   const [text] = energyText(bar);
+  if (bar.time_ms && beingAdded(bar)) return `${BAR_TITLES[shown.unit](bar.from, bar.to)}: ${beingAdded(bar)}`;
   return `${BAR_TITLES[shown.unit](bar.from, bar.to)}: ${bar.time_ms ? (bar.known ? `${text} kWh` : "not known") : ""} (${completeness(bar)})`;
 };
 
@@ -212,7 +214,7 @@ function drawBars() {
   }
   byId("legend").hidden = false;
   byId("legend").replaceChildren(...[["sure", "known"], ["partly", "less than 95 % of the time read"], ["perhaps", "may be more: an edge lies in a gap"],
-    ["unknown", "not known"]].map(([kind, words]) => el("span", {}, el("i", { class: kind }), words)));
+    ["unknown", "not known"], ...(bars.some((bar) => bar.time_ms && beingAdded(bar)) ? [["due", "being added up"]] : [])].map(([kind, words]) => el("span", {}, el("i", { class: kind }), words)));
   if (whole) drawHeadline(whole);
   else {
     byId("headline").textContent = title.instrument;
@@ -222,7 +224,7 @@ function drawBars() {
   const { bar: marked } = state();
   box.replaceChildren(
     el("div", { class: "columns", role: "group", "aria-label": `Energy by ${shown.unit}`, onkeydown: moveFocus }, bars.map((bar, i) => column(bar, top, marked, besideBar(i)))),
-    el("div", { class: "share", "aria-hidden": "true" }, bars.map((bar) => el("span", { class: !bar.time_ms ? "later" : bar.percent >= 95 ? "" : bar.percent ? "some" : "none" }))),
+    el("div", { class: "share", "aria-hidden": "true" }, bars.map((bar) => el("span", { class: !bar.time_ms || beingAdded(bar) ? "later" : bar.percent >= 95 ? "" : bar.percent ? "some" : "none" }))),
     names(bars),
     el("span", { class: "scale", "aria-hidden": "true" }, `${kilo(top)} kWh`));
 }
@@ -245,7 +247,7 @@ function column(bar, top, marked, other) {
   });
   if (other) { const line = el("i", { class: "beside", title: `${shown.beside.name}: ${energyText(other)[0]} kWh` }); line.style.bottom = `${(other.most_mwh / top) * 94}%`; button.append(line); }
   if (!bar.time_ms) return button;
-  if (!bar.known) { button.append(el("span", { class: "unknown" })); return button; }
+  if (!bar.known) { button.append(el("span", { class: beingAdded(bar) ? "due" : "unknown" })); return button; }
   const least = (Math.max(0, bar.least_mwh) / top) * 94, most = (bar.most_mwh / top) * 94;
   if (most > least) { const part = el("span", { class: "perhaps" }); part.style.height = `${most - least}%`; button.append(part); }
   const part = el("span", { class: bar.percent >= 95 && bar.known === bar.of ? "sure" : "sure partly" });
@@ -266,14 +268,14 @@ function moveFocus(event) {
 function drawHeadline(whole) {
   const [text, exact] = energyText(whole);
   const { span } = state();
-  byId("headline").replaceChildren(el("b", {}, text), whole.known ? "kWh " : "",
+  byId("headline").replaceChildren(el("b", {}, beingAdded(whole) && whole.time_ms ? "" : text), whole.known ? "kWh " : "",
     el("span", { class: exact && whole.percent >= 95 ? "quiet" : "warn" }, whole.time_ms ? `${shown.to_ms > shown.now_ms ? "so far, " : ""}${completeness({ ...whole, to_ms: shown.to_ms })}` : "still to come"),
     " ", el("button", { type: "button", class: "button", onclick: () => go({ bar: "all" }, true) }, "Proof"));
   const { compared } = shown, before = shown.to_ms > shown.now_ms ? compared.by_then : compared.whole;
   const [then] = energyText(before);
   const fits = whole.percent >= 95 && before.percent >= 95 && whole.known && whole.known === whole.of && before.known && before.known === before.of && before.of === whole.of;
   const a = whole.least_mwh + whole.most_mwh, b = before.least_mwh + before.most_mwh;
-  byId("compared").textContent = !before.known ? `Nothing is known of ${BEFORE[span]}.`
+  byId("compared").textContent = beingAdded(before) && before.time_ms ? `${BEFORE[span]}: ${beingAdded(before)}` : !before.known ? `Nothing is known of ${BEFORE[span]}.`
     : `${fits && b ? `${a >= b ? "+" : "−"}${decimals(Math.abs(a / b - 1) * 100, 1)} % against ` : ""}${then} kWh ${BEFORE[span]}`
       + `${shown.to_ms > shown.now_ms ? " by the same time" : ""} (${before.percent} % of that time read)`;
 }
@@ -294,12 +296,13 @@ function drawPower() {
 function drawCurve(one, box, note, divisor, unit, limits = []) {
   const place = typeof box === "string" ? byId(box) : box, words = typeof note === "string" ? byId(note) : note;
   const size = 10 ** one.scale * divisor, read = one.bars.filter((bar) => bar.mean_milli !== null);
-  if (!read.length) { words.textContent = `${one.instrument}: no readings`; place.replaceChildren(); return; }
+  const due = one.bars.filter((bar) => !bar.made).length;
+  if (!read.length) { words.textContent = `${one.instrument}: ${due ? "being added up" : "no readings"}`; place.replaceChildren(); return; }
   const marks = limits.flatMap((limit) => [limit.above, limit.below]).filter((value) => value !== null).map(Number);
   const top = Math.max(...read.map((bar) => bar.most / size), ...marks), low = Math.min(0, ...read.map((bar) => bar.least / size), ...marks);
   const told = limits.map((limit) => [limit.above !== null && `above ${limit.above}`, limit.below !== null && `below ${limit.below}`].filter(Boolean).join(" or ") + (limit.minutes ? ` for ${limit.minutes} min` : ""));
   words.textContent = `${one.instrument}: least, mean and most of each ${shown.unit}, up to ${decimals(Math.max(...read.map((bar) => bar.most / size)), top < 10 ? 2 : 1)} ${unit}`
-    + (told.length ? `; alarm when ${told.join(", or ")} ${unit}` : "");
+    + (due ? `; ${due} of ${one.bars.length} are still being added up` : "") + (told.length ? `; alarm when ${told.join(", or ")} ${unit}` : "");
   const wide = 1000 / one.bars.length, y = (value) => 100 - ((value - low) / Math.max(1e-9, top - low)) * 96;
   const node = (tag, attributes, title) => {
     const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -345,7 +348,7 @@ async function drawBeside() {
   box.hidden = !shown.beside;
   if (shown.beside) {
     const [text] = energyText(shown.beside.whole);
-    box.textContent = `Lines: ${shown.beside.name}, ${TITLES[shown.span](shown.beside.from, shown.beside.to)}: ${text} kWh (${completeness({ ...shown.beside.whole, to_ms: 0 })})`;
+    box.textContent = `Lines: ${shown.beside.name}, ${TITLES[shown.span](shown.beside.from, shown.beside.to)}: ${text === "–" ? "" : `${text} kWh `}(${completeness({ ...shown.beside.whole, to_ms: 0 })})`;
   }
 }
 
@@ -368,6 +371,7 @@ function drawStates() {
   if (box.hidden) return;
   const end = Math.min(shown.to_ms, shown.now_ms);
   box.replaceChildren(el("h3", {}, "Machines"), ...shown.states.map((one) => {
+    if (beingAdded(one)) return el("div", { class: "machine" }, el("p", {}, el("b", {}, one.instrument), `: ${beingAdded(one)}`));
     if (!one.segments) return el("div", { class: "machine" }, el("p", {}, el("b", {}, one.instrument), ": choose a month, a week, a day or an hour to see its states."));
     const parts = one.segments.map((part) => {
       const kind = part.state === null ? "unknown" : part.state;
@@ -424,7 +428,7 @@ function proofOf(one, id) {
     found.holds ? "" : el("p", { class: "quiet" }, found.before && found.behind ? "No reading holds here. The next one:" : found.behind ? "No reading before. The first one:" : "No reading behind it yet."),
     ...(found.holds ? [] : reading(found.behind)));
   const verdict = one.agrees === null ? "" : one.agrees ? " The difference of the registers is this sum." : " The registers do not add up to this sum: the hub's sums are damaged, see parkgate hub check.";
-  return el("div", {}, el("p", {}, el("b", {}, one.instrument), `: ${energy || "not known"}${one.exact ? ", exact to the step." : "."}${verdict}`),
+  return el("div", {}, el("p", {}, el("b", {}, one.instrument), `: ${energy || beingAdded(one) || "not known"}${one.exact ? ", exact to the step." : "."}${verdict}`),
     el("div", { class: "registers" }, edge("Register at", one.begin), edge("Register at", one.end)),
     one.jumps.length ? el("ul", { class: "jumps" }, one.jumps.map((jump) => el("li", {}, `${jump.what} at ${at(jump.time_ms)}: from ${shownAs(jump.before)} to ${shownAs(jump.value)}, counted as ${jump.grown === null ? "unknown" : shownAs(jump.grown)} (`,
       el("a", { href: `api/gateways/${id}/batches/${jump.epoch}/${jump.seq}`, download: `batch-${jump.seq}.cose` }, `signed in batch ${jump.seq}`), ")"))) : "");
