@@ -91,7 +91,7 @@ def make_app(
                 *BillPages(hub, questions).routes(),
                 Route("/api/export", ExportPages(hub, door).export),
                 Route("/metrics", Metrics(hub).metrics),
-                *LotPages(hub.data_dir, questions).routes(),
+                *LotPages(hub, questions).routes(),
                 *AlarmPages(hub.data_dir, door, questions).routes(),
                 *PeoplePages(door).routes(),
                 *LogPages(hub.data_dir).routes(),

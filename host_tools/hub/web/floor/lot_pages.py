@@ -20,6 +20,7 @@ from starlette.routing import Route
 from host_tools.hub.production import document
 from host_tools.hub.production.allocation import EQUAL, RULES
 from host_tools.hub.production.floor import Floor, LotError
+from host_tools.hub.service import Hub
 from host_tools.hub.stores.store import connect
 from host_tools.hub.web import guards
 
@@ -32,8 +33,9 @@ _RULES = {rule.replace(" ", "-"): rule for rule in RULES}
 class LotPages:
     """`questions` bounds what is asked of the database at once."""
 
-    def __init__(self, data_dir, questions: guards.Questions):
-        self._data_dir = data_dir
+    def __init__(self, hub: Hub, questions: guards.Questions):
+        self._hub = hub
+        self._data_dir = hub.data_dir
         self._questions = questions
         self._lock = asyncio.Lock()
         self._kept: dict[str, tuple[float, Floor]] = {}
@@ -48,13 +50,16 @@ class LotPages:
     async def lots(self, request: Request) -> Response:
         def answer(floor: Floor) -> dict:
             found = document.lots(floor)
-            return {"lots": found[:LOTS_MAX], "left_out": len(found[LOTS_MAX:]), "registers": document.balance(floor)}
+            return {
+                "lots": found[:LOTS_MAX], "left_out": len(found[LOTS_MAX:]), "registers": document.balance(floor),
+                "zone": self._hub.zone.key,
+            }  # fmt: skip
 
         return await self._ask(request, answer)
 
     async def lot(self, request: Request) -> Response:
         name = request.query_params.get("lot", "")
-        return await self._ask(request, lambda floor: document.lot(floor, name))
+        return await self._ask(request, lambda floor: {**document.lot(floor, name), "zone": self._hub.zone.key})
 
     async def recall(self, request: Request) -> Response:
         name = request.query_params.get("lot", "")

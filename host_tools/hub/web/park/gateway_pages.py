@@ -90,6 +90,7 @@ class GatewayPages:
                 "data": str(hub.data_dir) if is_staff else "",
                 "started_unix_ms": hub.started_unix_ms,
                 "now_unix_ms": now,
+                "zone": hub.zone.key,
                 "broker": {
                     "url": receiver.url if is_staff else "",
                     "connected_unix_ms": receiver.connected_unix_ms,

@@ -2,7 +2,7 @@
 
 import { watchHub } from "./alive.js";
 import { signIn, whoAmI } from "./me.js";
-import { el, unitText, words } from "./show.js";
+import { clock, el, setZone, unitText, words } from "./show.js";
 
 const REDRAW_MS = 15000;
 const SHARED = { equal: "shared in equal parts", "machine time": "shared by machine time", count: "shared by pieces" };
@@ -18,12 +18,23 @@ async function json(address) {
   return found;
 }
 
-const time = (ms) => (ms === null ? "not known" : new Date(ms).toLocaleString());
+const time = (ms) => (ms === null ? "not known" : clock(ms));
+const COUNTED = { Wh: "kWh", varh: "kvarh", VAh: "kVAh" };
+
+// "46.9 kWh" for 46921 Wh: as many digits as a person can use. The exact amount stands in the title.
+export function amountText(text, unit) {
+  const value = Number(text);
+  if (!COUNTED[unit] || Math.abs(value) < 1000) return `${text} ${unitText(unit)}`;
+  const size = Math.abs(value) / 1000, places = size >= 100 ? 0 : size >= 10 ? 1 : 2;
+  return `${new Intl.NumberFormat("en", { minimumFractionDigits: places, maximumFractionDigits: places }).format(value / 1000).replaceAll(",", "\u202f")} ${COUNTED[unit]}`;
+}
+const amount = (text, unit) => el("span", { title: `${text} ${unitText(unit)}` }, amountText(text, unit));
 const link = (lot) => el("a", { href: `lots?lot=${encodeURIComponent(lot)}` }, lot);
 
 function figure(f) {
   const notes = [f.basis === "measured" ? "" : f.basis, ...f.shared_by.map((rule) => SHARED[rule] || rule)].filter(Boolean);
-  return el("div", {}, `${f.amount} ${unitText(f.unit)} ${words(f.quantity)}`,
+  const name = f.quantity === "import_active_energy" ? "" : ` ${words(f.quantity)}`;
+  return el("div", { title: `${f.amount} ${unitText(f.unit)} ${words(f.quantity)} of ${f.gateway} / ${f.instrument}` }, `${amountText(f.amount, f.unit)}${name}`,
     notes.length ? el("span", { class: "mark" }, ` (${notes.join("; ")})`) : "");
 }
 
@@ -50,8 +61,8 @@ function drawAll(found) {
       : el("p", { class: "quiet" }, "No gateway has sent an entry of the floor."),
     found.left_out ? el("p", { class: "quiet" }, `${found.left_out} older lots are not shown; parkgate lot list has them.`) : ""),
     card("Where the meters' counts went", table(["Register", "Meter", "Lots", "Idle", "Unassigned"], found.registers.map((r) => [
-      `${r.gateway} / ${r.instrument} ${words(r.quantity)}`, `${r.meter} ${unitText(r.unit)}`, r.lots, r.idle,
-      r.unassigned + (r.unknown_steps ? ` (${r.unknown_steps} steps not known)` : "")]))));
+      `${r.gateway} / ${r.instrument} ${words(r.quantity)}`, amount(r.meter, r.unit), amount(r.lots, r.unit), amount(r.idle, r.unit),
+      el("span", {}, amount(r.unassigned, r.unit), r.unknown_steps ? ` (${r.unknown_steps} steps not known)` : "")]))));
 }
 
 function drawLot(lot, recall) {
@@ -85,8 +96,13 @@ async function load() {
     if (lotName) {
       const name = encodeURIComponent(lotName);
       const [lot, recall] = await Promise.all([json(`api/lots/one?lot=${name}`), json(`api/lots/recall?lot=${name}`)]);
+      setZone(lot.zone);
       drawLot(lot, recall);
-    } else drawAll(await json("api/lots"));
+    } else {
+      const found = await json("api/lots");
+      setZone(found.zone);
+      drawAll(found);
+    }
     byId("gone").hidden = true;
   } catch (error) {
     byId("gone").hidden = false;

@@ -4,7 +4,7 @@ import { Detail } from "./detail.js";
 import { List } from "./list.js";
 import { signIn, whoAmI } from "./me.js";
 import { Park } from "./park.js";
-import { ago, clock, compact, copyable, count, el, now, setHubClock, span, standing } from "./show.js";
+import { ago, clock, compact, copyable, count, el, now, setHubClock, setZone, span, standing } from "./show.js";
 
 const ASK_MS = 1000;
 const ASK_HIDDEN_MS = 10000;
@@ -89,6 +89,7 @@ function drawBlank({ hub }) {
 
 function take(answer) {
   setHubClock(answer.hub.now_unix_ms);
+  setZone(answer.hub.zone);
   if (hubStarted !== answer.hub.started_unix_ms) {
     hubStarted = answer.hub.started_unix_ms;
   }

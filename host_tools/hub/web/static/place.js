@@ -300,9 +300,9 @@ function drawCurve(one, box, note, divisor, unit, limits = []) {
   if (!read.length) { words.textContent = `${one.instrument}: ${due ? "being added up" : "no readings"}`; place.replaceChildren(); return; }
   const marks = limits.flatMap((limit) => [limit.above, limit.below]).filter((value) => value !== null).map(Number);
   const top = Math.max(...read.map((bar) => bar.most / size), ...marks), low = Math.min(0, ...read.map((bar) => bar.least / size), ...marks);
-  const told = limits.map((limit) => [limit.above !== null && `above ${limit.above}`, limit.below !== null && `below ${limit.below}`].filter(Boolean).join(" or ") + (limit.minutes ? ` for ${limit.minutes} min` : ""));
+  const told = limits.map((limit) => [limit.above !== null && `above ${limit.above}`, limit.below !== null && `below ${limit.below}`].filter(Boolean).join(" or ") + (unit && ` ${unit}`) + (limit.minutes ? ` for ${limit.minutes} min` : ""));
   words.textContent = `${one.instrument}: least, mean and most of each ${shown.unit}, up to ${decimals(Math.max(...read.map((bar) => bar.most / size)), top < 10 ? 2 : 1)} ${unit}`
-    + (due ? `; ${due} of ${one.bars.length} are still being added up` : "") + (told.length ? `; alarm when ${told.join(", or ")} ${unit}` : "");
+    + (due ? `; ${due} of ${one.bars.length} are still being added up` : "") + (told.length ? `; alarm when ${told.join(", or ")}` : "");
   const wide = 1000 / one.bars.length, y = (value) => 100 - ((value - low) / Math.max(1e-9, top - low)) * 96;
   const node = (tag, attributes, title) => {
     const made = document.createElementNS("http://www.w3.org/2000/svg", tag);

@@ -1,6 +1,6 @@
 // The live plot of the chosen channels: uPlot, one axis a unit, integers scaled only here, for the eye.
 
-import { duration, el, unitText, words } from "./show.js";
+import { clock, duration, el, parkZone, unitText, words } from "./show.js";
 
 const WINDOWS = [["15 min", 900], ["1 h", 3600], ["6 h", 21600], ["1 day", 86400], ["1 week", 604800], ["all", null]];
 const HEIGHT = 320;
@@ -111,6 +111,7 @@ export class Plot {
     return {
       width: Math.max(200, this.box.clientWidth),
       height: HEIGHT,
+      tzDate: (s) => (parkZone() ? uPlot.tzDate(new Date(s * 1000), parkZone()) : new Date(s * 1000)),
       cursor: { points: { size: 7 }, drag: { x: true, y: false } },
       hooks: { drawClear: [(u) => this.drawGaps(u, drawn, colour("--bad-soft"), colour("--bad"))], setCursor: [(u) => { if (u.cursor.left < 0 && u.data[0].length) u.setLegend({ idx: u.data[0].length - 1 }, false); }] },
       scales: Object.fromEntries([["x", { time: true }], ...units.map((unit) => [unit || "1", { auto: true }])]),
@@ -130,7 +131,7 @@ export class Plot {
         })),
       ],
       series: [
-        { value: (u, s) => (s === null ? "–" : new Date(s * 1000).toLocaleString("sv-SE")) },
+        { value: (u, s) => (s === null ? "–" : clock(s * 1000)) },
         ...drawn.map((s) => {
           const chosen = this.series.find((one) => one.series === s.series);
           return {

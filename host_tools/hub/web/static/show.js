@@ -45,12 +45,18 @@ export function ago(ms) {
   return seconds < 2 ? "just now" : `${span(seconds)} ago`;
 }
 
-const two = (n) => String(n).padStart(2, "0");
-export function clock(ms) {
-  const t = new Date(ms);
-  return `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} `
-    + `${two(t.getHours())}:${two(t.getMinutes())}:${two(t.getSeconds())}`;
+// Every time that a page shows is the park's, wherever its reader is. Until the hub has said the zone it is the reader's.
+let park, form;
+export function setZone(name) {
+  if (name === park && form) return;
+  park = name;
+  form = new Intl.DateTimeFormat("sv-SE", { timeZone: name, dateStyle: "short", timeStyle: "medium" });
 }
+setZone(undefined);
+export const parkZone = () => park;
+
+// 2026-11-28 13:00:05
+export const clock = (ms) => form.format(ms);
 
 export const when = (ms) => (ms === null || ms === undefined ? "never"
   : el("time", { datetime: new Date(ms).toISOString(), title: clock(ms), "data-ago": ms }, ago(ms)));
@@ -115,9 +121,8 @@ export function duration(ms) {
 
 // The time of day, with its date when it is not of today.
 export function moment(ms) {
-  const t = new Date(ms), today = new Date(now());
-  const text = `${two(t.getHours())}:${two(t.getMinutes())}`;
-  return t.toDateString() === today.toDateString() ? text : `${two(t.getMonth() + 1)}-${two(t.getDate())} ${text}`;
+  const text = clock(ms);
+  return text.slice(0, 10) === clock(now()).slice(0, 10) ? text.slice(11, 16) : text.slice(5, 16);
 }
 
 // How an instrument stands: [kind of colour, words].
