@@ -177,8 +177,8 @@ def run(args) -> int:
         if past is not None:
             past.live(broker.url)
             stack.callback(past.stop)
-        seats = _start_gateways(args, stack, hub, broker, authority)
         console.print(f"[bold]The hub's page: {hub.page}[/bold]   (Ctrl-C ends; everything is kept in {args.dir})")
+        seats = _start_gateways(args, stack, hub, broker, authority)
         started_s = time.monotonic()
         proof: Path | None = None
         proof_due_s = started_s

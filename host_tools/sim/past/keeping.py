@@ -21,7 +21,6 @@ from host_tools.base import files
 from host_tools.base.messages import Message
 from host_tools.hub.alarms import limits
 from host_tools.hub.park import exchange, zone
-from host_tools.hub.park.book import Book
 from host_tools.hub.park.metering import meters, register
 from host_tools.hub.park.metering.meters import Meter
 from host_tools.hub.receiving import intake
@@ -39,7 +38,6 @@ LIVE_EVERY_S = 20.0
 LIVE_BATCH_MS = 60_000
 TARIFFS = Path(zone.__file__).parent / "money" / "tariffs"
 _GROUP = 200
-_SUMS_S = 6.0  # spent on sums before the hub starts; it makes the rest while it runs, the newest days first
 _BY = "the demo"
 
 
@@ -81,7 +79,6 @@ class Past:
             _take(hub, [*messages, *more])
             if is_new:
                 self._furnish(hub)
-            _sum_up(hub)
         finally:
             hub.stop()
         return len(messages) + len(more)
@@ -207,14 +204,6 @@ def _take(hub: Hub, messages: Sequence[Message]) -> None:
         for outcome in hub.intake.take(group, now_unix_ms()):
             if outcome.kind == intake.REFUSED:
                 raise PastFailed(f"the hub refused a batch of the demo's past: {outcome.what}")
-
-
-def _sum_up(hub: Hub) -> None:
-    book, until_s = Book(hub.store.db), time.monotonic() + _SUMS_S
-    while time.monotonic() < until_s:
-        with hub.store.transaction(now_unix_ms()):
-            if not book.catch_up():
-                return
 
 
 def _date(day: int) -> str:
