@@ -1,9 +1,13 @@
 """The demo's past: a week of it signed, taken by a hub, and gone on with; what went wrong in the park is there."""
 
+import json
+
 import pytest
 
 from host_tools.hub.park import answers, zone
 from host_tools.hub.park.book import Book
+from host_tools.hub.park.money import bill, measured
+from host_tools.hub.park.money import tariff as tariffs
 from host_tools.hub.receiving import intake
 from host_tools.hub.stores.gateways import enrol
 from host_tools.sim.past import chains, halls, keeping, making
@@ -111,3 +115,16 @@ def test_a_kept_past_is_read_and_not_made_again_and_a_second_start_sends_again_w
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     assert keeping.Past(elsewhere, tmp_path / "kept").bring(elsewhere / "hub", now_ms) > 0
+
+
+def test_the_demo_has_prices_for_its_months_and_says_that_they_are_invented(tmp_path):
+    prices = tariffs.read(json.dumps(keeping.tariff(BEGIN_MS)))
+    tz = zone.zone(halls.ZONE)
+    begin = measured.month_span((2026, 11), tz)[0]
+    assert prices.version((2026, 10)) is None and prices.version((2031, 1)) is not None
+    assert "example" in prices.about and "invented" in prices.source
+    messages, _ = made("Offices and streets", 0, 1)
+    rig, _ = hub_with(tmp_path, "Offices and streets", *messages)
+    found = bill.bill(rig.store.db, 1, (2026, 11), prices, "00", tz, BEGIN_MS + DAY_MS)
+    energy = [line for line in found["lines"] if line["kind"] == "energy"]
+    assert begin < BEGIN_MS and all(float(line["amount"]["least"]) > 0 for line in energy) and len(energy) == 2

@@ -37,6 +37,7 @@ _BEGIN_FILE = "begin_ms"  # of a past that is kept: written last
 LIVE_EVERY_S = 20.0
 LIVE_BATCH_MS = 60_000
 TARIFFS = Path(zone.__file__).parent / "money" / "tariffs"
+TARIFF = "demo-example"
 _GROUP = 200
 _BY = "the demo"
 
@@ -141,6 +142,7 @@ class Past:
         limits.add(db, ("Hall 2 dye house", "pump", "vibration_velocity_rms"), "4.5", None, 30, _BY)
         if not (hub.data_dir / "tariffs").exists():
             shutil.copytree(TARIFFS, hub.data_dir / "tariffs")
+            files.write(hub.data_dir / "tariffs" / f"{TARIFF}.json", json.dumps(tariff(begin_ms), indent=1))
 
     def _register(self, db, hall, one, meter: Meter) -> None:
         first = halls.moment(self._state["begin_ms"], 0).day
@@ -195,6 +197,25 @@ def made_by() -> str:
     for module in (halls, chains):
         found.update(Path(str(module.__file__)).read_bytes())
     return found.hexdigest()[:16]
+
+
+def tariff(begin_ms: int) -> dict:
+    """Prices for every month of the demo, from the one it begins in. They are invented, and say so."""
+    day = [{"days": "mon-sat", "from": "07:00", "to": "21:00"}]
+    return {
+        "tariff": TARIFF,
+        "about": "An example for the demo. Nobody charges these prices: they show what a bill with times of use looks"
+                 " like. Replace them by your supplier's.",
+        "source": "invented for Parkgate's demo",
+        "currency": "USD",
+        "rounding": "0.01",
+        "versions": [{
+            "from": _date(halls.moment(begin_ms, 0).day)[:7], "to": None,
+            "energy": [{"name": "Day", "price": "0.150", "when": day}, {"name": "Night and Sunday", "price": "0.120"}],
+            "fixed": [{"name": "Service", "amount": "25.00"}],
+            "tax": [{"name": "VAT", "percent": "10"}],
+        }],
+    }  # fmt: skip
 
 
 def _take(hub: Hub, messages: Sequence[Message]) -> None:
