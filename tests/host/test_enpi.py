@@ -267,7 +267,7 @@ def test_wrong_words(hall, tmp_path):
     for words, text in (
         (["report", "one", *AFTER], "variables are pieces"),
         (["adjust", "one", *AFTER, "--kwh", "1", "--reason", "short"], "needs its reason"),
-        (["adjust", "one", *AFTER, "--kwh", "much", "--reason", "because of a new hall"], "no number of kWh"),
+        (["adjust", "one", *AFTER, "--kwh", "much", "--reason", "because of a new hall"], "not a number of kWh"),
     ):
         code, made = ask(hall, *words)
         assert code == 2 and text in made["error"]["text"], made

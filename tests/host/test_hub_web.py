@@ -337,7 +337,7 @@ def test_the_page_of_a_place_that_is_not_there(hall, browser):
     context.set_default_timeout(PAGE_WAIT_MS)
     page = context.new_page()
     page.goto(hall.url + "/place?id=00")
-    page.wait_for_selector("text=no such gateway")
+    page.wait_for_selector("text=no such place or gateway")
     context.close()
 
 
