@@ -294,7 +294,7 @@ def _compared(book: Book, of: list, before, this, now_ms: int, tz: ZoneInfo) -> 
 
     def ask(span) -> dict:
         found = [(row, _asked(book, row, "whole", [span])[0]) for row in flat]
-        parts = [answers.energy_of(*asked, row["scale"], span, now_ms) for row, asked in found]
+        parts = [answers.energy_of(piece, due_ms, row["scale"], span, now_ms) for row, (piece, due_ms) in found]
         return answers.added(parts)
 
     return {
