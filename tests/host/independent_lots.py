@@ -157,7 +157,7 @@ class Told:
     def grown(self, job, register):
         """(steps or None, shared)."""
         bound = {row["station"] for row in self.rows if register in row["named"]}
-        held, shared, total, jumped = None, False, 0, False
+        held, shared, total, jumped, at = None, False, 0, False, None
         for row in self.rows[job["row"] : job["last"] + 1]:
             jumped = jumped or register in row["counters"]
             here = [n for n in row["open"] if self.jobs[n]["station"] in bound]
