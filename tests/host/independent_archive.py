@@ -42,8 +42,7 @@ class Verifier:
         self.named, self.notes, self.skipped, self.told = [n.lower() for n in named], [], {}, None
         self.gateways, self.energy, self.claims, self.witnesses, self.logged, self.entries = [], [], [], [], [], None
         self.roots = self.lots = None
-        self.log_keys: list[bytes] = []
-        self.hub_says, self.all_gateways, self.places, self.next_keys = [], [], Places(), {}
+        self.hub_says, self.all_gateways, self.places, self.next_keys, self.log_keys = [], [], Places(), {}, []
         self.times = Times(lambda identity: any(len(n) > 15 and identity.startswith(n) for n in self.named))
         try:
             self.files = members(data)

@@ -101,7 +101,8 @@ def told(rows, instrument, quantity):
     return {
         (Decimal(row["value"]) if row["value"] else None, row["quality"])
         for row in rows
-        if (row["instrument"], row["quantity"]) == (instrument, quantity) and row["quality"] != "timeout"
+        if (row["instrument"], row["quantity"]) == (instrument, quantity)
+        and row["quality"] not in ("timeout", "bad reply")
     }
 
 

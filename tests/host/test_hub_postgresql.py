@@ -209,7 +209,7 @@ def test_a_long_answer_comes_in_parts(rig):
 
 def test_the_address(tmp_path, capsys):
     for url, what in (
-        ("mysql://x/y", "no address"), ("postgresql://host", "no address"),
+        ("mysql://x/y", "is not the address"), ("postgresql://host", "is not the address"),
         ("postgresql://a:secret@h/d", "every user"), ("postgresql://a@h/d?password=secret", "every user"),
     ):  # fmt: skip
         assert cli.main(["hub", "--data", str(tmp_path / "new"), "--store", url]) == 2

@@ -15,7 +15,7 @@ from host_tools.hub.park.metering import register
 from host_tools.hub.park.metering.meters import Meter
 from host_tools.hub.park.metering.register import Record
 from host_tools.hub.park.money import bill, paper, tariff
-from host_tools.hub.park.place import view
+from host_tools.hub.park.place import of_gateway, view
 from host_tools.hub.stores import places
 from host_tools.hub.stores.store import connect
 from host_tools.log.log import Log
@@ -139,7 +139,7 @@ def test_from_the_command_to_page_and_bill(hall, tmp_path):
     }  # fmt: skip
     with contextlib.closing(connect(hall.data_dir, read_only=True)) as db:
         now = NOON + MINUTE
-        shown = view(db, 1, "day", NOON, zone.zone("UTC"), now, ["mains", "press"])["register"]
+        shown = view(db, of_gateway(db, 1, ["mains", "press"]), "day", NOON, zone.zone("UTC"), now)["register"]
         year, month = date.fromtimestamp(NOON / 1000).timetuple()[:2]
         text = json.dumps({
             "tariff": "t", "currency": "USD", "rounding": "0.01",

@@ -185,10 +185,10 @@ def test_the_verb_stamps_and_the_archive_carries_it(rig, gateway, served, tmp_pa
 @pytest.mark.parametrize(
     "answer, words",
     [
-        (lambda question: b"", "no time stamp"),
-        (lambda question: b"<html>", "no time stamp"),
+        (lambda question: b"", "not a time stamp"),
+        (lambda question: b"<html>", "not a time stamp"),
         (lambda question: bytes.fromhex("30053003020102"), "status 2"),
-        (lambda question: b"\x30\x82\x00\x10" + bytes(16), "no time stamp"),
+        (lambda question: b"\x30\x82\x00\x10" + bytes(16), "not a time stamp"),
         (lambda question: bytes(20_000), "longer than"),
         (lambda question: Authority().answer(stamps.request(bytes(32), b"\1" * 16), MIDDLE_MS), "not of what it was"),
     ],
@@ -206,7 +206,7 @@ def test_an_authority_that_gives_no_stamp(rig, gateway, served, capsys, answer, 
 def test_an_address_that_is_none(rig, capsys):
     for url in ("stamps.example", "ftp://stamps.example", "http://"):
         assert cli.main(["log", "stamp", "--data", str(rig.data_dir), "--authority", url]) == 2
-        assert "no address" in capsys.readouterr().err
+        assert "is not the address" in capsys.readouterr().err
 
 
 def test_nobody_answers(rig, capsys):

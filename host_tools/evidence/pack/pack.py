@@ -92,7 +92,7 @@ def _archive(data_dir: Path, asked: Asked) -> bytes:
         out = Path(folder) / "archive.zip"
         after = (asked.last + timedelta(days=1)).isoformat()
         args = argparse.Namespace(
-            data=str(data_dir), messages=None, key=None, gateway=None, place=asked.place.id.hex(), month=None,
+            data=str(data_dir), messages=None, key=None, lot=None, gateway=None, place=asked.place.id.hex(), month=None,
             begin=asked.first.isoformat(), end=after, zone=asked.tz.key, out=out,
         )  # fmt: skip
         archive.write(args, archive.span_of(args, asked.tz), asked.tz)
