@@ -33,9 +33,9 @@ class SafeMode:
         self.mono_ms = board.clock.mono_ms
         self._error = error
         self._until_ms = self.mono_ms() + (STAY_SHORT_MS if isinstance(error, (MemoryError, OSError)) else STAY_MS)
-        self.log = self
+        self.log = self.supervisor = self
         self.errors = 0
-        self.journal = self.flash = self.last = self.hub = self.clock = None
+        self.journal = self.flash = self.last = self.hub = self.clock = self.console = None
         self.sampling = self.samplers = ()
         self.parts = ["console"]
         self._tasks = []
@@ -48,6 +48,11 @@ class SafeMode:
         """The same for what failed."""
         self.errors += 1
         self.info(room, text)
+
+    def give_up(self, name, silent_ms):
+        """The board is to start again; as Supervisor.give_up."""
+        self.error(name, "no progress for %d ms" % silent_ms)
+        self._until_ms = 0
 
     async def run(self):
         """Bring up what can be, and stay until the board is to start again or somebody types."""
