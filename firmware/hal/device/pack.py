@@ -17,6 +17,7 @@ _MAGIC = b"parkpak2"
 _IS_FOLDER = 0xFFFFFFFF
 _HEAD_BYTES = 16
 _ENTRY_BYTES = 8
+_PIECE_BYTES = 1024
 _FOLDER_STAT = (0x4000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 _FILE_STAT = (0x8000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -36,12 +37,13 @@ class Pack:
                 raise OSError(19)  # ENODEV
             self._count, crc = struct.unpack_from("<II", head, 8)
             self._index = f.read(_ENTRY_BYTES * self._count)
+        self._piece = bytearray(_PIECE_BYTES)  # for all modules of a start: made anew each would be garbage
         if crc32(self._index) != crc:
             raise OSError(5)  # EIO
 
     def rest(self):
         """Most is loaded: from now on the index is read from the file when somebody asks, and takes no memory else."""
-        self._index = None
+        self._index = self._piece = None
 
     def mount(self, readonly, mkfs):
         """Nothing is to be done."""
@@ -79,12 +81,12 @@ class Pack:
         f = open(self._path, "rb")
         f.seek(self._offset)
         size, wanted = struct.unpack("<II", f.read(8))
-        piece, crc = bytearray(256), 0
+        piece, crc = self._piece or bytearray(_PIECE_BYTES // 4), 0
         while size > 0:
             count = f.readinto(piece)
             if not count:
                 break
-            crc = crc32(memoryview(piece)[: min(count, size)], crc)
+            crc = crc32(piece if len(piece) == count <= size else piece[: min(count, size)], crc)
             size -= count
         if size > 0 or crc != wanted:
             f.close()
