@@ -66,7 +66,7 @@ VERBS = {
     "doctor": ("host_tools.gateway.doctor", "find out why a gateway does not deliver"),
     "pull": ("host_tools.gateway.pull", "fetch a gateway's journal by cable"),
     "import": ("host_tools.hub.verbs.import_messages", "store pulled batches at a hub"),
-    "export": ("host_tools.hub.verbs.export", "write a hub's readings as SenML or CSV"),
+    "export": ("host_tools.hub.export.command", "write a hub's readings as SenML or CSV"),
     "lot": (
         "host_tools.hub.production.command",
         "show, recall and print lots: what was made, with its time and energy",

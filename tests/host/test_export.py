@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from batches import METER, ROOM, START_MS, FakeGateway
 from host_tools.cli import main
+from host_tools.hub.export import command as export
 from host_tools.hub.export import csv_text, question, rows, senml
 from host_tools.hub.stores import places
 from host_tools.hub.stores.store import connect
-from host_tools.hub.verbs import export
 from parkgate.errors import SettingsError
 
 KWH = ["old meter", "DDSU666", [["import_active_energy", "kWh", 2], ["frequency", "Hz", 2]]]
