@@ -7,8 +7,8 @@ Then this small program runs instead. It takes one part of the gateway after the
     the instruments  samples are taken and kept
     the key and the way to the hub   batches are sealed and sent, receipts free them
 
-Each part that fails is said on the console, and those that need it are left out. The watchdog is fed. After a time the
-board starts again as usual. It is loaded only when a start has failed.
+If a part fails, the gateway says so on the console and leaves out the parts that need it. The watchdog is fed. After a
+time the board starts again as usual. This module is loaded only when a start has failed.
 """
 
 import asyncio

@@ -200,7 +200,7 @@ def made_by() -> str:
 
 
 def tariff(begin_ms: int) -> dict:
-    """Prices for every month of the demo, from the one it begins in. They are invented, and say so."""
+    """Prices for every month of the demo, from the one it begins in. They are invented; the file says so."""
     day = [{"days": "mon-sat", "from": "07:00", "to": "21:00"}]
     return {
         "tariff": TARIFF,
